@@ -1,0 +1,94 @@
+/* Fits: what `fit` finds, `store` keeps and `infer`, `sample`, `predict` read. Runtime-internal; the public C interface is pgm.h. */
+#ifndef PGM_FIT_H
+#define PGM_FIT_H
+
+#include "session.h"
+
+typedef enum { PGM_FVI, PGM_CONST, PGM_AVI } PgmMethodName;
+typedef enum { PGM_TANH, PGM_RELU, PGM_LEAKY_RELU, PGM_SOFTPLUS } PgmActivation;
+typedef enum { PGM_OPT_DEFAULT, PGM_OPT_PROFILE, PGM_OPT_LBFGS, PGM_OPT_ADAM } PgmOptimizer;
+typedef enum { PGM_EXP_DEFAULT, PGM_EXP_EXACT, PGM_EXP_QUADRATURE, PGM_EXP_FIXED_DRAWS, PGM_EXP_MONTE_CARLO } PgmExpectation;
+
+#define PGM_MAX_LAYERS 8
+typedef struct {
+  PgmMethodName method; bool method_given;
+  int n_hidden; int hidden[PGM_MAX_LAYERS];      /* n_hidden 0 with degree < 0: the default, 16,16 */
+  int degree;                                    /* >= 0: polynomial; -1: network */
+  PgmActivation activation;
+  bool skip;                                     /* affine skip connection */
+  int n_inputs; const char *const *inputs;       /* --inputs texts "z=x[n],x[n-1]" */
+  int n_windows; const char *const *windows;     /* --window texts "W" or "z=W" */
+  PgmExpectation expectation; int samples;       /* samples 0: default */
+  PgmOptimizer optimizer;
+  double step;                                   /* 0: default */
+  long max_iter;                                 /* 0: default */
+  double tol;                                    /* 0: default */
+  long batch;                                    /* 0: full */
+  int threads; unsigned long seed;
+  const struct PgmFit *init; double init_radius; /* --init */
+  bool khat;
+  /* progress: called now and then; returning false interrupts (the fit so far is returned, unconverged, stopped "signal") */
+  bool (*progress)(void *data, long iteration, double seconds, double elbo, double gradient_norm); void *progress_data;
+  /* trace: every iteration */
+  void (*trace)(void *data, long iteration, double seconds, double elbo, double gradient_norm); void *trace_data;
+  void (*checkpoint)(void *data, const struct PgmFit *so_far); void *checkpoint_data; double checkpoint_every;   /* seconds */
+} PgmFitOptions;
+
+PgmFitOptions pgm_fit_defaults(void);
+
+/* Where the factors of one latent family come from. */
+typedef enum { PGM_FREE, PGM_SHARED, PGM_FUNCTION } PgmSourceKind;
+
+/* An inference function: gathered inputs -> (mean, log sd) of each unconstrained entry of an element.
+ * Features: the gathered entries, standardised (missing or absent ones 0), then flags (presence, piece) that vary over the data. */
+typedef struct {
+  int n_inputs; char **inputs;                   /* reference texts, as gathered: "x[n-1]" */
+  int n_features;                                /* columns fed to the function, flags included */
+  double *center, *scale;                        /* per feature */
+  int n_flags; char **flags;                     /* texts: "x[n-1] present", "z[1] statement 2" */
+  int degree;                                    /* >= 0 polynomial */
+  int n_hidden; int hidden[PGM_MAX_LAYERS];
+  PgmActivation activation; bool skip;
+  bool free_scale;                               /* log sds are free scalars, one per entry, not outputs */
+  long n_outputs;                                /* 2 * uwidth, or uwidth with free_scale */
+  long n_weights; double *weights;               /* layout: net.h */
+} PgmFunction;
+
+typedef struct {
+  int family;                                    /* in the model */
+  PgmSourceKind kind;
+  long elements, uwidth;                         /* free: the box; shared: 1 */
+  double *mean, *log_sd;                         /* free and shared (params: log_sd NULL) */
+  PgmFunction *function;
+} PgmFactors;
+
+typedef struct PgmFit {
+  char *model, *hash, *version;
+  PgmMethodName method;
+  int n_factors; PgmFactors *factors;            /* one per latent and param family, in order of families */
+  double elbo, elbo_se, elbo_per_observation, seconds, gradient_norm, khat;   /* NaN: not measured */
+  long iterations, variational_parameters, observations;
+  bool converged; char criterion[160]; char stopped[16];   /* "converged", "max-iter", "signal", "nan" */
+  unsigned long seed; int threads;
+  char *data_hash;
+  char *method_note;                             /* said after the fit ("no input form for z: free factors") or NULL */
+} PgmFit;
+
+PgmStatus pgm_fit_run(PgmSession *s, const PgmFitOptions *options, PgmFit **out, PgmError *error);
+void pgm_fit_free(PgmFit *fit);
+PgmFit *pgm_fit_copy(const PgmFit *fit);
+
+/* Fills the layouts' mean and sd of every latent family from a fit (running the inference functions on the session's data). F-VI fits
+ * whose sizes differ from the session's: PGM_BAD_INPUT. */
+PgmStatus pgm_fit_apply(PgmSession *s, const PgmFit *fit, PgmError *error);
+/* F-VI or constant fit on new data: optimises the local factors with globals and params fixed at the fit's. */
+PgmStatus pgm_fit_locals(PgmSession *s, const PgmFit *fit, PgmError *error);
+/* ELBO at the layouts' mean and sd, with its standard error (0 where nothing is sampled). */
+double pgm_elbo(PgmSession *s, int samples, unsigned long seed, double *se);
+
+/* ---- store.c: safetensors ------------------------------------------------------------------------------------------------------------ */
+PgmStatus pgm_fit_write(const PgmFit *fit, const PgmModel *model, const char *path, PgmError *error);
+PgmStatus pgm_fit_read(PgmFit **out, const PgmModel *model, const char *path, PgmError *error);
+PgmStatus pgm_fit_from_memory(PgmFit **out, const PgmModel *model, const void *bytes, size_t size, const char *name, PgmError *error);
+
+#endif

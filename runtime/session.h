@@ -1,0 +1,93 @@
+/* A session: one model, one data set, and the arrays that kernels read and write. Runtime-internal; the public C interface is pgm.h.
+ *
+ * No function here exits or prints: errors come back as a status and a text. */
+#ifndef PGM_SESSION_H
+#define PGM_SESSION_H
+
+#include "pgmrt.h"
+#include "data.h"
+#include "error.h"
+
+/* Layout of one family once the sizes are known. */
+typedef struct {
+  long lo[PGM_MAX_INDEX], hi[PGM_MAX_INDEX], stride[PGM_MAX_INDEX];   /* stride in elements */
+  long dim[2];
+  long elements;                       /* in the box */
+  long width;                          /* constrained entries per element */
+  long uwidth;                         /* unconstrained coordinates per element (simplex[K]: K - 1) */
+  long defined;                        /* elements that some statement defines */
+  unsigned char *piece;                /* per element: 1 + the defining statement's rank among the family's statements, 0 undefined; NULL: all by one statement */
+  long *list;                          /* flat indices of the defined elements, ascending; NULL: all */
+  double *lower, *upper;               /* bounds: one, or one per element; NULL if absent */
+  /* latents and params only; elements * uwidth for mean and sd (and bars), elements * width for value (and bar) */
+  double *value, *value_bar, *mean, *sd, *mean_bar, *sd_bar;
+  double *data;                        /* inputs and observed, real */
+  int *idata;                          /* inputs and observed, integer */
+} PgmLayout;
+
+typedef struct {
+  bool for_simulate;                   /* observed arrays need not be given (they are allocated, NaN) */
+  bool sizes_only;                     /* stop after the shape: for `infer` on new observations some inputs may be absent */
+  int threads;                         /* 0: as many as cores */
+  int quad_n;                          /* Gauss-Hermite nodes; 0: the default (20) */
+} PgmSessionOptions;
+
+typedef struct PgmSession {
+  const PgmModel *model;
+  void *env;                           /* the emitted struct; its latents' pointers go to the layouts' arrays */
+  PgmShape shape;
+  PgmLayout *layout;                   /* per family */
+  int threads;
+  double constant;                     /* sum of the plates' constant kernels (full data) */
+  unsigned char **missing;             /* per family: which observed entries are missing, or NULL */
+  const PgmData *data;
+  struct PgmEngine *engine;            /* engine.c: slots, adjoint buffers, gathers, scratch */
+  char **notes; int n_notes;           /* "N = 919, counted from log_radon" */
+} PgmSession;
+
+/* Resolves sizes, checks lengths, bounds, integers, ranges and definitions, fills the env. All data errors come with file and place. */
+PgmStatus pgm_session_open(PgmSession **out, const PgmModel *model, const PgmData *data, const PgmSessionOptions *options, PgmError *error);
+void pgm_session_close(PgmSession *s);
+
+PgmLatent *pgm_session_latent(const PgmSession *s, int family);       /* in the env */
+bool pgm_is_latent(const PgmFamily *f);                                /* global, local, param: has a factor or a point in q */
+
+/* "z[3]", "W[2,1]" (constrained entry) for messages and tables. Returns `buffer`. */
+char *pgm_element_name(const PgmSession *s, int family, long flat, long entry, char *buffer, size_t size);
+
+/* ---- transforms (transform.c): Stan's reference manual, "Constraint transforms" --------------------------------------------------- */
+
+/* value from u for one family (all elements); adds log |dvalue/du| of every element to the return value when `with_jacobian`. */
+double pgm_constrain(const PgmSession *s, int family, const double *u, double *value);
+/* u_bar += J' value_bar + d log|J| / du * jacobian_weight, at u (value as pgm_constrain left it) */
+void pgm_constrain_vjp(const PgmSession *s, int family, const double *u, const double *value, const double *value_bar, double jacobian_weight, double *u_bar);
+/* u from value; false when a value is outside the support */
+bool pgm_unconstrain(const PgmSession *s, int family, const double *value, double *u);
+/* E_q log |dvalue/du| of entrywise transforms, adding its gradient to mean_bar and sd_bar (may be NULL). Closed form for bounds on one side, quadrature on two. */
+double pgm_jacobian_expected(const PgmSession *s, int family, const double *mean, const double *sd, double weight, double *mean_bar, double *sd_bar);
+/* mean and sd of the constrained value under q (closed form for identity and one bound, quadrature for the interval, draws for the vector ones) */
+void pgm_constrained_moments(const PgmSession *s, int family, const double *mean, const double *sd, double *value_mean, double *value_sd);
+
+/* ---- the engine (engine.c): plates over threads, adjoints gathered ---------------------------------------------------------------------- */
+
+typedef enum { PGM_KERNEL_POINT, PGM_KERNEL_EXPECTED, PGM_KERNEL_REST } PgmKernelKind;
+
+/* A minibatch, or everything. */
+typedef struct {
+  int axis;                            /* whose units; -1: full batch */
+  const long *units; long count;       /* ascending */
+  double weight;                       /* units in all / count */
+} PgmBatch;
+
+/* Runs one kind of kernel of every plate on the layouts' arrays: returns the sum, adds gradients into the layouts' bars (value_bar or
+ * mean_bar and sd_bar), which the caller has cleared. The same bits for any number of threads. Constants are NOT included. */
+double pgm_engine_run(PgmSession *s, PgmKernelKind kind, const PgmBatch *batch);
+PgmStatus pgm_engine_open(PgmSession *s, PgmError *error);
+void pgm_engine_close(PgmSession *s);
+/* Values of one term at each of its elements (expected or at the point); `out` has pgm_term_size doubles. */
+long pgm_term_size(const PgmSession *s, int term);
+void pgm_term_each(PgmSession *s, int term, bool expected, double *out);
+/* Finds the first term and index whose value is not finite, at the current arrays: "x[17] ~ normal(...) at n = 17 (model.pgm:11) is NaN". False: all finite. */
+bool pgm_find_nan(PgmSession *s, bool expected, char *text, size_t size);
+
+#endif
