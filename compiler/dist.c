@@ -1,0 +1,16 @@
+/* The table of distributions; see dist.def. */
+#include "dist.h"
+#include <string.h>
+
+const DistInfo dist_info[DIST_COUNT] = {
+#define DIST(name, kind, shape, support, n, args, constraints) {#name, DK_##kind, DSH_##shape, SUP_##support, n, args, constraints},
+#include "dist.def"
+#undef DIST
+};
+
+int dist_find(const char *name)
+{
+  for (int i = 0; i < DIST_COUNT; i++)
+    if (!strcmp(dist_info[i].name, name)) return i;
+  return -1;
+}
