@@ -62,6 +62,8 @@ typedef struct {
   PgmFunction *function;
 } PgmFactors;
 
+typedef struct { char *name; long value; } PgmFitSize;
+
 typedef struct PgmFit {
   char *model, *hash, *version;
   PgmMethodName method;
@@ -70,7 +72,8 @@ typedef struct PgmFit {
   long iterations, variational_parameters, observations;
   bool converged; char criterion[160]; char stopped[16];   /* "converged", "max-iter", "signal", "nan" */
   unsigned long seed; int threads;
-  char *data_hash;
+  char *data_hash;                               /* pgm_fit_bind */
+  int n_sizes; PgmFitSize *sizes;                /* of the data fitted: for new observations that cannot tell them; pgm_fit_bind */
   char *method_note;                             /* said after the fit ("no input form for z: free factors") or NULL */
 } PgmFit;
 
@@ -87,6 +90,9 @@ PgmStatus pgm_fit_locals(PgmSession *s, const PgmFit *fit, PgmError *error);
 double pgm_elbo(PgmSession *s, int samples, unsigned long seed, double *se);
 
 /* ---- store.c: safetensors ------------------------------------------------------------------------------------------------------------ */
+/* Notes in the fit which data it belongs to: their hash (SHA-256 of the names, boxes and values of inputs and observed families) and sizes. */
+PgmStatus pgm_fit_bind(PgmFit *fit, const PgmSession *s, PgmError *error);
+void pgm_data_hash(const PgmSession *s, char hex[65]);
 PgmStatus pgm_fit_write(const PgmFit *fit, const PgmModel *model, const char *path, PgmError *error);
 PgmStatus pgm_fit_read(PgmFit **out, const PgmModel *model, const char *path, PgmError *error);
 PgmStatus pgm_fit_from_memory(PgmFit **out, const PgmModel *model, const void *bytes, size_t size, const char *name, PgmError *error);
