@@ -1,0 +1,142 @@
+/* The expression DAG: scalar expressions over named axes.
+ *
+ * Every node is a scalar function of the axes it varies over (plates, vector dimensions, reduction variables, quadrature nodes), so a
+ * vector is a node with an axis, a matrix product is a REDUCE over a product, a mixture or an integral is a REDUCE over its axis:
+ *
+ *     W * z[n] + b     is   add(reduce_sum(k, mul(W[h,k], z[n,k])), b[h])      with axes {n, h}
+ *
+ * Nodes are hash-consed (equal expressions are one node) and simplified when made; arguments always have smaller numbers than the node, so
+ * node order is evaluation order. One Dag per outermost plate. Integer nodes (indices, sizes) live in the same DAG.
+ *
+ * Axes are numbered in nesting order: the unit axis (outermost plate) is 0, inner plates follow, then dimensions and reductions, then
+ * quadrature. Dimension axes run from 0; plates and reductions over the values of their variable. */
+#ifndef PGMC_EXPR_H
+#define PGMC_EXPR_H
+
+#include "model.h"
+
+typedef int Node;
+#define NO_NODE (-1)
+typedef uint64_t AxisSet;
+#define AXIS_BIT(a) ((AxisSet)1 << (a))
+#define MAX_AXES 64
+
+typedef enum { AX_UNIT, AX_PLATE, AX_REDUCTION, AX_DIM, AX_QUADRATURE } AxisKind;
+typedef struct {
+  AxisKind kind;
+  const char *name;                    /* C identifier of its variable: "n", "k", "q" */
+  int var;                             /* the model's variable (plates, reductions), else -1 */
+  Node lo, hi;                         /* inclusive range, integer nodes (dimensions: lo 0) */
+  Node extent;                         /* hi - lo + 1 */
+} Axis;
+
+typedef enum {
+  /* leaves */
+  X_CONST,                             /* number */
+  X_AXIS,                              /* integer: the value of axis `aux` */
+  X_SIZE,                              /* integer: scalar int input `aux` (family) */
+  X_INPUT,                             /* known element: family aux; args: its n_index indices (model values), then its entries (from 0) */
+  X_VALUE,                             /* latent or param at the point, constrained; same arguments */
+  X_U,                                 /* latent on the unconstrained scale as a random variable N(mean, sd); entrywise transforms only */
+  X_MEAN, X_SD,                        /* parameters of its factor */
+  X_WEIGHT,                            /* the span's weight */
+  X_QUAD_X, X_QUAD_W,                  /* node and weight of the quadrature axis `aux` */
+  /* operations */
+  X_ADD, X_SUB, X_MUL, X_DIV, X_NEG,
+  X_POW,
+  X_FN,                                /* aux: Fn; one, two or three arguments */
+  X_LT, X_LE, X_EQ, X_NE, X_AND, X_OR, X_NOT,          /* 0 or 1 */
+  X_COND,                              /* args: condition, then, else; only the chosen branch is evaluated */
+  X_SUM, X_MAX, X_MIN,                 /* over axis `aux` of args[0] */
+  X_AT,                                /* args[0] with axis `aux` set to args[1] (an integer node, from 0 for dimensions) */
+  X_TRISOLVE,                          /* args: L over (row, column), b over row -> L^-1 b over row; aux, aux2: the axes row and column */
+  X_TRISOLVE_T                         /* L^-T b */
+} XOp;
+
+/* Scalar functions with derivatives known to grad.c; emitted as calls of their C name. */
+typedef enum {
+#define FN1(name, c) F_##name,
+#define FN2(name, c) F_##name,
+#include "fn.def"
+#undef FN1
+#undef FN2
+  FN_COUNT_
+} Fn;
+
+typedef struct {
+  XOp op;
+  int aux, aux2;
+  double number;
+  int n_args;
+  Node *args;
+  AxisSet axes;
+  bool integer;
+  bool random;                         /* contains an X_U */
+  bool latent;                         /* contains X_U, X_VALUE, X_MEAN or X_SD: does not belong to the constants */
+} XNode;
+
+typedef struct Dag {
+  const Model *model;
+  VEC(XNode) nodes;
+  VEC(Axis) axes;
+  int *table; int table_size;          /* hash table of node numbers */
+} Dag;
+
+Dag *dag_new(const Model *m);
+static inline const XNode *dag_node(const Dag *d, Node n) { return &d->nodes.at[n]; }
+static inline AxisSet dag_axes(const Dag *d, Node n) { return d->nodes.at[n].axes; }
+bool dag_is_const(const Dag *d, Node n, double *value);
+
+int dag_axis(Dag *d, AxisKind kind, const char *name, int var, Node lo, Node hi);
+/* The k-th axis for a dimension of this extent (k from 0): vectors of equal length share axes. */
+int dag_dim_axis(Dag *d, Node extent, int k);
+
+/* ---- builders: simplify and share ------------------------------------------------------------------------------------------ */
+Node x_const(Dag *d, double v);
+Node x_int(Dag *d, long v);
+Node x_axis(Dag *d, int axis);
+Node x_leaf(Dag *d, XOp op, int family, int n_args, const Node *args, bool integer);
+Node x_weight(Dag *d);
+Node x_quad(Dag *d, XOp op, int axis);
+Node x_add(Dag *d, Node a, Node b);
+Node x_sub(Dag *d, Node a, Node b);
+Node x_mul(Dag *d, Node a, Node b);
+Node x_div(Dag *d, Node a, Node b);
+Node x_neg(Dag *d, Node a);
+Node x_pow(Dag *d, Node a, Node b);
+Node x_square(Dag *d, Node a);
+Node x_exp(Dag *d, Node a);
+Node x_log(Dag *d, Node a);
+Node x_sqrt(Dag *d, Node a);
+Node x_fn1(Dag *d, Fn f, Node a);
+Node x_fn2(Dag *d, Fn f, Node a, Node b);
+Node x_compare(Dag *d, XOp op, Node a, Node b);          /* X_LT .. X_OR */
+Node x_not(Dag *d, Node a);
+Node x_cond(Dag *d, Node c, Node a, Node b);
+Node x_sum(Dag *d, int axis, Node body);                 /* body without the axis: times its extent */
+Node x_reduce(Dag *d, XOp op, int axis, Node body);      /* X_SUM, X_MAX, X_MIN */
+Node x_log_sum_exp(Dag *d, int axis, Node body);
+Node x_at(Dag *d, Node body, int axis, Node index);
+Node x_trisolve(Dag *d, bool transposed, int row, int column, Node L, Node b);
+
+/* The expression with axis `from` replaced by the integer node `to` (in leaves' indices); leaves alone what does not vary over it. */
+Node dag_substitute_axis(Dag *d, Node n, int from, Node to);
+/* The expression with leaf (or any node) `from` replaced by `to`. */
+Node dag_replace(Dag *d, Node n, Node from, Node to);
+/* Same operation, other arguments: rebuilds through the simplifying builders. */
+Node dag_rebuild(Dag *d, Node n, const Node *args);
+
+/* Value at a point, for tests and constant folding: `leaf` gives the values of leaves, `axis` the current values of the axes. */
+typedef struct {
+  double (*leaf)(void *data, const Dag *d, Node n, const long *axis);
+  void *data;
+  long axis[MAX_AXES];
+} Evaluation;
+double dag_eval(const Dag *d, Node n, Evaluation *e);
+
+void dag_print(const Dag *d, Node n, StrBuf *out);       /* one line, infix */
+
+extern const char *const fn_c_name[];                    /* how emitted C calls it */
+extern const int fn_arity[];
+
+#endif
