@@ -1,0 +1,226 @@
+/* Reverse-mode differentiation, DAG -> DAG (Griewank & Walther 2008, ch. 3; here at compile time, so there is no tape).
+ *
+ * Nodes are visited from the root down in node order; each hands its adjoint times the local derivative to its arguments. An argument that varies
+ * over fewer axes than the node was broadcast, so its share is summed over the difference: that turns
+ *     forward   sum(k: W[h,k] * z[n,k])           axes {n, h}
+ * into backward sum(h: bar[n,h] * W[h,k]) for z[n,k] and sum(n: bar[n,h] * z[n,k]) for W[h,k], which lowering recognises as matrix products. */
+#include "grad.h"
+#include <math.h>
+#include <string.h>
+
+typedef struct { Dag *d; Node *bar; int n; } Reverse;
+
+/* Sum `v` over the axes in `extra`, innermost first. */
+static Node sum_over(Dag *d, AxisSet extra, Node v)
+{
+  for (int a = d->axes.n - 1; a >= 0; a--)
+    if (extra & AXIS_BIT(a)) v = x_sum(d, a, v);
+  return v;
+}
+
+static void give(Reverse *r, Node node_axes_of, Node arg, Node share)
+{
+  Dag *d = r->d;
+  if (!dag_node(d, arg)->latent) return;
+  share = sum_over(d, dag_axes(d, node_axes_of) & ~dag_axes(d, arg), share);
+  double v;
+  if (dag_is_const(d, share, &v) && v == 0) return;
+  r->bar[arg] = r->bar[arg] < 0 ? share : x_add(d, r->bar[arg], share);
+}
+
+/* d f / d a of a one-argument function; `self` is the node itself. */
+static Node derivative1(Dag *d, Fn f, Node a, Node self)
+{
+  Node one = x_const(d, 1);
+  switch (f) {
+  case F_exp: return self;
+  case F_log: return x_div(d, one, a);
+  case F_log1p: return x_div(d, one, x_add(d, one, a));
+  case F_expm1: return x_add(d, self, one);
+  case F_sqrt: return x_div(d, x_const(d, 0.5), self);
+  case F_square: return x_mul(d, x_const(d, 2), a);
+  case F_fabs: return x_fn1(d, F_sign, a);
+  case F_floor: case F_ceil: case F_round: case F_sign: case F_step: return x_const(d, 0);
+  case F_sin: return x_fn1(d, F_cos, a);
+  case F_cos: return x_neg(d, x_fn1(d, F_sin, a));
+  case F_tan: return x_add(d, one, x_square(d, self));
+  case F_asin: return x_div(d, one, x_sqrt(d, x_sub(d, one, x_square(d, a))));
+  case F_acos: return x_neg(d, x_div(d, one, x_sqrt(d, x_sub(d, one, x_square(d, a)))));
+  case F_atan: return x_div(d, one, x_add(d, one, x_square(d, a)));
+  case F_sinh: return x_fn1(d, F_cosh, a);
+  case F_cosh: return x_fn1(d, F_sinh, a);
+  case F_tanh: return x_sub(d, one, x_square(d, self));
+  case F_cbrt: return x_div(d, x_const(d, 1.0 / 3), x_square(d, self));
+  case F_erf: return x_mul(d, x_const(d, 2 / sqrt(M_PI)), x_exp(d, x_neg(d, x_square(d, a))));
+  case F_erfc: return x_mul(d, x_const(d, -2 / sqrt(M_PI)), x_exp(d, x_neg(d, x_square(d, a))));
+  case F_inv_logit: return x_mul(d, self, x_fn1(d, F_inv_logit, x_neg(d, a)));
+  case F_log_inv_logit: return x_fn1(d, F_inv_logit, x_neg(d, a));
+  case F_log1m_inv_logit: return x_neg(d, x_fn1(d, F_inv_logit, a));
+  case F_logit: return x_div(d, one, x_mul(d, a, x_sub(d, one, a)));
+  case F_softplus: return x_fn1(d, F_inv_logit, a);
+  case F_log1m_exp: return x_neg(d, x_div(d, one, x_fn1(d, F_expm1, x_neg(d, a))));
+  case F_relu: return x_fn1(d, F_step, a);
+  case F_gelu:                                                             /* Phi(a) + a phi(a) */
+    return x_add(d, x_fn1(d, F_Phi, a),
+                 x_mul(d, x_mul(d, x_const(d, 0.3989422804014327), a), x_exp(d, x_mul(d, x_const(d, -0.5), x_square(d, a)))));
+  case F_lgamma: return x_fn1(d, F_digamma, a);
+  case F_digamma: return x_fn1(d, F_trigamma, a);
+  case F_Phi: return x_mul(d, x_const(d, 0.3989422804014327), x_exp(d, x_mul(d, x_const(d, -0.5), x_square(d, a))));
+  case F_std_normal_lcdf:                                                   /* phi(a) / Phi(a), in logs for the tail */
+    return x_exp(d, x_sub(d, x_sub(d, x_mul(d, x_const(d, -0.5), x_square(d, a)), x_const(d, 0.9189385332046727)), self));
+  case F_log_bessel_i0: return x_fn1(d, F_bessel_ratio, a);
+  case F_bessel_ratio:                                                      /* A' = 1 - A / k - A^2 */
+    return x_sub(d, x_sub(d, one, x_div(d, self, a)), x_square(d, self));
+  default: BUG("no derivative of %s", fn_c_name[f]);
+  }
+}
+
+static void give2(Reverse *r, Node n, Node bar)
+{
+  Dag *d = r->d;
+  XNode x = *dag_node(d, n);
+  Node a = x.args[0], b = x.args[1], one = x_const(d, 1);
+#define GIVE(to, derivative) give(r, n, to, x_mul(d, bar, derivative))
+  switch ((Fn)x.aux) {
+  case F_leaky_relu:                                                        /* slope is data */
+    GIVE(a, x_fn2(d, F_leaky_relu, x_add(d, x_mul(d, x_const(d, 2), x_fn1(d, F_step, a)), x_const(d, -1)), b));
+    return;
+  case F_atan2: {
+    Node s = x_add(d, x_square(d, a), x_square(d, b));
+    GIVE(a, x_div(d, b, s));
+    GIVE(b, x_neg(d, x_div(d, a, s)));
+    return;
+  }
+  case F_fmax: case F_fmin: {
+    Node first = x_fn1(d, F_step, x.aux == F_fmax ? x_sub(d, a, b) : x_sub(d, b, a));
+    GIVE(a, first);
+    GIVE(b, x_sub(d, one, first));
+    return;
+  }
+  case F_fmod:
+    GIVE(a, one);
+    return;
+  case F_lbeta: {
+    Node both = x_fn1(d, F_digamma, x_add(d, a, b));
+    GIVE(a, x_sub(d, x_fn1(d, F_digamma, a), both));
+    GIVE(b, x_sub(d, x_fn1(d, F_digamma, b), both));
+    return;
+  }
+  case F_lchoose: {
+    Node top = x_fn1(d, F_digamma, x_add(d, a, one)), rest = x_fn1(d, F_digamma, x_add(d, x_sub(d, a, b), one));
+    GIVE(a, x_sub(d, top, rest));
+    GIVE(b, x_sub(d, rest, x_fn1(d, F_digamma, x_add(d, b, one))));
+    return;
+  }
+  case F_xlogy:
+    GIVE(a, x_log(d, b));
+    GIVE(b, x_div(d, a, b));
+    return;
+  case F_xlog1my:
+    GIVE(a, x_fn1(d, F_log1p, x_neg(d, b)));
+    GIVE(b, x_neg(d, x_div(d, a, x_sub(d, one, b))));
+    return;
+  default: BUG("no derivative of %s", fn_c_name[x.aux]);
+  }
+#undef GIVE
+}
+
+static void reverse_node(Reverse *r, Node n)
+{
+  Dag *d = r->d;
+  XNode x = *dag_node(d, n);
+  Node bar = r->bar[n], zero = x_const(d, 0);
+  switch (x.op) {
+  case X_ADD: give(r, n, x.args[0], bar), give(r, n, x.args[1], bar); return;
+  case X_SUB: give(r, n, x.args[0], bar), give(r, n, x.args[1], x_neg(d, bar)); return;
+  case X_NEG: give(r, n, x.args[0], x_neg(d, bar)); return;
+  case X_MUL:
+    if (dag_node(d, x.args[0])->latent) give(r, n, x.args[0], x_mul(d, bar, x.args[1]));
+    if (dag_node(d, x.args[1])->latent) give(r, n, x.args[1], x_mul(d, bar, x.args[0]));
+    return;
+  case X_DIV:
+    if (dag_node(d, x.args[0])->latent) give(r, n, x.args[0], x_div(d, bar, x.args[1]));
+    if (dag_node(d, x.args[1])->latent) give(r, n, x.args[1], x_neg(d, x_mul(d, bar, x_div(d, n, x.args[1]))));
+    return;
+  case X_POW:
+    if (dag_node(d, x.args[0])->latent)
+      give(r, n, x.args[0], x_mul(d, bar, x_mul(d, x.args[1], x_pow(d, x.args[0], x_sub(d, x.args[1], x_const(d, 1))))));
+    if (dag_node(d, x.args[1])->latent) give(r, n, x.args[1], x_mul(d, bar, x_mul(d, n, x_log(d, x.args[0]))));
+    return;
+  case X_FN:
+    if (x.n_args == 1) {
+      if (dag_node(d, x.args[0])->latent) give(r, n, x.args[0], x_mul(d, bar, derivative1(d, (Fn)x.aux, x.args[0], n)));
+    } else {
+      give2(r, n, bar);
+    }
+    return;
+  case X_COND:
+    give(r, n, x.args[1], x_cond(d, x.args[0], bar, zero));
+    give(r, n, x.args[2], x_cond(d, x.args[0], zero, bar));
+    return;
+  case X_SUM: {
+    /* the body varies over the summed axis, its adjoint does not; `give` must not sum over that axis */
+    give(r, x.args[0], x.args[0], bar);
+    return;
+  }
+  case X_MAX: case X_MIN:                                                   /* the subgradient: shared equally would need counting; ties have measure zero */
+    give(r, x.args[0], x.args[0], x_mul(d, bar, x_compare(d, X_EQ, x.args[0], n)));
+    return;
+  case X_AT: {
+    /* share of body at axis = a: bar where a equals the index */
+    Node body = x.args[0], index = x.args[1];
+    AxisSet over = dag_axes(d, index) & ~dag_axes(d, body);
+    const XNode *ix = dag_node(d, index);
+    if (ix->op == X_AXIS && (over & AXIS_BIT(ix->aux)) && !(dag_axes(d, body) & AXIS_BIT(ix->aux))) {
+      int to = ix->aux;                                                     /* a renaming: read the adjoint back under the old name */
+      give(r, body, body, x_at(d, bar, to, x_axis(d, x.aux)));
+      return;
+    }
+    Node hit = x_mul(d, bar, x_compare(d, X_EQ, x_axis(d, x.aux), index));
+    give(r, body, body, sum_over(d, over, hit));
+    return;
+  }
+  case X_TRISOLVE: {
+    /* w = L^-1 b:  b_bar = L^-T w_bar,  L_bar[i,j] = -b_bar[i] w[j] for j <= i  (Giles 2008, triangular solve) */
+    int row = x.aux, column = x.aux2;
+    Node b_bar = x_trisolve(d, true, row, column, x.args[0], bar);
+    give(r, x.args[1], x.args[1], sum_over(d, dag_axes(d, n) & ~dag_axes(d, x.args[1]), b_bar));
+    if (dag_node(d, x.args[0])->latent) {
+      Node w_column = x_at(d, n, row, x_axis(d, column));
+      Node lower = x_compare(d, X_LE, x_axis(d, column), x_axis(d, row));
+      Node share = x_neg(d, x_mul(d, lower, x_mul(d, b_bar, w_column)));
+      give(r, x.args[0], x.args[0], sum_over(d, (dag_axes(d, share)) & ~dag_axes(d, x.args[0]), share));
+    }
+    return;
+  }
+  case X_TRISOLVE_T: {
+    /* w = L^-T b:  b_bar = L^-1 w_bar,  L_bar[i,j] = -w[i] b_bar[j] for j <= i */
+    int row = x.aux, column = x.aux2;
+    Node b_bar = x_trisolve(d, false, row, column, x.args[0], bar);
+    give(r, x.args[1], x.args[1], sum_over(d, dag_axes(d, n) & ~dag_axes(d, x.args[1]), b_bar));
+    if (dag_node(d, x.args[0])->latent) {
+      Node b_column = x_at(d, b_bar, row, x_axis(d, column));
+      Node lower = x_compare(d, X_LE, x_axis(d, column), x_axis(d, row));
+      Node share = x_neg(d, x_mul(d, lower, x_mul(d, n, b_column)));
+      give(r, x.args[0], x.args[0], sum_over(d, (dag_axes(d, share)) & ~dag_axes(d, x.args[0]), share));
+    }
+    return;
+  }
+  default: return;
+  }
+}
+
+void dag_gradient(Dag *d, Node root, Node seed, XOp op1, XOp op2, LeafAdjoints *out)
+{
+  Reverse r = {.d = d, .n = root + 1};
+  r.bar = NEW_ARRAY(Node, root + 1);
+  memset(r.bar, -1, sizeof(Node) * (size_t)(root + 1));
+  r.bar[root] = seed;
+  for (Node n = root; n >= 0; n--) {
+    if (r.bar[n] < 0 || !dag_node(d, n)->latent) continue;
+    XOp op = dag_node(d, n)->op;
+    if (op != op1 && op != op2) reverse_node(&r, n);
+  }
+  for (Node n = 0; n <= root; n++)
+    if (r.bar[n] >= 0 && (dag_node(d, n)->op == op1 || dag_node(d, n)->op == op2)) VEC_PUSH(*out, (LeafAdjoint){n, r.bar[n]});
+}
