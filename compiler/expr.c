@@ -379,7 +379,8 @@ Node x_sum(Dag *d, int axis, Node body)
 
 Node x_log_sum_exp(Dag *d, int axis, Node body)
 {
-  Node top = x_reduce(d, X_MAX, axis, body);
+  if (!(dag_axes(d, body) & AXIS_BIT(axis))) return x_add(d, body, x_log(d, d->axes.at[axis].extent));
+  Node top = make(d, X_MAX, axis, 1, 0, 1, &body, false);                  /* the shift cancels: aux2 keeps gradients out of it */
   return x_add(d, top, x_log(d, x_sum(d, axis, x_exp(d, x_sub(d, body, top)))));
 }
 

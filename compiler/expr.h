@@ -47,7 +47,7 @@ typedef enum {
   X_FN,                                /* aux: Fn; one, two or three arguments */
   X_LT, X_LE, X_EQ, X_NE, X_AND, X_OR, X_NOT,          /* 0 or 1 */
   X_COND,                              /* args: condition, then, else; only the chosen branch is evaluated */
-  X_SUM, X_MAX, X_MIN,                 /* over axis `aux` of args[0] */
+  X_SUM, X_MAX, X_MIN,                 /* over axis `aux` of args[0]; a maximum with aux2 set is a shift that cancels: no gradient */
   X_AT,                                /* args[0] with axis `aux` set to args[1] (an integer node, from 0 for dimensions) */
   X_TRISOLVE,                          /* args: L over (row, column), b over row -> L^-1 b over row; aux, aux2: the axes row and column */
   X_TRISOLVE_T                         /* L^-T b */

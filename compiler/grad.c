@@ -21,7 +21,7 @@ static Node sum_over(Dag *d, AxisSet extra, Node v)
 static void give(Reverse *r, Node node_axes_of, Node arg, Node share)
 {
   Dag *d = r->d;
-  if (!dag_node(d, arg)->latent) return;
+  if (!dag_node(d, arg)->latent || (dag_node(d, arg)->op == X_MAX && dag_node(d, arg)->aux2)) return;
   share = sum_over(d, dag_axes(d, node_axes_of) & ~dag_axes(d, arg), share);
   double v;
   if (dag_is_const(d, share, &v) && v == 0) return;
@@ -79,11 +79,11 @@ static void give2(Reverse *r, Node n, Node bar)
 {
   Dag *d = r->d;
   XNode x = *dag_node(d, n);
-  Node a = x.args[0], b = x.args[1], one = x_const(d, 1);
+  Node a = x.args[0], b = x.args[1], one = x_const(d, 1), zero = x_const(d, 0);
 #define GIVE(to, derivative) give(r, n, to, x_mul(d, bar, derivative))
   switch ((Fn)x.aux) {
   case F_leaky_relu:                                                        /* slope is data */
-    GIVE(a, x_fn2(d, F_leaky_relu, x_add(d, x_mul(d, x_const(d, 2), x_fn1(d, F_step, a)), x_const(d, -1)), b));
+    GIVE(a, x_cond(d, x_compare(d, X_LT, zero, a), one, b));
     return;
   case F_atan2: {
     Node s = x_add(d, x_square(d, a), x_square(d, b));
