@@ -36,6 +36,10 @@ typedef struct {
 
 PgmFitOptions pgm_fit_defaults(void);
 
+/* The words of the command line and of fit files; NULL-terminated, in the order of the enums (store.c). */
+extern const char *const pgm_method_words[];     /* "fvi", "const", "avi" */
+extern const char *const pgm_activation_words[]; /* "tanh", ... */
+
 /* Where the factors of one latent family come from. */
 typedef enum { PGM_FREE, PGM_SHARED, PGM_FUNCTION } PgmSourceKind;
 

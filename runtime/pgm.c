@@ -1,0 +1,309 @@
+/* The public C interface (pgm.h): a fit, and the posterior of observations. The command `infer` is a client of it.
+ *
+ * In: a fit file and named arrays. Out: means and sds per latent variable, on the scale of the model or the unconstrained one. Each call
+ * opens a session of its own on the batch, so that calls do not meet; the posterior itself is read only.
+ *
+ * WHAT `pgmc MODEL.pgm --library` WRITES INTO NAME.h, for the saw model: the texts of error.h and pgm.h without their #include of each
+ * other, so that NAME.h needs no other file of the runtime, and then
+ *
+ *   #ifndef PGM_MODEL_SAW_H
+ *   #define PGM_MODEL_SAW_H
+ *   const PgmModel *saw_model(void);                                       defined in libsaw.a
+ *
+ *   // What observations may bring: one member per input and observed family; all zero is "not given".
+ *   typedef struct {
+ *     struct { const double *value; } N;                                   a scalar: no dimensions
+ *     struct { const double *value; long dim[1]; } x;                      x[n]: one extent per index position and dimension
+ *   } saw_data;
+ *   static inline PgmStatus saw_open(const char *path, PgmPosterior **out, PgmError *error)
+ *   { return pgm_posterior_open(out, saw_model(), path, error); }
+ *   static inline PgmStatus saw_open_memory(const void *bytes, size_t size, PgmPosterior **out, PgmError *error)
+ *   { return pgm_posterior_from_memory(out, saw_model(), bytes, size, error); }
+ *   static inline PgmStatus saw_infer(const PgmPosterior *posterior, const saw_data *data, PgmInference **out, PgmError *error)
+ *   {
+ *     const PgmValues values[] = {{"N", 0, NULL, data->N.value}, {"x", 1, data->x.dim, data->x.value}};
+ *     return pgm_posterior_infer(posterior, values, sizeof values / sizeof *values, NULL, out, error);
+ *   }
+ *   static inline const PgmMarginal *saw_z(const PgmInference *r) { return pgm_inference_find(r, "z"); }       one per latent family
+ *   #endif
+ */
+#include "posterior.h"
+
+#include <ctype.h>
+#include <stdlib.h>
+#include <string.h>
+
+struct PgmPosterior {
+  const PgmModel *model;
+  PgmFit *fit;
+  bool amortised;                      /* no local latent variable has free factors */
+  int n_inputs, *inputs;               /* families */
+};
+
+struct PgmInference {
+  int n;
+  PgmMarginal *at;
+  const char *how;
+};
+
+/* ---- the handle -------------------------------------------------------------------------------------------------------------------------------- */
+
+static int find_family(const PgmModel *model, const char *name, size_t length)
+{
+  for (int f = 0; f < model->n_families; f++) {
+    if (strlen(model->families[f].name) == length && strncmp(model->families[f].name, name, length) == 0) return f;
+  }
+  return -1;
+}
+
+/* Marks the data families that a reference such as "x[n-1]" or "y[i | group[i] = j]" names. Sizes in it are counted or kept in the fit. */
+static void mark_names(const PgmModel *model, const char *text, bool *marked)
+{
+  while (*text) {
+    if (!isalpha((unsigned char)*text) && *text != '_') {
+      text++;
+      continue;
+    }
+    size_t length = 0;
+    while (isalnum((unsigned char)text[length]) || text[length] == '_') length++;
+    int f = find_family(model, text, length);
+    if (f >= 0 && (model->families[f].role == PGM_INPUT || model->families[f].role == PGM_OBSERVED) && !model->families[f].is_size) marked[f] = true;
+    text += length;
+  }
+}
+
+static bool has_fallback(const PgmModel *model, int family)
+{
+  for (int i = 0; i < model->n_statements; i++) {
+    if (model->statements[i].family == family && !model->statements[i].fallback) return false;
+  }
+  return true;
+}
+
+static void mark_inputs(const PgmPosterior *p, bool *marked)
+{
+  for (int i = 0; i < p->fit->n_factors; i++) {
+    const PgmFunction *function = p->fit->factors[i].function;
+    for (int k = 0; function && k < function->n_inputs; k++) mark_names(p->model, function->inputs[k], marked);
+  }
+  for (int f = 0; !p->amortised && f < p->model->n_families; f++) {
+    const PgmFamily *family = &p->model->families[f];
+    bool data = family->role == PGM_INPUT || family->role == PGM_OBSERVED;
+    if (data && !family->is_size && !has_fallback(p->model, f)) marked[f] = true;
+  }
+}
+
+static PgmStatus adopt_fit(PgmPosterior **out, const PgmModel *model, PgmFit *fit, PgmError *error)
+{
+  PgmPosterior *p = calloc(1, sizeof *p);
+  bool *marked = calloc((size_t)model->n_families + 1, sizeof *marked);
+  int *inputs = calloc((size_t)model->n_families + 1, sizeof *inputs);
+  if (!p || !marked || !inputs) {
+    free(p);
+    free(marked);
+    free(inputs);
+    pgm_fit_free(fit);
+    return pgm_fail(error, PGM_SYSTEM, "out of memory");
+  }
+  *p = (PgmPosterior){.model = model, .fit = fit, .amortised = true, .inputs = inputs};
+  for (int i = 0; i < fit->n_factors; i++) {
+    if (fit->factors[i].kind == PGM_FREE && model->families[fit->factors[i].family].role == PGM_LOCAL) p->amortised = false;
+  }
+  mark_inputs(p, marked);
+  for (int f = 0; f < model->n_families; f++) {
+    if (marked[f]) inputs[p->n_inputs++] = f;
+  }
+  free(marked);
+  *out = p;
+  return PGM_OK;
+}
+
+PgmStatus pgm_posterior_open(PgmPosterior **out, const PgmModel *model, const char *path, PgmError *error)
+{
+  PgmFit *fit;
+  *out = NULL;
+  PgmStatus status = pgm_fit_read(&fit, model, path, error);
+  return status == PGM_OK ? adopt_fit(out, model, fit, error) : status;
+}
+
+PgmStatus pgm_posterior_from_memory(PgmPosterior **out, const PgmModel *model, const void *bytes, size_t size, PgmError *error)
+{
+  PgmFit *fit;
+  *out = NULL;
+  PgmStatus status = pgm_fit_from_memory(&fit, model, bytes, size, "fit in memory", error);
+  return status == PGM_OK ? adopt_fit(out, model, fit, error) : status;
+}
+
+void pgm_posterior_close(PgmPosterior *p)
+{
+  if (!p) return;
+  pgm_fit_free(p->fit);
+  free(p->inputs);
+  free(p);
+}
+
+const PgmFit *pgm_posterior_fit(const PgmPosterior *p) { return p->fit; }
+const char *pgm_posterior_model(const PgmPosterior *p) { return p->model->name; }
+const char *pgm_posterior_method(const PgmPosterior *p) { return pgm_method_words[p->fit->method]; }
+int pgm_posterior_inputs(const PgmPosterior *p) { return p->n_inputs; }
+int pgm_posterior_outputs(const PgmPosterior *p) { return p->fit->n_factors; }
+
+const char *pgm_posterior_input(const PgmPosterior *p, int i)
+{
+  return i >= 0 && i < p->n_inputs ? p->model->families[p->inputs[i]].name : NULL;
+}
+
+const char *pgm_posterior_output(const PgmPosterior *p, int i)
+{
+  return i >= 0 && i < p->fit->n_factors ? p->model->families[p->fit->factors[i].family].name : NULL;
+}
+
+/* ---- inference ------------------------------------------------------------------------------------------------------------------------------------ */
+
+PgmStatus pgm_fit_add_sizes(const PgmFit *fit, const PgmModel *model, PgmData *data, PgmError *error)
+{
+  for (int i = 0; i < fit->n_sizes; i++) {
+    const PgmFitSize *size = &fit->sizes[i];
+    bool known = pgm_data_find(data, size->name) != NULL;
+    for (int c = 0; c < model->n_counts && !known; c++) {
+      const PgmCount *count = &model->counts[c];
+      known = count->position >= 0 && strcmp(model->families[count->size].name, size->name) == 0 &&
+              pgm_data_find(data, model->families[count->array].name);
+    }
+    double value = (double)size->value;
+    PgmStatus status = known ? PGM_OK : pgm_data_add(data, size->name, 0, NULL, &value, "the fit", error);
+    if (status != PGM_OK) return status;
+  }
+  return PGM_OK;
+}
+
+/* Fills the session's factors for its units. */
+static PgmStatus infer_units(const PgmPosterior *p, PgmSession *s, const char **how, PgmError *error)
+{
+  char hash[65];
+  if (p->amortised) {
+    *how = p->fit->method == PGM_CONST ? "the constant factors of the fit" : "one forward pass of the inference functions";
+    return pgm_fit_apply(s, p->fit, error);
+  }
+  pgm_data_hash(s, hash);
+  if (p->fit->data_hash && strcmp(hash, p->fit->data_hash) == 0) {
+    *how = "the factors of the fit, which is of these data";
+    return pgm_fit_apply(s, p->fit, error);
+  }
+  *how = "factors of the new units optimised, those of globals and params as fitted";
+  return pgm_fit_locals(s, p->fit, error);
+}
+
+/* The marginal of one family, copied out of the session; false when memory is out. */
+static bool copy_marginal(const PgmSession *s, int f, bool unconstrained, PgmMarginal *m)
+{
+  const PgmFamily *family = &s->model->families[f];
+  const PgmLayout *l = &s->layout[f];
+  long width = unconstrained ? l->uwidth : l->width;
+  size_t count = (size_t)(l->elements * width) + 1;
+  double *mean = malloc(count * sizeof *mean), *sd = malloc(count * sizeof *sd);
+  bool *defined = l->piece ? malloc((size_t)l->elements + 1) : NULL;
+  *m = (PgmMarginal){.name = family->name, .local = family->role == PGM_LOCAL, .n_index = family->n_index, .index = family->index,
+                     .rank = unconstrained && l->uwidth != l->width ? 1 : family->rank, .dim = {l->dim[0], l->dim[1]},
+                     .elements = l->elements, .width = width, .defined = defined, .mean = mean, .sd = sd};
+  if (!mean || !sd || (l->piece && !defined)) return false;
+  memcpy(m->lo, l->lo, sizeof m->lo);
+  memcpy(m->hi, l->hi, sizeof m->hi);
+  if (unconstrained && l->uwidth != l->width) m->dim[0] = l->uwidth, m->dim[1] = 1;
+  for (long e = 0; defined && e < l->elements; e++) defined[e] = l->piece[e] != 0;
+  if (unconstrained) {
+    memcpy(mean, l->mean, (count - 1) * sizeof *mean);
+    memcpy(sd, l->sd, (count - 1) * sizeof *sd);
+  } else {
+    pgm_constrained_moments(s, f, l->mean, l->sd, mean, sd);
+  }
+  return true;
+}
+
+static PgmStatus copy_marginals(const PgmPosterior *p, const PgmSession *s, bool unconstrained, PgmInference **out, PgmError *error)
+{
+  PgmInference *r = calloc(1, sizeof *r);
+  if (r) r->at = calloc((size_t)p->fit->n_factors + 1, sizeof *r->at);
+  bool ok = r && r->at;
+  for (int i = 0; ok && i < p->fit->n_factors; i++) ok = copy_marginal(s, p->fit->factors[i].family, unconstrained, &r->at[r->n++]);
+  if (ok) {
+    *out = r;
+    return PGM_OK;
+  }
+  pgm_inference_free(r);
+  return pgm_fail(error, PGM_SYSTEM, "out of memory");
+}
+
+static PgmStatus check_inputs(const PgmPosterior *p, const PgmData *data, PgmError *error)
+{
+  for (int i = 0; i < p->n_inputs; i++) {
+    const char *name = p->model->families[p->inputs[i]].name;
+    if (pgm_data_find(data, name)) continue;
+    return pgm_fail(error, PGM_BAD_INPUT, "'%s' is missing: %s", name,
+                    p->amortised ? "the inference functions read it" : "the factors of new units are optimised, which takes all data");
+  }
+  return PGM_OK;
+}
+
+PgmStatus pgm_posterior_infer_data(const PgmPosterior *p, PgmData *data, const PgmInferOptions *options, PgmInference **out, PgmError *error)
+{
+  PgmSession *s = NULL;
+  int threads = options && options->threads > 0 ? options->threads : 1;
+  const PgmSessionOptions session = {.threads = threads, .for_simulate = p->amortised};  /* observations no function reads need not be given */
+  const char *how = NULL;
+  *out = NULL;
+  PgmStatus status = check_inputs(p, data, error);
+  if (status == PGM_OK) status = pgm_fit_add_sizes(p->fit, p->model, data, error);
+  if (status == PGM_OK) status = pgm_session_open(&s, p->model, data, &session, error);
+  if (status != PGM_OK) return status;
+  status = infer_units(p, s, &how, error);
+  if (status == PGM_OK) status = copy_marginals(p, s, options && options->unconstrained, out, error);
+  if (status == PGM_OK) (*out)->how = how;
+  pgm_session_close(s);
+  return status;
+}
+
+PgmStatus pgm_posterior_infer(const PgmPosterior *p, const PgmValues *values, int n_values, const PgmInferOptions *options, PgmInference **out,
+                              PgmError *error)
+{
+  PgmStatus status = PGM_OK;
+  PgmData *data = pgm_data_new();
+  *out = NULL;
+  if (!data) return pgm_fail(error, PGM_SYSTEM, "out of memory");
+  for (int i = 0; i < n_values && status == PGM_OK; i++) {
+    const PgmValues *v = &values[i];
+    if (!v->value) continue;
+    if (!v->name || v->rank < 0 || v->rank > PGM_MAX_DIMS || find_family(p->model, v->name, strlen(v->name)) < 0) {
+      status = pgm_fail(error, PGM_BAD_INPUT, "array %d, '%s': no variable of the model '%s'", i, v->name ? v->name : "", p->model->name);
+    } else {
+      status = pgm_data_add(data, v->name, v->rank, v->dim, v->value, "the caller's array", error);
+    }
+  }
+  if (status == PGM_OK) status = pgm_posterior_infer_data(p, data, options, out, error);
+  pgm_data_free(data);
+  return status;
+}
+
+void pgm_inference_free(PgmInference *r)
+{
+  if (!r) return;
+  for (int i = 0; i < r->n; i++) {
+    free((void *)r->at[i].mean);
+    free((void *)r->at[i].sd);
+    free((void *)r->at[i].defined);
+  }
+  free(r->at);
+  free(r);
+}
+
+int pgm_inference_count(const PgmInference *r) { return r->n; }
+const PgmMarginal *pgm_inference_at(const PgmInference *r, int i) { return i >= 0 && i < r->n ? &r->at[i] : NULL; }
+const char *pgm_inference_how(const PgmInference *r) { return r->how; }
+
+const PgmMarginal *pgm_inference_find(const PgmInference *r, const char *name)
+{
+  for (int i = 0; i < r->n; i++) {
+    if (strcmp(r->at[i].name, name) == 0) return &r->at[i];
+  }
+  return NULL;
+}
