@@ -93,6 +93,7 @@ typedef struct {                        /* all terms under one outermost plate (
   PgmKernel constant;                  /* summands that depend on data alone, which the three above leave out; NULL if none */
   long block;                          /* largest span.count; 0: any */
   long (*scratch)(const void *env, long count);  /* doubles of scratch for a span of `count` units; NULL: none */
+  const int *shared;                   /* families to whose X_sum the kernels add (shared references), ended by -1; NULL: none */
 } PgmPlate;
 
 /* A reference whose adjoints go through a buffer. */
