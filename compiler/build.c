@@ -1,0 +1,781 @@
+/* Model expressions -> DAG. Vectors and matrices become nodes with axes; products of them become sums over an axis. See build.h and expr.h.
+ *
+ * Vectors of equal extent share axes: the first choice for a dimension is dag_dim_axis(extent, 0). A matrix product whose result would get the axis
+ * that is summed takes the next one of that extent. Values are renamed to other axes by substitution in leaves, and by X_AT where that would
+ * duplicate work. */
+#include "build.h"
+#include "density.h"
+#include "dist.h"
+#include "func.h"
+#include <math.h>
+#include <string.h>
+
+Builder *build_new(Dag *d, const Model *m, LeafMode mode)
+{
+  Builder *b = NEW(Builder);
+  b->d = d, b->m = m, b->mode = mode;
+  b->env = NEW_ARRAY(Node, m->vars.n + 1);
+  for (int i = 0; i < m->vars.n; i++) b->env[i] = NO_NODE;
+  return b;
+}
+
+static void unsupported(Builder *b, Span span, const char *what)
+{
+  b->failed = true;
+  diag_error(span, NULL, "%s is not supported by code generation yet", what);
+}
+
+int build_plates(Builder *b, int plate, int *axes)
+{
+  int chain[8], n = model_plate_chain(b->m, plate, chain, 8);
+  for (int i = 0; i < n; i++) {
+    int var = b->m->plates.at[chain[i]].var;
+    const Var *v = &b->m->vars.at[var];
+    int axis = -1;
+    for (int a = 0; a < b->d->axes.n; a++)
+      if (b->d->axes.at[a].var == var) axis = a;
+    if (axis < 0) axis = dag_axis(b->d, i ? AX_PLATE : AX_UNIT, v->name, var, build_scalar(b, v->lo), build_scalar(b, v->hi));
+    b->env[var] = x_axis(b->d, axis);
+    axes[i] = axis;
+  }
+  return n;
+}
+
+/* ---- values and their axes -------------------------------------------------------------------------------------------------------------- */
+
+static Value scalar(Node n) { return (Value){.rank = 0, .node = n}; }
+
+static Value over(Builder *b, int rank, int a0, int a1, Node n)
+{
+  Value v = {.rank = rank, .axis = {a0, a1}, .node = n};
+  for (int i = 0; i < rank; i++) v.extent[i] = b->d->axes.at[v.axis[i]].extent;
+  return v;
+}
+
+static bool has_sum(const Dag *d, Node n)
+{
+  const XNode *x = dag_node(d, n);
+  if (x->op == X_SUM || x->op == X_MAX || x->op == X_MIN || x->op == X_TRISOLVE || x->op == X_TRISOLVE_T || x->op == X_AT) return true;
+  if (!x->axes) return false;
+  for (int i = 0; i < x->n_args; i++)
+    if (has_sum(d, x->args[i])) return true;
+  return false;
+}
+
+static Node rename_axis(Builder *b, Node n, int from, int to)
+{
+  if (from == to || !(dag_axes(b->d, n) & AXIS_BIT(from))) return n;
+  Node at = x_axis(b->d, to);
+  return has_sum(b->d, n) ? x_at(b->d, n, from, at) : dag_substitute_axis(b->d, n, from, at);
+}
+
+Node value_over(Builder *b, const Value *v, const int *axes)
+{
+  if (v->node < 0) {
+    Node args[8];
+    int k = 0;
+    for (int i = 0; i < v->n_args; i++) args[i] = v->args[i] >= 0 ? v->args[i] : x_add(b->d, x_axis(b->d, axes[k++]), v->base[i]);
+    return x_leaf(b->d, v->op, v->family, v->n_args, args, v->integer);
+  }
+  if (v->rank == 0) return v->node;
+  if (v->rank == 1) return rename_axis(b, v->node, v->axis[0], axes[0]);
+  if (v->axis[0] == axes[1] || v->axis[1] == axes[0]) {                     /* an exchange: through fresh axes */
+    if (v->axis[0] == axes[0] && v->axis[1] == axes[1]) return v->node;
+    int t = dag_axis(b->d, AX_DIM, arena_printf("t%d_", b->d->axes.n), -1, x_int(b->d, 0), b->d->axes.at[axes[0]].hi);
+    Node n = rename_axis(b, v->node, v->axis[0], t);
+    return rename_axis(b, rename_axis(b, n, v->axis[1], axes[1]), t, axes[0]);
+  }
+  return rename_axis(b, rename_axis(b, v->node, v->axis[0], axes[0]), v->axis[1], axes[1]);
+}
+
+static void default_axes(Builder *b, const Value *v, int *axes)
+{
+  for (int i = 0; i < v->rank; i++) axes[i] = dag_dim_axis(b->d, v->extent[i], i == 1 && v->extent[0] == v->extent[1]);
+}
+
+Value value_ready(Builder *b, Value v)
+{
+  if (v.node >= 0) return v;
+  int axes[2] = {0, 0};
+  default_axes(b, &v, axes);
+  return over(b, v.rank, axes[0], axes[1], value_over(b, &v, axes));
+}
+
+/* ---- indices ------------------------------------------------------------------------------------------------------------------------------ */
+
+static Node affine_node(Builder *b, const Affine *a)
+{
+  Dag *d = b->d;
+  Node sum = NO_NODE;
+  for (int i = 0; i < a->n; i++) {
+    const AffineTerm *t = &a->term[i];
+    Node atom = t->kind == ATOM_VAR ? b->env[t->id] : x_leaf(d, X_SIZE, t->id, 0, NULL, true);
+    if (atom < 0) BUG("variable '%s' has no axis here", b->m->vars.at[t->id].name);
+    Node part = x_mul(d, x_int(d, t->coef < 0 ? -t->coef : t->coef), atom);
+    sum = sum < 0 ? (t->coef < 0 ? x_neg(d, part) : part) : t->coef < 0 ? x_sub(d, sum, part) : x_add(d, sum, part);
+  }
+  Node c = x_int(d, a->constant);
+  return sum < 0 ? c : x_add(d, sum, c);
+}
+
+Node build_index(Builder *b, const Index *ix)
+{
+  switch (ix->kind) {
+  case IX_AFFINE: return affine_node(b, &ix->affine);
+  case IX_LOOKUP: {
+    Node n = build_scalar(b, ix->expr);
+    return ix->shift && ix->expr->kind == M_REF ? x_add(b->d, n, x_int(b->d, ix->shift)) : n;
+  }
+  case IX_EXPR: return build_scalar(b, ix->expr);
+  case IX_SLICE: break;
+  }
+  BUG("a slice has no single index");
+}
+
+/* ---- bounds -------------------------------------------------------------------------------------------------------------------------------- */
+
+Bounds build_support(const Model *m, int family)
+{
+  const Family *f = &m->families.at[family];
+  static const Transform of_type[] = {[TY_SIMPLEX] = TR_SIMPLEX, [TY_ORDERED] = TR_ORDERED, [TY_POSITIVE_ORDERED] = TR_POSITIVE_ORDERED,
+                                      [TY_COV_MATRIX] = TR_COV, [TY_CORR_MATRIX] = TR_CORR, [TY_CHOLESKY_CORR] = TR_CHOLESKY_CORR};
+  Bounds s = {.transform = TR_IDENTITY};
+  if (f->type.kind >= TY_SIMPLEX) { s.transform = of_type[f->type.kind]; return s; }
+  s.lower = f->type.lower, s.upper = f->type.upper;
+  s.has_lower = s.lower, s.has_upper = s.upper;
+  for (int i = 0; i < f->n_statements; i++) {
+    const Stmt *st = &m->stmts.at[f->statements[i]];
+    if (!st->has_dist) continue;
+    Support sup = dist_info[st->dist.dist].support;
+    if (!s.has_lower) {
+      if (sup == SUP_POSITIVE || sup == SUP_NONNEGATIVE || sup == SUP_UNIT) s.has_lower = true, s.lower_number = 0;
+      if (sup == SUP_BETWEEN || sup == SUP_ABOVE) s.has_lower = true, s.lower = st->dist.args[0];
+    }
+    if (!s.has_upper) {
+      if (sup == SUP_UNIT) s.has_upper = true, s.upper_number = 1;
+      if (sup == SUP_BETWEEN) s.has_upper = true, s.upper = st->dist.args[1];
+    }
+  }
+  s.transform = s.has_lower && s.has_upper ? TR_INTERVAL : s.has_lower ? TR_LOWER : s.has_upper ? TR_UPPER : TR_IDENTITY;
+  return s;
+}
+
+Node build_bound(Builder *b, int family, int which, const Node *index)
+{
+  const Family *f = &b->m->families.at[family];
+  const Stmt *s = &b->m->stmts.at[f->statements[0]];
+  Bounds su = build_support(b->m, family);
+  const MExpr *e = which ? su.upper : su.lower;
+  if (!e) return x_const(b->d, which ? su.upper_number : su.lower_number);
+  Node *keep = b->env;
+  b->env = NEW_ARRAY(Node, b->m->vars.n + 1);
+  memcpy(b->env, keep, sizeof(Node) * (size_t)b->m->vars.n);
+  for (int i = 0; i < s->n_index; i++) {                                    /* the statement's variables, from the element's indices */
+    const Affine *a = &s->index[i].affine;
+    if (a->n == 1 && a->term[0].kind == ATOM_VAR) b->env[a->term[0].id] = x_sub(b->d, index[i], x_int(b->d, a->constant));
+  }
+  Value v = build_value(b, e);
+  b->env = keep;
+  if (v.rank) { unsupported(b, e->span, "a bound that is a vector"); return x_const(b->d, 0); }
+  if (dag_node(b->d, v.node)->latent) unsupported(b, e->span, "a bound that depends on another latent variable");
+  return v.node;
+}
+
+/* ---- references ------------------------------------------------------------------------------------------------------------------------------ */
+
+static Node constrained(Builder *b, int family, Node u, const Node *args)
+{
+  Dag *d = b->d;
+  Bounds s = build_support(b->m, family);
+  Node lower = s.has_lower ? build_bound(b, family, 0, args) : NO_NODE, upper = s.has_upper ? build_bound(b, family, 1, args) : NO_NODE;
+  switch (s.transform) {
+  case TR_LOWER: return x_add(d, x_exp(d, u), lower);
+  case TR_UPPER: return x_sub(d, upper, x_exp(d, u));
+  case TR_INTERVAL: return x_add(d, x_mul(d, x_sub(d, upper, lower), x_fn1(d, F_inv_logit, u)), lower);
+  default: return u;
+  }
+}
+
+/* The leaf of a latent or param at complete indices. */
+static Node latent_leaf(Builder *b, int family, int n_args, const Node *args)
+{
+  const Family *f = &b->m->families.at[family];
+  if (b->mode == LEAF_VALUE || build_support(b->m, family).transform >= TR_SIMPLEX) return x_leaf(b->d, X_VALUE, family, n_args, args, false);
+  Node u = x_leaf(b->d, f->role == ROLE_PARAM ? X_MEAN : X_U, family, n_args, args, false);
+  return constrained(b, family, u, args);
+}
+
+static bool is_random_family(const Family *f) { return f->role == ROLE_GLOBAL || f->role == ROLE_LOCAL || f->role == ROLE_PARAM || f->role == ROLE_MARGINAL; }
+
+static Value let_value(Builder *b, const MExpr *e);
+
+static Value build_ref(Builder *b, const MExpr *e)
+{
+  Dag *d = b->d;
+  const Family *f = &b->m->families.at[e->family];
+  if (f->role == ROLE_MARGINAL) { unsupported(b, e->span, "a marginal latent variable"); return scalar(x_const(d, 0)); }
+  if (is_random_family(f) && f->type.kind == TY_INT) { unsupported(b, e->span, "a discrete latent variable"); return scalar(x_const(d, 0)); }
+  if (f->role == ROLE_LET) return let_value(b, e);
+  int rank = type_rank(f->type.kind);
+  Value v = {.node = NO_NODE, .family = e->family, .integer = f->type.kind == TY_INT};
+  v.op = is_random_family(f) ? X_VALUE : X_INPUT;
+  int p = 0;
+  for (int i = 0; i < e->n_index; i++, p++) {
+    const Index *ix = &e->index[i];
+    if (ix->kind != IX_SLICE) { v.args[p] = build_index(b, ix); continue; }
+    v.args[p] = NO_NODE, v.base[p] = build_scalar(b, ix->lo);
+    v.extent[v.rank++] = x_add(d, x_sub(d, build_scalar(b, ix->hi), v.base[p]), x_int(d, 1));
+  }
+  for (int k = 0; k < rank; k++, p++) {
+    if (k < e->n_entry && e->entry[k].kind != IX_SLICE) {
+      v.args[p] = x_sub(d, build_index(b, &e->entry[k]), x_int(d, 1));
+      continue;
+    }
+    v.args[p] = NO_NODE;
+    if (k < e->n_entry) {
+      Node lo = build_scalar(b, e->entry[k].lo);
+      v.base[p] = x_sub(d, lo, x_int(d, 1));
+      v.extent[v.rank++] = x_add(d, x_sub(d, build_scalar(b, e->entry[k].hi), lo), x_int(d, 1));
+    } else {
+      v.base[p] = x_int(d, 0);
+      v.extent[v.rank++] = build_scalar(b, f->type.dim[k]);
+    }
+  }
+  v.n_args = p;
+  if (v.op == X_INPUT && p == 0 && f->type.kind == TY_INT && f->role == ROLE_INPUT) return scalar(x_leaf(d, X_SIZE, e->family, 0, NULL, true));
+  if (v.op == X_INPUT) return v.rank ? v : scalar(x_leaf(d, X_INPUT, e->family, p, v.args, v.integer));
+  if (v.rank == 0) return scalar(latent_leaf(b, e->family, p, v.args));
+  if (b->mode == LEAF_VALUE || build_support(b->m, e->family).transform >= TR_SIMPLEX) return v;
+  int axes[2] = {0, 0};                                                     /* transforms are applied to the leaf over its axes */
+  if (build_support(b->m, e->family).transform == TR_IDENTITY) {
+    v.op = f->role == ROLE_PARAM ? X_MEAN : X_U;
+    return v;
+  }
+  default_axes(b, &v, axes);
+  Node args[8];
+  int k = 0;
+  for (int i = 0; i < p; i++) args[i] = v.args[i] >= 0 ? v.args[i] : x_add(d, x_axis(d, axes[k++]), v.base[i]);
+  return over(b, v.rank, axes[0], axes[1], latent_leaf(b, e->family, p, args));
+}
+
+/* A `let`, by its definition, at the indices of the mention. */
+static Value let_value(Builder *b, const MExpr *e)
+{
+  const Family *f = &b->m->families.at[e->family];
+  if (++b->let_depth > 200) {
+    unsupported(b, e->span, "a recurrence");
+    b->let_depth--;
+    return scalar(x_const(b->d, 0));
+  }
+  Value result = scalar(x_const(b->d, 0));
+  Node *keep = b->env;
+  Node index[8];
+  for (int i = 0; i < e->n_index; i++) {
+    if (e->index[i].kind == IX_SLICE) { unsupported(b, e->span, "a slice of a let"); b->let_depth--; return result; }
+    index[i] = build_index(b, &e->index[i]);
+  }
+  Node where[8];
+  Value piece[8];
+  int n = 0;
+  for (int s = 0; s < f->n_statements && n < 8; s++) {
+    const Stmt *st = &b->m->stmts.at[f->statements[s]];
+    Node inside = x_int(b->d, 1);
+    b->env = NEW_ARRAY(Node, b->m->vars.n + 1);
+    memcpy(b->env, keep, sizeof(Node) * (size_t)b->m->vars.n);
+    bool impossible = false;
+    for (int i = 0; i < st->n_index; i++) {
+      const Affine *a = &st->index[i].affine;
+      if (a->n == 1 && a->term[0].kind == ATOM_VAR && a->term[0].coef == 1) {
+        Node at = x_sub(b->d, index[i], x_int(b->d, a->constant));
+        const Var *v = &b->m->vars.at[a->term[0].id];
+        b->env[a->term[0].id] = at;
+        if (f->n_statements > 1) {
+          Node lo = build_scalar(b, v->lo), hi = build_scalar(b, v->hi);
+          inside = x_compare(b->d, X_AND, inside, x_compare(b->d, X_AND, x_compare(b->d, X_LE, lo, at), x_compare(b->d, X_LE, at, hi)));
+        }
+      } else if (f->n_statements > 1) {
+        inside = x_compare(b->d, X_AND, inside, x_compare(b->d, X_EQ, index[i], affine_node(b, a)));
+      }
+    }
+    double known;
+    if (dag_is_const(b->d, inside, &known) && known == 0) impossible = true;
+    if (!impossible) {
+      where[n] = inside;
+      piece[n++] = build_value(b, st->value);
+    }
+    b->env = keep;
+  }
+  b->let_depth--;
+  if (!n) BUG("no piece of let '%s' matches", f->name);
+  result = piece[n - 1];
+  for (int i = n - 2; i >= 0; i--) {
+    if (result.rank) { unsupported(b, e->span, "a vector let in several pieces"); break; }
+    result = scalar(x_cond(b->d, where[i], piece[i].node, result.node));
+  }
+  return result;
+}
+
+/* ---- operations --------------------------------------------------------------------------------------------------------------------------------- */
+
+/* Axes on which element-wise operands meet. */
+static int meet(Builder *b, const Value *v, int n, int *axes)
+{
+  int best = -1;
+  for (int i = 0; i < n; i++)
+    if (v[i].rank && (best < 0 || (v[best].node < 0 && v[i].node >= 0))) best = i;
+  if (best < 0) return 0;
+  if (v[best].node >= 0) memcpy(axes, v[best].axis, sizeof v[best].axis);
+  else default_axes(b, &v[best], axes);
+  return v[best].rank;
+}
+
+typedef Node (*Binary)(Dag *, Node, Node);
+
+static Value elementwise2(Builder *b, Value p, Value q, Binary op)
+{
+  Value v[2] = {p, q};
+  int axes[2] = {0, 0}, rank = meet(b, v, 2, axes);
+  Node n = op(b->d, value_over(b, &v[0], axes), value_over(b, &v[1], axes));
+  return rank ? over(b, rank, axes[0], axes[1], n) : scalar(n);
+}
+
+/* sum over c of p[.., c] * q[c, ..]; ranks 1 or 2 on either side. */
+static Value product(Builder *b, Value p, Value q, bool p_row_matrix, bool q_column_matrix)
+{
+  Dag *d = b->d;
+  int c = q.node >= 0 ? q.axis[0] : p.node >= 0 ? p.axis[p.rank - 1] : dag_dim_axis(d, q.extent[0], 0);
+  int r = -1, s = -1;
+  AxisSet taken = AXIS_BIT(c);
+  if (q_column_matrix) {
+    s = q.node >= 0 ? q.axis[1] : -1;
+    for (int k = 0; s < 0 || (taken & AXIS_BIT(s)); k++) s = dag_dim_axis(d, q.extent[1], k);
+    taken |= AXIS_BIT(s);
+  }
+  if (p_row_matrix) {
+    r = p.node >= 0 ? p.axis[0] : -1;
+    for (int k = 0; r < 0 || (taken & AXIS_BIT(r)); k++) r = dag_dim_axis(d, p.extent[0], k);
+  }
+  int pa[2] = {p_row_matrix ? r : c, c}, qa[2] = {c, s};
+  Node n = x_sum(d, c, x_mul(d, value_over(b, &p, pa), value_over(b, &q, qa)));
+  if (p_row_matrix && q_column_matrix) return over(b, 2, r, s, n);
+  if (p_row_matrix) return over(b, 1, r, 0, n);
+  if (q_column_matrix) return over(b, 1, s, 0, n);
+  return scalar(n);
+}
+
+static Value transpose(Builder *b, Value v)
+{
+  if (v.rank < 2) return v;
+  v = value_ready(b, v);
+  return over(b, 2, v.axis[1], v.axis[0], v.node);
+}
+
+static Value build_binary(Builder *b, const MExpr *e)
+{
+  Value p = build_value(b, e->args[0]), q = build_value(b, e->args[1]);
+  Dag *d = b->d;
+  TypeKind tp = e->args[0]->type.kind, tq = e->args[1]->type.kind;
+  switch (e->op) {
+  case OP_ADD: return elementwise2(b, p, q, x_add);
+  case OP_SUB: return elementwise2(b, p, q, x_sub);
+  case OP_EMUL: return elementwise2(b, p, q, x_mul);
+  case OP_DIV:
+    if (q.rank == 2) { unsupported(b, e->span, "division by a matrix"); return p; }
+    return elementwise2(b, p, q, x_div);
+  case OP_EDIV: return elementwise2(b, p, q, x_div);
+  case OP_POW: return elementwise2(b, p, q, x_pow);
+  case OP_MUL:
+    if (!p.rank || !q.rank) return elementwise2(b, p, q, x_mul);
+    if (tp == TY_VECTOR && tq == TY_ROW_VECTOR) {                           /* outer product */
+      p = value_ready(b, p);
+      int s = -1;
+      for (int k = 0; s < 0 || s == p.axis[0]; k++) s = dag_dim_axis(d, q.extent[0], k);
+      return over(b, 2, p.axis[0], s, x_mul(d, p.node, value_over(b, &q, &s)));
+    }
+    return product(b, p, q, p.rank == 2, q.rank == 2);
+  default: {
+    Node x = value_ready(b, p).node, y = value_ready(b, q).node;
+    static const XOp op[] = {[OP_LT] = X_LT, [OP_LE] = X_LE, [OP_GT] = X_LT, [OP_GE] = X_LE, [OP_EQ] = X_EQ, [OP_NE] = X_NE, [OP_AND] = X_AND, [OP_OR] = X_OR};
+    bool swap = e->op == OP_GT || e->op == OP_GE;
+    return scalar(x_compare(d, op[e->op], swap ? y : x, swap ? x : y));
+  }
+  }
+}
+
+/* ---- functions ------------------------------------------------------------------------------------------------------------------------------------- */
+
+static Node log_sum_exp2(Dag *d, Node x, Node y)
+{
+  return x_add(d, y, x_fn1(d, F_softplus, x_sub(d, x, y)));
+}
+
+/* Element-wise functions of scalars. */
+static Node map_function(Builder *b, int f, const Node *a, Span span)
+{
+  Dag *d = b->d;
+  Node one = x_const(d, 1);
+  switch ((FuncId)f) {
+  case FN_exp: return x_exp(d, a[0]);
+  case FN_log: return x_log(d, a[0]);
+  case FN_log1p: return x_fn1(d, F_log1p, a[0]);
+  case FN_log1m: return x_fn1(d, F_log1p, x_neg(d, a[0]));
+  case FN_expm1: return x_fn1(d, F_expm1, a[0]);
+  case FN_exp2: return x_exp(d, x_mul(d, x_const(d, M_LN2), a[0]));
+  case FN_log2: return x_mul(d, x_const(d, 1 / M_LN2), x_log(d, a[0]));
+  case FN_log10: return x_mul(d, x_const(d, 1 / M_LN10), x_log(d, a[0]));
+  case FN_log1p_exp: case FN_softplus: return x_fn1(d, F_softplus, a[0]);
+  case FN_log1m_exp: return x_fn1(d, F_log1m_exp, a[0]);
+  case FN_sqrt: return x_sqrt(d, a[0]);
+  case FN_cbrt: return x_fn1(d, F_cbrt, a[0]);
+  case FN_square: return x_square(d, a[0]);
+  case FN_inv: return x_div(d, one, a[0]);
+  case FN_inv_sqrt: return x_div(d, one, x_sqrt(d, a[0]));
+  case FN_inv_square: return x_div(d, one, x_square(d, a[0]));
+  case FN_abs: case FN_fabs: return x_fn1(d, F_fabs, a[0]);
+  case FN_floor: return x_fn1(d, F_floor, a[0]);
+  case FN_ceil: return x_fn1(d, F_ceil, a[0]);
+  case FN_round: return x_fn1(d, F_round, a[0]);
+  case FN_sin: return x_fn1(d, F_sin, a[0]);
+  case FN_cos: return x_fn1(d, F_cos, a[0]);
+  case FN_tan: return x_fn1(d, F_tan, a[0]);
+  case FN_asin: return x_fn1(d, F_asin, a[0]);
+  case FN_acos: return x_fn1(d, F_acos, a[0]);
+  case FN_atan: return x_fn1(d, F_atan, a[0]);
+  case FN_sinh: return x_fn1(d, F_sinh, a[0]);
+  case FN_cosh: return x_fn1(d, F_cosh, a[0]);
+  case FN_tanh: return x_fn1(d, F_tanh, a[0]);
+  case FN_asinh: return x_mul(d, x_fn1(d, F_sign, a[0]), x_log(d, x_add(d, x_fn1(d, F_fabs, a[0]), x_sqrt(d, x_add(d, x_square(d, a[0]), one)))));
+  case FN_acosh: return x_log(d, x_add(d, a[0], x_sqrt(d, x_sub(d, x_square(d, a[0]), one))));
+  case FN_atanh: return x_mul(d, x_const(d, 0.5), x_sub(d, x_fn1(d, F_log1p, a[0]), x_fn1(d, F_log1p, x_neg(d, a[0]))));
+  case FN_inv_logit: return x_fn1(d, F_inv_logit, a[0]);
+  case FN_logit: return x_fn1(d, F_logit, a[0]);
+  case FN_log_inv_logit: return x_fn1(d, F_log_inv_logit, a[0]);
+  case FN_log1m_inv_logit: return x_fn1(d, F_log1m_inv_logit, a[0]);
+  case FN_inv_cloglog: return x_neg(d, x_fn1(d, F_expm1, x_neg(d, x_exp(d, a[0]))));
+  case FN_relu: return x_fn1(d, F_relu, a[0]);
+  case FN_leaky_relu: return x_fn2(d, F_leaky_relu, a[0], a[1]);
+  case FN_gelu: return x_fn1(d, F_gelu, a[0]);
+  case FN_silu: return x_mul(d, a[0], x_fn1(d, F_inv_logit, a[0]));
+  case FN_erf: return x_fn1(d, F_erf, a[0]);
+  case FN_erfc: return x_fn1(d, F_erfc, a[0]);
+  case FN_Phi: return x_fn1(d, F_Phi, a[0]);
+  case FN_Phi_approx:
+    return x_fn1(d, F_inv_logit, x_mul(d, a[0], x_add(d, x_const(d, 1.5976), x_mul(d, x_const(d, 0.07056), x_square(d, a[0])))));
+  case FN_lgamma: return x_fn1(d, F_lgamma, a[0]);
+  case FN_tgamma: return x_exp(d, x_fn1(d, F_lgamma, a[0]));
+  case FN_digamma: return x_fn1(d, F_digamma, a[0]);
+  case FN_lbeta: return x_fn2(d, F_lbeta, a[0], a[1]);
+  case FN_lchoose: return x_fn2(d, F_lchoose, a[0], a[1]);
+  case FN_pow: return x_pow(d, a[0], a[1]);
+  case FN_atan2: return x_fn2(d, F_atan2, a[0], a[1]);
+  case FN_hypot: return x_sqrt(d, x_add(d, x_square(d, a[0]), x_square(d, a[1])));
+  case FN_fmin: case FN_min: return x_fn2(d, F_fmin, a[0], a[1]);
+  case FN_fmax: case FN_max: return x_fn2(d, F_fmax, a[0], a[1]);
+  case FN_fdim: return x_fn1(d, F_relu, x_sub(d, a[0], a[1]));
+  case FN_fma: return x_add(d, x_mul(d, a[0], a[1]), a[2]);
+  case FN_lmultiply: return x_fn2(d, F_xlogy, a[0], a[1]);
+  case FN_log_diff_exp: return x_add(d, a[0], x_fn1(d, F_log1m_exp, x_sub(d, a[1], a[0])));
+  case FN_log_mix: return log_sum_exp2(d, x_add(d, x_log(d, a[0]), a[1]), x_add(d, x_fn1(d, F_log1p, x_neg(d, a[0])), a[2]));
+  case FN_log_sum_exp: return log_sum_exp2(d, a[0], a[1]);
+  default:
+    unsupported(b, span, "this function");
+    return a[0];
+  }
+}
+
+static Node sum_value(Builder *b, const Value *v, Node n)
+{
+  for (int k = v->rank - 1; k >= 0; k--) n = x_sum(b->d, v->axis[k], n);
+  return n;
+}
+
+static Node count_value(Builder *b, const Value *v)
+{
+  Node n = x_int(b->d, 1);
+  for (int k = 0; k < v->rank; k++) n = x_mul(b->d, n, v->extent[k]);
+  return n;
+}
+
+static Value reduce_function(Builder *b, const MExpr *e)
+{
+  Dag *d = b->d;
+  Value v = value_ready(b, build_value(b, e->args[0]));
+  if (!v.rank) return v;
+  Node count = count_value(b, &v), mean = x_div(d, sum_value(b, &v, v.node), count), n = v.node;
+  switch ((FuncId)e->func) {
+  case FN_sum: return scalar(sum_value(b, &v, n));
+  case FN_mean: return scalar(mean);
+  case FN_dot_self: return scalar(sum_value(b, &v, x_square(d, n)));
+  case FN_norm1: return scalar(sum_value(b, &v, x_fn1(d, F_fabs, n)));
+  case FN_norm2: return scalar(x_sqrt(d, sum_value(b, &v, x_square(d, n))));
+  case FN_variance: case FN_sd: {
+    Node var = x_div(d, sum_value(b, &v, x_square(d, x_sub(d, n, mean))), x_sub(d, count, x_int(d, 1)));
+    return scalar(e->func == FN_sd ? x_sqrt(d, var) : var);
+  }
+  case FN_max: case FN_min:
+    for (int k = v.rank - 1; k >= 0; k--) n = x_reduce(d, e->func == FN_max ? X_MAX : X_MIN, v.axis[k], n);
+    return scalar(n);
+  case FN_log_sum_exp:
+    if (v.rank == 1) return scalar(x_log_sum_exp(d, v.axis[0], n));
+    return scalar(x_log_sum_exp(d, v.axis[0], x_log_sum_exp(d, v.axis[1], n)));
+  default:
+    unsupported(b, e->span, "this function of a vector");
+    return scalar(n);
+  }
+}
+
+static Value matrix_function(Builder *b, const MExpr *e)
+{
+  Dag *d = b->d;
+  Value v[3];
+  for (int i = 0; i < e->n_args && i < 3; i++) v[i] = build_value(b, e->args[i]);
+  switch ((FuncId)e->func) {
+  case FN_rep_vector: case FN_rep_row_vector: {
+    int a = dag_dim_axis(d, build_scalar(b, e->args[1]), 0);
+    return over(b, 1, a, 0, v[0].node);
+  }
+  case FN_rep_matrix: {
+    Node r = build_scalar(b, e->args[1]), c = build_scalar(b, e->args[2]);
+    return over(b, 2, dag_dim_axis(d, r, 0), dag_dim_axis(d, c, r == c), v[0].node);
+  }
+  case FN_to_vector: case FN_to_row_vector:
+    if (v[0].rank == 1) return v[0];
+    break;
+  case FN_transpose: return transpose(b, v[0]);
+  case FN_diag_matrix: case FN_identity_matrix: {
+    bool identity = e->func == FN_identity_matrix;
+    if (!identity) v[0] = value_ready(b, v[0]);
+    Node extent = identity ? build_scalar(b, e->args[0]) : v[0].extent[0];
+    int r = identity ? dag_dim_axis(d, extent, 0) : v[0].axis[0], c = -1;
+    for (int k = 0; c < 0 || c == r; k++) c = dag_dim_axis(d, extent, k);
+    return over(b, 2, r, c, x_mul(d, x_compare(d, X_EQ, x_axis(d, r), x_axis(d, c)), identity ? x_const(d, 1) : v[0].node));
+  }
+  case FN_diagonal: {
+    v[0] = value_ready(b, v[0]);
+    return over(b, 1, v[0].axis[0], 0, x_at(d, v[0].node, v[0].axis[1], x_axis(d, v[0].axis[0])));
+  }
+  case FN_diag_pre_multiply: {
+    v[1] = value_ready(b, v[1]);
+    return over(b, 2, v[1].axis[0], v[1].axis[1], x_mul(d, value_over(b, &v[0], &v[1].axis[0]), v[1].node));
+  }
+  case FN_diag_post_multiply: {
+    v[0] = value_ready(b, v[0]);
+    return over(b, 2, v[0].axis[0], v[0].axis[1], x_mul(d, v[0].node, value_over(b, &v[1], &v[0].axis[1])));
+  }
+  case FN_add_diag: {
+    v[0] = value_ready(b, v[0]);
+    Node on = x_compare(d, X_EQ, x_axis(d, v[0].axis[0]), x_axis(d, v[0].axis[1]));
+    Node add = v[1].rank ? value_over(b, &v[1], &v[0].axis[0]) : v[1].node;
+    return over(b, 2, v[0].axis[0], v[0].axis[1], x_add(d, v[0].node, x_mul(d, on, add)));
+  }
+  case FN_trace: {
+    v[0] = value_ready(b, v[0]);
+    return scalar(x_sum(d, v[0].axis[0], x_at(d, v[0].node, v[0].axis[1], x_axis(d, v[0].axis[0]))));
+  }
+  case FN_mdivide_left_tri_low: {
+    v[0] = value_ready(b, v[0]);
+    if (v[1].rank != 1) break;
+    return over(b, 1, v[0].axis[0], 0, x_trisolve(d, false, v[0].axis[0], v[0].axis[1], v[0].node, value_over(b, &v[1], &v[0].axis[0])));
+  }
+  default: break;
+  }
+  unsupported(b, e->span, arena_printf("%s()", func_info[e->func].name));
+  return scalar(x_const(d, 0));
+}
+
+static Value build_call(Builder *b, const MExpr *e)
+{
+  Dag *d = b->d;
+  const FuncInfo *info = &func_info[e->func];
+  switch (info->class_) {
+  case FC_CONSTANT:
+    return scalar(x_const(d, e->func == FN_pi ? M_PI : e->func == FN_e ? M_E : e->func == FN_sqrt2 ? M_SQRT2 : e->func == FN_positive_infinity ? INFINITY : -INFINITY));
+  case FC_REDUCE_OR_MAP:
+    if (e->n_args == 1) return reduce_function(b, e);
+    break;
+  case FC_REDUCE: return reduce_function(b, e);
+  case FC_DOT: {
+    Value p = build_value(b, e->args[0]), q = build_value(b, e->args[1]);
+    if (e->func == FN_dot || e->func == FN_dot_product) return product(b, p, q, false, false);
+    Value diff = elementwise2(b, p, q, x_sub);
+    Node s = x_sum(d, diff.axis[0], x_square(d, diff.node));
+    return scalar(e->func == FN_distance ? x_sqrt(d, s) : s);
+  }
+  case FC_VECTOR: {
+    Value v = value_ready(b, build_value(b, e->args[0]));
+    if (e->func == FN_softmax || e->func == FN_log_softmax) {
+      Node l = x_sub(d, v.node, x_log_sum_exp(d, v.axis[0], v.node));
+      return over(b, 1, v.axis[0], 0, e->func == FN_softmax ? x_exp(d, l) : l);
+    }
+    if (e->func == FN_reverse)
+      return over(b, 1, v.axis[0], 0, x_at(d, v.node, v.axis[0], x_sub(d, d->axes.at[v.axis[0]].hi, x_axis(d, v.axis[0]))));
+    int c = -1;                                                             /* cumulative_sum: sum over c <= k */
+    for (int k = 0; c < 0 || c == v.axis[0]; k++) c = dag_dim_axis(d, v.extent[0], k);
+    Node below = x_compare(d, X_LE, x_axis(d, c), x_axis(d, v.axis[0]));
+    return over(b, 1, v.axis[0], 0, x_sum(d, c, x_mul(d, below, value_over(b, &v, &c))));
+  }
+  case FC_MATRIX: return matrix_function(b, e);
+  case FC_SIZE: {
+    Value v = build_value(b, e->args[0]);
+    if (e->func == FN_num_elements) return scalar(count_value(b, &v));
+    return scalar(v.rank == 2 ? v.extent[e->func == FN_cols] : (e->args[0]->type.kind == TY_ROW_VECTOR) == (e->func == FN_cols) ? v.extent[0] : x_int(d, 1));
+  }
+  case FC_PRESENT:
+    unsupported(b, e->span, "present()");
+    return scalar(x_const(d, 1));
+  default: break;
+  }
+  Value v[3];
+  Node a[3] = {0, 0, 0};
+  int axes[2] = {0, 0};
+  for (int i = 0; i < e->n_args && i < 3; i++) v[i] = build_value(b, e->args[i]);
+  int rank = meet(b, v, e->n_args, axes);
+  for (int i = 0; i < e->n_args && i < 3; i++) a[i] = value_over(b, &v[i], axes);
+  Node n = map_function(b, e->func, a, e->span);
+  return rank ? over(b, rank, axes[0], axes[1], n) : scalar(n);
+}
+
+/* sum(m in lo..hi: body) and its kin. */
+static Value build_reduction(Builder *b, const MExpr *e)
+{
+  Dag *d = b->d;
+  const Var *var = &b->m->vars.at[e->var];
+  int axis = dag_axis(d, AX_REDUCTION, var->name, e->var, build_scalar(b, var->lo), build_scalar(b, var->hi));
+  Node keep = b->env[e->var];
+  b->env[e->var] = x_axis(d, axis);
+  Value v = value_ready(b, build_value(b, e->args[0]));
+  b->env[e->var] = keep;
+  Node n = v.node;
+  switch (e->reduce) {
+  case RED_SUM: n = x_sum(d, axis, n); break;
+  case RED_MEAN: n = x_div(d, x_sum(d, axis, n), d->axes.at[axis].extent); break;
+  case RED_MAX: n = x_reduce(d, X_MAX, axis, n); break;
+  case RED_MIN: n = x_reduce(d, X_MIN, axis, n); break;
+  case RED_LSE: n = x_log_sum_exp(d, axis, n); break;
+  case RED_PROD: unsupported(b, e->span, "prod() over an index"); break;
+  }
+  return v.rank ? over(b, v.rank, v.axis[0], v.axis[1], n) : scalar(n);
+}
+
+/* Entries of a vector- or matrix-valued expression. */
+static Value build_entry(Builder *b, const MExpr *e)
+{
+  Dag *d = b->d;
+  Value v = value_ready(b, build_value(b, e->args[0]));
+  int left[2], n_left = 0;
+  Node n = v.node;
+  for (int k = 0; k < v.rank; k++) {
+    if (k >= e->n_entry) { left[n_left++] = v.axis[k]; continue; }
+    if (e->entry[k].kind == IX_SLICE) {
+      Node lo = build_scalar(b, e->entry[k].lo), extent = x_add(d, x_sub(d, build_scalar(b, e->entry[k].hi), lo), x_int(d, 1));
+      int to = -1;
+      for (int i = 0; to < 0 || to == v.axis[k]; i++) to = dag_dim_axis(d, extent, i);
+      n = x_at(d, n, v.axis[k], x_add(d, x_axis(d, to), x_sub(d, lo, x_int(d, 1))));
+      left[n_left++] = to;
+    } else {
+      n = x_at(d, n, v.axis[k], x_sub(d, build_index(b, &e->entry[k]), x_int(d, 1)));
+    }
+  }
+  return n_left ? over(b, n_left, left[0], n_left > 1 ? left[1] : 0, n) : scalar(n);
+}
+
+Value build_value(Builder *b, const MExpr *e)
+{
+  Dag *d = b->d;
+  switch (e->kind) {
+  case M_NUM: return scalar(e->type.kind == TY_INT ? x_int(d, (long)e->number) : x_const(d, e->number));
+  case M_VAR:
+    if (b->env[e->var] < 0) BUG("variable '%s' has no axis here", b->m->vars.at[e->var].name);
+    return scalar(b->env[e->var]);
+  case M_REF: return build_ref(b, e);
+  case M_UNARY: {
+    Value v = build_value(b, e->args[0]);
+    if (e->op == OP_TRANSPOSE) return transpose(b, v);
+    v = value_ready(b, v);
+    v.node = e->op == OP_NOT ? x_not(d, v.node) : x_neg(d, v.node);
+    return v;
+  }
+  case M_BINARY: return build_binary(b, e);
+  case M_COND: {
+    Node c = build_scalar(b, e->args[0]);
+    Value v[2] = {build_value(b, e->args[1]), build_value(b, e->args[2])};
+    int axes[2] = {0, 0}, rank = meet(b, v, 2, axes);
+    Node n = x_cond(d, c, value_over(b, &v[0], axes), value_over(b, &v[1], axes));
+    return rank ? over(b, rank, axes[0], axes[1], n) : scalar(n);
+  }
+  case M_CALL: return build_call(b, e);
+  case M_LPDF: {
+    Value v[6];
+    Node a[6];
+    int axes[2] = {0, 0};
+    if (e->lp == LP_LCDF || e->lp == LP_LCCDF) { unsupported(b, e->span, "a cumulative distribution function"); return scalar(x_const(d, 0)); }
+    for (int i = 0; i < e->n_args && i < 6; i++) v[i] = build_value(b, e->args[i]);
+    if (dist_info[e->dist].shape == DSH_MULTIVARIATE || dist_info[e->dist].support == SUP_CATEGORY) {
+      Node n = density_array(b, e->dist, &v[0], v + 1);
+      if (n < 0) unsupported(b, e->span, arena_printf("%s_lpdf", dist_info[e->dist].name));
+      return scalar(n < 0 ? x_const(d, 0) : n);
+    }
+    int rank = meet(b, v, e->n_args, axes);
+    for (int i = 0; i < e->n_args && i < 6; i++) a[i] = value_over(b, &v[i], axes);
+    Node n = density_lpdf(d, e->dist, a[0], a + 1, e->n_args - 1);
+    for (int k = rank - 1; k >= 0; k--) n = x_sum(d, axes[k], n);
+    return scalar(n);
+  }
+  case M_REDUCE: return build_reduction(b, e);
+  case M_VECTOR: {
+    int a = dag_dim_axis(d, x_int(d, e->n_args), 0);
+    Node n = NO_NODE;
+    for (int i = e->n_args - 1; i >= 0; i--) {
+      Value v = build_value(b, e->args[i]);
+      if (v.rank) { unsupported(b, e->span, "a vector of vectors"); return v; }
+      n = n < 0 ? v.node : x_cond(d, x_compare(d, X_EQ, x_axis(d, a), x_int(d, i)), v.node, n);
+    }
+    return over(b, 1, a, 0, n);
+  }
+  case M_ENTRY: return build_entry(b, e);
+  }
+  BUG("no value");
+}
+
+Node build_scalar(Builder *b, const MExpr *e)
+{
+  Value v = build_value(b, e);
+  if (v.rank) BUG("a scalar was expected: %s", mexpr_text(b->m, e));
+  return value_over(b, &v, NULL);
+}
+
+/* ---- terms -------------------------------------------------------------------------------------------------------------------------------------------- */
+
+Value build_defined(Builder *b, const Stmt *s)
+{
+  MExpr ref = {.kind = M_REF, .span = s->span, .family = s->family, .n_index = s->n_index, .index = s->index, .type = s->type};
+  return build_ref(b, &ref);
+}
+
+Node build_term(Builder *b, const Stmt *s)
+{
+  Dag *d = b->d;
+  if (s->kind == ST_FACTOR) {
+    Value v = build_value(b, s->value);
+    return v.rank ? sum_value(b, &v, value_ready(b, v).node) : value_over(b, &v, NULL);
+  }
+  const DistCall *c = &s->dist;
+  if (c->truncated) unsupported(b, c->span, "truncation");
+  Value v[6];
+  Node a[6];
+  int axes[2] = {0, 0};
+  v[0] = build_defined(b, s);
+  for (int i = 0; i < c->n_args && i < 5; i++) v[i + 1] = build_value(b, c->args[i]);
+  if (c->dist == DIST_flat) return x_const(d, 0);
+  if (dist_info[c->dist].shape == DSH_MULTIVARIATE || dist_info[c->dist].support == SUP_CATEGORY) {
+    Node n = density_array(b, c->dist, &v[0], v + 1);
+    if (n < 0) unsupported(b, c->span, arena_printf("the distribution %s", dist_info[c->dist].name));
+    return n < 0 ? x_const(d, 0) : n;
+  }
+  int rank = meet(b, v, c->n_args + 1, axes);
+  for (int i = 0; i <= c->n_args && i < 6; i++) a[i] = value_over(b, &v[i], axes);
+  Node n = density_lpdf(d, c->dist, a[0], a + 1, c->n_args);
+  if (n < 0) { unsupported(b, c->span, arena_printf("the distribution %s", dist_info[c->dist].name)); return x_const(d, 0); }
+  for (int k = rank - 1; k >= 0; k--) n = x_sum(d, axes[k], n);
+  return n;
+}

@@ -1,0 +1,71 @@
+/* From the resolved model to expressions: terms of the log density, arguments of distributions, bounds, definitions. */
+#ifndef PGMC_BUILD_H
+#define PGMC_BUILD_H
+
+#include "expr.h"
+
+/* A scalar, vector or matrix: a node and the axes of its dimensions. A lazy value is an element (or part) of a family whose axes are not
+ * chosen yet, so that W[n] * z can put the axes where they are needed without a copy. */
+typedef struct {
+  int rank;
+  int axis[2];                         /* rank of them, when not lazy */
+  Node extent[2];
+  Node node;                           /* NO_NODE: lazy */
+  XOp op; int family; int n_args;      /* lazy: the leaf... */
+  Node args[8], base[8];               /* ...its indices; NO_NODE where a dimension runs, then from base */
+  bool integer;
+} Value;
+
+/* How mentions of latent variables become leaves. */
+typedef enum {
+  LEAF_VALUE,                          /* X_VALUE: the constrained point */
+  LEAF_RANDOM                          /* constraint applied to X_U (entrywise transforms; X_VALUE for the others); params: to X_MEAN */
+} LeafMode;
+
+typedef struct {
+  Dag *d;
+  const Model *m;
+  LeafMode mode;
+  Node *env;                           /* per Var of the model: its node */
+  int let_depth;
+  bool failed;                         /* something is not supported by code generation: reported with diag_error */
+} Builder;
+
+Builder *build_new(Dag *d, const Model *m, LeafMode mode);
+/* Axes for the chain of plates around `plate`, outermost first, entered into env; returns their number. The outermost becomes the unit axis 0 (dag_new'd Dag). */
+int build_plates(Builder *b, int plate, int *axes);
+
+Value build_value(Builder *b, const MExpr *e);
+Node build_scalar(Builder *b, const MExpr *e);
+/* Integer node of an index or size. */
+Node build_index(Builder *b, const Index *ix);
+/* The value over the given axes (rank of them). */
+Node value_over(Builder *b, const Value *v, const int *axes);
+/* The same with default axes. */
+Value value_ready(Builder *b, Value v);
+
+/* The element that a statement defines, at the current plate variables, as a value. */
+Value build_defined(Builder *b, const Stmt *s);
+/* Log density of a statement (distribution, or factor) at the current plate variables: a scalar node over the plates' axes. */
+Node build_term(Builder *b, const Stmt *s);
+
+/* ---- supports and bounds ----------------------------------------------------------------------------------------------------------- */
+
+typedef enum { TR_IDENTITY, TR_LOWER, TR_UPPER, TR_INTERVAL, TR_SIMPLEX, TR_ORDERED, TR_POSITIVE_ORDERED, TR_COV, TR_CORR, TR_CHOLESKY_CORR } Transform;
+
+/* Bounds of a latent or param: declared ones, else those of the distribution's support (an argument of it, or a number). */
+typedef struct {
+  Transform transform;
+  const MExpr *lower, *upper;          /* NULL: see the numbers */
+  bool has_lower, has_upper;
+  double lower_number, upper_number;   /* where the MExpr is NULL */
+} Bounds;
+Bounds build_support(const Model *m, int family);
+/* lower (which 0) or upper (1) bound of an element of the family with the given indices */
+Node build_bound(Builder *b, int family, int which, const Node *index);
+
+/* Log densities of distributions over vectors and of categories (density_array.c); elementwise ones are density_lpdf of density.h.
+ * NO_NODE: not supported by code generation. */
+Node density_array(Builder *b, int dist, const Value *x, const Value *args);
+
+#endif
