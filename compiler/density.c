@@ -1,0 +1,431 @@
+/* Log densities and distribution functions as DAG nodes.
+ *
+ * In: the node of x, the nodes of the arguments. Out: the node of log p(x | arguments). Parameterisations and constants are those of the
+ * Stan functions reference; formulas stand above each distribution. The forms are numerically safe (log1p, softplus, lbeta rather than
+ * differences of lgamma) and keep what expect.c integrates in closed form visible: polynomials in affine forms, exponentials, log x of an
+ * x that is an exponential. A probability that is inv_logit(a) is replaced by its logit a. */
+#include "density.h"
+#include "dist.h"
+
+#include <math.h>
+
+#define LOG_2PI 1.83787706640934548356
+#define LOG_PI 1.14472988584940017414
+#define LOG_2 0.69314718055994530942
+
+/* Shorthand for the builders; every function here has a Dag *d. */
+#define C(v) x_const(d, v)
+#define ADD(a, b) x_add(d, a, b)
+#define SUB(a, b) x_sub(d, a, b)
+#define MUL(a, b) x_mul(d, a, b)
+#define DIV(a, b) x_div(d, a, b)
+#define NEG(a) x_neg(d, a)
+#define SQUARE(a) x_square(d, a)
+#define EXP(a) x_exp(d, a)
+#define LOG(a) x_log(d, a)
+#define FN(f, a) x_fn1(d, F_##f, a)
+#define FN2(f, a, b) x_fn2(d, F_##f, a, b)
+#define SUM(axis, a) x_sum(d, axis, a)
+
+/* ---- pieces ------------------------------------------------------------------------------------------------------------------------ */
+
+static Node standardised(Dag *d, Node x, Node location, Node scale) { return DIV(SUB(x, location), scale); }
+
+/* a if p is inv_logit(a), else NO_NODE */
+static Node logit_of(const Dag *d, Node p)
+{
+  const XNode *x = dag_node(d, p);
+  return x->op == X_FN && x->aux == F_inv_logit ? x->args[0] : NO_NODE;
+}
+
+/* log(1 - p) */
+static Node log1m(Dag *d, Node p)
+{
+  Node a = logit_of(d, p);
+  return a >= 0 ? FN(log1m_inv_logit, a) : FN(log1p, NEG(p));
+}
+
+static Node log_factorial(Dag *d, Node y) { return FN(lgamma, ADD(y, C(1))); }
+
+/* -z^2 / 2 - log(2 pi) / 2 */
+static Node log_phi(Dag *d, Node z) { return SUB(MUL(C(-0.5), SQUARE(z)), C(0.5 * LOG_2PI)); }
+
+/* (a - 1) log x, the kernel of gamma and beta densities */
+static Node power_term(Dag *d, Node a, Node log_x) { return MUL(SUB(a, C(1)), log_x); }
+
+/* The argument with its k-th axis renamed to `axis`. */
+static Node along(Dag *d, const DensityArg *a, int k, int axis)
+{
+  return a->axis[k] == axis ? a->node : dag_substitute_axis(d, a->node, a->axis[k], x_axis(d, axis));
+}
+
+static bool contains_reduction(const Dag *d, Node n, AxisSet varying)
+{
+  const XNode *x = dag_node(d, n);
+  if (!(x->axes & varying)) return false;
+  if (x->op == X_SUM || x->op == X_MAX || x->op == X_MIN || x->op == X_TRISOLVE || x->op == X_TRISOLVE_T) return true;
+  for (int i = 0; i < x->n_args; i++)
+    if (contains_reduction(d, x->args[i], varying)) return true;
+  return false;
+}
+
+/* Entry `index` (an integer node, from 0) of a vector. A simple vector is read at that index; one that takes sums to compute (a matrix times
+ * a vector) is computed as a whole and then read, so that its adjoint is again a matrix product. */
+static Node entry(Dag *d, Node vector, int axis, Node index)
+{
+  return contains_reduction(d, vector, AXIS_BIT(axis)) ? x_at(d, vector, axis, index) : dag_substitute_axis(d, vector, axis, index);
+}
+
+static Node from_zero(Dag *d, Node category) { return SUB(category, x_int(d, 1)); }
+
+/* `inside` where the condition holds, -inf elsewhere. Latents are inside by their transform. */
+static Node supported(Dag *d, Node x, Node condition, Node inside)
+{
+  return dag_node(d, x)->latent ? inside : x_cond(d, condition, inside, C(-INFINITY));
+}
+
+/* ---- continuous, univariate -------------------------------------------------------------------------------------------------------- */
+
+/* -((x - mu) / sigma)^2 / 2 - log sigma - log(2 pi) / 2 */
+static Node normal(Dag *d, Node x, Node mu, Node sigma) { return SUB(log_phi(d, standardised(d, x, mu, sigma)), LOG(sigma)); }
+
+/* -(nu + 1) / 2 log(1 + z^2 / nu) - log B(1/2, nu / 2) - log(nu) / 2 - log sigma, z = (x - mu) / sigma */
+static Node student_t(Dag *d, Node x, Node nu, Node mu, Node sigma)
+{
+  Node z2 = SQUARE(standardised(d, x, mu, sigma));
+  Node kernel = MUL(MUL(C(-0.5), ADD(nu, C(1))), FN(log1p, DIV(z2, nu)));
+  Node scale = ADD(FN2(lbeta, C(0.5), MUL(C(0.5), nu)), ADD(MUL(C(0.5), LOG(nu)), LOG(sigma)));
+  return SUB(kernel, scale);
+}
+
+/* -log(1 + z^2) - log pi - log sigma */
+static Node cauchy(Dag *d, Node x, Node mu, Node sigma)
+{
+  return SUB(SUB(NEG(FN(log1p, SQUARE(standardised(d, x, mu, sigma)))), LOG(sigma)), C(LOG_PI));
+}
+
+/* -|x - mu| / sigma - log 2 - log sigma */
+static Node double_exponential(Dag *d, Node x, Node mu, Node sigma)
+{
+  return SUB(SUB(NEG(DIV(FN(fabs, SUB(x, mu)), sigma)), LOG(sigma)), C(LOG_2));
+}
+
+/* log inv_logit(z) + log inv_logit(-z) - log sigma */
+static Node logistic(Dag *d, Node x, Node mu, Node sigma)
+{
+  Node z = standardised(d, x, mu, sigma);
+  return SUB(ADD(FN(log_inv_logit, z), FN(log_inv_logit, NEG(z))), LOG(sigma));
+}
+
+/* -z - exp(-z) - log beta, z = (x - mu) / beta */
+static Node gumbel(Dag *d, Node x, Node mu, Node beta)
+{
+  Node z = standardised(d, x, mu, beta);
+  return SUB(SUB(NEG(z), EXP(NEG(z))), LOG(beta));
+}
+
+/* log 2 + log phi(z) + log Phi(alpha z) - log omega, z = (x - xi) / omega */
+static Node skew_normal(Dag *d, Node x, Node xi, Node omega, Node alpha)
+{
+  Node z = standardised(d, x, xi, omega);
+  return ADD(SUB(ADD(log_phi(d, z), FN(std_normal_lcdf, MUL(alpha, z))), LOG(omega)), C(LOG_2));
+}
+
+/* normal(log x | mu, sigma) - log x */
+static Node lognormal(Dag *d, Node x, Node mu, Node sigma)
+{
+  Node l = LOG(x);
+  return SUB(normal(d, l, mu, sigma), l);
+}
+
+/* (alpha - 1) log x - beta x + alpha log beta - log Gamma(alpha) */
+static Node gamma_(Dag *d, Node x, Node alpha, Node beta)
+{
+  return ADD(SUB(power_term(d, alpha, LOG(x)), MUL(beta, x)), SUB(MUL(alpha, LOG(beta)), FN(lgamma, alpha)));
+}
+
+/* -(alpha + 1) log x - beta / x + alpha log beta - log Gamma(alpha) */
+static Node inv_gamma(Dag *d, Node x, Node alpha, Node beta)
+{
+  Node kernel = NEG(ADD(MUL(ADD(alpha, C(1)), LOG(x)), DIV(beta, x)));
+  return ADD(kernel, SUB(MUL(alpha, LOG(beta)), FN(lgamma, alpha)));
+}
+
+/* log beta - beta x */
+static Node exponential(Dag *d, Node x, Node beta) { return SUB(LOG(beta), MUL(beta, x)); }
+
+/* log (x / sigma) */
+static Node log_ratio(Dag *d, Node x, Node sigma) { return SUB(LOG(x), LOG(sigma)); }
+
+/* log alpha - log sigma + (alpha - 1) log(x / sigma) - (x / sigma)^alpha */
+static Node weibull(Dag *d, Node x, Node alpha, Node sigma)
+{
+  Node l = log_ratio(d, x, sigma);
+  return ADD(SUB(power_term(d, alpha, l), EXP(MUL(alpha, l))), SUB(LOG(alpha), LOG(sigma)));
+}
+
+/* log alpha + alpha log y_min - (alpha + 1) log x for x >= y_min */
+static Node pareto(Dag *d, Node x, Node y_min, Node alpha)
+{
+  Node inside = SUB(ADD(LOG(alpha), MUL(alpha, LOG(y_min))), MUL(ADD(alpha, C(1)), LOG(x)));
+  return supported(d, x, x_compare(d, X_LE, y_min, x), inside);
+}
+
+/* (alpha - 1) log x + (beta - 1) log(1 - x) - log B(alpha, beta) */
+static Node beta_(Dag *d, Node x, Node alpha, Node beta)
+{
+  return SUB(ADD(power_term(d, alpha, LOG(x)), power_term(d, beta, log1m(d, x))), FN2(lbeta, alpha, beta));
+}
+
+/* -log(beta - alpha) for alpha <= x <= beta */
+static Node uniform(Dag *d, Node x, Node alpha, Node beta)
+{
+  Node within = x_compare(d, X_AND, x_compare(d, X_LE, alpha, x), x_compare(d, X_LE, x, beta));
+  return supported(d, x, within, NEG(LOG(SUB(beta, alpha))));
+}
+
+/* kappa cos(x - mu) - log(2 pi I_0(kappa)) */
+static Node von_mises(Dag *d, Node x, Node mu, Node kappa)
+{
+  return SUB(SUB(MUL(kappa, FN(cos, SUB(x, mu))), FN(log_bessel_i0, kappa)), C(LOG_2PI));
+}
+
+/* ---- discrete, univariate -------------------------------------------------------------------------------------------------------------- */
+
+/* y a - n log(1 + exp(a)), the log likelihood of y successes in n trials at logit a */
+static Node trials_logit(Dag *d, Node y, Node n, Node a) { return SUB(MUL(y, a), MUL(n, FN(softplus, a))); }
+
+/* y log theta + (n - y) log(1 - theta), with 0 log 0 = 0 */
+static Node trials(Dag *d, Node y, Node n, Node theta)
+{
+  Node a = logit_of(d, theta);
+  return a >= 0 ? trials_logit(d, y, n, a) : ADD(FN2(xlogy, y, theta), FN2(xlog1my, SUB(n, y), theta));
+}
+
+/* y alpha - exp(alpha) - log y! */
+static Node poisson_log(Dag *d, Node y, Node alpha) { return SUB(SUB(MUL(y, alpha), EXP(alpha)), log_factorial(d, y)); }
+
+/* y log lambda - lambda - log y! */
+static Node poisson(Dag *d, Node y, Node lambda) { return SUB(SUB(MUL(y, LOG(lambda)), lambda), log_factorial(d, y)); }
+
+/* log (y + phi - 1 choose y) + y (eta - log phi) - (y + phi) log(1 + exp(eta) / phi), exp(eta) the mean, phi the precision. The binomial
+ * coefficient is 1 / ((y + phi) B(phi, y + 1)). */
+static Node neg_binomial_2_log(Dag *d, Node y, Node eta, Node phi)
+{
+  Node r = SUB(eta, LOG(phi)), n = ADD(y, phi);
+  Node coefficient = ADD(FN2(lbeta, phi, ADD(y, C(1))), LOG(n));
+  return SUB(SUB(MUL(y, r), MUL(n, FN(softplus, r))), coefficient);
+}
+
+/* log theta + y log(1 - theta): failures before the first success */
+static Node geometric(Dag *d, Node y, Node theta)
+{
+  Node a = logit_of(d, theta);
+  if (a >= 0) return SUB(a, MUL(ADD(y, C(1)), FN(softplus, a)));
+  return ADD(LOG(theta), FN2(xlog1my, y, theta));
+}
+
+/* log (N choose y) + log B(y + alpha, N - y + beta) - log B(alpha, beta) */
+static Node beta_binomial(Dag *d, Node y, Node N, Node alpha, Node beta)
+{
+  return ADD(FN2(lchoose, N, y), SUB(FN2(lbeta, ADD(y, alpha), ADD(SUB(N, y), beta)), FN2(lbeta, alpha, beta)));
+}
+
+/* log theta[y] */
+static Node categorical(Dag *d, Node y, const DensityArg *theta)
+{
+  return LOG(entry(d, theta->node, theta->axis[0], from_zero(d, y)));
+}
+
+/* beta[y] - log sum_k exp(beta[k]) */
+static Node categorical_logit(Dag *d, Node y, const DensityArg *beta)
+{
+  return SUB(entry(d, beta->node, beta->axis[0], from_zero(d, y)), x_log_sum_exp(d, beta->axis[0], beta->node));
+}
+
+/* P(y) = inv_logit(a) - inv_logit(b) = inv_logit(a) inv_logit(-b) (1 - exp(b - a)) with a = eta - c[y-1], b = eta - c[y], and a = inf for the
+ * first category, b = -inf for the last. */
+static Node ordered_logistic(Dag *d, Node y, Node eta, const DensityArg *c)
+{
+  Node last = d->axes.at[c->axis[0]].extent, zero = x_int(d, 0);
+  Node is_first = x_compare(d, X_LE, y, x_int(d, 1)), is_last = x_compare(d, X_LT, last, y);
+  Node below = entry(d, c->node, c->axis[0], x_cond(d, is_first, zero, SUB(y, x_int(d, 2))));
+  Node above = entry(d, c->node, c->axis[0], x_cond(d, is_last, SUB(last, x_int(d, 1)), from_zero(d, y)));
+  Node lower = FN(log_inv_logit, SUB(eta, below)), upper = FN(log_inv_logit, SUB(above, eta));
+  Node middle = ADD(ADD(lower, upper), FN(log1m_exp, SUB(below, above)));
+  return x_cond(d, is_first, upper, x_cond(d, is_last, lower, middle));
+}
+
+/* ---- multivariate ---------------------------------------------------------------------------------------------------------------------------- */
+
+/* log det of a triangular matrix: the sum of log L[i,i] */
+static Node log_diagonal(Dag *d, const DensityArg *L)
+{
+  return SUM(L->axis[0], LOG(dag_substitute_axis(d, L->node, L->axis[1], x_axis(d, L->axis[0]))));
+}
+
+/* -|L^-1 (x - mu)|^2 / 2 - log det L - K log(2 pi) / 2 */
+static Node multi_normal_cholesky(Dag *d, const DensityArg *x, const DensityArg *mu, const DensityArg *L)
+{
+  int i = L->axis[0], j = L->axis[1];
+  Node w = x_trisolve(d, false, i, j, L->node, SUB(along(d, x, 0, i), mu->rank ? along(d, mu, 0, i) : mu->node));
+  return SUB(SUB(MUL(C(-0.5), SUM(i, SQUARE(w))), log_diagonal(d, L)), MUL(C(0.5 * LOG_2PI), d->axes.at[i].extent));
+}
+
+/* sum_k (alpha[k] - 1) log x[k] + log Gamma(sum_k alpha[k]) - sum_k log Gamma(alpha[k]) */
+static Node dirichlet(Dag *d, const DensityArg *x, const DensityArg *alpha)
+{
+  int k = x->axis[0];
+  Node a = alpha->rank ? along(d, alpha, 0, k) : alpha->node;
+  return ADD(SUM(k, power_term(d, a, LOG(x->node))), SUB(FN(lgamma, SUM(k, a)), SUM(k, FN(lgamma, a))));
+}
+
+/* sum_{k >= 2} (K - k + 2 eta - 2) log L[k,k] + log c(eta, K). Lewandowski, Kurowicka & Joe (2009), theorem 5:
+ * log c = sum_{k=1}^{K-1} log Gamma(eta + (K-1) / 2) - log Gamma(eta + (K-1-k) / 2) - k log(pi) / 2. */
+static Node lkj_corr_cholesky(Dag *d, const DensityArg *L, Node eta)
+{
+  int i = L->axis[0];
+  Node row = x_axis(d, i), last = SUB(d->axes.at[i].extent, x_int(d, 1)), rest = SUB(last, row);     /* K - 1 and K - k, k = row + 1 */
+  Node diagonal = dag_substitute_axis(d, L->node, L->axis[1], row);
+  Node power = MUL(x_compare(d, X_LT, x_int(d, 0), row), ADD(rest, SUB(MUL(C(2), eta), C(2))));
+  Node top = FN(lgamma, ADD(eta, MUL(C(0.5), last))), part = FN(lgamma, ADD(eta, MUL(C(0.5), rest)));
+  Node constant = SUB(SUB(top, part), MUL(C(0.5 * LOG_PI), row));
+  return ADD(SUM(i, MUL(power, LOG(diagonal))), SUM(i, constant));
+}
+
+/* log n! - sum_k log x[k]! + sum_k x[k] log theta[k], n = sum_k x[k] */
+static Node multinomial(Dag *d, const DensityArg *x, const DensityArg *theta)
+{
+  int k = x->axis[0];
+  Node coefficient = SUB(log_factorial(d, SUM(k, x->node)), SUM(k, log_factorial(d, x->node)));
+  return ADD(SUM(k, FN2(xlogy, x->node, along(d, theta, 0, k))), coefficient);
+}
+
+/* ---- the table ---------------------------------------------------------------------------------------------------------------------------------- */
+
+Node density_lpdf_args(Dag *d, int dist, const DensityArg *x_, const DensityArg *arg, int n)
+{
+  Node x = x_->node, a = n > 0 ? arg[0].node : NO_NODE, b = n > 1 ? arg[1].node : NO_NODE, c = n > 2 ? arg[2].node : NO_NODE;
+  if (n != dist_info[dist].n_args) BUG("%s takes %d arguments, not %d", dist_info[dist].name, dist_info[dist].n_args, n);
+  switch ((DistId)dist) {
+  case DIST_flat: return C(0);
+  case DIST_normal: return normal(d, x, a, b);
+  case DIST_std_normal: return log_phi(d, x);
+  case DIST_student_t: return student_t(d, x, a, b, c);
+  case DIST_cauchy: return cauchy(d, x, a, b);
+  case DIST_double_exponential: return double_exponential(d, x, a, b);
+  case DIST_logistic: return logistic(d, x, a, b);
+  case DIST_gumbel: return gumbel(d, x, a, b);
+  case DIST_skew_normal: return skew_normal(d, x, a, b, c);
+  case DIST_lognormal: return lognormal(d, x, a, b);
+  case DIST_gamma: return gamma_(d, x, a, b);
+  case DIST_inv_gamma: return inv_gamma(d, x, a, b);
+  case DIST_chi_square: return gamma_(d, x, MUL(C(0.5), a), C(0.5));
+  case DIST_inv_chi_square: return inv_gamma(d, x, MUL(C(0.5), a), C(0.5));
+  case DIST_exponential: return exponential(d, x, a);
+  case DIST_weibull: return weibull(d, x, a, b);
+  case DIST_pareto: return pareto(d, x, a, b);
+  case DIST_beta: return beta_(d, x, a, b);
+  case DIST_uniform: return uniform(d, x, a, b);
+  case DIST_von_mises: return von_mises(d, x, a, b);
+  case DIST_multi_normal_cholesky: return multi_normal_cholesky(d, x_, &arg[0], &arg[1]);
+  case DIST_dirichlet: return dirichlet(d, x_, &arg[0]);
+  case DIST_lkj_corr_cholesky: return lkj_corr_cholesky(d, x_, a);
+  case DIST_bernoulli: return trials(d, x, x_int(d, 1), a);
+  case DIST_bernoulli_logit: return trials_logit(d, x, x_int(d, 1), a);
+  case DIST_binomial: return ADD(trials(d, x, a, b), FN2(lchoose, a, x));
+  case DIST_binomial_logit: return ADD(trials_logit(d, x, a, b), FN2(lchoose, a, x));
+  case DIST_poisson: return poisson(d, x, a);
+  case DIST_poisson_log: return poisson_log(d, x, a);
+  case DIST_neg_binomial_2: return neg_binomial_2_log(d, x, LOG(a), b);
+  case DIST_neg_binomial_2_log: return neg_binomial_2_log(d, x, a, b);
+  case DIST_geometric: return geometric(d, x, a);
+  case DIST_categorical: return categorical(d, x, &arg[0]);
+  case DIST_categorical_logit: return categorical_logit(d, x, &arg[0]);
+  case DIST_multinomial: return multinomial(d, x_, &arg[0]);
+  case DIST_beta_binomial: return beta_binomial(d, x, a, b, c);
+  case DIST_ordered_logistic: return ordered_logistic(d, x, a, &arg[1]);
+  case DIST_multi_normal: case DIST_multi_student_t: case DIST_wishart: case DIST_COUNT: break;
+  }
+  BUG("no density of %s", dist_info[dist].name);
+}
+
+Node density_lpdf(Dag *d, int dist, Node x, const Node *args, int n)
+{
+  DensityArg xa = {.node = x}, a[8];
+  ASSERT(n <= 8);
+  for (int i = 0; i < n; i++) a[i] = (DensityArg){.node = args[i]};
+  return density_lpdf_args(d, dist, &xa, a, n);
+}
+
+/* ---- distribution functions ---------------------------------------------------------------------------------------------------------------------- */
+
+/* log P(X <= x) if `lower`, else log P(X > x). */
+static Node log_tail(Dag *d, int dist, Node x, const Node *args, int n, bool lower)
+{
+  Node a = n > 0 ? args[0] : NO_NODE, b = n > 1 ? args[1] : NO_NODE, z, t;
+  switch ((DistId)dist) {
+  case DIST_std_normal: return FN(std_normal_lcdf, lower ? x : NEG(x));
+  case DIST_normal:
+    z = standardised(d, x, a, b);
+    return FN(std_normal_lcdf, lower ? z : NEG(z));
+  case DIST_lognormal:
+    z = standardised(d, LOG(x), a, b);
+    return FN(std_normal_lcdf, lower ? z : NEG(z));
+  case DIST_cauchy:                                                         /* P(Z <= z) = angle of (-z, 1) / pi, exact in the tail */
+    z = standardised(d, x, a, b);
+    return SUB(LOG(FN2(atan2, C(1), lower ? NEG(z) : z)), C(LOG_PI));
+  case DIST_double_exponential:                                             /* exp(z) / 2 for z < 0, 1 - exp(-z) / 2 above */
+    z = standardised(d, x, a, b);
+    if (!lower) z = NEG(z);
+    t = MUL(C(-0.5), EXP(NEG(FN(fabs, z))));
+    return x_cond(d, x_compare(d, X_LT, z, C(0)), SUB(z, C(LOG_2)), FN(log1p, t));
+  case DIST_logistic:
+    z = standardised(d, x, a, b);
+    return FN(log_inv_logit, lower ? z : NEG(z));
+  case DIST_gumbel:                                                         /* exp(-exp(-z)) */
+    t = NEG(EXP(NEG(standardised(d, x, a, b))));
+    return lower ? t : FN(log1m_exp, t);
+  case DIST_exponential:
+    t = NEG(MUL(a, x));
+    return lower ? FN(log1m_exp, t) : t;
+  case DIST_weibull:
+    t = NEG(EXP(MUL(a, log_ratio(d, x, b))));
+    return lower ? FN(log1m_exp, t) : t;
+  case DIST_pareto:
+    t = MUL(b, log_ratio(d, a, x));
+    return lower ? FN(log1m_exp, t) : t;
+  case DIST_uniform:
+    return LOG(DIV(lower ? SUB(x, a) : SUB(b, x), SUB(b, a)));
+  case DIST_geometric:
+    t = MUL(ADD(x, C(1)), log1m(d, a));
+    return lower ? FN(log1m_exp, t) : t;
+  default: return NO_NODE;
+  }
+}
+
+Node density_lcdf(Dag *d, int dist, Node x, const Node *args, int n) { return log_tail(d, dist, x, args, n, true); }
+Node density_lccdf(Dag *d, int dist, Node x, const Node *args, int n) { return log_tail(d, dist, x, args, n, false); }
+
+bool density_has_cdf(int dist)
+{
+  switch ((DistId)dist) {
+  case DIST_std_normal: case DIST_normal: case DIST_lognormal: case DIST_cauchy: case DIST_double_exponential: case DIST_logistic:
+  case DIST_gumbel: case DIST_exponential: case DIST_weibull: case DIST_pareto: case DIST_uniform: case DIST_geometric: return true;
+  default: return false;
+  }
+}
+
+/* The difference is taken between the smaller tails: F(hi) - F(lo) where lo is below the median, else (1 - F(lo)) - (1 - F(hi)). */
+Node density_log_interval(Dag *d, int dist, Node lo, Node hi, const Node *args, int n)
+{
+  bool discrete = dist_info[dist].kind == DK_DISCRETE;
+  Node before = lo < 0 ? NO_NODE : discrete ? SUB(lo, x_int(d, 1)) : lo;   /* P(lo <= X) = P(X > before) */
+  if (!density_has_cdf(dist)) return NO_NODE;
+  if (lo < 0) return density_lcdf(d, dist, hi, args, n);
+  if (hi < 0) return density_lccdf(d, dist, before, args, n);
+  Node below = density_lcdf(d, dist, before, args, n), above = density_lccdf(d, dist, before, args, n);
+  Node below_hi = density_lcdf(d, dist, hi, args, n), above_hi = density_lccdf(d, dist, hi, args, n);
+  Node by_lower = ADD(below_hi, FN(log1m_exp, SUB(below, below_hi))), by_upper = ADD(above, FN(log1m_exp, SUB(above_hi, above)));
+  return x_cond(d, x_compare(d, X_LT, below, above), by_lower, by_upper);
+}
