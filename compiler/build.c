@@ -52,21 +52,11 @@ static Value over(Builder *b, int rank, int a0, int a1, Node n)
   return v;
 }
 
-static bool has_sum(const Dag *d, Node n)
-{
-  const XNode *x = dag_node(d, n);
-  if (x->op == X_SUM || x->op == X_MAX || x->op == X_MIN || x->op == X_TRISOLVE || x->op == X_TRISOLVE_T || x->op == X_AT) return true;
-  if (!x->axes) return false;
-  for (int i = 0; i < x->n_args; i++)
-    if (has_sum(d, x->args[i])) return true;
-  return false;
-}
-
 static Node rename_axis(Builder *b, Node n, int from, int to)
 {
   if (from == to || !(dag_axes(b->d, n) & AXIS_BIT(from))) return n;
   Node at = x_axis(b->d, to);
-  return has_sum(b->d, n) ? x_at(b->d, n, from, at) : dag_substitute_axis(b->d, n, from, at);
+  return x_at(b->d, n, from, at);
 }
 
 Node value_over(Builder *b, const Value *v, const int *axes)
@@ -415,68 +405,68 @@ static Node map_function(Builder *b, int f, const Node *a, Span span)
   Dag *d = b->d;
   Node one = x_const(d, 1);
   switch ((FuncId)f) {
-  case FN_exp: return x_exp(d, a[0]);
-  case FN_log: return x_log(d, a[0]);
-  case FN_log1p: return x_fn1(d, F_log1p, a[0]);
-  case FN_log1m: return x_fn1(d, F_log1p, x_neg(d, a[0]));
-  case FN_expm1: return x_fn1(d, F_expm1, a[0]);
-  case FN_exp2: return x_exp(d, x_mul(d, x_const(d, M_LN2), a[0]));
-  case FN_log2: return x_mul(d, x_const(d, 1 / M_LN2), x_log(d, a[0]));
-  case FN_log10: return x_mul(d, x_const(d, 1 / M_LN10), x_log(d, a[0]));
-  case FN_log1p_exp: case FN_softplus: return x_fn1(d, F_softplus, a[0]);
-  case FN_log1m_exp: return x_fn1(d, F_log1m_exp, a[0]);
-  case FN_sqrt: return x_sqrt(d, a[0]);
-  case FN_cbrt: return x_fn1(d, F_cbrt, a[0]);
-  case FN_square: return x_square(d, a[0]);
-  case FN_inv: return x_div(d, one, a[0]);
-  case FN_inv_sqrt: return x_div(d, one, x_sqrt(d, a[0]));
-  case FN_inv_square: return x_div(d, one, x_square(d, a[0]));
-  case FN_abs: case FN_fabs: return x_fn1(d, F_fabs, a[0]);
-  case FN_floor: return x_fn1(d, F_floor, a[0]);
-  case FN_ceil: return x_fn1(d, F_ceil, a[0]);
-  case FN_round: return x_fn1(d, F_round, a[0]);
-  case FN_sin: return x_fn1(d, F_sin, a[0]);
-  case FN_cos: return x_fn1(d, F_cos, a[0]);
-  case FN_tan: return x_fn1(d, F_tan, a[0]);
-  case FN_asin: return x_fn1(d, F_asin, a[0]);
-  case FN_acos: return x_fn1(d, F_acos, a[0]);
-  case FN_atan: return x_fn1(d, F_atan, a[0]);
-  case FN_sinh: return x_fn1(d, F_sinh, a[0]);
-  case FN_cosh: return x_fn1(d, F_cosh, a[0]);
-  case FN_tanh: return x_fn1(d, F_tanh, a[0]);
-  case FN_asinh: return x_mul(d, x_fn1(d, F_sign, a[0]), x_log(d, x_add(d, x_fn1(d, F_fabs, a[0]), x_sqrt(d, x_add(d, x_square(d, a[0]), one)))));
-  case FN_acosh: return x_log(d, x_add(d, a[0], x_sqrt(d, x_sub(d, x_square(d, a[0]), one))));
-  case FN_atanh: return x_mul(d, x_const(d, 0.5), x_sub(d, x_fn1(d, F_log1p, a[0]), x_fn1(d, F_log1p, x_neg(d, a[0]))));
-  case FN_inv_logit: return x_fn1(d, F_inv_logit, a[0]);
-  case FN_logit: return x_fn1(d, F_logit, a[0]);
-  case FN_log_inv_logit: return x_fn1(d, F_log_inv_logit, a[0]);
-  case FN_log1m_inv_logit: return x_fn1(d, F_log1m_inv_logit, a[0]);
-  case FN_inv_cloglog: return x_neg(d, x_fn1(d, F_expm1, x_neg(d, x_exp(d, a[0]))));
-  case FN_relu: return x_fn1(d, F_relu, a[0]);
-  case FN_leaky_relu: return x_fn2(d, F_leaky_relu, a[0], a[1]);
-  case FN_gelu: return x_fn1(d, F_gelu, a[0]);
-  case FN_silu: return x_mul(d, a[0], x_fn1(d, F_inv_logit, a[0]));
-  case FN_erf: return x_fn1(d, F_erf, a[0]);
-  case FN_erfc: return x_fn1(d, F_erfc, a[0]);
-  case FN_Phi: return x_fn1(d, F_Phi, a[0]);
-  case FN_Phi_approx:
+  case FUNC_exp: return x_exp(d, a[0]);
+  case FUNC_log: return x_log(d, a[0]);
+  case FUNC_log1p: return x_fn1(d, F_log1p, a[0]);
+  case FUNC_log1m: return x_fn1(d, F_log1p, x_neg(d, a[0]));
+  case FUNC_expm1: return x_fn1(d, F_expm1, a[0]);
+  case FUNC_exp2: return x_exp(d, x_mul(d, x_const(d, M_LN2), a[0]));
+  case FUNC_log2: return x_mul(d, x_const(d, 1 / M_LN2), x_log(d, a[0]));
+  case FUNC_log10: return x_mul(d, x_const(d, 1 / M_LN10), x_log(d, a[0]));
+  case FUNC_log1p_exp: case FUNC_softplus: return x_fn1(d, F_softplus, a[0]);
+  case FUNC_log1m_exp: return x_fn1(d, F_log1m_exp, a[0]);
+  case FUNC_sqrt: return x_sqrt(d, a[0]);
+  case FUNC_cbrt: return x_fn1(d, F_cbrt, a[0]);
+  case FUNC_square: return x_square(d, a[0]);
+  case FUNC_inv: return x_div(d, one, a[0]);
+  case FUNC_inv_sqrt: return x_div(d, one, x_sqrt(d, a[0]));
+  case FUNC_inv_square: return x_div(d, one, x_square(d, a[0]));
+  case FUNC_abs: case FUNC_fabs: return x_fn1(d, F_fabs, a[0]);
+  case FUNC_floor: return x_fn1(d, F_floor, a[0]);
+  case FUNC_ceil: return x_fn1(d, F_ceil, a[0]);
+  case FUNC_round: return x_fn1(d, F_round, a[0]);
+  case FUNC_sin: return x_fn1(d, F_sin, a[0]);
+  case FUNC_cos: return x_fn1(d, F_cos, a[0]);
+  case FUNC_tan: return x_fn1(d, F_tan, a[0]);
+  case FUNC_asin: return x_fn1(d, F_asin, a[0]);
+  case FUNC_acos: return x_fn1(d, F_acos, a[0]);
+  case FUNC_atan: return x_fn1(d, F_atan, a[0]);
+  case FUNC_sinh: return x_fn1(d, F_sinh, a[0]);
+  case FUNC_cosh: return x_fn1(d, F_cosh, a[0]);
+  case FUNC_tanh: return x_fn1(d, F_tanh, a[0]);
+  case FUNC_asinh: return x_mul(d, x_fn1(d, F_sign, a[0]), x_log(d, x_add(d, x_fn1(d, F_fabs, a[0]), x_sqrt(d, x_add(d, x_square(d, a[0]), one)))));
+  case FUNC_acosh: return x_log(d, x_add(d, a[0], x_sqrt(d, x_sub(d, x_square(d, a[0]), one))));
+  case FUNC_atanh: return x_mul(d, x_const(d, 0.5), x_sub(d, x_fn1(d, F_log1p, a[0]), x_fn1(d, F_log1p, x_neg(d, a[0]))));
+  case FUNC_inv_logit: return x_fn1(d, F_inv_logit, a[0]);
+  case FUNC_logit: return x_fn1(d, F_logit, a[0]);
+  case FUNC_log_inv_logit: return x_fn1(d, F_log_inv_logit, a[0]);
+  case FUNC_log1m_inv_logit: return x_fn1(d, F_log1m_inv_logit, a[0]);
+  case FUNC_inv_cloglog: return x_neg(d, x_fn1(d, F_expm1, x_neg(d, x_exp(d, a[0]))));
+  case FUNC_relu: return x_fn1(d, F_relu, a[0]);
+  case FUNC_leaky_relu: return x_fn2(d, F_leaky_relu, a[0], a[1]);
+  case FUNC_gelu: return x_fn1(d, F_gelu, a[0]);
+  case FUNC_silu: return x_mul(d, a[0], x_fn1(d, F_inv_logit, a[0]));
+  case FUNC_erf: return x_fn1(d, F_erf, a[0]);
+  case FUNC_erfc: return x_fn1(d, F_erfc, a[0]);
+  case FUNC_Phi: return x_fn1(d, F_Phi, a[0]);
+  case FUNC_Phi_approx:
     return x_fn1(d, F_inv_logit, x_mul(d, a[0], x_add(d, x_const(d, 1.5976), x_mul(d, x_const(d, 0.07056), x_square(d, a[0])))));
-  case FN_lgamma: return x_fn1(d, F_lgamma, a[0]);
-  case FN_tgamma: return x_exp(d, x_fn1(d, F_lgamma, a[0]));
-  case FN_digamma: return x_fn1(d, F_digamma, a[0]);
-  case FN_lbeta: return x_fn2(d, F_lbeta, a[0], a[1]);
-  case FN_lchoose: return x_fn2(d, F_lchoose, a[0], a[1]);
-  case FN_pow: return x_pow(d, a[0], a[1]);
-  case FN_atan2: return x_fn2(d, F_atan2, a[0], a[1]);
-  case FN_hypot: return x_sqrt(d, x_add(d, x_square(d, a[0]), x_square(d, a[1])));
-  case FN_fmin: case FN_min: return x_fn2(d, F_fmin, a[0], a[1]);
-  case FN_fmax: case FN_max: return x_fn2(d, F_fmax, a[0], a[1]);
-  case FN_fdim: return x_fn1(d, F_relu, x_sub(d, a[0], a[1]));
-  case FN_fma: return x_add(d, x_mul(d, a[0], a[1]), a[2]);
-  case FN_lmultiply: return x_fn2(d, F_xlogy, a[0], a[1]);
-  case FN_log_diff_exp: return x_add(d, a[0], x_fn1(d, F_log1m_exp, x_sub(d, a[1], a[0])));
-  case FN_log_mix: return log_sum_exp2(d, x_add(d, x_log(d, a[0]), a[1]), x_add(d, x_fn1(d, F_log1p, x_neg(d, a[0])), a[2]));
-  case FN_log_sum_exp: return log_sum_exp2(d, a[0], a[1]);
+  case FUNC_lgamma: return x_fn1(d, F_lgamma, a[0]);
+  case FUNC_tgamma: return x_exp(d, x_fn1(d, F_lgamma, a[0]));
+  case FUNC_digamma: return x_fn1(d, F_digamma, a[0]);
+  case FUNC_lbeta: return x_fn2(d, F_lbeta, a[0], a[1]);
+  case FUNC_lchoose: return x_fn2(d, F_lchoose, a[0], a[1]);
+  case FUNC_pow: return x_pow(d, a[0], a[1]);
+  case FUNC_atan2: return x_fn2(d, F_atan2, a[0], a[1]);
+  case FUNC_hypot: return x_sqrt(d, x_add(d, x_square(d, a[0]), x_square(d, a[1])));
+  case FUNC_fmin: case FUNC_min: return x_fn2(d, F_fmin, a[0], a[1]);
+  case FUNC_fmax: case FUNC_max: return x_fn2(d, F_fmax, a[0], a[1]);
+  case FUNC_fdim: return x_fn1(d, F_relu, x_sub(d, a[0], a[1]));
+  case FUNC_fma: return x_add(d, x_mul(d, a[0], a[1]), a[2]);
+  case FUNC_lmultiply: return x_fn2(d, F_xlogy, a[0], a[1]);
+  case FUNC_log_diff_exp: return x_add(d, a[0], x_fn1(d, F_log1m_exp, x_sub(d, a[1], a[0])));
+  case FUNC_log_mix: return log_sum_exp2(d, x_add(d, x_log(d, a[0]), a[1]), x_add(d, x_fn1(d, F_log1p, x_neg(d, a[0])), a[2]));
+  case FUNC_log_sum_exp: return log_sum_exp2(d, a[0], a[1]);
   default:
     unsupported(b, span, "this function");
     return a[0];
@@ -503,19 +493,19 @@ static Value reduce_function(Builder *b, const MExpr *e)
   if (!v.rank) return v;
   Node count = count_value(b, &v), mean = x_div(d, sum_value(b, &v, v.node), count), n = v.node;
   switch ((FuncId)e->func) {
-  case FN_sum: return scalar(sum_value(b, &v, n));
-  case FN_mean: return scalar(mean);
-  case FN_dot_self: return scalar(sum_value(b, &v, x_square(d, n)));
-  case FN_norm1: return scalar(sum_value(b, &v, x_fn1(d, F_fabs, n)));
-  case FN_norm2: return scalar(x_sqrt(d, sum_value(b, &v, x_square(d, n))));
-  case FN_variance: case FN_sd: {
+  case FUNC_sum: return scalar(sum_value(b, &v, n));
+  case FUNC_mean: return scalar(mean);
+  case FUNC_dot_self: return scalar(sum_value(b, &v, x_square(d, n)));
+  case FUNC_norm1: return scalar(sum_value(b, &v, x_fn1(d, F_fabs, n)));
+  case FUNC_norm2: return scalar(x_sqrt(d, sum_value(b, &v, x_square(d, n))));
+  case FUNC_variance: case FUNC_sd: {
     Node var = x_div(d, sum_value(b, &v, x_square(d, x_sub(d, n, mean))), x_sub(d, count, x_int(d, 1)));
-    return scalar(e->func == FN_sd ? x_sqrt(d, var) : var);
+    return scalar(e->func == FUNC_sd ? x_sqrt(d, var) : var);
   }
-  case FN_max: case FN_min:
-    for (int k = v.rank - 1; k >= 0; k--) n = x_reduce(d, e->func == FN_max ? X_MAX : X_MIN, v.axis[k], n);
+  case FUNC_max: case FUNC_min:
+    for (int k = v.rank - 1; k >= 0; k--) n = x_reduce(d, e->func == FUNC_max ? X_MAX : X_MIN, v.axis[k], n);
     return scalar(n);
-  case FN_log_sum_exp:
+  case FUNC_log_sum_exp:
     if (v.rank == 1) return scalar(x_log_sum_exp(d, v.axis[0], n));
     return scalar(x_log_sum_exp(d, v.axis[0], x_log_sum_exp(d, v.axis[1], n)));
   default:
@@ -530,49 +520,49 @@ static Value matrix_function(Builder *b, const MExpr *e)
   Value v[3];
   for (int i = 0; i < e->n_args && i < 3; i++) v[i] = build_value(b, e->args[i]);
   switch ((FuncId)e->func) {
-  case FN_rep_vector: case FN_rep_row_vector: {
+  case FUNC_rep_vector: case FUNC_rep_row_vector: {
     int a = dag_dim_axis(d, build_scalar(b, e->args[1]), 0);
     return over(b, 1, a, 0, v[0].node);
   }
-  case FN_rep_matrix: {
+  case FUNC_rep_matrix: {
     Node r = build_scalar(b, e->args[1]), c = build_scalar(b, e->args[2]);
     return over(b, 2, dag_dim_axis(d, r, 0), dag_dim_axis(d, c, r == c), v[0].node);
   }
-  case FN_to_vector: case FN_to_row_vector:
+  case FUNC_to_vector: case FUNC_to_row_vector:
     if (v[0].rank == 1) return v[0];
     break;
-  case FN_transpose: return transpose(b, v[0]);
-  case FN_diag_matrix: case FN_identity_matrix: {
-    bool identity = e->func == FN_identity_matrix;
+  case FUNC_transpose: return transpose(b, v[0]);
+  case FUNC_diag_matrix: case FUNC_identity_matrix: {
+    bool identity = e->func == FUNC_identity_matrix;
     if (!identity) v[0] = value_ready(b, v[0]);
     Node extent = identity ? build_scalar(b, e->args[0]) : v[0].extent[0];
     int r = identity ? dag_dim_axis(d, extent, 0) : v[0].axis[0], c = -1;
     for (int k = 0; c < 0 || c == r; k++) c = dag_dim_axis(d, extent, k);
     return over(b, 2, r, c, x_mul(d, x_compare(d, X_EQ, x_axis(d, r), x_axis(d, c)), identity ? x_const(d, 1) : v[0].node));
   }
-  case FN_diagonal: {
+  case FUNC_diagonal: {
     v[0] = value_ready(b, v[0]);
     return over(b, 1, v[0].axis[0], 0, x_at(d, v[0].node, v[0].axis[1], x_axis(d, v[0].axis[0])));
   }
-  case FN_diag_pre_multiply: {
+  case FUNC_diag_pre_multiply: {
     v[1] = value_ready(b, v[1]);
     return over(b, 2, v[1].axis[0], v[1].axis[1], x_mul(d, value_over(b, &v[0], &v[1].axis[0]), v[1].node));
   }
-  case FN_diag_post_multiply: {
+  case FUNC_diag_post_multiply: {
     v[0] = value_ready(b, v[0]);
     return over(b, 2, v[0].axis[0], v[0].axis[1], x_mul(d, v[0].node, value_over(b, &v[1], &v[0].axis[1])));
   }
-  case FN_add_diag: {
+  case FUNC_add_diag: {
     v[0] = value_ready(b, v[0]);
     Node on = x_compare(d, X_EQ, x_axis(d, v[0].axis[0]), x_axis(d, v[0].axis[1]));
     Node add = v[1].rank ? value_over(b, &v[1], &v[0].axis[0]) : v[1].node;
     return over(b, 2, v[0].axis[0], v[0].axis[1], x_add(d, v[0].node, x_mul(d, on, add)));
   }
-  case FN_trace: {
+  case FUNC_trace: {
     v[0] = value_ready(b, v[0]);
     return scalar(x_sum(d, v[0].axis[0], x_at(d, v[0].node, v[0].axis[1], x_axis(d, v[0].axis[0]))));
   }
-  case FN_mdivide_left_tri_low: {
+  case FUNC_mdivide_left_tri_low: {
     v[0] = value_ready(b, v[0]);
     if (v[1].rank != 1) break;
     return over(b, 1, v[0].axis[0], 0, x_trisolve(d, false, v[0].axis[0], v[0].axis[1], v[0].node, value_over(b, &v[1], &v[0].axis[0])));
@@ -589,25 +579,25 @@ static Value build_call(Builder *b, const MExpr *e)
   const FuncInfo *info = &func_info[e->func];
   switch (info->class_) {
   case FC_CONSTANT:
-    return scalar(x_const(d, e->func == FN_pi ? M_PI : e->func == FN_e ? M_E : e->func == FN_sqrt2 ? M_SQRT2 : e->func == FN_positive_infinity ? INFINITY : -INFINITY));
+    return scalar(x_const(d, e->func == FUNC_pi ? M_PI : e->func == FUNC_e ? M_E : e->func == FUNC_sqrt2 ? M_SQRT2 : e->func == FUNC_positive_infinity ? INFINITY : -INFINITY));
   case FC_REDUCE_OR_MAP:
     if (e->n_args == 1) return reduce_function(b, e);
     break;
   case FC_REDUCE: return reduce_function(b, e);
   case FC_DOT: {
     Value p = build_value(b, e->args[0]), q = build_value(b, e->args[1]);
-    if (e->func == FN_dot || e->func == FN_dot_product) return product(b, p, q, false, false);
+    if (e->func == FUNC_dot || e->func == FUNC_dot_product) return product(b, p, q, false, false);
     Value diff = elementwise2(b, p, q, x_sub);
     Node s = x_sum(d, diff.axis[0], x_square(d, diff.node));
-    return scalar(e->func == FN_distance ? x_sqrt(d, s) : s);
+    return scalar(e->func == FUNC_distance ? x_sqrt(d, s) : s);
   }
   case FC_VECTOR: {
     Value v = value_ready(b, build_value(b, e->args[0]));
-    if (e->func == FN_softmax || e->func == FN_log_softmax) {
+    if (e->func == FUNC_softmax || e->func == FUNC_log_softmax) {
       Node l = x_sub(d, v.node, x_log_sum_exp(d, v.axis[0], v.node));
-      return over(b, 1, v.axis[0], 0, e->func == FN_softmax ? x_exp(d, l) : l);
+      return over(b, 1, v.axis[0], 0, e->func == FUNC_softmax ? x_exp(d, l) : l);
     }
-    if (e->func == FN_reverse)
+    if (e->func == FUNC_reverse)
       return over(b, 1, v.axis[0], 0, x_at(d, v.node, v.axis[0], x_sub(d, d->axes.at[v.axis[0]].hi, x_axis(d, v.axis[0]))));
     int c = -1;                                                             /* cumulative_sum: sum over c <= k */
     for (int k = 0; c < 0 || c == v.axis[0]; k++) c = dag_dim_axis(d, v.extent[0], k);
@@ -617,8 +607,8 @@ static Value build_call(Builder *b, const MExpr *e)
   case FC_MATRIX: return matrix_function(b, e);
   case FC_SIZE: {
     Value v = build_value(b, e->args[0]);
-    if (e->func == FN_num_elements) return scalar(count_value(b, &v));
-    return scalar(v.rank == 2 ? v.extent[e->func == FN_cols] : (e->args[0]->type.kind == TY_ROW_VECTOR) == (e->func == FN_cols) ? v.extent[0] : x_int(d, 1));
+    if (e->func == FUNC_num_elements) return scalar(count_value(b, &v));
+    return scalar(v.rank == 2 ? v.extent[e->func == FUNC_cols] : (e->args[0]->type.kind == TY_ROW_VECTOR) == (e->func == FUNC_cols) ? v.extent[0] : x_int(d, 1));
   }
   case FC_PRESENT:
     unsupported(b, e->span, "present()");
@@ -679,6 +669,26 @@ static Value build_entry(Builder *b, const MExpr *e)
   return n_left ? over(b, n_left, left[0], n_left > 1 ? left[1] : 0, n) : scalar(n);
 }
 
+/* Distributions that see whole vectors: over vectors, or of categories. */
+static bool takes_arrays(int dist)
+{
+  return dist_info[dist].shape == DSH_MULTIVARIATE || dist_info[dist].support == SUP_CATEGORY;
+}
+
+static Node array_density(Builder *b, int dist, const Value *x, const Value *args, int n, Span span)
+{
+  DensityArg a[6];
+  if (!density_has_lpdf(dist)) {
+    unsupported(b, span, arena_printf("the distribution %s", dist_info[dist].name));
+    return x_const(b->d, 0);
+  }
+  for (int i = 0; i <= n; i++) {
+    Value v = value_ready(b, i ? args[i - 1] : *x);
+    a[i] = (DensityArg){.node = v.node, .rank = v.rank, .axis = {v.axis[0], v.axis[1]}};
+  }
+  return density_lpdf_args(b->d, dist, &a[0], a + 1, n);
+}
+
 Value build_value(Builder *b, const MExpr *e)
 {
   Dag *d = b->d;
@@ -708,16 +718,15 @@ Value build_value(Builder *b, const MExpr *e)
     Value v[6];
     Node a[6];
     int axes[2] = {0, 0};
-    if (e->lp == LP_LCDF || e->lp == LP_LCCDF) { unsupported(b, e->span, "a cumulative distribution function"); return scalar(x_const(d, 0)); }
+    bool cumulative = e->lp == LP_LCDF || e->lp == LP_LCCDF;
+    if (cumulative && !density_has_cdf(e->dist)) { unsupported(b, e->span, "this cumulative distribution function"); return scalar(x_const(d, 0)); }
     for (int i = 0; i < e->n_args && i < 6; i++) v[i] = build_value(b, e->args[i]);
-    if (dist_info[e->dist].shape == DSH_MULTIVARIATE || dist_info[e->dist].support == SUP_CATEGORY) {
-      Node n = density_array(b, e->dist, &v[0], v + 1);
-      if (n < 0) unsupported(b, e->span, arena_printf("%s_lpdf", dist_info[e->dist].name));
-      return scalar(n < 0 ? x_const(d, 0) : n);
-    }
+    if (takes_arrays(e->dist)) return scalar(array_density(b, e->dist, &v[0], v + 1, e->n_args - 1, e->span));
     int rank = meet(b, v, e->n_args, axes);
     for (int i = 0; i < e->n_args && i < 6; i++) a[i] = value_over(b, &v[i], axes);
-    Node n = density_lpdf(d, e->dist, a[0], a + 1, e->n_args - 1);
+    Node n = e->lp == LP_LCDF    ? density_lcdf(d, e->dist, a[0], a + 1, e->n_args - 1)
+             : e->lp == LP_LCCDF ? density_lccdf(d, e->dist, a[0], a + 1, e->n_args - 1)
+                                 : density_lpdf(d, e->dist, a[0], a + 1, e->n_args - 1);
     for (int k = rank - 1; k >= 0; k--) n = x_sum(d, axes[k], n);
     return scalar(n);
   }
@@ -767,15 +776,10 @@ Node build_term(Builder *b, const Stmt *s)
   v[0] = build_defined(b, s);
   for (int i = 0; i < c->n_args && i < 5; i++) v[i + 1] = build_value(b, c->args[i]);
   if (c->dist == DIST_flat) return x_const(d, 0);
-  if (dist_info[c->dist].shape == DSH_MULTIVARIATE || dist_info[c->dist].support == SUP_CATEGORY) {
-    Node n = density_array(b, c->dist, &v[0], v + 1);
-    if (n < 0) unsupported(b, c->span, arena_printf("the distribution %s", dist_info[c->dist].name));
-    return n < 0 ? x_const(d, 0) : n;
-  }
+  if (takes_arrays(c->dist)) return array_density(b, c->dist, &v[0], v + 1, c->n_args, c->span);
   int rank = meet(b, v, c->n_args + 1, axes);
   for (int i = 0; i <= c->n_args && i < 6; i++) a[i] = value_over(b, &v[i], axes);
   Node n = density_lpdf(d, c->dist, a[0], a + 1, c->n_args);
-  if (n < 0) { unsupported(b, c->span, arena_printf("the distribution %s", dist_info[c->dist].name)); return x_const(d, 0); }
   for (int k = rank - 1; k >= 0; k--) n = x_sum(d, axes[k], n);
   return n;
 }

@@ -64,8 +64,4 @@ Bounds build_support(const Model *m, int family);
 /* lower (which 0) or upper (1) bound of an element of the family with the given indices */
 Node build_bound(Builder *b, int family, int which, const Node *index);
 
-/* Log densities of distributions over vectors and of categories (density_array.c); elementwise ones are density_lpdf of density.h.
- * NO_NODE: not supported by code generation. */
-Node density_array(Builder *b, int dist, const Value *x, const Value *args);
-
 #endif

@@ -145,6 +145,7 @@ Node x_int(Dag *d, long v) { return make(d, X_CONST, 1, 0, (double)v, 0, NULL, t
 Node x_axis(Dag *d, int axis) { return make(d, X_AXIS, axis, 0, 0, 0, NULL, true); }
 Node x_weight(Dag *d) { return make(d, X_WEIGHT, 0, 0, 0, 0, NULL, false); }
 Node x_quad(Dag *d, XOp op, int axis) { return make(d, op, axis, 0, 0, 0, NULL, false); }
+Node x_box(Dag *d, XOp op, int family, int position) { return make(d, op, family, position, 0, 0, NULL, true); }
 Node x_leaf(Dag *d, XOp op, int family, int n_args, const Node *args, bool integer)
 {
   return make(d, op, family, 0, 0, n_args, args, integer);
@@ -384,10 +385,21 @@ Node x_log_sum_exp(Dag *d, int axis, Node body)
   return x_add(d, top, x_log(d, x_sum(d, axis, x_exp(d, x_sub(d, body, top)))));
 }
 
+/* Contains an array that must be computed before it can be read elsewhere. */
+static bool has_array(const Dag *d, Node n)
+{
+  const XNode *x = dag_node(d, n);
+  if (x->op == X_SUM || x->op == X_MAX || x->op == X_MIN || x->op == X_TRISOLVE || x->op == X_TRISOLVE_T || x->op == X_AT) return true;
+  for (int i = 0; i < x->n_args && x->axes; i++)
+    if (has_array(d, x->args[i])) return true;
+  return false;
+}
+
 Node x_at(Dag *d, Node body, int axis, Node index)
 {
   if (!(dag_axes(d, body) & AXIS_BIT(axis))) return body;
   if (dag_node(d, index)->op == X_AXIS && dag_node(d, index)->aux == axis) return body;
+  if (!has_array(d, body)) return dag_substitute_axis(d, body, axis, index);
   Node args[2] = {body, index};
   return make(d, X_AT, axis, 0, 0, 2, args, dag_node(d, body)->integer);
 }
@@ -571,7 +583,7 @@ double dag_eval(const Dag *d, Node n, Evaluation *e)
   switch (x->op) {
   case X_CONST: return x->number;
   case X_AXIS: return (double)e->axis[x->aux];
-  case X_SIZE: case X_INPUT: case X_VALUE: case X_U: case X_MEAN: case X_SD: case X_WEIGHT: case X_QUAD_X: case X_QUAD_W:
+  case X_SIZE: case X_BOX_LO: case X_BOX_LEN: case X_INPUT: case X_VALUE: case X_U: case X_MEAN: case X_SD: case X_WEIGHT: case X_QUAD_X: case X_QUAD_W:
     return e->leaf(e->data, d, n, e->axis);
   case X_ADD: return A(0) + A(1);
   case X_SUB: return A(0) - A(1);
@@ -642,6 +654,9 @@ void dag_print(const Dag *d, Node n, StrBuf *out)
   case X_CONST: sb_printf(out, "%.10g", x->number); return;
   case X_AXIS: sb_puts(out, d->axes.at[x->aux].name); return;
   case X_SIZE: sb_puts(out, d->model->families.at[x->aux].name); return;
+  case X_BOX_LO: case X_BOX_LEN:
+    sb_printf(out, "%s(%s, %d)", x->op == X_BOX_LO ? "low" : "length", d->model->families.at[x->aux].name, x->aux2);
+    return;
   case X_WEIGHT: sb_puts(out, "weight"); return;
   case X_QUAD_X: case X_QUAD_W: sb_printf(out, "%s[%s]", x->op == X_QUAD_X ? "node" : "nodeweight", d->axes.at[x->aux].name); return;
   case X_INPUT: case X_VALUE: case X_U: case X_MEAN: case X_SD:

@@ -35,6 +35,7 @@ typedef enum {
   X_CONST,                             /* number */
   X_AXIS,                              /* integer: the value of axis `aux` */
   X_SIZE,                              /* integer: scalar int input `aux` (family) */
+  X_BOX_LO, X_BOX_LEN,                 /* integer: lowest index, number of indices of family `aux` at position `aux2` */
   X_INPUT,                             /* known element: family aux; args: its n_index indices (model values), then its entries (from 0) */
   X_VALUE,                             /* latent or param at the point, constrained; same arguments */
   X_U,                                 /* latent on the unconstrained scale as a random variable N(mean, sd); entrywise transforms only */
@@ -96,6 +97,7 @@ Node x_const(Dag *d, double v);
 Node x_int(Dag *d, long v);
 Node x_axis(Dag *d, int axis);
 Node x_leaf(Dag *d, XOp op, int family, int n_args, const Node *args, bool integer);
+Node x_box(Dag *d, XOp op, int family, int position);
 Node x_weight(Dag *d);
 Node x_quad(Dag *d, XOp op, int axis);
 Node x_add(Dag *d, Node a, Node b);
