@@ -1,0 +1,47 @@
+/* L-BFGS with a metric that changes from iteration to iteration: the initial inverse Hessian of every iteration is a diagonal that the
+ * caller computes at the current point (for Gaussian factors the inverse Fisher information: sd^2 for a mean, 1/2 for a log sd). */
+#ifndef PGM_LBFGS_H
+#define PGM_LBFGS_H
+
+#include <stdbool.h>
+#include <stddef.h>
+
+typedef struct {
+  /* Value to be minimised and its gradient (n doubles). A value that is not finite rejects the point. */
+  double (*value)(void *data, const double *x, double *gradient);
+  /* Diagonal of the initial inverse Hessian at x, all positive. Entries set to 0 are replaced by one common scale, s'y / y'y over those entries. */
+  void (*metric)(void *data, const double *x, double *h);
+  /* Longest step along d that keeps every coordinate's change within its limit (may be NULL: none). */
+  double (*limit)(void *data, const double *x, const double *d);
+  /* A point was accepted. Returning false stops. May be NULL. */
+  bool (*accepted)(void *data, long iteration, const double *x, double value, double gradient_norm);
+  void *data;
+} PgmLbfgsProblem;
+
+typedef struct {
+  int history;                         /* pairs kept; 0: 10 */
+  long max_iter;
+  double tol;                          /* stop when sqrt(g' H0 g) is below it */
+  double gain;                         /* stop when `window` iterations together gained less than this */
+  int window;
+  int threads;
+  double first_step;                   /* length of the first step in the metric's norm at most; 0: no limit */
+} PgmLbfgsOptions;
+
+typedef enum { PGM_LBFGS_GRADIENT, PGM_LBFGS_GAIN, PGM_LBFGS_NO_STEP, PGM_LBFGS_MAX_ITER, PGM_LBFGS_STOPPED, PGM_LBFGS_NAN } PgmLbfgsStop;
+
+typedef struct {
+  PgmLbfgsStop stop;
+  long iterations, evaluations;
+  double value, gradient_norm, gained;  /* gradient_norm: sqrt(g' H0 g); gained: in the last window */
+} PgmLbfgsResult;
+
+/* Doubles of work space. */
+size_t pgm_lbfgs_size(long n, int history);
+/* Minimises from x, which ends at the best point. PGM_LBFGS_NAN: the starting point is not finite. */
+PgmLbfgsResult pgm_lbfgs(const PgmLbfgsProblem *problem, const PgmLbfgsOptions *options, long n, double *x, double *work);
+
+/* Sum of a[i] * b[i] in an order that does not depend on the number of threads. */
+double pgm_dot(long n, const double *a, const double *b, int threads);
+
+#endif

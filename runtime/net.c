@@ -1,0 +1,292 @@
+/* Inference functions: see net.h. Reverse mode by hand, one matrix product per layer and direction (Rumelhart, Hinton & Williams 1986). */
+#include "net.h"
+
+#include <cblas.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum { MAX_TERMS = 20000 };
+
+/* ---- sizes ----------------------------------------------------------------------------------------------------------------------- */
+
+/* Monomials of total degree <= d in n features: (n + d choose d), or more than MAX_TERMS. */
+static long count_terms(long n, int d)
+{
+  double c = 1;
+  for (int k = 1; k <= d; k++) {
+    c = c * (double)(n + k) / k;
+    if (c > MAX_TERMS) return MAX_TERMS + 1;
+  }
+  return (long)(c + 0.5);
+}
+
+/* Graded order; every monomial of degree k is one of degree k - 1 times a feature not before its last one. */
+static bool list_terms(PgmNet *net, int degree)
+{
+  net->parent = malloc((size_t)net->n_terms * sizeof *net->parent);
+  net->factor = malloc((size_t)net->n_terms * sizeof *net->factor);
+  if (!net->parent || !net->factor) return false;
+  net->parent[0] = -1;
+  net->factor[0] = 0;
+  long begin = 0, end = 1;
+  for (int k = 1; k <= degree; k++) {
+    long n = end;
+    for (long t = begin; t < end; t++)
+      for (int j = net->factor[t]; j < net->n_features; j++) {
+        net->parent[n] = (int)t;
+        net->factor[n++] = j;
+      }
+    begin = end;
+    end = n;
+  }
+  return true;
+}
+
+PgmStatus pgm_net_open(PgmNet *net, const PgmFunction *f, PgmError *error)
+{
+  *net = (PgmNet){.n_features = f->n_features, .n_outputs = f->n_outputs, .activation = f->activation};
+  if (f->degree >= 0) {
+    int degree = f->n_features ? f->degree : 0;
+    net->n_terms = count_terms(f->n_features, degree);
+    if (net->n_terms > MAX_TERMS)
+      return pgm_fail(error, PGM_BAD_USAGE, "a polynomial of degree %d in %d features has more than %d terms; use --degree 1, fewer inputs, or --hidden",
+                      f->degree, f->n_features, MAX_TERMS);
+    if (!list_terms(net, degree)) {
+      pgm_net_close(net);
+      return pgm_fail(error, PGM_SYSTEM, "out of memory");
+    }
+    net->n_weights = net->n_outputs * net->n_terms;
+    net->row = net->n_features + net->n_terms;
+    net->n_regressors = net->n_terms;
+    return PGM_OK;
+  }
+  net->skip = f->skip;
+  net->n_hidden = f->n_hidden;
+  long in = net->n_features;
+  net->row = in;
+  for (int l = 0; l < f->n_hidden; l++) {
+    net->hidden[l] = f->hidden[l];
+    net->n_weights += net->hidden[l] * (in + 1);
+    net->row += net->hidden[l];
+    in = net->hidden[l];
+  }
+  net->n_regressors = 1 + (net->skip ? net->n_features : 0) + in;
+  net->n_weights += net->n_outputs * net->n_regressors;
+  return PGM_OK;
+}
+
+void pgm_net_close(PgmNet *net)
+{
+  free(net->parent);
+  free(net->factor);
+  net->parent = net->factor = NULL;
+}
+
+static long widest(const PgmNet *net)
+{
+  long w = net->n_terms;
+  for (int l = 0; l < net->n_hidden; l++) w = net->hidden[l] > w ? net->hidden[l] : w;
+  return w;
+}
+
+long pgm_net_scratch(const PgmNet *net, long rows) { return net->n_terms ? 0 : 2 * rows * widest(net); }
+
+/* ---- activations ------------------------------------------------------------------------------------------------------------------ */
+
+static void activate(PgmActivation kind, long n, double *z)
+{
+  switch (kind) {
+  case PGM_TANH:
+#pragma omp simd
+    for (long i = 0; i < n; i++) z[i] = tanh(z[i]);
+    break;
+  case PGM_RELU:
+    for (long i = 0; i < n; i++) z[i] = z[i] > 0 ? z[i] : 0;
+    break;
+  case PGM_LEAKY_RELU:
+    for (long i = 0; i < n; i++) z[i] = z[i] > 0 ? z[i] : 0.01 * z[i];
+    break;
+  case PGM_SOFTPLUS:                   /* log(1 + e^z) = max(z, 0) + log1p(e^-|z|) */
+#pragma omp simd
+    for (long i = 0; i < n; i++) z[i] = (z[i] > 0 ? z[i] : 0) + log1p(exp(-fabs(z[i])));
+    break;
+  }
+}
+
+/* bar *= derivative, from the activation's output a */
+static void activate_back(PgmActivation kind, long n, const double *a, double *bar)
+{
+  switch (kind) {
+  case PGM_TANH:
+    for (long i = 0; i < n; i++) bar[i] *= 1 - a[i] * a[i];
+    break;
+  case PGM_RELU:
+    for (long i = 0; i < n; i++) bar[i] = a[i] > 0 ? bar[i] : 0;
+    break;
+  case PGM_LEAKY_RELU:
+    for (long i = 0; i < n; i++) bar[i] *= a[i] > 0 ? 1 : 0.01;
+    break;
+  case PGM_SOFTPLUS:                   /* inv_logit(z) = 1 - e^-a */
+#pragma omp simd
+    for (long i = 0; i < n; i++) bar[i] *= -expm1(-a[i]);
+    break;
+  }
+}
+
+/* ---- forward and backward ------------------------------------------------------------------------------------------------------------ */
+
+/* y (rows x out) = x (rows x in) W' + (b, or what y holds) */
+static void affine(long rows, long in, long out, const double *x, const double *w, const double *b, double *y)
+{
+  if (b)
+    for (long r = 0; r < rows; r++) memcpy(y + r * out, b, (size_t)out * sizeof *y);
+  if (in && out)
+    cblas_dgemm(CblasRowMajor, CblasNoTrans, CblasTrans, (int)rows, (int)out, (int)in, 1, x, (int)in, w, (int)in, 1, y, (int)out);
+}
+
+/* w_bar += y_bar' x, b_bar += column sums of y_bar (b_bar may be NULL) */
+static void affine_back(long rows, long in, long out, const double *x, const double *y_bar, double *w_bar, double *b_bar)
+{
+  if (in && out)
+    cblas_dgemm(CblasRowMajor, CblasTrans, CblasNoTrans, (int)out, (int)in, (int)rows, 1, y_bar, (int)out, x, (int)in, 1, w_bar, (int)in);
+  if (b_bar)
+    for (long r = 0; r < rows; r++)
+      for (long k = 0; k < out; k++) b_bar[k] += y_bar[r * out + k];
+}
+
+static void monomials(const PgmNet *net, long rows, const double *x, double *m)
+{
+  const long n = net->n_terms, f = net->n_features;
+  for (long r = 0; r < rows; r++) {
+    double *row = m + r * n;
+    row[0] = 1;
+    for (long t = 1; t < n; t++) row[t] = row[net->parent[t]] * x[r * f + net->factor[t]];
+  }
+}
+
+void pgm_net_forward(const PgmNet *net, const double *weights, long rows, double *kept, double *out)
+{
+  double *x = kept, *y = kept + rows * net->n_features;
+  if (net->n_terms) {
+    monomials(net, rows, x, y);
+    memset(out, 0, (size_t)(rows * net->n_outputs) * sizeof *out);
+    affine(rows, net->n_terms, net->n_outputs, y, weights, NULL, out);
+    return;
+  }
+  long in = net->n_features;
+  const double *w = weights;
+  for (int l = 0; l < net->n_hidden; l++) {
+    long width = net->hidden[l];
+    affine(rows, in, width, x, w, w + width * in, y);
+    activate(net->activation, rows * width, y);
+    w += width * (in + 1);
+    x = y;
+    y += rows * width;
+    in = width;
+  }
+  const double *skip = w + net->n_outputs * in, *b = skip + (net->skip ? net->n_outputs * net->n_features : 0);
+  affine(rows, in, net->n_outputs, x, w, b, out);
+  if (net->skip) affine(rows, net->n_features, net->n_outputs, kept, skip, NULL, out);
+}
+
+void pgm_net_backward(const PgmNet *net, const double *weights, long rows, const double *kept, const double *out_bar, double *weights_bar,
+                      double *scratch)
+{
+  if (net->n_terms) {
+    affine_back(rows, net->n_terms, net->n_outputs, kept + rows * net->n_features, out_bar, weights_bar, NULL);
+    return;
+  }
+  const double *layer[PGM_MAX_LAYERS + 1];      /* inputs of layer l */
+  long at[PGM_MAX_LAYERS + 1], in[PGM_MAX_LAYERS + 1];
+  layer[0] = kept;
+  at[0] = 0;
+  in[0] = net->n_features;
+  for (int l = 0; l < net->n_hidden; l++) {
+    layer[l + 1] = layer[l] + rows * in[l];
+    at[l + 1] = at[l] + net->hidden[l] * (in[l] + 1);
+    in[l + 1] = net->hidden[l];
+  }
+  const int last = net->n_hidden;
+  double *w_bar = weights_bar + at[last], *skip_bar = w_bar + net->n_outputs * in[last];
+  double *b_bar = skip_bar + (net->skip ? net->n_outputs * net->n_features : 0);
+  affine_back(rows, in[last], net->n_outputs, layer[last], out_bar, w_bar, b_bar);
+  if (net->skip) affine_back(rows, net->n_features, net->n_outputs, kept, out_bar, skip_bar, NULL);
+  const double *bar = out_bar;
+  double *next = scratch, *spare = scratch + rows * widest(net);
+  long width = net->n_outputs;
+  for (int l = last - 1; l >= 0; l--) {         /* bar: adjoint of what layer l feeds */
+    cblas_dgemm(CblasRowMajor, CblasNoTrans, CblasNoTrans, (int)rows, (int)in[l + 1], (int)width, 1, bar, (int)width, weights + at[l + 1],
+                (int)in[l + 1], 0, next, (int)in[l + 1]);
+    activate_back(net->activation, rows * in[l + 1], layer[l + 1], next);
+    affine_back(rows, in[l], in[l + 1], layer[l], next, weights_bar + at[l], weights_bar + at[l] + in[l + 1] * in[l]);
+    width = in[l + 1];
+    bar = next;
+    double *t = spare;
+    spare = next;
+    next = t;
+  }
+}
+
+/* ---- starting values ------------------------------------------------------------------------------------------------------------------- */
+
+void pgm_net_random(const PgmNet *net, PgmKey key, double *weights)
+{
+  memset(weights, 0, (size_t)net->n_weights * sizeof *weights);
+  long in = net->n_features, at = 0;
+  for (int l = 0; l < net->n_hidden; l++) {
+    long n = net->hidden[l] * in;
+    double gain = net->activation == PGM_RELU || net->activation == PGM_LEAKY_RELU ? sqrt(2) : 1;
+    double scale = in ? gain / sqrt((double)in) : 0;
+    if (n) pgm_philox_normals(key, (uint64_t)at, n, weights + at);
+    for (long i = 0; i < n; i++) weights[at + i] *= scale;
+    for (long i = 0; i < net->hidden[l]; i++) weights[at + n + i] = 2 * pgm_philox_uniform(key, (uint64_t)(at + n + i) | 1ull << 40) - 1;
+    at += n + net->hidden[l];
+    in = net->hidden[l];
+  }
+}
+
+void pgm_net_regressors(const PgmNet *net, long rows, const double *kept, double *out)
+{
+  const long n = net->n_regressors, f = net->n_features;
+  if (net->n_terms) {
+    memcpy(out, kept + rows * f, (size_t)(rows * n) * sizeof *out);
+    return;
+  }
+  long width = net->n_hidden ? net->hidden[net->n_hidden - 1] : f, skip = net->skip ? f : 0;
+  const double *last = kept + rows * (net->row - width);
+  for (long r = 0; r < rows; r++) {
+    double *row = out + r * n;
+    row[0] = 1;
+    for (long k = 0; k < skip; k++) row[1 + k] = kept[r * f + k];
+    for (long k = 0; k < width; k++) row[1 + skip + k] = last[r * width + k];
+  }
+}
+
+void pgm_net_set_output(const PgmNet *net, const double *coefficients, double *weights)
+{
+  const long o = net->n_outputs, n = net->n_regressors;
+  double *w = weights + net->n_weights - o * n;
+  if (net->n_terms) {
+    for (long k = 0; k < o; k++)
+      for (long t = 0; t < n; t++) w[k * n + t] = coefficients[t * o + k];
+    return;
+  }
+  long skip = net->skip ? net->n_features : 0, width = n - 1 - skip;
+  for (long k = 0; k < o; k++) {
+    for (long t = 0; t < width; t++) w[k * width + t] = coefficients[(1 + skip + t) * o + k];
+    for (long t = 0; t < skip; t++) w[o * width + k * skip + t] = coefficients[(1 + t) * o + k];
+    w[o * (width + skip) + k] = coefficients[k];
+  }
+}
+
+void pgm_net_describe(const PgmFunction *f, char *text, size_t size)
+{
+  static const char *const names[] = {"tanh", "relu", "leaky_relu", "softplus"};
+  if (f->degree >= 0) {
+    snprintf(text, size, "polynomial of degree %d in %d feature%s", f->degree, f->n_features, f->n_features == 1 ? "" : "s");
+    return;
+  }
+  size_t at = (size_t)snprintf(text, size, "mlp %d", f->n_features);
+  for (int l = 0; l < f->n_hidden && at < size; l++) at += (size_t)snprintf(text + at, size - at, "-%d", f->hidden[l]);
+  if (at < size) snprintf(text + at, size - at, "-%ld %s%s", f->n_outputs, names[f->activation], f->skip ? ", affine skip" : "");
+}

@@ -1,0 +1,482 @@
+/* The ELBO: see objective.h. */
+#include "objective.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+enum { CHUNK = 4096, DEFAULT_FIXED = 32, DEFAULT_FRESH = 1, MOST_DRAWS = 65535 };
+static const double HALF_LOG_2PI_E = 1.41893853320467274178;
+
+/* Rows of a family by the unit of the batch axis that they belong to: rows row[start[u - lo]] .. row[start[u - lo + 1] - 1]. */
+typedef struct {
+  bool follows;                        /* has the axis; otherwise every row takes part in every batch */
+  bool always;                         /* all rows are needed though only the batch's own count (hubs, sums) */
+  long lo, units, *start, *row, *inverse;        /* inverse: flat -> row; NULL: the same */
+  long *unit;                          /* of each row */
+  long *stamp, *picked; double *weight;
+} Axis;
+
+struct PgmObjective {
+  PgmSession *s;
+  PgmSources *q;
+  PgmObjectiveOptions options;
+  bool expected, sampled;
+  PgmKernelKind kind;                  /* of the sampled terms */
+  long entries, *offset;               /* unconstrained entries of all sources; where each source's begin */
+  double *u, *eps, *u_bar, *tmp;       /* draws, `entries` each */
+  double *quantile; uint16_t *order;   /* fixed draws: eps of entry e in draw d is quantile[order[d * entries + e]] */
+  double *draw_value;
+  Axis *axis;                          /* per source */
+  PgmRows *rows;
+  const PgmRows *touched;
+  long epoch, *targets, targets_size;
+};
+
+static bool entrywise(PgmTransform t) { return t <= PGM_INTERVAL; }
+
+bool pgm_needs_draws(const PgmModel *m)
+{
+  for (int p = 0; p < m->n_plates; p++)
+    if (m->plates[p].rest) return true;
+  for (int f = 0; f < m->n_families; f++)
+    if (pgm_is_latent(&m->families[f]) && m->families[f].role != PGM_PARAM && !entrywise(m->families[f].transform)) return true;
+  return false;
+}
+
+double pgm_entropy(const PgmSession *s)
+{
+  double total = 0;
+  for (int f = 0; f < s->model->n_families; f++) {
+    const PgmLayout *l = &s->layout[f];
+    if (!pgm_is_latent(&s->model->families[f]) || s->model->families[f].role == PGM_PARAM) continue;
+    double sum = 0;
+    for (long r = 0; r < l->defined; r++)
+      for (long k = 0; k < l->uwidth; k++) sum += log(l->sd[(l->list ? l->list[r] : r) * l->uwidth + k]) + HALF_LOG_2PI_E;
+    total += sum;
+  }
+  return total;
+}
+
+/* ---- opening -------------------------------------------------------------------------------------------------------------------------- */
+
+/* Inverse of the standard normal distribution function by Newton's method on the complementary error function; p in (0, 1). */
+static double normal_quantile(double p)
+{
+  double x = 0;
+  for (int k = 0; k < 60; k++) {
+    double density = exp(-0.5 * x * x) * 0.39894228040143267794;
+    double step = (0.5 * erfc(-x * 0.70710678118654752440) - p) / density;
+    step = fmin(fmax(step, -1), 1);
+    x -= step;
+    if (fabs(step) < 1e-14) break;
+  }
+  return x;
+}
+
+static bool make_fixed(PgmObjective *o)
+{
+  const int n = o->options.draws;
+  o->quantile = malloc((size_t)n * sizeof *o->quantile);
+  o->order = malloc(((size_t)n * (size_t)o->entries + 1) * sizeof *o->order);
+  if (!o->quantile || !o->order) return false;
+  double square = 0;
+  for (int d = 0; d < n; d++) o->quantile[d] = normal_quantile((d + 0.5) / n);
+  for (int d = 0; d < n / 2; d++) o->quantile[n - 1 - d] = -o->quantile[d];      /* centred exactly */
+  if (n % 2) o->quantile[n / 2] = 0;
+  for (int d = 0; d < n; d++) square += o->quantile[d] * o->quantile[d];
+  for (int d = 0; d < n && square > 0; d++) o->quantile[d] *= sqrt(n / square);  /* unit variance */
+  const PgmKey key = {o->options.seed, 0, 0xF1CEDu};
+#pragma omp parallel for schedule(static) num_threads(o->s->threads) if (o->s->threads > 1 && o->entries > CHUNK)
+  for (long e = 0; e < o->entries; e++) {        /* Fisher & Yates */
+    for (int d = 0; d < n; d++) o->order[(size_t)d * (size_t)o->entries + (size_t)e] = (uint16_t)d;
+    for (int d = n - 1; d > 0; d--) {
+      int j = (int)(pgm_philox_uniform(key, (uint64_t)e * (uint64_t)n + (uint64_t)d) * (d + 1));
+      uint16_t *a = &o->order[(size_t)d * (size_t)o->entries + (size_t)e], *b = &o->order[(size_t)j * (size_t)o->entries + (size_t)e], t = *a;
+      *a = *b;
+      *b = t;
+    }
+  }
+  return true;
+}
+
+static bool make_axis(PgmObjective *o, int i)
+{
+  const PgmModel *m = o->s->model;
+  const PgmSource *f = &o->q->source[i];
+  const PgmFamily *family = &m->families[f->family];
+  const PgmLayout *l = &o->s->layout[f->family];
+  Axis *a = &o->axis[i];
+  int k = 0;
+  while (k < family->n_index && family->axis[k] != o->options.axis) k++;
+  if (k == family->n_index || !f->local) return true;
+  a->follows = true;
+  for (int p = 0; p < m->n_plates; p++)
+    for (const int *shared = m->plates[p].shared; shared && *shared >= 0; shared++) a->always = a->always || *shared == f->family;
+  a->lo = l->lo[k];
+  a->units = l->hi[k] - l->lo[k] + 1;
+  size_t rows = (size_t)f->rows + 1;
+  a->start = calloc((size_t)a->units + 2, sizeof *a->start);
+  a->row = malloc(rows * sizeof *a->row);
+  a->unit = malloc(rows * sizeof *a->unit);
+  a->stamp = calloc(rows, sizeof *a->stamp);
+  a->picked = malloc(rows * sizeof *a->picked);
+  a->weight = malloc(rows * sizeof *a->weight);
+  if (l->list) a->inverse = malloc(((size_t)l->elements + 1) * sizeof *a->inverse);
+  if (!a->start || !a->row || !a->unit || !a->stamp || !a->picked || !a->weight || (l->list && !a->inverse)) return false;
+  for (long r = 0; r < f->rows; r++) {
+    long flat = l->list ? l->list[r] : r;
+    if (l->list) a->inverse[flat] = r;
+    a->unit[r] = flat / l->stride[k] % a->units;
+    a->start[a->unit[r] + 2]++;
+  }
+  for (long u = 0; u < a->units; u++) a->start[u + 2] += a->start[u + 1];
+  for (long r = 0; r < f->rows; r++) a->row[a->start[a->unit[r] + 1]++] = r;
+  return true;
+}
+
+void pgm_objective_close(PgmObjective *o)
+{
+  if (!o) return;
+  for (int i = 0; o->axis && i < o->q->n; i++) {
+    Axis *a = &o->axis[i];
+    free(a->start);
+    free(a->row);
+    free(a->inverse);
+    free(a->unit);
+    free(a->stamp);
+    free(a->picked);
+    free(a->weight);
+  }
+  free(o->axis);
+  free(o->rows);
+  free(o->targets);
+  free(o->offset);
+  free(o->u);
+  free(o->quantile);
+  free(o->order);
+  free(o->draw_value);
+  free(o);
+}
+
+/* Room for the targets of the references that a batch of any size makes. */
+static long count_targets(const PgmObjective *o)
+{
+  const PgmModel *m = o->s->model;
+  long most = 0;
+  for (int r = 0; r < m->n_refs; r++) {
+    const int p = m->refs[r].plate;
+    if (m->plates[p].axis != o->options.axis) continue;
+    long n = m->refs[r].width(o->s->env) * (o->s->shape.plate_hi[p] - o->s->shape.plate_lo[p] + 1);
+    most = n > most ? n : most;
+  }
+  return most;
+}
+
+PgmStatus pgm_objective_open(PgmObjective **out, PgmSession *s, PgmSources *q, const PgmObjectiveOptions *options, PgmError *error)
+{
+  *out = NULL;
+  PgmObjective *o = calloc(1, sizeof *o);
+  if (!o) return pgm_fail(error, PGM_SYSTEM, "out of memory");
+  o->s = s;
+  o->q = q;
+  o->options = *options;
+  o->kind = options->all_points ? PGM_KERNEL_POINT : PGM_KERNEL_REST;
+  o->sampled = options->all_points || pgm_needs_draws(s->model);
+  for (int p = 0; p < s->model->n_plates && !options->all_points; p++) o->expected = o->expected || s->model->plates[p].expected;
+  if (o->options.draws <= 0) o->options.draws = options->fresh ? DEFAULT_FRESH : DEFAULT_FIXED;
+  if (o->options.draws > MOST_DRAWS) o->options.draws = MOST_DRAWS;
+  o->offset = calloc((size_t)q->n + 1, sizeof *o->offset);
+  bool ok = o->offset != NULL;
+  for (int i = 0; i < q->n && ok; i++) {
+    o->offset[i] = o->entries;
+    o->entries += s->layout[q->source[i].family].elements * q->source[i].uwidth;
+  }
+  if (ok) o->u = calloc((size_t)(4 * o->entries) + 1, sizeof *o->u);
+  o->draw_value = calloc((size_t)o->options.draws, sizeof *o->draw_value);
+  ok = ok && o->u && o->draw_value;
+  if (ok) {
+    o->eps = o->u + o->entries;
+    o->u_bar = o->eps + o->entries;
+    o->tmp = o->u_bar + o->entries;
+  }
+  if (ok && o->sampled && !options->fresh) ok = make_fixed(o);
+  if (ok && options->axis >= 0) {
+    o->axis = calloc((size_t)q->n + 1, sizeof *o->axis);
+    o->rows = calloc((size_t)q->n + 1, sizeof *o->rows);
+    ok = o->axis && o->rows;
+    for (int i = 0; i < q->n && ok; i++) ok = make_axis(o, i);
+    o->targets_size = count_targets(o);
+    o->targets = malloc((size_t)(o->targets_size + 1) * sizeof *o->targets);
+    ok = ok && o->targets;
+  }
+  if (!ok) {
+    pgm_objective_close(o);
+    return pgm_fail(error, PGM_SYSTEM, "out of memory");
+  }
+  *out = o;
+  return PGM_OK;
+}
+
+bool pgm_objective_samples(const PgmObjective *o) { return o->sampled; }
+const PgmRows *pgm_objective_rows(const PgmObjective *o) { return o->touched; }
+
+/* ---- minibatches ------------------------------------------------------------------------------------------------------------------------ */
+
+static int ascending(const void *a, const void *b)
+{
+  const long x = *(const long *)a, y = *(const long *)b;
+  return (x > y) - (x < y);
+}
+
+static void pick(Axis *a, long row, long epoch, long *n)
+{
+  if (a->stamp[row] == epoch) return;
+  a->stamp[row] = epoch;
+  a->picked[(*n)++] = row;
+}
+
+/* Rows of each source that the batch's terms touch: those of its own units (weighted) and, with weight 0, the others they refer to. */
+static const PgmRows *select_rows(PgmObjective *o, const PgmBatch *batch)
+{
+  const PgmModel *m = o->s->model;
+  o->epoch++;
+  for (int i = 0; i < o->q->n; i++) {
+    const PgmSource *f = &o->q->source[i];
+    const PgmLayout *l = &o->s->layout[f->family];
+    Axis *a = &o->axis[i];
+    o->rows[i] = (PgmRows){f->rows, NULL, NULL};
+    if (!a->follows) continue;
+    long n = 0, own = o->epoch;
+    for (long k = 0; k < batch->count; k++) {
+      long u = batch->units[k] - a->lo;
+      if (u < 0 || u >= a->units) continue;
+      for (long j = a->start[u]; j < a->start[u + 1]; j++) pick(a, a->row[j], own, &n);
+    }
+    long in_batch = n;
+    for (long j = 0; j < in_batch; j++) a->weight[a->picked[j]] = batch->weight;
+    for (long r = 0; a->always && r < f->rows; r++) pick(a, r, own, &n);
+    for (int r = 0; r < m->n_refs && !a->always; r++) {
+      if (m->refs[r].family != f->family || m->plates[m->refs[r].plate].axis != batch->axis) continue;
+      const int p = m->refs[r].plate;
+      const long width = m->refs[r].width(o->s->env), lo = o->s->shape.plate_lo[p], hi = o->s->shape.plate_hi[p];
+      long first = 0, last = batch->count;       /* units of the plate */
+      while (first < last && batch->units[first] < lo) first++;
+      while (last > first && batch->units[last - 1] > hi) last--;
+      if (first == last || !width) continue;
+      const PgmSpan span = {.count = last - first, .units = batch->units + first, .weight = 1};
+      m->refs[r].targets(o->s->env, &span, o->targets);
+      for (long k = 0; k < span.count * width; k++)
+        if (o->targets[k] >= 0) {
+          long flat = o->targets[k] / l->width;
+          pick(a, a->inverse ? a->inverse[flat] : flat, own, &n);
+        }
+    }
+    for (long j = in_batch; j < n; j++) a->weight[a->picked[j]] = 0;
+    qsort(a->picked, (size_t)n, sizeof *a->picked, ascending);
+    o->rows[i] = (PgmRows){n, a->picked, NULL};
+  }
+  /* weights in the order of the rows; stamps are no longer needed as places, so the weights by row move into place */
+  for (int i = 0; i < o->q->n; i++) {
+    Axis *a = &o->axis[i];
+    if (!a->follows) continue;
+    for (long j = 0; j < o->rows[i].n; j++) a->weight[j] = a->weight[a->picked[j]];      /* picked ascends, so picked[j] >= j */
+    o->rows[i].weight = a->weight;
+  }
+  return o->rows;
+}
+
+/* ---- pieces of the expectation ---------------------------------------------------------------------------------------------------------------- */
+
+static long row_count(const PgmSource *f, const PgmRows *r) { return r && r->row ? r->n : f->rows; }
+static long row_flat(const PgmLayout *l, const PgmRows *r, long k)
+{
+  const long row = r && r->row ? r->row[k] : k;
+  return l->list ? l->list[row] : row;
+}
+static bool whole(const PgmLayout *l, const PgmRows *r) { return !l->list && !(r && r->row); }
+
+/* Runs `body` over the entries [begin, end) of a source's chosen rows, in parallel pieces. Entry positions are those of the family. */
+#define FOR_ENTRIES(o, l, f, r, begin, end, ...)                                                                              \
+  do {                                                                                                                        \
+    const long entries_n_ = row_count(f, r), entries_w_ = (f)->uwidth;                                                        \
+    if (whole(l, r)) {                                                                                                        \
+      const long total_ = entries_n_ * entries_w_;                                                                            \
+      _Pragma("omp parallel for schedule(static) num_threads((o)->s->threads) if ((o)->s->threads > 1 && total_ > 2 * CHUNK)") \
+      for (long piece_ = 0; piece_ < (total_ + CHUNK - 1) / CHUNK; piece_++) {                                                \
+        const long begin = piece_ * CHUNK, end = begin + CHUNK < total_ ? begin + CHUNK : total_;                             \
+        __VA_ARGS__                                                                                                           \
+      }                                                                                                                       \
+    } else {                                                                                                                  \
+      _Pragma("omp parallel for schedule(static) num_threads((o)->s->threads) if ((o)->s->threads > 1 && entries_n_ > CHUNK)") \
+      for (long row_ = 0; row_ < entries_n_; row_++) {                                                                        \
+        const long begin = row_flat(l, r, row_) * entries_w_, end = begin + entries_w_;                                       \
+        __VA_ARGS__                                                                                                           \
+      }                                                                                                                       \
+    }                                                                                                                         \
+  } while (0)
+
+static void clear_bars(PgmObjective *o, const PgmRows *rows)
+{
+  for (int i = 0; i < o->q->n; i++) {
+    const PgmSource *f = &o->q->source[i];
+    const PgmRows *r = rows ? &rows[i] : NULL;
+    PgmLayout *l = &o->s->layout[f->family];
+    FOR_ENTRIES(o, l, f, r, a, b, {
+      memset(l->mean_bar + a, 0, (size_t)(b - a) * sizeof *l->mean_bar);
+      memset(l->sd_bar + a, 0, (size_t)(b - a) * sizeof *l->sd_bar);
+    });
+  }
+}
+
+/* E log |J| of entrywise transforms, with its gradient. With rows: the gradient of these, weighted; the value is that of all rows. */
+static double expected_jacobians(PgmObjective *o, const PgmRows *rows)
+{
+  double total = 0;
+  for (int i = 0; i < o->q->n; i++) {
+    const PgmSource *f = &o->q->source[i];
+    const PgmFamily *family = &o->s->model->families[f->family];
+    PgmLayout *l = &o->s->layout[f->family];
+    if (f->point || family->transform == PGM_IDENTITY || !entrywise(family->transform)) continue;
+    if (!rows || !rows[i].row) {
+      total += pgm_jacobian_expected(o->s, f->family, l->mean, l->sd, 1, l->mean_bar, l->sd_bar);
+      continue;
+    }
+    double *mean_bar = o->u_bar + o->offset[i], *sd_bar = o->tmp + o->offset[i];
+    memset(mean_bar, 0, (size_t)(l->elements * f->uwidth) * sizeof *mean_bar);
+    memset(sd_bar, 0, (size_t)(l->elements * f->uwidth) * sizeof *sd_bar);
+    total += pgm_jacobian_expected(o->s, f->family, l->mean, l->sd, 1, mean_bar, sd_bar);
+    for (long k = 0; k < rows[i].n; k++)
+      for (long e = row_flat(l, &rows[i], k) * f->uwidth, end = e + f->uwidth; e < end; e++) {
+        l->mean_bar[e] += rows[i].weight[k] * mean_bar[e];
+        l->sd_bar[e] += rows[i].weight[k] * sd_bar[e];
+      }
+  }
+  return total;
+}
+
+static void draw_noise(PgmObjective *o, int i, int d, const PgmRows *r, long iteration)
+{
+  const PgmSource *f = &o->q->source[i];
+  const PgmLayout *l = &o->s->layout[f->family];
+  double *eps = o->eps + o->offset[i], *u = o->u + o->offset[i];
+  if (f->point) {
+    FOR_ENTRIES(o, l, f, r, a, b, for (long e = a; e < b; e++) {
+      eps[e] = 0;
+      u[e] = l->mean[e];
+    });
+  } else if (o->options.fresh) {
+    const PgmKey key = {o->options.seed, (uint64_t)iteration, (uint64_t)f->family << 16 | (uint64_t)d};
+    FOR_ENTRIES(o, l, f, r, a, b, {
+      pgm_philox_normals(key, (uint64_t)a, b - a, eps + a);
+      for (long e = a; e < b; e++) u[e] = l->mean[e] + l->sd[e] * eps[e];
+    });
+  } else {
+    const uint16_t *order = o->order + (size_t)d * (size_t)o->entries + o->offset[i];
+    FOR_ENTRIES(o, l, f, r, a, b, for (long e = a; e < b; e++) {
+      eps[e] = o->quantile[order[e]];
+      u[e] = l->mean[e] + l->sd[e] * eps[e];
+    });
+  }
+}
+
+/* Values from u; returns log |J| where it has to be sampled. */
+static double place_values(PgmObjective *o, int i, const PgmRows *r)
+{
+  const PgmSource *f = &o->q->source[i];
+  const PgmTransform t = o->s->model->families[f->family].transform;
+  PgmLayout *l = &o->s->layout[f->family];
+  const double *u = o->u + o->offset[i];
+  if (t == PGM_IDENTITY) {
+    FOR_ENTRIES(o, l, f, r, a, b, {
+      memcpy(l->value + a, u + a, (size_t)(b - a) * sizeof *u);
+      memset(l->value_bar + a, 0, (size_t)(b - a) * sizeof *u);
+    });
+    return 0;
+  }
+  memset(l->value_bar, 0, (size_t)(l->elements * l->width) * sizeof *l->value_bar);
+  double jacobian = pgm_constrain(o->s, f->family, u, l->value);
+  return entrywise(t) || f->point ? 0 : jacobian;
+}
+
+/* Adds one draw's gradient, from the layouts' value_bar, to mean_bar and sd_bar. */
+static void collect_draw(PgmObjective *o, int i, const PgmRows *r)
+{
+  const PgmSource *f = &o->q->source[i];
+  const PgmTransform t = o->s->model->families[f->family].transform;
+  PgmLayout *l = &o->s->layout[f->family];
+  double *u_bar = o->u_bar + o->offset[i];
+  const double *u = o->u + o->offset[i], *eps = o->eps + o->offset[i], share = 1.0 / o->options.draws;
+  const double *bar = u_bar;
+  if (t == PGM_IDENTITY) {
+    bar = l->value_bar;
+  } else {
+    const bool jacobian = !entrywise(t) && !f->point;
+    memset(u_bar, 0, (size_t)(l->elements * f->uwidth) * sizeof *u_bar);
+    pgm_constrain_vjp(o->s, f->family, u, l->value, l->value_bar, jacobian && !(r && r->row) ? 1 : 0, u_bar);
+    if (jacobian && r && r->row) {     /* the Jacobian of the batch's own rows only, weighted */
+      double *own = o->tmp + o->offset[i];
+      memset(own, 0, (size_t)(l->elements * f->uwidth) * sizeof *own);
+      memset(l->value_bar, 0, (size_t)(l->elements * l->width) * sizeof *l->value_bar);
+      pgm_constrain_vjp(o->s, f->family, u, l->value, l->value_bar, 1, own);
+      for (long k = 0; k < r->n; k++)
+        for (long e = row_flat(l, r, k) * f->uwidth, end = e + f->uwidth; e < end; e++) u_bar[e] += r->weight[k] * own[e];
+    }
+  }
+  FOR_ENTRIES(o, l, f, r, a, b, for (long e = a; e < b; e++) {
+    l->mean_bar[e] += share * bar[e];
+    l->sd_bar[e] += share * bar[e] * eps[e];
+  });
+}
+
+/* Average over draws of the sampled terms; draw_value holds each. */
+static double sampled_terms(PgmObjective *o, const PgmRows *rows, const PgmBatch *batch, long iteration)
+{
+  double total = 0;
+  for (int d = 0; d < o->options.draws; d++) {
+    double value = 0;
+    for (int i = 0; i < o->q->n; i++) {
+      draw_noise(o, i, d, rows ? &rows[i] : NULL, iteration);
+      value += place_values(o, i, rows ? &rows[i] : NULL);
+    }
+    value += pgm_engine_run(o->s, o->kind, batch);
+    for (int i = 0; i < o->q->n; i++) collect_draw(o, i, rows ? &rows[i] : NULL);
+    o->draw_value[d] = value;
+    total += value;
+  }
+  return total / o->options.draws;
+}
+
+static const PgmBatch everything = {-1, NULL, 0, 1};
+
+static double expectation(PgmObjective *o, const PgmRows *rows, const PgmBatch *batch, long iteration)
+{
+  clear_bars(o, rows);
+  double value = o->s->constant;
+  if (o->expected) value += pgm_engine_run(o->s, PGM_KERNEL_EXPECTED, batch);
+  value += expected_jacobians(o, rows);
+  if (o->sampled) value += sampled_terms(o, rows, batch, iteration);
+  return value;
+}
+
+double pgm_objective_value(PgmObjective *o, const double *x, double *gradient, const PgmBatch *batch, long iteration)
+{
+  const PgmRows *rows = batch && batch->axis >= 0 ? select_rows(o, batch) : NULL;
+  o->touched = rows;
+  double entropy = pgm_sources_forward(o->q, x, rows);
+  double value = expectation(o, rows, batch ? batch : &everything, iteration) + entropy;
+  if (gradient) pgm_sources_backward(o->q, x, rows, gradient);
+  return value;
+}
+
+double pgm_objective_expect(PgmObjective *o, long iteration, double *se)
+{
+  double value = expectation(o, NULL, &everything, iteration), mean = 0, square = 0;
+  const int n = o->options.draws;
+  if (se) *se = 0;
+  if (o->sampled && se && n > 1) {
+    for (int d = 0; d < n; d++) mean += o->draw_value[d] / n;
+    for (int d = 0; d < n; d++) square += (o->draw_value[d] - mean) * (o->draw_value[d] - mean);
+    *se = sqrt(square / (n - 1) / n);
+  }
+  return value;
+}

@@ -1,0 +1,554 @@
+/* Parameter sources: see source.h. Work is cut into slots by the number of rows alone; each slot adds up its own gradient, and slots are
+ * summed in order, so that the bits do not depend on the number of threads. */
+#include "source.h"
+
+#include <float.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum { BLOCK = 256, SLOTS = 16, SLOT_ROWS = 128, CHUNK = 4096 };
+static const double KEEP_AT_MOST = 16777216;     /* doubles of activations kept between forward and backward: 128 MB */
+static const double HALF_LOG_2PI_E = 1.41893853320467274178;
+
+/* ---- functions --------------------------------------------------------------------------------------------------------------------- */
+
+void pgm_function_free(PgmFunction *f)
+{
+  if (!f) return;
+  for (int i = 0; f->inputs && i < f->n_inputs; i++) free(f->inputs[i]);
+  for (int i = 0; f->flags && i < f->n_flags; i++) free(f->flags[i]);
+  free(f->inputs);
+  free(f->flags);
+  free(f->center);
+  free(f->scale);
+  free(f->weights);
+  free(f);
+}
+
+static char **copy_texts(int n, char *const *texts)
+{
+  char **out = calloc((size_t)n + 1, sizeof *out);
+  for (int i = 0; out && i < n; i++)
+    if (!(out[i] = strdup(texts[i]))) {
+      while (i--) free(out[i]);
+      free(out);
+      return NULL;
+    }
+  return out;
+}
+
+static double *copy_doubles(long n, const double *v)
+{
+  double *out = malloc((size_t)(n + 1) * sizeof *out);
+  if (out && n) memcpy(out, v, (size_t)n * sizeof *out);
+  return out;
+}
+
+PgmFunction *pgm_function_copy(const PgmFunction *f)
+{
+  PgmFunction *c = malloc(sizeof *c);
+  if (!c) return NULL;
+  *c = *f;
+  c->inputs = copy_texts(f->n_inputs, f->inputs);
+  c->flags = copy_texts(f->n_flags, f->flags);
+  c->center = copy_doubles(f->n_features, f->center);
+  c->scale = copy_doubles(f->n_features, f->scale);
+  c->weights = f->weights ? copy_doubles(f->n_weights, f->weights) : NULL;
+  if (!c->inputs || !c->flags || !c->center || !c->scale || (f->weights && !c->weights)) {
+    pgm_function_free(c);
+    return NULL;
+  }
+  return c;
+}
+
+PgmStatus pgm_function_new(PgmFunction **out, PgmGather **gather, const PgmSession *s, int family, const PgmInputs *inputs, const PgmFitOptions *o, PgmError *error)
+{
+  PgmFunction *f = calloc(1, sizeof *f);
+  *out = NULL;
+  *gather = NULL;
+  if (!f) return pgm_fail(error, PGM_SYSTEM, "out of memory");
+  PgmStatus st = pgm_gather_open(gather, s, family, inputs->n, inputs->text, inputs->where, f, error);
+  if (st) {
+    pgm_function_free(f);
+    return st;
+  }
+  f->degree = o->degree;
+  f->activation = o->activation;
+  f->skip = o->skip;
+  if (f->degree < 0) {
+    f->n_hidden = o->n_hidden ? o->n_hidden : 2;
+    for (int l = 0; l < f->n_hidden; l++) f->hidden[l] = o->n_hidden ? o->hidden[l] : 16;
+  }
+  f->free_scale = inputs->free_scale && !f->n_flags;   /* where elements differ by a flag, their scales may too */
+  f->n_outputs = s->layout[family].uwidth * (f->free_scale ? 1 : 2);
+  PgmNet net;
+  st = pgm_net_open(&net, f, error);
+  f->n_weights = net.n_weights + (f->free_scale ? s->layout[family].uwidth : 0);
+  pgm_net_close(&net);
+  if (st) {
+    pgm_gather_close(*gather);
+    *gather = NULL;
+    pgm_function_free(f);
+    return st;
+  }
+  *out = f;
+  return PGM_OK;
+}
+
+/* ---- opening ---------------------------------------------------------------------------------------------------------------------------- */
+
+static int slots_of(long rows)
+{
+  long n = rows / SLOT_ROWS;
+  return n < 1 ? 1 : n > SLOTS ? SLOTS : (int)n;
+}
+
+/* One slot's scratch: the features and activations of a block, outputs and their adjoints, the net's own, the gradient. */
+static long slot_doubles(const PgmSource *f)
+{
+  return BLOCK * (f->net.row + 2 * f->net.n_outputs) + pgm_net_scratch(&f->net, BLOCK) + f->size;
+}
+
+void pgm_sources_close(PgmSources *q)
+{
+  if (!q) return;
+  for (int i = 0; i < q->n; i++) {
+    PgmSource *f = &q->source[i];
+    if (f->kind == PGM_FUNCTION) {
+      pgm_net_close(&f->net);
+      pgm_gather_close(f->gather);
+      pgm_function_free(f->function);
+      free(f->kept);
+    }
+    free(f->scratch);
+  }
+  free(q->source);
+  free(q);
+}
+
+PgmStatus pgm_sources_open(PgmSources **out, PgmSession *s, int n, const PgmSourceSpec *specs, PgmError *error)
+{
+  PgmStatus st = PGM_OK;
+  PgmSources *q = calloc(1, sizeof *q);
+  *out = NULL;
+  if (q) q->source = calloc((size_t)n + 1, sizeof *q->source);
+  if (!q || !q->source) {
+    free(q);
+    for (int i = 0; i < n; i++) {
+      pgm_gather_close(specs[i].gather);
+      pgm_function_free(specs[i].function);
+    }
+    return pgm_fail(error, PGM_SYSTEM, "out of memory");
+  }
+  q->s = s;
+  q->n = n;
+  for (int i = 0; i < n; i++) {
+    const PgmFamily *family = &s->model->families[specs[i].family];
+    PgmLayout *l = &s->layout[specs[i].family];
+    PgmSource *f = &q->source[i];
+    *f = (PgmSource){.family = specs[i].family, .kind = specs[i].kind, .local = family->role == PGM_LOCAL, .point = family->role == PGM_PARAM,
+                     .rows = l->defined, .uwidth = l->uwidth, .function = specs[i].function, .gather = specs[i].gather, .sd_at = -1};
+    long entries = (f->kind == PGM_SHARED ? 1 : f->rows) * f->uwidth;
+    f->size = f->kind == PGM_FUNCTION ? f->function->n_weights : f->point ? entries : 2 * entries;
+    for (long e = 0; e < l->elements * l->uwidth; e++) {
+      l->mean[e] = 0;
+      l->sd[e] = f->point ? 0 : 1;
+    }
+    if (f->kind == PGM_FUNCTION && !st) st = pgm_net_open(&f->net, f->function, error);
+  }
+  for (int part = 0; part < 3; part++) {
+    for (int i = 0; i < n; i++) {
+      PgmSource *f = &q->source[i];
+      if (part != (!f->local ? 0 : f->kind != PGM_FREE ? 1 : 2)) continue;
+      f->at = q->size;
+      if (f->kind == PGM_FUNCTION) f->sd_at = f->function->free_scale ? f->at + f->net.n_weights : -1;
+      else if (!f->point) f->sd_at = f->at + f->size / 2;
+      q->size += f->size;
+    }
+    if (part == 0) q->globals = q->functions = q->size;
+    if (part == 1) q->functions = q->size;
+  }
+  for (int i = 0; i < n && !st; i++) {
+    PgmSource *f = &q->source[i];
+    if (f->kind == PGM_FUNCTION) {
+      f->slot_size = slot_doubles(f);
+      if ((double)f->rows * (double)f->net.row <= KEEP_AT_MOST) {
+        f->kept = malloc((size_t)(f->rows * f->net.row + 1) * sizeof *f->kept);
+        if (!f->kept) st = pgm_fail(error, PGM_SYSTEM, "out of memory");
+      }
+    } else {
+      f->slot_size = f->kind == PGM_SHARED ? f->size : 0;
+    }
+    f->scratch = malloc((size_t)(SLOTS * f->slot_size + 1) * sizeof *f->scratch);
+    if (!f->scratch && !st) st = pgm_fail(error, PGM_SYSTEM, "out of memory");
+  }
+  if (st) {
+    pgm_sources_close(q);
+    return st;
+  }
+  *out = q;
+  return PGM_OK;
+}
+
+PgmSource *pgm_sources_find(const PgmSources *q, int family)
+{
+  for (int i = 0; i < q->n; i++)
+    if (q->source[i].family == family) return &q->source[i];
+  return NULL;
+}
+
+/* ---- forward and backward ----------------------------------------------------------------------------------------------------------------- */
+
+static long flat_of(const PgmLayout *l, long row) { return l->list ? l->list[row] : row; }
+
+/* Entries in one piece when the rows are consecutive elements. */
+static bool contiguous(const PgmLayout *l, const PgmRows *rows) { return !l->list && !(rows && rows->row); }
+
+static double free_forward(const PgmSources *q, const PgmSource *f, const double *x, const PgmRows *rows)
+{
+  const PgmLayout *l = &q->s->layout[f->family];
+  const double *mean = x + f->at, *log_sd = x + f->sd_at;
+  const long w = f->uwidth, n = rows && rows->row ? rows->n : f->rows, chunks = (n + CHUNK - 1) / CHUNK;
+  const bool whole = contiguous(l, rows);
+  double total = 0;
+  if (f->point) {
+    for (long r = 0; r < n; r++) {
+      long row = rows && rows->row ? rows->row[r] : r;
+      memcpy(l->mean + flat_of(l, row) * w, mean + row * w, (size_t)w * sizeof *mean);
+    }
+    return 0;
+  }
+  double part[SLOTS];
+  const int slots = chunks < SLOTS ? (int)(chunks ? chunks : 1) : SLOTS;
+#pragma omp parallel for schedule(static) num_threads(q->s->threads) if (q->s->threads > 1 && chunks > 4)
+  for (int slot = 0; slot < slots; slot++) {
+    const long begin = n * slot / slots, end = n * (slot + 1) / slots;
+    double sum = 0;
+    if (whole) {
+      memcpy(l->mean + begin * w, mean + begin * w, (size_t)((end - begin) * w) * sizeof *mean);
+      double *restrict sd = l->sd;
+#pragma omp simd reduction(+ : sum)
+      for (long e = begin * w; e < end * w; e++) {
+        sd[e] = exp(log_sd[e]);
+        sum += log_sd[e];
+      }
+      sum += HALF_LOG_2PI_E * (double)((end - begin) * w);
+    } else {
+      for (long r = begin; r < end; r++) {
+        const long row = rows && rows->row ? rows->row[r] : r, to = flat_of(l, row) * w;
+        double own = 0;
+        for (long k = 0; k < w; k++) {
+          l->mean[to + k] = mean[row * w + k];
+          l->sd[to + k] = exp(log_sd[row * w + k]);
+          own += log_sd[row * w + k] + HALF_LOG_2PI_E;
+        }
+        sum += rows && rows->weight ? rows->weight[r] * own : own;
+      }
+    }
+    part[slot] = sum;
+  }
+  for (int slot = 0; slot < slots; slot++) total += part[slot];
+  return total;
+}
+
+static void free_backward(const PgmSources *q, const PgmSource *f, const PgmRows *rows, double *gradient)
+{
+  const PgmLayout *l = &q->s->layout[f->family];
+  double *mean_bar = gradient + f->at, *sd_bar = gradient + f->sd_at;
+  const long w = f->uwidth, n = rows && rows->row ? rows->n : f->rows;
+  const bool whole = contiguous(l, rows);
+#pragma omp parallel for schedule(static) num_threads(q->s->threads) if (q->s->threads > 1 && n * w > 4 * CHUNK)
+  for (long block = 0; block < (n + CHUNK - 1) / CHUNK; block++) {
+    const long begin = block * CHUNK, end = begin + CHUNK < n ? begin + CHUNK : n;
+    if (whole && !f->point) {
+      const double *restrict mb = l->mean_bar, *restrict sb = l->sd_bar, *restrict sd = l->sd;
+      memcpy(mean_bar + begin * w, mb + begin * w, (size_t)((end - begin) * w) * sizeof *mb);
+#pragma omp simd
+      for (long e = begin * w; e < end * w; e++) sd_bar[e] = sd[e] * sb[e] + 1;
+      continue;
+    }
+    for (long r = begin; r < end; r++) {
+      const long row = rows && rows->row ? rows->row[r] : r, from = flat_of(l, row) * w;
+      const double weight = rows && rows->weight ? rows->weight[r] : 1;
+      for (long k = 0; k < w; k++) mean_bar[row * w + k] = l->mean_bar[from + k];
+      for (long k = 0; k < w && !f->point; k++) sd_bar[row * w + k] = l->sd[from + k] * l->sd_bar[from + k] + weight;
+    }
+  }
+}
+
+static double weight_sum(const PgmSource *f, const PgmRows *rows)
+{
+  if (!rows || !rows->row) return (double)f->rows;
+  if (!rows->weight) return (double)rows->n;
+  double sum = 0;
+  for (long r = 0; r < rows->n; r++) sum += rows->weight[r];
+  return sum;
+}
+
+static double shared_forward(const PgmSources *q, const PgmSource *f, const double *x, const PgmRows *rows)
+{
+  const PgmLayout *l = &q->s->layout[f->family];
+  const long w = f->uwidth, n = rows && rows->row ? rows->n : f->rows;
+  double each = 0;
+  for (long k = 0; k < w; k++) each += x[f->sd_at + k] + HALF_LOG_2PI_E;
+  double *sd = f->scratch;             /* uwidth doubles: slot_size is 2 * uwidth */
+  for (long k = 0; k < w; k++) sd[k] = exp(x[f->sd_at + k]);
+#pragma omp parallel for schedule(static) num_threads(q->s->threads) if (q->s->threads > 1 && n * w > 4 * CHUNK)
+  for (long r = 0; r < n; r++) {
+    const long to = flat_of(l, rows && rows->row ? rows->row[r] : r) * w;
+    memcpy(l->mean + to, x + f->at, (size_t)w * sizeof *sd);
+    memcpy(l->sd + to, sd, (size_t)w * sizeof *sd);
+  }
+  return each * weight_sum(f, rows);
+}
+
+static void shared_backward(const PgmSources *q, const PgmSource *f, const PgmRows *rows, double *gradient)
+{
+  const PgmLayout *l = &q->s->layout[f->family];
+  const long w = f->uwidth, n = rows && rows->row ? rows->n : f->rows;
+  const int slots = slots_of(n);
+#pragma omp parallel for schedule(static) num_threads(q->s->threads) if (q->s->threads > 1 && slots > 1)
+  for (int slot = 0; slot < slots; slot++) {
+    double *sum = f->scratch + slot * f->slot_size;
+    memset(sum, 0, (size_t)(2 * w) * sizeof *sum);
+    for (long r = n * slot / slots; r < n * (slot + 1) / slots; r++) {
+      const long from = flat_of(l, rows && rows->row ? rows->row[r] : r) * w;
+      const double weight = rows && rows->weight ? rows->weight[r] : 1;
+      for (long k = 0; k < w; k++) {
+        sum[k] += l->mean_bar[from + k];
+        sum[w + k] += l->sd[from + k] * l->sd_bar[from + k] + weight;
+      }
+    }
+  }
+  memset(gradient + f->at, 0, (size_t)f->size * sizeof *gradient);
+  for (int slot = 0; slot < slots; slot++)
+    for (long k = 0; k < 2 * w; k++) gradient[f->at + k] += f->scratch[slot * f->slot_size + k];
+}
+
+/* The pieces of a slot's scratch. */
+typedef struct { double *kept, *out, *out_bar, *net, *gradient; } Slot;
+
+static Slot slot_of(const PgmSource *f, int slot)
+{
+  Slot p;
+  p.kept = f->scratch + slot * f->slot_size;
+  p.out = p.kept + BLOCK * f->net.row;
+  p.out_bar = p.out + BLOCK * f->net.n_outputs;
+  p.net = p.out_bar + BLOCK * f->net.n_outputs;
+  p.gradient = p.net + pgm_net_scratch(&f->net, BLOCK);
+  return p;
+}
+
+/* Features and activations of the block of rows `at`.. into kept, outputs into out. */
+static void function_block(const PgmSource *f, const double *x, const PgmRows *rows, long at, long count, double *kept, double *out)
+{
+  pgm_gather_rows(f->gather, rows && rows->row ? rows->row + at : NULL, at, count, kept);
+  pgm_net_forward(&f->net, x + f->at, count, kept, out);
+}
+
+static double function_forward(const PgmSources *q, const PgmSource *f, const double *x, const PgmRows *rows)
+{
+  const PgmLayout *l = &q->s->layout[f->family];
+  const long w = f->uwidth, n = rows && rows->row ? rows->n : f->rows, o = f->net.n_outputs;
+  const int slots = slots_of(n);
+  double part[SLOTS], total = 0;
+#pragma omp parallel for schedule(static) num_threads(q->s->threads) if (q->s->threads > 1 && slots > 1)
+  for (int slot = 0; slot < slots; slot++) {
+    const Slot p = slot_of(f, slot);
+    const long end = n * (slot + 1) / slots;
+    double sum = 0;
+    for (long at = n * slot / slots; at < end; at += BLOCK) {
+      const long count = end - at < BLOCK ? end - at : BLOCK;
+      function_block(f, x, rows, at, count, f->kept ? f->kept + at * f->net.row : p.kept, p.out);
+      for (long r = 0; r < count; r++) {
+        const long to = flat_of(l, rows && rows->row ? rows->row[at + r] : at + r) * w;
+        const double *log_sd = f->sd_at >= 0 ? x + f->sd_at : p.out + r * o + w;
+        double own = 0;
+        for (long k = 0; k < w; k++) {
+          l->mean[to + k] = p.out[r * o + k];
+          l->sd[to + k] = exp(log_sd[k]);
+          own += log_sd[k] + HALF_LOG_2PI_E;
+        }
+        sum += rows && rows->weight ? rows->weight[at + r] * own : own;
+      }
+    }
+    part[slot] = sum;
+  }
+  for (int slot = 0; slot < slots; slot++) total += part[slot];
+  return total;
+}
+
+static void function_backward(const PgmSources *q, const PgmSource *f, const double *x, const PgmRows *rows, double *gradient)
+{
+  const PgmLayout *l = &q->s->layout[f->family];
+  const long w = f->uwidth, n = rows && rows->row ? rows->n : f->rows, o = f->net.n_outputs;
+  const int slots = slots_of(n);
+#pragma omp parallel for schedule(static) num_threads(q->s->threads) if (q->s->threads > 1 && slots > 1)
+  for (int slot = 0; slot < slots; slot++) {
+    const Slot p = slot_of(f, slot);
+    const long end = n * (slot + 1) / slots;
+    double *scale_bar = f->sd_at >= 0 ? p.gradient + (f->sd_at - f->at) : NULL;
+    memset(p.gradient, 0, (size_t)f->size * sizeof *p.gradient);
+    for (long at = n * slot / slots; at < end; at += BLOCK) {
+      const long count = end - at < BLOCK ? end - at : BLOCK;
+      const double *kept = f->kept ? f->kept + at * f->net.row : p.kept;
+      if (!f->kept) function_block(f, x, rows, at, count, p.kept, p.out);
+      for (long r = 0; r < count; r++) {
+        const long from = flat_of(l, rows && rows->row ? rows->row[at + r] : at + r) * w;
+        const double weight = rows && rows->weight ? rows->weight[at + r] : 1;
+        double *sd_bar = scale_bar ? scale_bar : p.out_bar + r * o + w;
+        for (long k = 0; k < w; k++) {
+          const double bar = l->sd[from + k] * l->sd_bar[from + k] + weight;
+          p.out_bar[r * o + k] = l->mean_bar[from + k];
+          sd_bar[k] = scale_bar ? sd_bar[k] + bar : bar;
+        }
+      }
+      pgm_net_backward(&f->net, x + f->at, count, kept, p.out_bar, p.gradient, p.net);
+    }
+  }
+  double *out = gradient + f->at;
+  memset(out, 0, (size_t)f->size * sizeof *out);
+  for (int slot = 0; slot < slots; slot++) {
+    const double *part = slot_of(f, slot).gradient;
+    for (long k = 0; k < f->size; k++) out[k] += part[k];
+  }
+}
+
+double pgm_sources_forward(PgmSources *q, const double *x, const PgmRows *rows)
+{
+  double entropy = 0;
+  for (int i = 0; i < q->n; i++) {
+    const PgmSource *f = &q->source[i];
+    const PgmRows *r = rows ? &rows[i] : NULL;
+    entropy += f->kind == PGM_FREE ? free_forward(q, f, x, r) : f->kind == PGM_SHARED ? shared_forward(q, f, x, r) : function_forward(q, f, x, r);
+  }
+  return entropy;
+}
+
+void pgm_sources_backward(PgmSources *q, const double *x, const PgmRows *rows, double *gradient)
+{
+  for (int i = 0; i < q->n; i++) {
+    const PgmSource *f = &q->source[i];
+    const PgmRows *r = rows ? &rows[i] : NULL;
+    if (f->kind == PGM_FREE) free_backward(q, f, r, gradient);
+    else if (f->kind == PGM_SHARED) shared_backward(q, f, r, gradient);
+    else function_backward(q, f, x, r, gradient);
+  }
+}
+
+/* ---- starting values ------------------------------------------------------------------------------------------------------------------------ */
+
+/* Averages of a family's means and log sds over its elements: uwidth each. */
+static void averages(const PgmSources *q, const PgmSource *f, double *mean, double *log_sd)
+{
+  const PgmLayout *l = &q->s->layout[f->family];
+  for (long k = 0; k < f->uwidth; k++) {
+    double m = 0, s = 0;
+    for (long r = 0; r < f->rows; r++) {
+      m += l->mean[flat_of(l, r) * f->uwidth + k];
+      s += log(l->sd[flat_of(l, r) * f->uwidth + k]);
+    }
+    mean[k] = f->rows ? m / (double)f->rows : 0;
+    log_sd[k] = f->rows ? s / (double)f->rows : 0;
+  }
+}
+
+void pgm_sources_read(const PgmSources *q, double *x)
+{
+  for (int i = 0; i < q->n; i++) {
+    const PgmSource *f = &q->source[i];
+    const PgmLayout *l = &q->s->layout[f->family];
+    if (f->kind == PGM_SHARED) averages(q, f, x + f->at, x + f->sd_at);
+    for (long r = 0; r < f->rows && f->kind == PGM_FREE; r++)
+      for (long k = 0; k < f->uwidth; k++) {
+        const long to = r * f->uwidth + k, from = flat_of(l, r) * f->uwidth + k;
+        x[f->at + to] = l->mean[from];
+        if (!f->point) x[f->sd_at + to] = log(fmax(l->sd[from], DBL_MIN));
+      }
+  }
+}
+
+/* Sets the constant of the output layer (and the free scales) to the averages, everything else of the output layer to 0. */
+void pgm_source_random(PgmSources *q, PgmSource *f, PgmKey key, double *x)
+{
+  const long w = f->uwidth, o = f->net.n_outputs;
+  double *c = calloc((size_t)(f->net.n_regressors * o + 2 * w), sizeof *c), *mean = c + f->net.n_regressors * o, *log_sd = mean + w;
+  if (!c) return;
+  averages(q, f, mean, log_sd);
+  pgm_net_random(&f->net, key, x + f->at);
+  for (long k = 0; k < w; k++) {
+    c[k] = mean[k];
+    if (f->sd_at >= 0) x[f->sd_at + k] = log_sd[k];
+    else c[w + k] = log_sd[k];
+  }
+  pgm_net_set_output(&f->net, c, x + f->at);
+  free(c);
+}
+
+/* Solves (A + ridge) C = B in place, A (n x n) positive semidefinite, B (n x m) -> C; Cholesky with a ridge relative to the trace. */
+static void solve_normal(long n, long m, double *a, double *b)
+{
+  double trace = 0;
+  for (long i = 0; i < n; i++) trace += a[i * n + i];
+  for (long i = 0; i < n; i++) a[i * n + i] += 1e-9 * trace / (double)n + 1e-300;
+  for (long j = 0; j < n; j++) {
+    for (long i = j; i < n; i++) {
+      double sum = a[i * n + j];
+      for (long k = 0; k < j; k++) sum -= a[i * n + k] * a[j * n + k];
+      a[i * n + j] = i == j ? sqrt(fmax(sum, 1e-14 * trace / (double)n + 1e-300)) : sum / a[j * n + j];
+    }
+  }
+  for (long c = 0; c < m; c++) {
+    for (long i = 0; i < n; i++) {
+      double sum = b[i * m + c];
+      for (long k = 0; k < i; k++) sum -= a[i * n + k] * b[k * m + c];
+      b[i * m + c] = sum / a[i * n + i];
+    }
+    for (long i = n - 1; i >= 0; i--) {
+      double sum = b[i * m + c];
+      for (long k = i + 1; k < n; k++) sum -= a[k * n + i] * b[k * m + c];
+      b[i * m + c] = sum / a[i * n + i];
+    }
+  }
+}
+
+PgmStatus pgm_source_regress(PgmSources *q, PgmSource *f, PgmKey key, double *x, PgmError *error)
+{
+  enum { MOST = 1500, ENOUGH = 20000 };
+  const PgmLayout *l = &q->s->layout[f->family];
+  const long w = f->uwidth, o = f->net.n_outputs, p = f->net.n_regressors;
+  pgm_source_random(q, f, key, x);
+  if (p > MOST || !f->rows) return PGM_OK;       /* too wide to solve for: the random start stands */
+  const long stride = f->rows > ENOUGH ? (f->rows + ENOUGH - 1) / ENOUGH : 1;
+  double *a = calloc((size_t)(p * p + p * o), sizeof *a), *b = a + p * p;
+  double *work = malloc((size_t)(BLOCK * (f->net.row + p + o)) * sizeof *work), *r = work + BLOCK * f->net.row, *y = r + BLOCK * p;
+  if (!a || !work) {
+    free(a);
+    free(work);
+    return pgm_fail(error, PGM_SYSTEM, "out of memory");
+  }
+  for (long at = 0; at < f->rows;) {
+    long pick[BLOCK], count = 0;
+    for (; at < f->rows && count < BLOCK; at += stride) pick[count++] = at;
+    pgm_gather_rows(f->gather, pick, 0, count, work);
+    pgm_net_forward(&f->net, x + f->at, count, work, y);
+    pgm_net_regressors(&f->net, count, work, r);
+    for (long i = 0; i < count; i++)
+      for (long k = 0; k < w; k++) {
+        const long from = flat_of(l, pick[i]) * w + k;
+        y[i * o + k] = l->mean[from];
+        if (f->sd_at < 0) y[i * o + w + k] = log(l->sd[from]);
+      }
+    for (long i = 0; i < count; i++)
+      for (long j = 0; j < p; j++) {
+        const double v = r[i * p + j];
+        for (long k = 0; k <= j; k++) a[j * p + k] += v * r[i * p + k];
+        for (long k = 0; k < o; k++) b[j * o + k] += v * y[i * o + k];
+      }
+  }
+  solve_normal(p, o, a, b);
+  pgm_net_set_output(&f->net, b, x + f->at);
+  free(a);
+  free(work);
+  return PGM_OK;
+}

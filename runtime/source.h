@@ -1,0 +1,62 @@
+/* Parameter sources: where the Gaussian factors of each latent family come from, and the one vector of parameters behind them.
+ *
+ *   free       a mean and a log sd per unconstrained entry of every defined element (params: a mean, the sd is 0)
+ *   shared     one mean and one log sd per entry, for all elements of the family (constant VI)
+ *   function   an inference function of gathered inputs (A-VI); the weights are the parameters
+ *
+ * A source is a forward map (parameters -> the layouts' mean and sd) and its vector-Jacobian product. The vector x holds, one after the
+ * other: globals and params | shared and functions | free locals; within a free or shared source all means, then all log sds. */
+#ifndef PGM_SOURCE_H
+#define PGM_SOURCE_H
+
+#include "gather.h"
+#include "net.h"
+
+/* Some rows (defined elements) of one family, ascending, each with the weight of its entropy. */
+typedef struct { long n; const long *row; const double *weight; } PgmRows;   /* row NULL: all; weight NULL: 1 */
+
+typedef struct {
+  int family;
+  PgmSourceKind kind;
+  bool local, point;                   /* point: a param, without sd */
+  long rows, uwidth;                   /* defined elements; unconstrained entries of each */
+  long at, size, sd_at;                /* its part of x; where the log sds begin (free and shared; functions: the free scales, or -1) */
+  PgmFunction *function;               /* owned; weights are kept in x, not in it */
+  PgmGather *gather;
+  PgmNet net;
+  double *kept;                        /* the nets' activations from forward to backward; NULL: made again */
+  double *scratch; long slot_size;     /* one piece per slot */
+} PgmSource;
+
+typedef struct {
+  PgmSession *s;
+  int n; PgmSource *source;            /* in order of families */
+  long globals, functions, size;       /* ends of the three parts of x */
+} PgmSources;
+
+typedef struct { int family; PgmSourceKind kind; PgmFunction *function; PgmGather *gather; } PgmSourceSpec;
+
+/* Takes over the specs' functions and gathers, also on failure. The layouts' means become 0, sds 1 (params 0). */
+PgmStatus pgm_sources_open(PgmSources **out, PgmSession *s, int n, const PgmSourceSpec *specs, PgmError *error);
+void pgm_sources_close(PgmSources *q);
+PgmSource *pgm_sources_find(const PgmSources *q, int family);
+
+/* Fills the layouts' mean and sd; `rows`: one PgmRows per source, or NULL for all of all. Returns the (weighted) entropy in nats. */
+double pgm_sources_forward(PgmSources *q, const double *x, const PgmRows *rows);
+/* gradient = d(ELBO)/dx, from the layouts' mean_bar and sd_bar (of everything but the entropy) at the x of the last forward. Overwrites
+ * the whole vector, but for free locals with `rows`: there only the entries of these rows. */
+void pgm_sources_backward(PgmSources *q, const double *x, const PgmRows *rows, double *gradient);
+
+/* x from the layouts (free sources: exactly; shared: the average over elements); functions are left alone. */
+void pgm_sources_read(const PgmSources *q, double *x);
+/* Sets a function's weights by least squares: random hidden layers (key), the linear output layer fitted to the layouts' means and log sds. */
+PgmStatus pgm_source_regress(PgmSources *q, PgmSource *source, PgmKey key, double *x, PgmError *error);
+/* Random weights, the output layer 0 but for its constant: the average of the layouts' means and log sds. */
+void pgm_source_random(PgmSources *q, PgmSource *source, PgmKey key, double *x);
+
+/* A new function for `family`; *gather serves the session's data. n_hidden 0 and degree < 0: two layers of 16. */
+PgmStatus pgm_function_new(PgmFunction **out, PgmGather **gather, const PgmSession *s, int family, const PgmInputs *inputs, const PgmFitOptions *o, PgmError *error);
+PgmFunction *pgm_function_copy(const PgmFunction *f);
+void pgm_function_free(PgmFunction *f);
+
+#endif
