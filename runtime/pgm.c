@@ -56,9 +56,13 @@ static int find_family(const PgmModel *model, const char *name, size_t length)
   return -1;
 }
 
-/* Marks the data families that a reference such as "x[n-1]" or "y[i | group[i] = j]" names. Sizes in it are counted or kept in the fit. */
+/* Marks the data families that an input such as "x[n-1]" or "pooled y[i | group[i] = j]" (gather.h) names. Sizes in it are counted or kept
+ * in the fit. */
 static void mark_names(const PgmModel *model, const char *text, bool *marked)
 {
+  const char *of = strncmp(text, "levels ", 7) == 0 ? strstr(text, " of ") : NULL;
+  if (of) text = of + 4;
+  else if (strncmp(text, "pooled ", 7) == 0) text += 7;
   while (*text) {
     if (!isalpha((unsigned char)*text) && *text != '_') {
       text++;
@@ -248,7 +252,7 @@ static PgmStatus check_inputs(const PgmPosterior *p, const PgmData *data, PgmErr
 PgmStatus pgm_posterior_infer_data(const PgmPosterior *p, PgmData *data, const PgmInferOptions *options, PgmInference **out, PgmError *error)
 {
   PgmSession *s = NULL;
-  int threads = options && options->threads > 0 ? options->threads : 1;
+  int threads = !options || options->threads == 0 ? 1 : options->threads > 0 ? options->threads : 0;
   const PgmSessionOptions session = {.threads = threads, .for_simulate = p->amortised};  /* observations no function reads need not be given */
   const char *how = NULL;
   *out = NULL;
@@ -273,7 +277,7 @@ PgmStatus pgm_posterior_infer(const PgmPosterior *p, const PgmValues *values, in
   for (int i = 0; i < n_values && status == PGM_OK; i++) {
     const PgmValues *v = &values[i];
     if (!v->value) continue;
-    if (!v->name || v->rank < 0 || v->rank > PGM_MAX_DIMS || find_family(p->model, v->name, strlen(v->name)) < 0) {
+    if (!v->name || v->rank < 0 || v->rank > PGM_MAX_DIMS || find_family(p->model, v->name, strcspn(v->name, "[")) < 0) {
       status = pgm_fail(error, PGM_BAD_INPUT, "array %d, '%s': no variable of the model '%s'", i, v->name ? v->name : "", p->model->name);
     } else {
       status = pgm_data_add(data, v->name, v->rank, v->dim, v->value, "the caller's array", error);

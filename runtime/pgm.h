@@ -53,7 +53,7 @@ const char *pgm_posterior_output(const PgmPosterior *posterior, int i);
 typedef struct { const char *name; int rank; const long *dim; const double *value; } PgmValues;
 
 typedef struct {
-  int threads;                         /* 0 means 1: the caller has threads of its own */
+  int threads;                         /* 0 means 1: the caller has threads of its own; -1: as many as cores */
   bool unconstrained;                  /* means and sds of the Gaussian factors on the unconstrained scale, not those of the variables */
 } PgmInferOptions;
 

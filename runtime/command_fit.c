@@ -1,0 +1,517 @@
+/* `fit`: variational inference, with progress, trace, checkpoints and a summary. In: data and options. Out: a fit file (--out), the summary
+ * as text or JSON, the exit status. Interrupted, it writes the fit so far, marked unconverged. */
+#include "cli.h"
+
+#include <errno.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "net.h"
+#include "progress.h"
+
+/* ---- options ----------------------------------------------------------------------------------------------------------------------------------------- */
+
+/* The name before '=' of "z=...", or "" (all local families). */
+static void target_of(const char *text, char *name, size_t size)
+{
+  const char *equals = strchr(text, '=');
+  snprintf(name, size, "%.*s", equals ? (int)(equals - text) : 0, text);
+}
+
+static int check_targets(PgmCli *cli)
+{
+  const PgmFitOptions *o = &cli->fit;
+  char a[128], b[128];
+  for (int i = 0; i < o->n_inputs + o->n_windows; i++) {
+    const char *text = i < o->n_inputs ? o->inputs[i] : o->windows[i - o->n_inputs];
+    target_of(text, a, sizeof a);
+    for (int k = 0; k < i; k++) {
+      target_of(k < o->n_inputs ? o->inputs[k] : o->windows[k - o->n_inputs], b, sizeof b);
+      if (strcmp(a, b) != 0) continue;
+      return pgm_cli_usage_error(cli, "the inputs of %s are given twice", a[0] ? a : "the local latent variables");
+    }
+  }
+  return 0;
+}
+
+int pgm_prepare_fit(PgmCli *cli)
+{
+  PgmFitOptions *o = &cli->fit;
+  unsigned given = cli->given;
+  bool full_batch = o->optimizer == PGM_OPT_PROFILE || o->optimizer == PGM_OPT_LBFGS;
+  const char *optimizer = o->optimizer == PGM_OPT_PROFILE ? "profile" : "lbfgs";
+  if (given & GIVEN_DEGREE && given & (GIVEN_HIDDEN | GIVEN_ACTIVATION | GIVEN_SKIP)) {
+    return pgm_cli_usage_error(cli, "--degree asks for a polynomial, --hidden, --activation and --skip for a network");
+  }
+  if (given & GIVEN_METHOD && o->method != PGM_AVI && given & GIVEN_NETWORK) {
+    return pgm_cli_usage_error(cli, "--hidden, --activation, --skip, --degree, --inputs and --window are for --method avi, not %s", pgm_method_words[o->method]);
+  }
+  if (full_batch && given & GIVEN_BATCH) return pgm_cli_usage_error(cli, "--batch needs --optimizer adam: %s works on all data at once", optimizer);
+  if (full_batch && given & GIVEN_STEP) return pgm_cli_usage_error(cli, "--step is for --optimizer adam: %s finds its own steps", optimizer);
+  if (full_batch && o->expectation == PGM_EXP_MONTE_CARLO) {
+    return pgm_cli_usage_error(cli, "--expectation monte-carlo needs --optimizer adam: %s wants an objective without noise (fixed-draws)", optimizer);
+  }
+  if (given & GIVEN_SAMPLES && (o->expectation == PGM_EXP_EXACT || o->expectation == PGM_EXP_QUADRATURE)) {
+    return pgm_cli_usage_error(cli, "--samples does not go with an --expectation that draws nothing");
+  }
+  if (cli->resume && given & GIVEN_NETWORK) return pgm_cli_usage_error(cli, "--resume takes the inference functions of the fit it goes on from");
+  if (cli->resume && given & GIVEN_METHOD) return pgm_cli_usage_error(cli, "--resume takes the method of the fit it goes on from");
+  if (cli->out && strcmp(cli->out, "-") == 0) return pgm_cli_usage_error(cli, "--out wants a file: standard output is for the summary");
+  if (cli->resume && cli->init) return pgm_cli_usage_error(cli, "--resume and --init both say where to start");
+  if (given & GIVEN_EVERY && !cli->checkpoint) return pgm_cli_usage_error(cli, "--every says how often to write --checkpoint FILE, which is not given");
+  return check_targets(cli);
+}
+
+static bool has_locals(const PgmModel *model)
+{
+  for (int f = 0; f < model->n_families; f++) {
+    if (model->families[f].role == PGM_LOCAL) return true;
+  }
+  return false;
+}
+
+/* avi where it closes the gap or an option asks for it; fvi otherwise, saying why. */
+static void choose_method(PgmCli *cli)
+{
+  const PgmModel *model = cli->model;
+  bool locals = has_locals(model);
+  if (cli->given & GIVEN_METHOD || cli->resume) return;
+  cli->fit.method = locals && (cli->given & GIVEN_NETWORK || strcmp(model->verdict, "closes") == 0) ? PGM_AVI : PGM_FVI;
+  cli->fit.method_given = true;
+  if (locals && cli->fit.method == PGM_FVI) {
+    pgm_cli_note(cli, "method fvi, because the verdict of %s is '%s', not 'closes' (%s check; --method avi --window 1 amortises all the same)", model->name,
+                 model->verdict, cli->program);
+  }
+}
+
+/* The fit to start from, of --init FILE or --resume; *o gets the architecture of a resumed fit, texts allocated into *texts. */
+typedef struct { PgmFit *fit; char **texts; int n_texts; } Start;
+
+static PgmStatus resume_function(PgmCli *cli, const char *name, const PgmFunction *f, Start *start)
+{
+  PgmFitOptions *o = &cli->fit;
+  size_t size = strlen(name) + 2;
+  for (int i = 0; i < f->n_inputs; i++) size += strlen(f->inputs[i]) + 1;
+  char *text = malloc(size);
+  if (!text) return pgm_fail(&cli->error, PGM_SYSTEM, "out of memory");
+  size_t length = (size_t)snprintf(text, size, "%s=", name);
+  for (int i = 0; i < f->n_inputs; i++) length += (size_t)snprintf(text + length, size - length, "%s%s", i ? "," : "", f->inputs[i]);
+  start->texts[start->n_texts++] = text;
+  o->degree = f->degree;
+  o->n_hidden = f->n_hidden;
+  memcpy(o->hidden, f->hidden, sizeof o->hidden);
+  o->activation = f->activation;
+  o->skip = f->skip;
+  return PGM_OK;
+}
+
+static PgmStatus read_start(PgmCli *cli, Start *start)
+{
+  PgmFitOptions *o = &cli->fit;
+  const char *path = cli->resume ? cli->resume : cli->init;
+  if (!path) return PGM_OK;
+  if (cli->init) {
+    char *end;
+    double radius = strtod(path, &end);
+    if (*path && !*end && isfinite(radius) && radius >= 0) {
+      o->init_radius = radius;
+      return PGM_OK;
+    }
+  }
+  PgmStatus status = pgm_fit_read(&start->fit, cli->model, path, &cli->error);
+  if (status != PGM_OK) return status;
+  o->init = start->fit;
+  if (!cli->resume) return PGM_OK;
+  o->method = start->fit->method;
+  o->method_given = true;
+  start->texts = calloc((size_t)start->fit->n_factors + 1, sizeof *start->texts);
+  if (!start->texts) return pgm_fail(&cli->error, PGM_SYSTEM, "out of memory");
+  for (int i = 0; i < start->fit->n_factors && status == PGM_OK; i++) {
+    const PgmFactors *p = &start->fit->factors[i];
+    if (p->function) status = resume_function(cli, cli->model->families[p->family].name, p->function, start);
+  }
+  o->n_inputs = start->n_texts;
+  o->inputs = (const char *const *)start->texts;
+  return status;
+}
+
+static void free_start(PgmCli *cli, Start *start)
+{
+  if (start->texts) cli->fit.inputs = NULL, cli->fit.n_inputs = 0;
+  for (int i = 0; i < start->n_texts; i++) free(start->texts[i]);
+  free(start->texts);
+  pgm_fit_free(start->fit);
+}
+
+/* ---- while it runs --------------------------------------------------------------------------------------------------------------------------------------- */
+
+typedef struct {
+  PgmCli *cli;
+  const PgmSession *s;
+  PgmProgress bar;
+  double first_norm;                   /* gradient norm at the first call */
+  FILE *trace;
+  bool warned;                         /* a checkpoint could not be written: said once */
+} Watch;
+
+/* How far it has come: on a logarithmic scale from the first gradient norm down to the tolerance, or in iterations. */
+static double fraction_done(Watch *w, long iteration, double norm)
+{
+  const PgmFitOptions *o = &w->cli->fit;
+  double tolerance = o->tol > 0 ? o->tol : 1e-6, fraction = o->max_iter > 0 ? (double)iteration / (double)o->max_iter : 0;
+  if (!(w->first_norm > 0)) w->first_norm = norm;
+  if (norm > 0 && norm < w->first_norm && tolerance < w->first_norm) {
+    double decades = log(w->first_norm / norm) / log(w->first_norm / tolerance);
+    if (decades > fraction) fraction = decades;
+  }
+  return fraction;
+}
+
+static bool on_progress(void *data, long iteration, double seconds, double elbo, double norm)
+{
+  Watch *w = data;
+  double fraction = fraction_done(w, iteration, norm);
+  (void)seconds;
+  if (pgm_progress_due(&w->bar)) {
+    char text[128];
+    snprintf(text, sizeof text, "iteration %ld, ELBO %.8g, gradient %.1e", iteration, elbo, norm);
+    pgm_progress_show(&w->bar, fraction, text);
+  }
+  return !pgm_cli_signal();
+}
+
+static void on_trace(void *data, long iteration, double seconds, double elbo, double norm)
+{
+  Watch *w = data;
+  fprintf(w->trace, "%ld,%.6f,%.17g,%.10g\n", iteration, seconds, elbo, norm);
+}
+
+static void on_checkpoint(void *data, const PgmFit *so_far)
+{
+  Watch *w = data;
+  PgmCli *cli = w->cli;
+  PgmFit *copy = pgm_fit_copy(so_far);
+  PgmStatus status = copy ? pgm_fit_bind(copy, w->s, &cli->error) : pgm_fail(&cli->error, PGM_SYSTEM, "%s: out of memory", cli->checkpoint);
+  if (status == PGM_OK) status = pgm_cli_write_fit(cli, copy, cli->checkpoint);
+  if (status != PGM_OK && !w->warned) {
+    pgm_progress_end(&w->bar);
+    pgm_cli_warn(cli, "no checkpoint: %s", cli->error.text);
+    w->warned = true;
+  }
+  pgm_fit_free(copy);
+}
+
+static PgmStatus open_trace(PgmCli *cli, Watch *w)
+{
+  if (!cli->trace) return PGM_OK;
+  w->trace = fopen(cli->trace, "w");
+  if (!w->trace) return pgm_fail(&cli->error, PGM_SYSTEM, "%s: %s", cli->trace, strerror(errno));
+  fputs("iteration,seconds,elbo,gradient_norm\n", w->trace);
+  return PGM_OK;
+}
+
+static PgmStatus close_trace(PgmCli *cli, Watch *w)
+{
+  if (!w->trace) return PGM_OK;
+  bool bad = ferror(w->trace);
+  bad = fclose(w->trace) != 0 || bad;
+  w->trace = NULL;
+  return bad ? pgm_fail(&cli->error, PGM_SYSTEM, "%s: could not be written", cli->trace) : PGM_OK;
+}
+
+/* ---- the summary ------------------------------------------------------------------------------------------------------------------------------------------------ */
+
+typedef struct { double *mean, *sd; } Moments;         /* of one family, constrained; NULL: out of memory */
+
+static Moments constrained_moments(const PgmSession *s, int f)
+{
+  const PgmLayout *l = &s->layout[f];
+  size_t count = (size_t)(l->elements * l->width) + 1;
+  Moments m = {malloc(count * sizeof(double)), malloc(count * sizeof(double))};
+  if (m.mean && m.sd) {
+    pgm_constrained_moments(s, f, l->mean, l->sd, m.mean, m.sd);
+    return m;
+  }
+  free(m.mean);
+  free(m.sd);
+  return (Moments){NULL, NULL};
+}
+
+static void free_moments(Moments m)
+{
+  free(m.mean);
+  free(m.sd);
+}
+
+static int compare_doubles(const void *a, const void *b)
+{
+  double x = *(const double *)a, y = *(const double *)b;
+  return (x > y) - (x < y);
+}
+
+/* Linear interpolation between order statistics (type 7 of Hyndman & Fan 1996). */
+static double quantile(const double *sorted, long n, double p)
+{
+  double h = (double)(n - 1) * p;
+  long i = (long)h;
+  return i + 1 < n ? sorted[i] + (h - (double)i) * (sorted[i + 1] - sorted[i]) : sorted[n - 1];
+}
+
+/* Numbers of the defined elements, sorted; returns how many. */
+static long sort_defined(const PgmLayout *l, const double *value, double *sorted)
+{
+  long n = 0;
+  for (long e = 0; e < l->elements; e++) {
+    if (l->piece && !l->piece[e]) continue;
+    for (long i = e * l->width; i < (e + 1) * l->width; i++) sorted[n++] = value[i];
+  }
+  qsort(sorted, (size_t)n, sizeof *sorted, compare_doubles);
+  return n;
+}
+
+enum { LONG_FAMILY = 100 };            /* more numbers than this are told by their quantiles */
+
+static void print_entries(const PgmSession *s, int f, Moments m)
+{
+  const PgmLayout *l = &s->layout[f];
+  for (long e = 0; e < l->elements; e++) {
+    if (l->piece && !l->piece[e]) continue;
+    for (long i = 0; i < l->width; i++) {
+      char name[256];
+      pgm_element_name(s, f, e, l->width > 1 ? i : -1, name, sizeof name);
+      printf("  %-20s %12.6g", name, m.mean[e * l->width + i]);
+      if (s->model->families[f].role == PGM_PARAM) puts("        param");
+      else printf(" %12.6g\n", m.sd[e * l->width + i]);
+    }
+  }
+}
+
+static void print_quantiles(const PgmSession *s, int f, Moments m)
+{
+  static const double levels[] = {0, 0.05, 0.25, 0.5, 0.75, 0.95, 1};
+  const PgmLayout *l = &s->layout[f];
+  double *sorted = malloc(((size_t)(l->elements * l->width) + 1) * sizeof *sorted);
+  long n = sorted ? sort_defined(l, m.mean, sorted) : 0;
+  char name[64];
+  snprintf(name, sizeof name, "%s (%ld)", s->model->families[f].name, n);
+  printf("  %-20s", name);
+  for (int i = 0; n > 0 && i < 7; i++) printf(" %10.4g", quantile(sorted, n, levels[i]));
+  if (n > 0 && s->model->families[f].role != PGM_PARAM) {
+    sort_defined(l, m.sd, sorted);
+    printf(" %10.4g", quantile(sorted, n, 0.5));
+  }
+  putchar('\n');
+  free(sorted);
+}
+
+/* Families with few numbers one by one; then the long ones by quantiles. Returns false when memory is out. */
+static bool print_factors(const PgmSession *s, const PgmFit *fit)
+{
+  bool headed = false;
+  for (int pass = 0; pass < 2; pass++) {
+    headed = false;
+    for (int i = 0; i < fit->n_factors; i++) {
+      int f = fit->factors[i].family;
+      const PgmLayout *l = &s->layout[f];
+      bool by_quantiles = s->model->families[f].role == PGM_LOCAL || l->elements * l->width > LONG_FAMILY;
+      if (by_quantiles != (pass == 1)) continue;
+      if (!headed && pass == 0) printf("\n  %-20s %12s %12s\n", "", "mean", "sd");
+      if (!headed && pass == 1) {
+        printf("\n  %-20s %10s %10s %10s %10s %10s %10s %10s %10s\n", "means of", "least", "5 %", "25 %", "50 %", "75 %", "95 %", "greatest", "median sd");
+      }
+      headed = true;
+      Moments m = constrained_moments(s, f);
+      if (!m.mean) return false;
+      if (by_quantiles) print_quantiles(s, f, m);
+      else print_entries(s, f, m);
+      free_moments(m);
+    }
+  }
+  return true;
+}
+
+static void print_functions(const PgmModel *model, const PgmFit *fit)
+{
+  for (int i = 0; i < fit->n_factors; i++) {
+    const PgmFunction *f = fit->factors[i].function;
+    char text[256];
+    if (!f) continue;
+    pgm_net_describe(f, text, sizeof text);
+    printf("  inference    %s from ", model->families[fit->factors[i].family].name);
+    for (int k = 0; k < f->n_inputs; k++) printf("%s%s", k ? ", " : "", f->inputs[k]);
+    printf("%s: %s\n", f->n_inputs ? "" : "nothing", text);
+  }
+}
+
+static void print_health(const PgmFit *fit)
+{
+  printf("\n  health       gradient norm %.2g", fit->gradient_norm);
+  if (isnan(fit->khat)) fputs("; k-hat not measured (--khat)", stdout);
+  else printf("; Pareto k-hat %.2f%s", fit->khat, fit->khat > 0.7 ? ": q is far from the posterior" : "");
+  putchar('\n');
+}
+
+static bool print_summary(const PgmCli *cli, const PgmSession *s, const PgmFit *fit)
+{
+  static const char *const methods[] = {"F-VI (a free factor for every unit)", "constant VI (one factor for all units)", "A-VI (amortised)"};
+  printf("%s: %s, %ld observation%s\n", cli->model->name, methods[fit->method], fit->observations, fit->observations == 1 ? "" : "s");
+  printf("  ELBO         %.10g", fit->elbo);
+  if (fit->elbo_se > 0) printf(" +- %.2g (Monte Carlo)", fit->elbo_se);
+  printf(", %.6g per observation\n", fit->elbo_per_observation);
+  printf("  %-12s %s; %ld iteration%s, %.3g s, %d thread%s\n", fit->converged ? "converged" : "NOT converged", fit->criterion, fit->iterations,
+         fit->iterations == 1 ? "" : "s", fit->seconds, fit->threads, fit->threads == 1 ? "" : "s");
+  printf("  parameters   %ld variational\n", fit->variational_parameters);
+  print_functions(cli->model, fit);
+  if (!print_factors(s, fit)) return false;
+  print_health(fit);
+  if (cli->out) printf("  written to   %s\n", cli->out);
+  return true;
+}
+
+static bool json_moments(PgmJson *j, const PgmSession *s, const PgmFit *fit, PgmRole role)
+{
+  pgm_json_object(j, role == PGM_PARAM ? "params" : "globals");
+  for (int i = 0; i < fit->n_factors; i++) {
+    int f = fit->factors[i].family;
+    const PgmFamily *family = &s->model->families[f];
+    if (family->role != role) continue;
+    Moments m = constrained_moments(s, f);
+    if (!m.mean) return false;
+    if (role == PGM_PARAM) {
+      pgm_cli_json_box(j, family->name, s, f, m.mean);
+    } else {
+      pgm_json_object(j, family->name);
+      pgm_cli_json_box(j, "mean", s, f, m.mean);
+      pgm_cli_json_box(j, "sd", s, f, m.sd);
+      pgm_json_end(j);
+    }
+    free_moments(m);
+  }
+  pgm_json_end(j);
+  return true;
+}
+
+static void json_inference(PgmJson *j, const PgmModel *model, const PgmFit *fit)
+{
+  pgm_json_object(j, "inference");
+  for (int i = 0; i < fit->n_factors; i++) {
+    const PgmFactors *p = &fit->factors[i];
+    char text[256];
+    if (model->families[p->family].role != PGM_LOCAL) continue;
+    snprintf(text, sizeof text, "%s", p->kind == PGM_SHARED ? "constant" : "free factors");
+    if (p->function) pgm_net_describe(p->function, text, sizeof text);
+    pgm_json_object(j, model->families[p->family].name);
+    pgm_json_array(j, "inputs");
+    for (int k = 0; p->function && k < p->function->n_inputs; k++) pgm_json_string(j, NULL, p->function->inputs[k]);
+    pgm_json_end(j);
+    pgm_json_string(j, "function", text);
+    pgm_json_end(j);
+  }
+  pgm_json_end(j);
+}
+
+static bool print_json(const PgmCli *cli, const PgmSession *s, const PgmFit *fit)
+{
+  PgmJson j = pgm_json_start(stdout);
+  pgm_json_object(&j, NULL);
+  pgm_json_string(&j, "model", cli->model->name);
+  pgm_json_string(&j, "method", pgm_method_words[fit->method]);
+  pgm_json_number(&j, "elbo", fit->elbo);
+  pgm_json_number(&j, "elbo_se", fit->elbo_se);
+  pgm_json_number(&j, "elbo_per_observation", fit->elbo_per_observation);
+  pgm_json_integer(&j, "iterations", fit->iterations);
+  pgm_json_number(&j, "seconds", fit->seconds);
+  pgm_json_bool(&j, "converged", fit->converged);
+  pgm_json_string(&j, "criterion", fit->criterion);
+  pgm_json_string(&j, "stopped", fit->stopped);
+  pgm_json_integer(&j, "variational_parameters", fit->variational_parameters);
+  pgm_json_integer(&j, "observations", fit->observations);
+  pgm_json_number(&j, "gradient_norm", fit->gradient_norm);
+  pgm_json_number(&j, "khat", fit->khat);
+  pgm_json_number(&j, "seed", (double)fit->seed);
+  pgm_json_integer(&j, "threads", fit->threads);
+  if (!json_moments(&j, s, fit, PGM_GLOBAL) || !json_moments(&j, s, fit, PGM_PARAM)) return false;
+  json_inference(&j, cli->model, fit);
+  pgm_json_end(&j);
+  pgm_json_finish(&j);
+  return true;
+}
+
+/* ---- the command -------------------------------------------------------------------------------------------------------------------------------------------------- */
+
+/* After the fit: keep it, then tell of it. Returns the exit status. */
+static int finish(PgmCli *cli, PgmSession *s, PgmFit *fit)
+{
+  bool interrupted = strcmp(fit->stopped, "signal") == 0;
+  if (fit->method_note) pgm_cli_note(cli, "%s", fit->method_note);
+  if (cli->out && (pgm_fit_bind(fit, s, &cli->error) != PGM_OK || pgm_cli_write_fit(cli, fit, cli->out) != PGM_OK)) return pgm_cli_fail(cli);
+  if (pgm_fit_apply(s, fit, &cli->error) != PGM_OK) return pgm_cli_fail(cli);
+  if (!(cli->json ? print_json(cli, s, fit) : print_summary(cli, s, fit))) {
+    pgm_fail(&cli->error, PGM_SYSTEM, "out of memory");
+    return pgm_cli_fail(cli);
+  }
+  PgmAtomicFile out = {.stream = stdout};
+  if (pgm_cli_output_close(cli, &out) != PGM_OK) return pgm_cli_fail(cli);
+  if (interrupted) {
+    int number = pgm_cli_signal() ? pgm_cli_signal() : SIGINT;
+    fprintf(stderr, "%s fit: interrupted; %s%s\n", cli->program, cli->out ? "the fit so far is in " : "nothing was kept (--out FILE keeps it)", cli->out ? cli->out : "");
+    return 128 + number;
+  }
+  if (!fit->converged) pgm_cli_warn(cli, "not converged: %s", fit->criterion);
+  if (!cli->out) pgm_cli_note(cli, "the fit is not kept; --out FILE keeps it for infer, sample and predict");
+  return 0;
+}
+
+static PgmStatus run_fit(PgmCli *cli, PgmSession *s, PgmFit **fit)
+{
+  char what[128];
+  snprintf(what, sizeof what, "%s fit", cli->program);
+  Watch w = {.cli = cli, .s = s};
+  PgmStatus status = open_trace(cli, &w), closed;
+  if (status != PGM_OK) return status;
+  pgm_progress_start(&w.bar, what, cli->quiet);
+  cli->fit.progress = on_progress;
+  cli->fit.progress_data = &w;
+  if (w.trace) cli->fit.trace = on_trace, cli->fit.trace_data = &w;
+  if (cli->checkpoint) {
+    cli->fit.checkpoint = on_checkpoint;
+    cli->fit.checkpoint_data = &w;
+    if (!(cli->fit.checkpoint_every > 0)) cli->fit.checkpoint_every = 60;
+  }
+  pgm_cli_defer_signals();
+  status = pgm_fit_run(s, &cli->fit, fit, &cli->error);
+  pgm_progress_end(&w.bar);
+  closed = close_trace(cli, &w);
+  return status == PGM_OK ? closed : status;
+}
+
+/* Better to hear it before the fit than after. */
+static PgmStatus check_writable(PgmCli *cli, const char *path)
+{
+  PgmAtomicFile file;
+  if (!path) return PGM_OK;
+  PgmStatus status = pgm_cli_output_open(cli, path, &file);
+  if (status == PGM_OK) pgm_cli_output_discard(&file);
+  return status;
+}
+
+int pgm_command_fit(PgmCli *cli)
+{
+  PgmSession *s = NULL;
+  PgmFit *fit = NULL;
+  Start start = {0};
+  int result;
+  choose_method(cli);
+  PgmStatus status = read_start(cli, &start);
+  if (status == PGM_OK) status = check_writable(cli, cli->out);
+  if (status == PGM_OK) status = check_writable(cli, cli->checkpoint);
+  if (status == PGM_OK) status = pgm_cli_session(cli, false, &s);
+  if (status == PGM_OK) status = run_fit(cli, s, &fit);
+  if (status == PGM_OK && strcmp(fit->stopped, "nan") == 0) status = pgm_fail(&cli->error, PGM_BAD_INPUT, "%s fit: %s", cli->program, fit->criterion);
+  result = status == PGM_OK ? finish(cli, s, fit) : pgm_cli_fail(cli);
+  pgm_fit_free(fit);
+  free_start(cli, &start);
+  pgm_session_close(s);
+  return result;
+}

@@ -1,0 +1,114 @@
+/* `simulate`: draws a data set from the model. In: covariates and sizes, and values of latent variables that are to be fixed. Out: the data as
+ * JSON that `fit` reads, complete with sizes and inputs; with --truth the values of the latent variables and params, as JSON that
+ * `grad --at` reads. */
+#include "cli.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "rng.h"
+
+/* Which statements are drawn: all random ones but those of families that the data fix, whose values go into the session. NULL: an error. */
+static unsigned char *choose_drawn(PgmCli *cli, PgmSession *s)
+{
+  const PgmModel *model = s->model;
+  unsigned char *draw = calloc((size_t)model->n_statements + 1, 1);
+  if (!draw) {
+    pgm_fail(&cli->error, PGM_SYSTEM, "out of memory");
+    return NULL;
+  }
+  for (int f = 0; f < model->n_families; f++) {
+    const PgmFamily *family = &model->families[f];
+    bool fixed = false, latent = pgm_cli_is_drawn(family) || family->role == PGM_MARGINAL;
+    if (latent && pgm_cli_read_family(cli, s, s->data, f, s->layout[f].value, &fixed) != PGM_OK) {
+      free(draw);
+      return NULL;
+    }
+    for (int i = 0; i < model->n_statements; i++) {
+      const PgmStatement *statement = &model->statements[i];
+      bool random = statement->kind == PGM_S_LATENT || statement->kind == PGM_S_OBSERVED || statement->kind == PGM_S_PARAM;
+      if (statement->family == f) draw[i] = random && !fixed;
+    }
+  }
+  return draw;
+}
+
+/* " at n = 3" from the plates of a term of the statement */
+static void place_text(const PgmModel *model, int statement, const long *where, char *text, size_t size)
+{
+  text[0] = '\0';
+  for (int t = 0; t < model->n_terms; t++) {
+    const PgmTerm *term = &model->terms[t];
+    if (term->statement != statement) continue;
+    size_t length = 0;
+    for (int k = 0; k < term->n_plates && length < size; k++) {
+      length += (size_t)snprintf(text + length, size - length, "%s%s = %ld", k ? ", " : " at ", term->plates[k], where[k]);
+    }
+    return;
+  }
+}
+
+static PgmStatus draw_all(PgmCli *cli, PgmSession *s, const unsigned char *draw)
+{
+  const PgmModel *model = s->model;
+  long where[PGM_MAX_INDEX] = {0};
+  char place[256];
+  PgmRng *rng = pgm_rng_new(cli->fit.seed);
+  if (!rng) return pgm_fail(&cli->error, PGM_SYSTEM, "out of memory");
+  int failed = model->simulate(s->env, rng, draw, where);
+  pgm_rng_free(rng);
+  if (failed < 0) return PGM_OK;
+  const PgmStatement *statement = &model->statements[failed];
+  const PgmFamily *family = &model->families[statement->family];
+  if (strstr(statement->text, "~ flat(") || (statement->kind == PGM_S_PARAM && !strchr(statement->text, '~'))) {
+    return pgm_fail(&cli->error, PGM_BAD_INPUT, "%s:%d: %s has no distribution to be drawn from: give --set %s=VALUE%s", model->file, statement->line,
+                    family->name, family->name, family->n_index || family->rank ? " or a data file with its values" : "");
+  }
+  place_text(model, failed, where, place, sizeof place);
+  return pgm_fail(&cli->error, PGM_BAD_INPUT, "%s:%d: %s: the arguments are out of their domain%s", model->file, statement->line, statement->text, place);
+}
+
+static PgmStatus write_families(PgmCli *cli, const PgmSession *s, const char *path, bool truth)
+{
+  PgmAtomicFile file;
+  PgmStatus status = pgm_cli_output_open(cli, path, &file);
+  if (status != PGM_OK) return status;
+  PgmJson j = pgm_json_start(file.stream);
+  pgm_json_object(&j, NULL);
+  for (int f = 0; f < s->model->n_families; f++) {
+    const PgmFamily *family = &s->model->families[f];
+    bool hidden = pgm_cli_is_drawn(family) || family->role == PGM_MARGINAL;
+    bool data = family->role == PGM_INPUT || family->role == PGM_OBSERVED;
+    if (truth && hidden) pgm_cli_json_family(&j, s, f, s->layout[f].value);
+    if (!truth && data) pgm_cli_json_family(&j, s, f, NULL);
+  }
+  pgm_json_end(&j);
+  pgm_json_finish(&j);
+  return pgm_cli_output_close(cli, &file);
+}
+
+int pgm_command_simulate(PgmCli *cli)
+{
+  PgmSession *s = NULL;
+  PgmStatus status = pgm_cli_session(cli, true, &s);
+  unsigned char *draw = status == PGM_OK ? choose_drawn(cli, s) : NULL;
+  if (draw) {
+    status = draw_all(cli, s, draw);
+    if (status == PGM_OK) status = write_families(cli, s, cli->out, false);
+    if (status == PGM_OK && cli->truth) status = write_families(cli, s, cli->truth, true);
+  }
+  int result = draw && status == PGM_OK ? 0 : pgm_cli_fail(cli);
+  if (!result && cli->json && cli->out) {
+    PgmJson j = pgm_json_start(stdout);
+    pgm_json_object(&j, NULL);
+    pgm_json_string(&j, "model", cli->model->name);
+    pgm_json_string(&j, "out", cli->out);
+    pgm_json_string(&j, "truth", cli->truth);
+    pgm_json_integer(&j, "seed", (long)cli->fit.seed);
+    pgm_json_end(&j);
+    pgm_json_finish(&j);
+  }
+  free(draw);
+  pgm_session_close(s);
+  return result;
+}
