@@ -248,12 +248,12 @@ static Node categorical_logit(Dag *d, Node y, const DensityArg *beta)
 static Node ordered_logistic(Dag *d, Node y, Node eta, const DensityArg *c)
 {
   Node last = d->axes.at[c->axis[0]].extent, zero = x_int(d, 0);
-  Node is_first = x_compare(d, X_LE, y, x_int(d, 1)), is_last = x_compare(d, X_LT, last, y);
+  Node is_first = x_compare(d, X_LE, y, x_int(d, 1)), is_last = x_compare(d, X_LT, last, y), at_end = x_compare(d, X_OR, is_first, is_last);
   Node below = entry(d, c->node, c->axis[0], x_cond(d, is_first, zero, SUB(y, x_int(d, 2))));
   Node above = entry(d, c->node, c->axis[0], x_cond(d, is_last, SUB(last, x_int(d, 1)), from_zero(d, y)));
-  Node lower = FN(log_inv_logit, SUB(eta, below)), upper = FN(log_inv_logit, SUB(above, eta));
-  Node middle = ADD(ADD(lower, upper), FN(log1m_exp, SUB(below, above)));
-  return x_cond(d, is_first, upper, x_cond(d, is_last, lower, middle));
+  Node gap = x_cond(d, at_end, C(-1), SUB(below, above));                   /* away from 0: the derivative of log1m_exp must stay finite */
+  Node lower = x_cond(d, is_first, C(0), FN(log_inv_logit, SUB(eta, below))), upper = x_cond(d, is_last, C(0), FN(log_inv_logit, SUB(above, eta)));
+  return ADD(ADD(lower, upper), x_cond(d, at_end, C(0), FN(log1m_exp, gap)));
 }
 
 /* ---- multivariate ---------------------------------------------------------------------------------------------------------------------------- */
@@ -350,6 +350,8 @@ Node density_lpdf_args(Dag *d, int dist, const DensityArg *x_, const DensityArg 
   BUG("no density of %s", dist_info[dist].name);
 }
 
+bool density_has_lpdf(int dist) { return dist != DIST_multi_normal && dist != DIST_multi_student_t && dist != DIST_wishart; }
+
 Node density_lpdf(Dag *d, int dist, Node x, const Node *args, int n)
 {
   DensityArg xa = {.node = x}, a[8];
@@ -416,16 +418,29 @@ bool density_has_cdf(int dist)
   }
 }
 
+/* Is this constant at or below everything that the distribution can produce? */
+static bool below_support(const Dag *d, int dist, Node lo)
+{
+  double v;
+  if (!dag_is_const(d, lo, &v)) return false;
+  if (v == -INFINITY) return true;
+  Support s = dist_info[dist].support;
+  return v <= 0 && (s == SUP_POSITIVE || s == SUP_NONNEGATIVE || s == SUP_COUNT);
+}
+
 /* The difference is taken between the smaller tails: F(hi) - F(lo) where lo is below the median, else (1 - F(lo)) - (1 - F(hi)). */
 Node density_log_interval(Dag *d, int dist, Node lo, Node hi, const Node *args, int n)
 {
-  bool discrete = dist_info[dist].kind == DK_DISCRETE;
-  Node before = lo < 0 ? NO_NODE : discrete ? SUB(lo, x_int(d, 1)) : lo;   /* P(lo <= X) = P(X > before) */
+  double v;
   if (!density_has_cdf(dist)) return NO_NODE;
-  if (lo < 0) return density_lcdf(d, dist, hi, args, n);
+  if (lo >= 0 && below_support(d, dist, lo)) lo = NO_NODE;
+  if (hi >= 0 && dag_is_const(d, hi, &v) && v == INFINITY) hi = NO_NODE;
+  if (lo < 0) return hi < 0 ? C(0) : density_lcdf(d, dist, hi, args, n);
+  Node before = dist_info[dist].kind == DK_DISCRETE ? SUB(lo, x_int(d, 1)) : lo;     /* P(lo <= X) = P(X > before) */
   if (hi < 0) return density_lccdf(d, dist, before, args, n);
   Node below = density_lcdf(d, dist, before, args, n), above = density_lccdf(d, dist, before, args, n);
   Node below_hi = density_lcdf(d, dist, hi, args, n), above_hi = density_lccdf(d, dist, hi, args, n);
-  Node by_lower = ADD(below_hi, FN(log1m_exp, SUB(below, below_hi))), by_upper = ADD(above, FN(log1m_exp, SUB(above_hi, above)));
-  return x_cond(d, x_compare(d, X_LT, below, above), by_lower, by_upper);
+  Node low = x_compare(d, X_LT, below, above);
+  Node larger = x_cond(d, low, below_hi, above), smaller = x_cond(d, low, below, above_hi);
+  return ADD(larger, FN(log1m_exp, SUB(smaller, larger)));
 }
