@@ -1,9 +1,9 @@
-/* Functions by number: FN_exp, ...; rows of func.def. */
+/* Functions by number: FUNC_exp, ...; rows of func.def. */
 #ifndef PGMC_FUNC_H
 #define PGMC_FUNC_H
 
 typedef enum {
-#define FUNC(name, ...) FN_##name,
+#define FUNC(name, ...) FUNC_##name,
 #include "func.def"
 #undef FUNC
   FUNC_COUNT

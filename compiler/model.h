@@ -188,9 +188,19 @@ void mexpr_refs(const MExpr *e, RefList *out);
 bool mexpr_const_int(const MExpr *e, long *value);
 /* Affine form of an integer expression; false when it has none. */
 bool mexpr_affine(const Model *m, const MExpr *e, Affine *out);
+/* Algebra of affine forms; false on overflow. affine_combine: a + scale * b. */
+bool affine_combine(const Affine *a, long scale, const Affine *b, Affine *out);
+MExpr *affine_expr(const Affine *a, Span span);     /* "N - 1" */
+/* Value of an expression made of numbers alone. */
+bool mexpr_const_real(const MExpr *e, double *value);
+/* Does a family of one of these roles occur (bits 1u << ROLE_...), those inside indices included? */
+bool mexpr_mentions(const Model *m, const MExpr *e, unsigned roles);
 /* Canonical text: "x[n-1]", "county_idx[i]", "log(a + 1)"; deterministic. */
 void mexpr_print(const Model *m, const MExpr *e, StrBuf *out);
 const char *mexpr_text(const Model *m, const MExpr *e);
+const char *index_text(const Model *m, const Index *x);           /* "n-1", "county[i]", "1..K" */
+const char *type_name(TypeKind kind);                 /* "vector" */
+const char *type_text(const Model *m, const Type *t); /* "vector<lower=0>[K]" */
 void model_dump(const Model *m, FILE *out);           /* --dump model */
 
 #endif

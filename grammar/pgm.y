@@ -1,0 +1,708 @@
+/* Grammar of the .pgm language (docs/language.md): tokens -> tree (compiler/ast.h). Pure, without conflicts; actions only build the tree.
+ *
+ * Errors. The whole text is scanned first. repair() then puts in the semicolons and braces whose absence is certain: before a word that
+ * begins a statement, at the end of the text. After a syntax error the parser's next token is RESYNC, which stands for the rest of the broken statement;
+ * so an error costs one statement and never the brace of its plate. */
+%define api.pure full
+%define api.location.type {Span}
+%define parse.error custom
+%define parse.lac full
+%expect 0
+%param {Parser *p}
+
+%code requires {
+#include "parse.h"
+typedef struct Parser Parser;
+}
+
+%code {
+#include <limits.h>
+#include <string.h>
+
+#define YYMAXDEPTH 100000
+#define YYLLOC_DEFAULT(current, rhs, n) \
+  ((current) = (n) ? (Span){YYRHSLOC(rhs, 1).begin, YYRHSLOC(rhs, n).end} : (Span){YYRHSLOC(rhs, 0).end, YYRHSLOC(rhs, 0).end})
+
+struct Parser {
+  TokenVec tokens;
+  int next;                             /* the token that the parser reads next */
+  bool resync;                          /* give it RESYNC first */
+  Ast *ast;
+  bool complete;                        /* the model's header was understood */
+  bool too_deep;                        /* said already */
+};
+
+static int yylex(YYSTYPE *value, Span *span, Parser *p);
+static void yyerror(Span *span, Parser *p, const char *message);
+
+static AExpr *node(Parser *p, AKind kind, Span span, int n, ...);
+static AExpr *node_list(Parser *p, AKind kind, Span span, AExpr *first, AList rest);
+static AExpr *operation(Parser *p, OpKind op, Span span, AExpr *a, AExpr *b);
+static AExpr *named(AExpr *e, Name name, Span name_span);
+static void check_word(Name name, Span span, const char *word, const char *hint);
+static void set_bound(AType *type, Name name, Span span, AExpr *value);
+static void forgotten(Span span, Span before, const char *what);
+static AStmt *declaration(AStmt *role, AStmt *target, AType *type, AStmt *tail, Span span);
+}
+
+%union {
+  Token token;
+  AExpr *expr;
+  AList list;
+  AType *type;
+  ADist *dist;
+  AStmt *stmt;
+  AStmtList stmts;
+}
+
+%token <token> NAME "a name" NUMBER "a number"
+%token MODEL "'model'" INPUT "'input'" LATENT "'latent'" GLOBAL "'global'" MARGINAL "'marginal'" OBSERVED "'observed'" PARAM "'param'" LET "'let'"
+%token FACTOR "'factor'" PLATE "'plate'" IN "'in'" AMORTIZE "'amortize'"
+%token DOTS "'..'" EMUL "'.*'" EDIV "'./'" EQ "'=='" NE "'!='" LE "'<='" GE "'>='" AND "'&&'" OR "'||'"
+%token ARROW "'<-'" PLUS_EQUALS "'+='" BAD "this" RESYNC "the rest of a statement"
+
+%right '?' ':'
+%left OR
+%left AND
+%left EQ NE
+%left '<' LE '>' GE
+%precedence SUM                         /* a bound ends before a comparison */
+%left '+' '-'
+%left '*' '/' EMUL EDIV
+%precedence UNARY
+%right '^'
+%precedence '\'' '['
+
+%type <expr> expr opt_expr from_index reference index_item
+%type <list> exprs opt_exprs index indices from_list from_indices
+%type <type> type opt_type bounds opt_bounds
+%type <dist> dist
+%type <stmt> statement declaration role target tail plate plate_header amortize
+%type <stmts> statements block
+
+%%
+
+file: MODEL NAME { p->ast->name = $2.name; p->ast->name_span = @2; p->complete = true; } block { p->ast->body = $4; }
+    | MODEL error { p->ast->name = intern("model"); p->complete = true; yyerrok; } block { p->ast->body = $4; }
+    ;
+
+block: '{' { forgotten(@1, @0, "{"); } statements '}' { $$ = $3; }
+     ;
+
+statements: %empty { $$ = (AStmtList){0}; }
+          | statements statement { $$ = $1; if ($2) VEC_PUSH($$, $2); }
+          ;
+
+statement: declaration semicolon
+         | amortize semicolon
+         | FACTOR expr semicolon {
+             $$ = NEW(AStmt);
+             *$$ = (AStmt){.kind = AS_FACTOR, .span = {@1.begin, @2.end}, .value = $2};
+           }
+         | plate
+         | ';' { $$ = NULL; }
+         | error RESYNC { $$ = NULL; yyerrok; }
+         ;
+
+semicolon: ';' { forgotten(@1, @0, ";"); }
+         ;
+
+/* ---- declarations ------------------------------------------------------------------------------------------------------------- */
+
+declaration: role target opt_type tail { $$ = declaration($1, $2, $3, $4, (Span){@1.begin, @4.end}); }
+           ;
+
+role: INPUT { $$ = NEW(AStmt); $$->role = ST_INPUT; }
+    | LATENT { $$ = NEW(AStmt); $$->role = ST_LATENT; }
+    | GLOBAL LATENT { $$ = NEW(AStmt); $$->role = ST_LATENT; $$->is_global = true; }
+    | MARGINAL LATENT { $$ = NEW(AStmt); $$->role = ST_LATENT; $$->is_marginal = true; }
+    | OBSERVED { $$ = NEW(AStmt); $$->role = ST_OBSERVED; }
+    | PARAM { $$ = NEW(AStmt); $$->role = ST_PARAM; }
+    | LET { $$ = NEW(AStmt); $$->role = ST_LET; }
+    ;
+
+target: NAME index {
+          $$ = NEW(AStmt);
+          *$$ = (AStmt){.name = $1.name, .name_span = @1, .target_span = @$, .index = $2};
+        }
+      ;
+
+index: %empty { $$ = (AList){0}; }
+     | '[' indices ']' { $$ = $2; }
+     ;
+
+opt_type: %empty { $$ = NULL; }
+        | ':' type { $$ = $2; }
+        ;
+
+type: NAME opt_bounds {
+        $$ = $2;
+        $$->name = $1.name;
+        $$->name_span = @1;
+        $$->span = (Span){@1.begin, @2.end};
+      }
+    | NAME opt_bounds '[' exprs ']' {
+        $$ = $2;
+        $$->name = $1.name;
+        $$->name_span = @1;
+        $$->span = @$;
+        $$->dims = $4;
+      }
+    ;
+
+opt_bounds: %empty { $$ = NEW(AType); }
+          | '<' bounds '>' { $$ = $2; }
+          ;
+
+bounds: NAME '=' expr %prec SUM { $$ = NEW(AType); set_bound($$, $1.name, @1, $3); }
+      | bounds ',' NAME '=' expr %prec SUM { $$ = $1; set_bound($$, $3.name, @3, $5); }
+      ;
+
+tail: %empty { $$ = NEW(AStmt); }
+    | '=' expr { $$ = NEW(AStmt); $$->value = $2; }
+    | '~' dist { $$ = NEW(AStmt); $$->dist = $2; }
+    | '=' expr '~' dist { $$ = NEW(AStmt); $$->value = $2; $$->dist = $4; }
+    ;
+
+dist: NAME '(' opt_exprs ')' {
+        $$ = NEW(ADist);
+        *$$ = (ADist){.name = $1.name, .span = @$, .name_span = @1, .args = $3};
+      }
+    | NAME '(' opt_exprs ')' NAME '[' opt_expr ',' opt_expr ']' {
+        check_word($5.name, @5, "T", "truncation is written T[lo, hi]");
+        $$ = NEW(ADist);
+        *$$ = (ADist){.name = $1.name, .span = @$, .name_span = @1, .args = $3, .truncated = true, .lo = $7, .hi = $9};
+      }
+    ;
+
+opt_expr: %empty { $$ = NULL; }
+        | expr
+        ;
+
+/* ---- plates, amortize ------------------------------------------------------------------------------------------------------------ */
+
+plate: plate_header block { $$ = $1; $$->body = $2; }
+     ;
+
+plate_header: PLATE NAME IN expr DOTS expr {
+                $$ = NEW(AStmt);
+                *$$ = (AStmt){.kind = AS_PLATE, .span = @$, .name = $2.name, .name_span = @2, .lo = $4, .hi = $6};
+              }
+            | PLATE NAME error {
+                yyerrok;
+                $$ = NEW(AStmt);
+                *$$ = (AStmt){.kind = AS_PLATE, .span = @$, .name = $2.name, .name_span = @2};
+              }
+            | PLATE error {
+                yyerrok;
+                $$ = NEW(AStmt);
+                *$$ = (AStmt){.kind = AS_PLATE, .span = @$, .name = intern("?"), .name_span = @1};
+              }
+            ;
+
+amortize: AMORTIZE target NAME from_list {
+            check_word($3.name, @3, "from", "amortize z[n] from x[n], x[n-1]");
+            $$ = $2;
+            $$->kind = AS_AMORTIZE;
+            $$->span = @$;
+            $$->from = $4;
+          }
+        ;
+
+from_list: reference { $$ = (AList){0}; VEC_PUSH($$, $1); }
+         | from_list ',' reference { $$ = $1; VEC_PUSH($$, $3); }
+         ;
+
+reference: NAME { $$ = named(node(p, A_NAME, @$, 0), $1.name, @1); }
+         | NAME '[' from_indices ']' { $$ = node_list(p, A_INDEX, @$, named(node(p, A_NAME, @1, 0), $1.name, @1), $3); }
+         ;
+
+from_indices: from_index { $$ = (AList){0}; VEC_PUSH($$, $1); }
+            | from_indices ',' from_index { $$ = $1; VEC_PUSH($$, $3); }
+            ;
+
+from_index: index_item
+          | '*' { $$ = node(p, A_STAR, @$, 0); }
+          | NAME '|' expr '=' expr {
+              $$ = node(p, A_SET, @$, 2, $3, $5);
+              $$->var = $1.name;
+              $$->name_span = @1;
+            }
+          ;
+
+/* ---- expressions -------------------------------------------------------------------------------------------------------------------- */
+
+exprs: expr { $$ = (AList){0}; VEC_PUSH($$, $1); }
+     | exprs ',' expr { $$ = $1; VEC_PUSH($$, $3); }
+     ;
+
+opt_exprs: %empty { $$ = (AList){0}; }
+         | exprs
+         ;
+
+indices: index_item { $$ = (AList){0}; VEC_PUSH($$, $1); }
+       | indices ',' index_item { $$ = $1; VEC_PUSH($$, $3); }
+       ;
+
+index_item: expr
+          | expr DOTS expr { $$ = node(p, A_SLICE, @$, 2, $1, $3); }
+          ;
+
+expr: NUMBER { $$ = node(p, A_NUM, @$, 0); $$->number = $1.number; $$->is_int = $1.is_int; }
+    | NAME { $$ = named(node(p, A_NAME, @$, 0), $1.name, @1); }
+    | '(' expr ')' { $$ = $2; $$->span = @$; }
+    | '[' exprs ']' { $$ = node_list(p, A_VECTOR, @$, NULL, $2); }
+    | NAME '(' opt_exprs ')' { $$ = named(node_list(p, A_CALL, @$, NULL, $3), $1.name, @1); }
+    | NAME '(' expr '|' opt_exprs ')' { $$ = named(node_list(p, A_LPDF, @$, $3, $5), $1.name, @1); }
+    | NAME '(' NAME IN expr DOTS expr ':' expr ')' {
+        $$ = named(node(p, A_REDUCE, @$, 3, $5, $7, $9), $1.name, @1);
+        $$->var = $3.name;
+        $$->name_span = @3;
+      }
+    | expr '[' indices ']' { $$ = node_list(p, A_INDEX, @$, $1, $3); }
+    | expr '\'' { $$ = operation(p, OP_TRANSPOSE, @$, $1, NULL); }
+    | expr '^' expr { $$ = operation(p, OP_POW, @$, $1, $3); }
+    | '-' expr %prec UNARY { $$ = operation(p, OP_NEG, @$, $2, NULL); }
+    | '+' expr %prec UNARY { $$ = $2; $$->span = @$; }
+    | '!' expr %prec UNARY { $$ = operation(p, OP_NOT, @$, $2, NULL); }
+    | expr '*' expr { $$ = operation(p, OP_MUL, @$, $1, $3); }
+    | expr '/' expr { $$ = operation(p, OP_DIV, @$, $1, $3); }
+    | expr EMUL expr { $$ = operation(p, OP_EMUL, @$, $1, $3); }
+    | expr EDIV expr { $$ = operation(p, OP_EDIV, @$, $1, $3); }
+    | expr '+' expr { $$ = operation(p, OP_ADD, @$, $1, $3); }
+    | expr '-' expr { $$ = operation(p, OP_SUB, @$, $1, $3); }
+    | expr '<' expr { $$ = operation(p, OP_LT, @$, $1, $3); }
+    | expr LE expr { $$ = operation(p, OP_LE, @$, $1, $3); }
+    | expr '>' expr { $$ = operation(p, OP_GT, @$, $1, $3); }
+    | expr GE expr { $$ = operation(p, OP_GE, @$, $1, $3); }
+    | expr EQ expr { $$ = operation(p, OP_EQ, @$, $1, $3); }
+    | expr NE expr { $$ = operation(p, OP_NE, @$, $1, $3); }
+    | expr AND expr { $$ = operation(p, OP_AND, @$, $1, $3); }
+    | expr OR expr { $$ = operation(p, OP_OR, @$, $1, $3); }
+    | expr '?' expr ':' expr { $$ = node(p, A_COND, @$, 3, $1, $3, $5); }
+    ;
+
+%%
+
+/* ---- building the tree ------------------------------------------------------------------------------------------------------------ */
+
+/* Sets the depth; what is nested too deeply for the recursions of later passes is refused and cut off. */
+static AExpr *finish(Parser *p, AExpr *e)
+{
+  for (int i = 0; i < e->n; i++)
+    if (e->args[i] && e->args[i]->depth >= e->depth) e->depth = e->args[i]->depth + 1;
+  if (e->depth <= AST_MAX_DEPTH) return e;
+  if (!p->too_deep) diag_error(e->span, "give parts of it names with let", "this expression is nested too deeply");
+  p->too_deep = true;
+  AExpr *cut = NEW(AExpr);
+  *cut = (AExpr){.kind = A_NUM, .span = e->span, .number = 1};
+  return cut;
+}
+
+static AExpr *node(Parser *p, AKind kind, Span span, int n, ...)
+{
+  AExpr *e = NEW(AExpr);
+  *e = (AExpr){.kind = kind, .span = span, .n = n, .args = NEW_ARRAY(AExpr *, n)};
+  va_list args;
+  va_start(args, n);
+  for (int i = 0; i < n; i++) e->args[i] = va_arg(args, AExpr *);
+  va_end(args);
+  return finish(p, e);
+}
+
+static AExpr *node_list(Parser *p, AKind kind, Span span, AExpr *first, AList rest)
+{
+  AExpr *e = NEW(AExpr);
+  int offset = first != NULL;
+  *e = (AExpr){.kind = kind, .span = span, .n = rest.n + offset, .args = NEW_ARRAY(AExpr *, rest.n + offset)};
+  if (first) e->args[0] = first;
+  for (int i = 0; i < rest.n; i++) e->args[i + offset] = rest.at[i];
+  return finish(p, e);
+}
+
+static AExpr *operation(Parser *p, OpKind op, Span span, AExpr *a, AExpr *b)
+{
+  AExpr *e = b ? node(p, A_BINARY, span, 2, a, b) : node(p, A_UNARY, span, 1, a);
+  e->op = op;
+  return e;
+}
+
+static AExpr *named(AExpr *e, Name name, Span name_span)
+{
+  e->name = name;
+  e->name_span = name_span;
+  return e;
+}
+
+static void check_word(Name name, Span span, const char *word, const char *hint)
+{
+  if (strcmp(name, word)) diag_error(span, hint, "expected '%s' instead of '%s'", word, name);
+}
+
+static void set_bound(AType *type, Name name, Span span, AExpr *value)
+{
+  AExpr **slot = !strcmp(name, "lower") ? &type->lower : !strcmp(name, "upper") ? &type->upper : NULL;
+  if (!slot) diag_error(span, NULL, "a bound is 'lower' or 'upper', not '%s'", name);
+  else if (*slot) diag_error(span, NULL, "'%s' is given twice", name);
+  else *slot = value;
+}
+
+/* A token that repair() has put in turned out to be what the grammar wanted. */
+static void forgotten(Span span, Span before, const char *what)
+{
+  if (span.begin == span.end) diag_error(((Span){before.end, before.end}), NULL, "'%s' is missing here", what);
+}
+
+static AStmt *declaration(AStmt *role, AStmt *target, AType *type, AStmt *tail, Span span)
+{
+  AStmt *s = target;
+  s->kind = AS_DECLARATION;
+  s->span = span;
+  s->role = role->role;
+  s->is_global = role->is_global;
+  s->is_marginal = role->is_marginal;
+  s->type = type;
+  s->value = tail->value;
+  s->dist = tail->dist;
+  return s;
+}
+
+/* ---- repair: what is certainly missing ------------------------------------------------------------------------------------------------ */
+
+static bool begins_statement(const TokenVec *t, int i)
+{
+  switch (t->at[i].kind) {
+  case LATENT: return !i || (t->at[i - 1].kind != GLOBAL && t->at[i - 1].kind != MARGINAL);
+  case INPUT:
+  case GLOBAL:
+  case MARGINAL:
+  case OBSERVED:
+  case PARAM:
+  case LET:
+  case FACTOR:
+  case PLATE:
+  case AMORTIZE: return true;
+  default: return false;
+  }
+}
+
+static bool ends_statement(int kind) { return kind == ';' || kind == '{' || kind == '}'; }
+
+/* Words that begin statements are reserved: what stands before one has ended. A header of a plate lacks its brace, the rest a semicolon. */
+static void insert_ends(TokenVec *tokens)
+{
+  TokenVec out = {0};
+  int first = -1; /* kind of the first token of the current statement; -1 at its start */
+  for (int i = 0; i < tokens->n; i++) {
+    Token t = tokens->at[i];
+    Span here = {t.span.begin, t.span.begin};
+    if (first >= 0 && (begins_statement(tokens, i) || t.kind == '}')) {
+      int kind = (first == PLATE || first == MODEL) && t.kind != '}' ? '{' : ';';
+      VEC_PUSH(out, (Token){.kind = kind, .span = here});
+      first = -1;
+    }
+    VEC_PUSH(out, t);
+    first = ends_statement(t.kind) ? -1 : first >= 0 ? first : t.kind;
+  }
+  *tokens = out;
+}
+
+/* Column of the first token of the line on which token i stands. */
+static int line_indent(const TokenVec *t, int i)
+{
+  int line = source_place(t->at[i].span.begin).line;
+  while (i > 0 && source_place(t->at[i - 1].span.begin).line == line) i--;
+  return source_place(t->at[i].span.begin).column;
+}
+
+static void insert_token(TokenVec *tokens, int at, int kind, int offset)
+{
+  Token last = tokens->at[tokens->n - 1];
+  VEC_PUSH(*tokens, last);
+  for (int i = tokens->n - 1; i > at; i--) tokens->at[i] = tokens->at[i - 1];
+  tokens->at[at] = (Token){.kind = kind, .span = {offset, offset}};
+}
+
+/* Braces without a partner. Of several candidates for the one that was forgotten, indentation tells which. */
+static void balance_braces(TokenVec *tokens)
+{
+  VEC(int) open = {0};
+  int suspect = -1; /* opened, and closed by a brace that stands further left than its line */
+  for (int i = 0; i < tokens->n; i++) {
+    int kind = tokens->at[i].kind;
+    if (kind == '{') VEC_PUSH(open, i);
+    if (kind != '}') continue;
+    if (open.n == 1 && i + 2 < tokens->n) {
+      /* the model ends here, yet the text does not: a closing brace too many, if another follows */
+      int more = i + 1;
+      while (tokens->at[more].kind && tokens->at[more].kind != '}' && tokens->at[more].kind != '{') more++;
+      if (tokens->at[more].kind) {
+        int depth = 0, j = i + 1;
+        for (; tokens->at[j].kind && depth >= 0; j++) depth += tokens->at[j].kind == '{' ? 1 : tokens->at[j].kind == '}' ? -1 : 0;
+        if (depth < 0) {
+          diag_error(tokens->at[i].span, NULL, "this '}' has no '{'");
+          memmove(&tokens->at[i], &tokens->at[i + 1], sizeof *tokens->at * (size_t)(tokens->n - i - 1));
+          tokens->n--;
+          i--;
+          continue;
+        }
+      }
+    }
+    if (!open.n) continue;
+    int partner = open.at[--open.n];
+    if (suspect < 0 && source_place(tokens->at[i].span.begin).line != source_place(tokens->at[partner].span.begin).line &&
+        source_place(tokens->at[i].span.begin).column < line_indent(tokens, partner))
+      suspect = partner;
+  }
+  if (!open.n) return;
+  int end = tokens->n - 1, unclosed = suspect >= 0 ? suspect : open.at[open.n - 1];
+  bool put_in = tokens->at[unclosed].span.begin == tokens->at[unclosed].span.end;
+  if (!put_in) diag_error(tokens->at[unclosed].span, NULL, "this '{' is never closed");
+  if (suspect >= 0) {
+    /* the brace belongs before the first line that is indented no more than the line of its partner */
+    int indent = line_indent(tokens, suspect), line = source_place(tokens->at[suspect].span.begin).line, at = suspect + 1;
+    while (at < end && (source_place(tokens->at[at].span.begin).line == line || source_place(tokens->at[at].span.begin).column > indent)) at++;
+    insert_token(tokens, at, '}', tokens->at[at].span.begin);
+    open.n--;
+  }
+  for (int i = 0; i < open.n; i++) insert_token(tokens, tokens->n - 1, '}', tokens->at[tokens->n - 1].span.begin);
+}
+
+/* ---- tokens to the parser ---------------------------------------------------------------------------------------------------------------- */
+
+static int yylex(YYSTYPE *value, Span *span, Parser *p)
+{
+  if (p->resync) {
+    p->resync = false;
+    int at = p->tokens.at[p->next].span.begin;
+    *span = (Span){at, at};
+    return RESYNC;
+  }
+  const Token *t = &p->tokens.at[p->next];
+  if (t->kind) p->next++;
+  value->token = *t;
+  *span = t->span;
+  return t->kind;
+}
+
+static int statement_begin(const Parser *p, int i)
+{
+  while (i > 0 && !ends_statement(p->tokens.at[i - 1].kind)) i--;
+  return i;
+}
+
+static int matching_brace(const Parser *p, int i)
+{
+  int depth = 0;
+  for (; p->tokens.at[i].kind; i++) {
+    if (p->tokens.at[i].kind == '{') depth++;
+    if (p->tokens.at[i].kind == '}' && !--depth) break;
+  }
+  return i;
+}
+
+/* Decides where parsing goes on after an error at token `at`: in the block, when it was in a header; else after the statement. */
+static void plan_recovery(Parser *p, int at)
+{
+  int begin = statement_begin(p, at), i = at, head = p->tokens.at[begin].kind;
+  bool header = (head == PLATE || head == MODEL) && begin < at;
+  for (; p->tokens.at[i].kind; i++) {
+    int kind = p->tokens.at[i].kind;
+    if (kind == '{') {
+      if (header) break;
+      i = matching_brace(p, i);
+      if (!p->tokens.at[i].kind) break;
+      if (!ends_statement(p->tokens.at[i + 1].kind) && !begins_statement(&p->tokens, i + 1)) {
+        i++;
+        break;
+      }
+      continue;
+    }
+    if (kind == '}' || (i > at && begins_statement(&p->tokens, i))) break;
+    if (kind == ';') {
+      i++;
+      break;
+    }
+  }
+  for (int k = begin; k < i; k++)
+    if (p->tokens.at[k].kind == NAME) VEC_PUSH(p->ast->damaged, p->tokens.at[k].name);
+  if (header && p->tokens.at[i].kind == '{') {
+    if (i > at) p->next = i;
+    return;
+  }
+  p->next = i;
+  p->resync = true;
+}
+
+/* ---- messages ---------------------------------------------------------------------------------------------------------------------------- */
+
+static const char *token_text(const Token *t)
+{
+  if (!t->kind) return "the end of the file";
+  if (t->span.begin == t->span.end) return "the end of the statement";
+  return arena_printf("'%s'", source_slice(t->span));
+}
+
+static bool is_type_name(Name n)
+{
+  static const char *const types[] = {"real", "int", "vector", "row_vector", "matrix", "simplex", "ordered", "positive_ordered", "cov_matrix",
+                                      "corr_matrix", "cholesky_factor_corr", "cholesky_factor_cov", "unit_vector", "array", "complex"};
+  for (size_t i = 0; i < sizeof types / sizeof *types; i++)
+    if (!strcmp(n, types[i])) return true;
+  return false;
+}
+
+/* A statement that begins with a name: the habits of Stan's users, then misspelt words. */
+static void report_statement(const Parser *p, int i)
+{
+  const Token *t = &p->tokens.at[i], *next = t + 1;
+  const char *name = t->name;
+  static const char *const roles = "a statement begins with input, latent, observed, param, let, factor, plate or amortize";
+  if (!strcmp(name, "target") && (next->kind == PLUS_EQUALS || next->kind == ARROW || next->kind == '=')) {
+    diag_error(((Span){t->span.begin, next->span.end}), "write: factor EXPRESSION;", "the log density is not assigned to");
+    return;
+  }
+  if ((!strcmp(name, "for") || !strcmp(name, "while") || !strcmp(name, "foreach")) && next->kind == '(') {
+    diag_error(t->span, "write: plate n in 1..N { ... }", "there are no loops; repetition is a plate");
+    return;
+  }
+  if (!strcmp(name, "if")) {
+    diag_error(t->span, "a value is chosen by: condition ? a : b", "there is no 'if' statement");
+    return;
+  }
+  if (next->kind == '{' || (next->kind == NAME && next[1].kind == '{') || (next->kind == MODEL && next[1].kind == '{')) {
+    diag_error(t->span, "data are 'input' and 'observed' statements, parameters 'latent' ones, in one block: model NAME { ... }",
+               "there are no blocks but the model's");
+    return;
+  }
+  int k = i + 1; /* behind a possible index */
+  if (next->kind == '[')
+    for (k = i + 2; p->tokens.at[k].kind && !ends_statement(p->tokens.at[k].kind) && p->tokens.at[k - 1].kind != ']'; k++) {}
+  int kind = p->tokens.at[k].kind;
+  const char *target = source_slice((Span){t->span.begin, p->tokens.at[k - 1].span.end});
+  if (is_type_name(t->name)) {
+    diag_error(t->span, "write: input NAME : TYPE; or: latent NAME : TYPE ~ DISTRIBUTION(...);", "a declaration begins with its role, not with the type");
+    return;
+  }
+  if (kind == '~') {
+    diag_error(t->span, arena_printf("write: observed %s ~ ... or: latent %s ~ ...", target, target), "'%s' lacks its role", name);
+    return;
+  }
+  if (kind == '=' || kind == ARROW || kind == PLUS_EQUALS) {
+    diag_error(t->span, arena_printf("write: let %s = ...", target), "there is no assignment");
+    return;
+  }
+  static const char *const words[] = {"input", "latent", "global", "marginal", "observed", "param", "let", "factor", "plate", "amortize"};
+  const char *near = diag_nearest(name, words, sizeof words / sizeof *words);
+  diag_error(t->span, near ? arena_printf("did you mean '%s'?", near) : roles, "'%s' does not begin a statement", name);
+}
+
+/* The innermost bracket that is open before token `at` of its statement, or -1. */
+static int open_bracket(const Parser *p, int at)
+{
+  int depth = 0;
+  for (int i = at - 1; i >= 0 && !ends_statement(p->tokens.at[i].kind); i--) {
+    int kind = p->tokens.at[i].kind;
+    if (kind == ')' || kind == ']') depth++;
+    if ((kind == '(' || kind == '[') && !depth--) return i;
+  }
+  return -1;
+}
+
+static int yyreport_syntax_error(const yypcontext_t *context, Parser *p)
+{
+  /* the token at fault: the parser reads one ahead, and nothing is behind the last */
+  int at = p->next;
+  yysymbol_kind_t symbol = yypcontext_token(context);
+  if (symbol != YYSYMBOL_YYEOF && symbol != YYSYMBOL_YYEMPTY) at--;
+  const Token *t = &p->tokens.at[at], *last = at ? t - 1 : t;
+  int begin = statement_begin(p, at);
+  yysymbol_kind_t expected[YYNTOKENS];
+  int n = yypcontext_expected_tokens(context, expected, YYNTOKENS);
+  bool wants[YYNTOKENS] = {false};
+  for (int i = 0; i < n; i++) wants[expected[i]] = true;
+#define WANTS(token) wants[YYTRANSLATE(token)]
+  bool new_line = at && source_place(t->span.begin).line > source_place(last->span.begin).line;
+  int open = open_bracket(p, at);
+  bool first = at == begin;
+
+  if (t->kind == BAD) {
+    /* the scanner has said what is wrong */
+  } else if (!p->complete) {
+    if (at == 1 && last->kind == MODEL && t->kind == '{') diag_error(((Span){last->span.end, last->span.end}), "write: model NAME { ... }", "the model's name is missing");
+    else if (at == 0 && t->kind == 0) diag_error(t->span, "write: model NAME { ... }", "the file has no model");
+    else if (at == 0 && t->kind == NAME && (t[1].kind == '{' || t[1].kind == NAME)) report_statement(p, at);
+    else diag_error(t->span, "a file is one model: model NAME { ... }", "expected %s instead of %s", at ? "the model's name" : "'model'", token_text(t));
+  } else if (WANTS(0)) {
+    diag_error(t->span, "a file is one model", "nothing may follow the model's closing brace");
+  } else if (first && t->kind == NAME && WANTS(PLATE)) {
+    report_statement(p, at);
+  } else if (first && WANTS(PLATE)) {
+    diag_error(t->span, NULL, "%s does not begin a statement", token_text(t));
+  } else if (last->kind == '~' || (WANTS('(') && n == 1 && at > 1 && t[-2].kind == '~')) {
+    if (last->kind == '~') diag_error(t->span, "for example: ~ normal(0, 1)", "expected a distribution instead of %s", token_text(t));
+    else diag_error(last->span, arena_printf("write: %s()", source_slice(last->span)), "a distribution takes parentheses");
+  } else if (t->kind == GE && WANTS('>')) {
+    diag_error(t->span, "put a blank between '>' and '='", "'>=' is read as one sign");
+  } else if (t->kind == ARROW && (WANTS('=') || WANTS('~'))) {
+    diag_error(t->span, WANTS('=') ? "write '='" : NULL, "'<-' is not an operator");
+  } else if (t->kind == EQ && WANTS('=')) {
+    diag_error(t->span, "'==' compares; a value is given by '='", "expected '=' instead of '=='");
+  } else if (t->kind == '=' && WANTS(EQ)) {
+    diag_error(t->span, "'=' gives a value; '==' compares", "expected '==' instead of '='");
+  } else if (t->kind == ':' && WANTS(DOTS)) {
+    diag_error(t->span, "a range is written 1..N", "expected '..' instead of ':'");
+  } else if (t->kind == IN && last->kind == NAME && p->tokens.at[begin].kind != PLATE) {
+    diag_error(t->span, "for example: sum(m in 1..M: x[m])", "a range belongs at the beginning of the parentheses of a reduction");
+  } else if (WANTS(DOTS) && p->tokens.at[begin].kind == PLATE && open < 0) {
+    diag_error(t->span, "for example: plate n in 1..N { ... }", "expected '..' instead of %s", token_text(t));
+  } else if (WANTS(';') && open < 0 && (new_line || t->span.begin == t->span.end)) {
+    diag_error(((Span){last->span.end, last->span.end}), NULL, "';' is missing here");
+  } else if (open >= 0 && (t->kind == ';' || t->kind == '}' || t->kind == '{' || t->kind == 0 || t->kind == ')' || t->kind == ']' ||
+                           begins_statement(&p->tokens, at)) &&
+             !(WANTS(NUMBER))) {
+    const Token *o = &p->tokens.at[open];
+    const char *close = o->kind == '(' ? ")" : "]";
+    diag_error(((Span){last->span.end, last->span.end}), NULL, "'%s' is missing here", close);
+    diag_note(o->span, "to close this '%c'", o->kind);
+  } else if (WANTS(NUMBER)) {
+    diag_error(t->span, NULL, "expected an expression instead of %s", token_text(t));
+  } else {
+    StrBuf list = {0};
+    int shown = 0, total = 0;
+    for (int i = 0; i < n; i++) total += expected[i] != YYSYMBOL_RESYNC;
+    for (int i = 0; i < n && total <= 4; i++) {
+      if (expected[i] == YYSYMBOL_RESYNC) continue;
+      shown++;
+      sb_puts(&list, shown == 1 ? "" : shown == total ? " or " : ", ");
+      sb_puts(&list, yysymbol_name(expected[i]));
+    }
+    if (shown) diag_error(t->span, NULL, "expected %s instead of %s", sb_text(&list), token_text(t));
+    else diag_error(t->span, NULL, "%s is not expected here", token_text(t));
+  }
+#undef WANTS
+  plan_recovery(p, at);
+  return 0;
+}
+
+/* Only what is no syntax error comes here: the parser's stack is full. */
+static void yyerror(Span *span, Parser *p, const char *message)
+{
+  (void)message;
+  if (!p->too_deep) diag_error(*span, NULL, "this is nested too deeply");
+  p->too_deep = true;
+}
+
+Ast *parse_source(void)
+{
+  Parser p = {.ast = NEW(Ast)};
+  if (source_length() > INT_MAX / 2) {
+    diag_error(((Span){0, 0}), NULL, "the file is too large for a model");
+    return NULL;
+  }
+  scan_source(&p.tokens);
+  insert_ends(&p.tokens);
+  balance_braces(&p.tokens);
+  if (yyparse(&p) || !p.complete) return NULL;
+  return p.ast;
+}
