@@ -155,7 +155,7 @@ static PgmStatus check_gradient(Grad *g)
       double coarse = central_difference(g, f, i, h), fine = central_difference(g, f, i, h / 2), difference = (4 * fine - coarse) / 3;
       double gradient = g->gradient[g->start[f] + i], size = fmax(1, fmax(fabs(gradient), fabs(difference)));
       double error = fabs(gradient - difference) / size;
-      if (!(error <= g->max_error)) g->max_error = error, worst = i, worst_family = f;
+      if (!(error <= g->max_error) && !isnan(g->max_error)) g->max_error = error, worst = i, worst_family = f;
       g->checked++;
       pgm_progress_show(&bar, (double)at / (double)g->n, "central differences");
     }
