@@ -182,8 +182,10 @@ typedef struct {
   const char *text;
   bool constant_index;                 /* every index is a constant (x[0], z[1]) or there is none */
   const char *range;                   /* "n in 2..N", "" outside plates: for messages */
-  void (*elements)(const void *env, PgmSink *sink);
-  void (*fallback)(const void *env, double *array);    /* default of an input: writes its elements, as doubles, at their flat indices; NULL: none */
+  void (*elements)(const void *env, PgmSink *sink);    /* integer inputs may not have been read yet: see PgmModel.shape */
+  /* Default of an input: writes its elements, as doubles, at their flat indices; NULL: none. That of an integer scalar reads integer scalars
+   * only (sizes are found before arrays); others may read any input. */
+  void (*fallback)(const void *env, double *array);
   PgmSupport support;                  /* observed: where values must lie */
 } PgmStatement;
 
@@ -231,6 +233,8 @@ typedef struct PgmModel {
   int n_counts; const PgmCount *counts;
   int n_amortize; const PgmAmortize *amortize;
   int n_axes;
+  /* Called when sizes are known, and again once integer inputs have been read; until then their pointers are NULL and a range that needs them
+   * is empty (lo 1, hi 0). */
   void (*shape)(const void *env, PgmShape *shape);
   /* Draws, in an order the dependencies allow, the elements of every statement with draw[statement] set, into the env's arrays (cast from
    * const). Returns -1, or the statement whose arguments were out of their domain (`where` then holds the plate variables). */

@@ -21,13 +21,14 @@ typedef struct {
   double *lower, *upper;               /* bounds: one, or one per element; NULL if absent */
   /* latents and params only; elements * uwidth for mean and sd (and bars), elements * width for value (and bar) */
   double *value, *value_bar, *mean, *sd, *mean_bar, *sd_bar;
-  double *data;                        /* inputs and observed, real */
+  double *data;                        /* inputs and observed, real; NaN where nothing is defined */
   int *idata;                          /* inputs and observed, integer */
+  bool borrowed;                       /* data is the PgmData's own array: not to be written to */
 } PgmLayout;
 
 typedef struct {
   bool for_simulate;                   /* observed arrays need not be given (they are allocated, NaN) */
-  bool sizes_only;                     /* stop after the shape: for `infer` on new observations some inputs may be absent */
+  bool sizes_only;                     /* for `infer` on new observations: arrays that are not given stay NULL; no range checks, no engine */
   int threads;                         /* 0: as many as cores */
   int quad_n;                          /* Gauss-Hermite nodes; 0: the default (20) */
 } PgmSessionOptions;
@@ -43,9 +44,11 @@ typedef struct PgmSession {
   const PgmData *data;
   struct PgmEngine *engine;            /* engine.c: slots, adjoint buffers, gathers, scratch */
   char **notes; int n_notes;           /* "N = 919, counted from log_radon" */
+  void *block; size_t block_size;      /* the latents' arrays */
 } PgmSession;
 
-/* Resolves sizes, checks lengths, bounds, integers, ranges and definitions, fills the env. All data errors come with file and place. */
+/* Resolves sizes, checks lengths, bounds, integers, ranges and definitions, fills the env. All data errors come with file and place.
+ * `data` must live as long as the session, which may use its arrays without a copy. The arrays of latents and params start as zeros. */
 PgmStatus pgm_session_open(PgmSession **out, const PgmModel *model, const PgmData *data, const PgmSessionOptions *options, PgmError *error);
 void pgm_session_close(PgmSession *s);
 
