@@ -8,7 +8,6 @@
 #include <string.h>
 
 #include "philox.h"
-#include "rng.h"
 
 struct PgmDraws {
   PgmCli *cli;

@@ -199,11 +199,13 @@ static void check_data(const PgmCli *cli, const PgmSession *s, const PgmFit *fit
 static int run(PgmCli *cli, bool predict)
 {
   Sampler w = {.cli = cli, .predict = predict};
-  PgmFit *fit = NULL;
+  PgmPosterior *posterior = NULL;
   PgmAtomicFile file;
-  PgmStatus status = pgm_fit_read(&fit, cli->model, cli->fit_file, &cli->error);
+  PgmStatus status = pgm_posterior_open(&posterior, cli->model, cli->fit_file, &cli->error);
+  const PgmFit *fit = posterior ? pgm_posterior_fit(posterior) : NULL;
+  if (status == PGM_OK) status = pgm_posterior_check_data(posterior, cli->data, &cli->error);
   if (status == PGM_OK) status = pgm_fit_add_sizes(fit, cli->model, cli->data, &cli->error);
-  if (status == PGM_OK) status = pgm_cli_session(cli, false, &w.s);
+  if (status == PGM_OK) status = pgm_cli_session(cli, predict, &w.s);     /* predict draws into the arrays of the observations */
   if (status == PGM_OK) status = pgm_fit_apply(w.s, fit, &cli->error);
   if (status == PGM_OK) check_data(cli, w.s, fit);
   if (status == PGM_OK) status = open_sampler(&w);
@@ -214,7 +216,7 @@ static int run(PgmCli *cli, bool predict)
   }
   if (status == PGM_OK && cli->json) print_json(cli);
   close_sampler(&w);
-  pgm_fit_free(fit);
+  pgm_posterior_close(posterior);
   pgm_session_close(w.s);
   return status == PGM_OK ? 0 : pgm_cli_fail(cli);
 }

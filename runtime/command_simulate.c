@@ -6,7 +6,15 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "rng.h"
+/* Latent variables that the data name are used, here. */
+static void claim_latents(const PgmCli *cli)
+{
+  for (int f = 0; f < cli->model->n_families; f++) {
+    const PgmFamily *family = &cli->model->families[f];
+    PgmArray *a = pgm_data_find(cli->data, family->name);
+    if (a && (pgm_cli_is_drawn(family) || family->role == PGM_MARGINAL)) a->used = true;
+  }
+}
 
 /* Which statements are drawn: all random ones but those of families that the data fix, whose values go into the session. NULL: an error. */
 static unsigned char *choose_drawn(PgmCli *cli, PgmSession *s)
@@ -48,24 +56,47 @@ static void place_text(const PgmModel *model, int statement, const long *where, 
   }
 }
 
+/* A latent variable with an improper prior comes back as NaN; a param need not have a distribution at all. */
+static PgmStatus not_drawable(PgmCli *cli, int i)
+{
+  const PgmStatement *statement = &cli->model->statements[i];
+  const PgmFamily *family = &cli->model->families[statement->family];
+  return pgm_fail(&cli->error, PGM_BAD_INPUT, "%s:%d: %s has no proper distribution to be drawn from: give --set %s=VALUE%s", cli->model->file,
+                  statement->line, statement->text, family->name, family->n_index || family->rank ? ", or a data file with its values" : "");
+}
+
+static bool has_nan(const PgmLayout *l)
+{
+  for (long e = 0; e < l->elements; e++) {
+    for (long i = e * l->width; (!l->piece || l->piece[e]) && i < (e + 1) * l->width; i++) {
+      if (isnan(l->value[i])) return true;
+    }
+  }
+  return false;
+}
+
 static PgmStatus draw_all(PgmCli *cli, PgmSession *s, const unsigned char *draw)
 {
   const PgmModel *model = s->model;
   long where[PGM_MAX_INDEX] = {0};
   char place[256];
+  for (int i = 0; i < model->n_statements; i++) {
+    if (draw[i] && !strchr(model->statements[i].text, '~')) return not_drawable(cli, i);
+  }
   PgmRng *rng = pgm_rng_new(cli->fit.seed);
   if (!rng) return pgm_fail(&cli->error, PGM_SYSTEM, "out of memory");
   int failed = model->simulate(s->env, rng, draw, where);
   pgm_rng_free(rng);
-  if (failed < 0) return PGM_OK;
-  const PgmStatement *statement = &model->statements[failed];
-  const PgmFamily *family = &model->families[statement->family];
-  if (strstr(statement->text, "~ flat(") || (statement->kind == PGM_S_PARAM && !strchr(statement->text, '~'))) {
-    return pgm_fail(&cli->error, PGM_BAD_INPUT, "%s:%d: %s has no distribution to be drawn from: give --set %s=VALUE%s", model->file, statement->line,
-                    family->name, family->name, family->n_index || family->rank ? " or a data file with its values" : "");
+  if (failed >= 0 && strstr(model->statements[failed].text, "~ flat(")) return not_drawable(cli, failed);
+  if (failed >= 0) {
+    place_text(model, failed, where, place, sizeof place);
+    return pgm_fail(&cli->error, PGM_BAD_INPUT, "%s:%d: %s: the arguments are out of their domain%s", model->file, model->statements[failed].line,
+                    model->statements[failed].text, place);
   }
-  place_text(model, failed, where, place, sizeof place);
-  return pgm_fail(&cli->error, PGM_BAD_INPUT, "%s:%d: %s: the arguments are out of their domain%s", model->file, statement->line, statement->text, place);
+  for (int i = 0; i < model->n_statements; i++) {
+    if (draw[i] && model->statements[i].kind != PGM_S_OBSERVED && has_nan(&s->layout[model->statements[i].family])) return not_drawable(cli, i);
+  }
+  return PGM_OK;
 }
 
 static PgmStatus write_families(PgmCli *cli, const PgmSession *s, const char *path, bool truth)
@@ -90,6 +121,7 @@ static PgmStatus write_families(PgmCli *cli, const PgmSession *s, const char *pa
 int pgm_command_simulate(PgmCli *cli)
 {
   PgmSession *s = NULL;
+  claim_latents(cli);
   PgmStatus status = pgm_cli_session(cli, true, &s);
   unsigned char *draw = status == PGM_OK ? choose_drawn(cli, s) : NULL;
   if (draw) {

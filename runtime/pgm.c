@@ -238,7 +238,7 @@ static PgmStatus copy_marginals(const PgmPosterior *p, const PgmSession *s, bool
   return pgm_fail(error, PGM_SYSTEM, "out of memory");
 }
 
-static PgmStatus check_inputs(const PgmPosterior *p, const PgmData *data, PgmError *error)
+PgmStatus pgm_posterior_check_data(const PgmPosterior *p, const PgmData *data, PgmError *error)
 {
   for (int i = 0; i < p->n_inputs; i++) {
     const char *name = p->model->families[p->inputs[i]].name;
@@ -253,10 +253,10 @@ PgmStatus pgm_posterior_infer_data(const PgmPosterior *p, PgmData *data, const P
 {
   PgmSession *s = NULL;
   int threads = !options || options->threads == 0 ? 1 : options->threads > 0 ? options->threads : 0;
-  const PgmSessionOptions session = {.threads = threads, .for_simulate = p->amortised};  /* observations no function reads need not be given */
+  const PgmSessionOptions session = {.threads = threads, .sizes_only = p->amortised};    /* what no function reads need not be given */
   const char *how = NULL;
   *out = NULL;
-  PgmStatus status = check_inputs(p, data, error);
+  PgmStatus status = pgm_posterior_check_data(p, data, error);
   if (status == PGM_OK) status = pgm_fit_add_sizes(p->fit, p->model, data, error);
   if (status == PGM_OK) status = pgm_session_open(&s, p->model, data, &session, error);
   if (status != PGM_OK) return status;

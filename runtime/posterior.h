@@ -6,6 +6,8 @@
 #include "pgm.h"
 
 const PgmFit *pgm_posterior_fit(const PgmPosterior *posterior);
+/* Are the inputs of the posterior (pgm_posterior_input) there? */
+PgmStatus pgm_posterior_check_data(const PgmPosterior *posterior, const PgmData *data, PgmError *error);
 /* As pgm_posterior_infer, of data that have been read; adds to `data` the sizes that only the fit knows. */
 PgmStatus pgm_posterior_infer_data(const PgmPosterior *posterior, PgmData *data, const PgmInferOptions *options, PgmInference **out,
                                    PgmError *error);
