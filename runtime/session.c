@@ -2,7 +2,8 @@
  *
  * In: the model's descriptors (pgmrt.h) and named arrays (data.h). Out: a session whose env kernels can run on. In this order:
  *   1. integer scalars: given, counted from arrays (language.md, "Data"), or their defaults;
- *   2. the boxes of all families, which the emitted shape() derives from them; integer arrays are read on the way, because a range may need them;
+ *   2. the boxes of all families, which the emitted shape() derives from them; integer arrays are read on the way, because a range may need
+ *      them;
  *   3. which statement defines which element: every element of a family at most once;
  *   4. arrays: the data's array of a name holds the family's input and observed elements, lowest index first, without elements of constant
  *      index that have a default or a key of their own ("x[0]"); then defaults;
@@ -28,8 +29,8 @@ enum { DEFAULT_NODES = 20, ALIGNMENT = 64, PLACE_SIZE = 400 };
 /* Where the elements of one statement come from. */
 typedef enum { FROM_NOWHERE, FROM_ARRAY, FROM_KEY, FROM_DEFAULT } Source;
 
-/* Which entries of the data's array are which elements: position k of a family's index, offset i in its box, stands at at[k][i] in dimension k
- * of the array; -1: not in the array. at[k] NULL: identity. */
+/* Which entries of the data's array are which elements: position k of a family's index, offset i in its box, stands at at[k][i] in dimension
+ * k of the array; -1: not in the array. at[k] NULL: identity. */
 typedef struct {
   long *at[PGM_MAX_INDEX];
   long extent[PGM_MAX_INDEX];
@@ -907,8 +908,8 @@ static PgmStatus find_shape(Opening *o)
 
 /* ---- latents ------------------------------------------------------------------------------------------------------------------------- */
 
-/* Arrays of latents and params; of pruned and marginal families only the value, for simulate and predict. One block of fresh pages, which the
- * system zeroes when they are first touched: what a method never uses costs nothing. */
+/* Arrays of latents and params; of pruned and marginal families only the value, for simulate and predict. One block of fresh pages, which
+ * the system zeroes when they are first touched: what a method never uses costs nothing. */
 static PgmStatus open_latents(Opening *o)
 {
   PgmSession *s = o->s;

@@ -1,0 +1,590 @@
+/* engine.c - runs the model's kernels: plates over threads, adjoints back to the families.
+ *
+ * In: a session whose latents' arrays are set. Out: the sum of the kernels' values, gradients added to the families' bars.
+ *
+ * SLOTS. The units of a plate are cut into a number of slots that depends on the number of units and on the size of the families the
+ * plate shares, never on the number of threads; threads take slots as they come. A slot has a copy of the env in which the X_sum pointers of
+ * shared families lead to arrays of its own; afterwards these are added into the families' bars in the order of the slots. So the same sums
+ * are formed in the same order for any number of threads.
+ *
+ * GATHERS. A reference that is neither own nor shared (a lag, a lookup) writes its adjoints into a buffer with one row per unit (PgmRef).
+ * Where they go is found once, when the session opens: for an affine reference the rows are a shifted piece of the family's array, else the
+ * buffer's entries are sorted by target (compressed rows; counting sort). The backward pass is then a gather, in parallel over targets, each
+ * of which sums in the order of units. A minibatch touches few rows, which are scattered serially.
+ *
+ * pgm_engine_run allocates nothing. */
+#define _GNU_SOURCE
+#include "session.h"
+
+#include <omp.h>
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum {
+  MAX_SLOTS = 64,
+  UNITS_PER_SLOT = 256,      /* at least, of light units */
+  HEAVY_UNITS_PER_SLOT = 64, /* of units that need much scratch, as those of a neural network */
+  HEAVY_SCRATCH = 64,        /* doubles per unit */
+  SLOT_DOUBLES = 1 << 22,    /* shared arrays of all slots together: clearing and adding them must not outweigh the kernels */
+  SCRATCH_DOUBLES = 1 << 15, /* scratch of a block should stay in the second-level cache */
+  LARGEST_BLOCK = 1024,
+  SMALLEST_BLOCK = 64,
+  TARGET_CHUNK = 4096,        /* targets computed at a time */
+  PARALLEL_ENTRIES = 1 << 14, /* below, adding arrays is not worth a team of threads */
+  CHUNK_ENTRIES = 1 << 12
+};
+
+typedef enum { REF_SHIFTED, REF_ROWS } RefKind;
+
+typedef struct {
+  const PgmRef *ref;
+  long lo, units, width;     /* of the plate; buffer entries per unit */
+  double *value, *mean, *sd; /* buffers: units * width */
+  bool scalar_transform;     /* mean and sd have the layout of value */
+  RefKind kind;
+  long shift, stride; /* REF_SHIFTED: entry k of the u-th unit goes to shift + stride * u + k */
+  long n_rows;        /* REF_ROWS: row r holds what goes to target[r]: position[start[r]] .. position[start[r + 1] - 1] */
+  uint32_t *target, *start, *position;
+} RefPlan;
+
+typedef struct {
+  const PgmPlate *plate;
+  long lo, units;
+  long block; /* units per span */
+  long units_per_slot;
+  int n_shared;
+  const int *shared;
+  long sum_doubles; /* shared arrays of one slot, in whole cache lines */
+  int n_refs;
+  int *refs; /* in PgmEngine.ref */
+} PlatePlan;
+
+typedef struct {
+  double value;
+  char *env; /* a copy, of env_size bytes */
+  double *sums;
+} __attribute__((aligned(64))) Slot;
+
+typedef struct PgmEngine {
+  PlatePlan *plate;
+  RefPlan *ref;
+  Slot *slot; /* MAX_SLOTS */
+  char *envs;
+  double *sums;
+  double *scratch;
+  size_t scratch_stride; /* per thread */
+  long *targets;         /* of a chunk of units in a minibatch */
+  int threads;
+} PgmEngine;
+
+/* One plate's work in one run. */
+typedef struct {
+  PgmSession *s;
+  const PlatePlan *plan;
+  PgmKernel kernel;
+  PgmKernelKind kind;
+  bool gradient;     /* false: the constant kernels, which have none */
+  const long *units; /* minibatch: these; NULL: all */
+  long count;
+  double weight;
+} Work;
+
+static double *aligned_doubles(double n)
+{
+  const size_t bytes = ((size_t)(n * sizeof(double)) + 64) / 64 * 64;
+  if (n > 1e14) return NULL;
+  double *p = aligned_alloc(64, bytes);
+  if (p) memset(p, 0, bytes);
+  return p;
+}
+
+static PgmStatus no_memory(PgmError *error)
+{
+  return pgm_fail(error, PGM_SYSTEM, "out of memory");
+}
+
+/* ---- running ------------------------------------------------------------------------------------------------------------------------- */
+
+/* A power of two, so that slots share out evenly. */
+static int slots_for(const PlatePlan *p, long units)
+{
+  int n = 1;
+  while (2 * n <= MAX_SLOTS && units / (2 * n) >= p->units_per_slot && 2 * n * p->sum_doubles <= SLOT_DOUBLES) n *= 2;
+  return n;
+}
+
+/* Start of slot k of n; multiples of eight, so that threads do not write to one cache line. */
+static long slot_start(long count, int n, int k)
+{
+  return k == n ? count : count * k / n & ~7L;
+}
+
+/* The shared arrays of one family within a slot's sums; which of them are used depends on the kind. */
+static double *point_sums(const PgmSession *s, const PlatePlan *p, double *next, int i, PgmKernelKind kind, PgmLatent *latent)
+{
+  const PgmLayout *l = &s->layout[p->shared[i]];
+  if (kind == PGM_KERNEL_EXPECTED) {
+    latent->mean_sum = next;
+    latent->sd_sum = next + l->elements * l->uwidth;
+    return next + 2 * l->elements * l->uwidth;
+  }
+  latent->value_sum = next;
+  return next + l->elements * l->width;
+}
+
+/* Runs the kernel on positions [from, to) of the work's units. */
+static double run_spans(const Work *w, const void *env, double *scratch, long from, long to)
+{
+  const PlatePlan *p = w->plan;
+  double sum = 0;
+  for (int r = 0; r < p->n_refs && w->gradient; r++) {
+    const RefPlan *ref = &w->s->engine->ref[p->refs[r]];
+    double *const buffer[] = {w->kind == PGM_KERNEL_EXPECTED ? ref->mean : ref->value, w->kind == PGM_KERNEL_EXPECTED ? ref->sd : NULL};
+    for (int b = 0; b < 2 && buffer[b]; b++) {
+      if (!w->units)
+        memset(buffer[b] + from * ref->width, 0, sizeof(double) * (size_t)((to - from) * ref->width));
+      else
+        for (long i = from; i < to; i++) memset(buffer[b] + (w->units[i] - p->lo) * ref->width, 0, sizeof(double) * (size_t)ref->width);
+    }
+  }
+  for (long i = from; i < to; i += p->block) {
+    const long count = to - i < p->block ? to - i : p->block;
+    const PgmSpan span = {.first = w->units ? w->units[i] : p->lo + i,
+                          .count = count,
+                          .units = w->units ? w->units + i : NULL,
+                          .weight = w->weight,
+                          .scratch = scratch};
+    sum += w->kernel(env, &span);
+  }
+  return sum;
+}
+
+static void run_slot(const Work *w, int n, int k, double *scratch)
+{
+  const PlatePlan *p = w->plan;
+  Slot *slot = &w->s->engine->slot[k];
+  double *next = slot->sums = w->s->engine->sums + k * p->sum_doubles;
+  memcpy(slot->env, w->s->env, w->s->model->env_size);
+  for (int i = 0; i < p->n_shared && w->gradient; i++)
+    next = point_sums(w->s, p, next, i, w->kind, (PgmLatent *)(slot->env + w->s->model->families[p->shared[i]].place));
+  memset(slot->sums, 0, (size_t)((char *)next - (char *)slot->sums));
+  slot->value = run_spans(w, slot->env, scratch, slot_start(w->count, n, k), slot_start(w->count, n, k + 1));
+}
+
+/* bar += the n slots' arrays, in order. */
+static void add_slots(const PgmEngine *e, double *bar, const double *first_sum, int n, long entries)
+{
+  const long offset = first_sum - e->slot[0].sums;
+#pragma omp parallel for schedule(static) num_threads(e->threads) if (n * entries > PARALLEL_ENTRIES)
+  for (long from = 0; from < entries; from += CHUNK_ENTRIES) {
+    const long to = from + CHUNK_ENTRIES < entries ? from + CHUNK_ENTRIES : entries;
+    for (int k = 0; k < n; k++) {
+      const double *sum = e->slot[k].sums + offset;
+      for (long i = from; i < to; i++) bar[i] += sum[i];
+    }
+  }
+}
+
+static void gather_shifted(const PgmEngine *e, const RefPlan *r, const double *buffer, double *bar)
+{
+  const long chunk = r->width > CHUNK_ENTRIES ? 1 : CHUNK_ENTRIES / (r->width > 0 ? r->width : 1);
+#pragma omp parallel for schedule(static) num_threads(e->threads) if (r->units * r->width > PARALLEL_ENTRIES)
+  for (long from = 0; from < r->units; from += chunk) {
+    const long to = from + chunk < r->units ? from + chunk : r->units;
+    if (r->stride == r->width) {
+      const double *in = buffer + from * r->width;
+      double *out = bar + r->shift + from * r->width;
+      for (long i = 0; i < (to - from) * r->width; i++) out[i] += in[i];
+    } else {
+      for (long u = from; u < to; u++)
+        for (long k = 0; k < r->width; k++) bar[r->shift + r->stride * u + k] += buffer[u * r->width + k];
+    }
+  }
+}
+
+static void gather_rows(const PgmEngine *e, const RefPlan *r, const double *buffer, double *bar)
+{
+#pragma omp parallel for schedule(dynamic, 64) num_threads(e->threads) if (r->units * r->width > PARALLEL_ENTRIES)
+  for (long row = 0; row < r->n_rows; row++) {
+    const uint32_t end = r->start[row + 1];
+    double sum = 0;
+#pragma omp simd reduction(+ : sum)
+    for (uint32_t i = r->start[row]; i < end; i++) sum += buffer[r->position[i]];
+    bar[r->target[row]] += sum;
+  }
+}
+
+static void scatter_batch(const Work *w, const RefPlan *r, const double *buffer, double *bar)
+{
+  const PgmEngine *e = w->s->engine;
+  const long chunk = r->width > TARGET_CHUNK ? 1 : TARGET_CHUNK / (r->width > 0 ? r->width : 1);
+  for (long from = 0; from < w->count; from += chunk) {
+    const long count = w->count - from < chunk ? w->count - from : chunk;
+    const PgmSpan span = {.first = w->units[from], .count = count, .units = w->units + from, .weight = 1};
+    if (r->kind == REF_ROWS) r->ref->targets(w->s->env, &span, e->targets);
+    for (long u = 0; u < count; u++) {
+      const long unit = w->units[from + u] - r->lo;
+      const double *in = buffer + unit * r->width;
+      for (long k = 0; k < r->width; k++) {
+        const long target = r->kind == REF_SHIFTED ? r->shift + r->stride * unit + k : e->targets[u * r->width + k];
+        if (target >= 0) bar[target] += in[k];
+      }
+    }
+  }
+}
+
+static void collect_ref(const Work *w, const RefPlan *r, const double *buffer, double *bar)
+{
+  if (w->units)
+    scatter_batch(w, r, buffer, bar);
+  else if (r->kind == REF_SHIFTED)
+    gather_shifted(w->s->engine, r, buffer, bar);
+  else
+    gather_rows(w->s->engine, r, buffer, bar);
+}
+
+static double run_plate(const Work *w)
+{
+  PgmSession *s = w->s;
+  const PgmEngine *e = s->engine;
+  const PlatePlan *p = w->plan;
+  const int n = slots_for(p, w->count);
+  double sum = 0;
+  if (!w->count) return 0;
+  if (n == 1) {
+    sum = run_spans(w, s->env, e->scratch, 0, w->count); /* there X_sum is X_bar */
+  } else {
+#pragma omp parallel for schedule(dynamic, 1) num_threads(e->threads)
+    for (int k = 0; k < n; k++) run_slot(w, n, k, e->scratch + (size_t)omp_get_thread_num() * e->scratch_stride);
+    for (int k = 0; k < n; k++) sum += e->slot[k].value;
+    double *next = e->slot[0].sums;
+    for (int i = 0; i < p->n_shared && w->gradient; i++) {
+      const PgmLayout *l = &s->layout[p->shared[i]];
+      PgmLatent *latent = pgm_session_latent(s, p->shared[i]), first;
+      next = point_sums(s, p, next, i, w->kind, &first);
+      if (w->kind == PGM_KERNEL_EXPECTED) {
+        add_slots(e, latent->mean_bar, first.mean_sum, n, l->elements * l->uwidth);
+        add_slots(e, latent->sd_bar, first.sd_sum, n, l->elements * l->uwidth);
+      } else {
+        add_slots(e, latent->value_bar, first.value_sum, n, l->elements * l->width);
+      }
+    }
+  }
+  for (int r = 0; r < p->n_refs && w->gradient; r++) {
+    const RefPlan *ref = &e->ref[p->refs[r]];
+    PgmLatent *latent = pgm_session_latent(s, ref->ref->family);
+    if (w->kind != PGM_KERNEL_EXPECTED) {
+      collect_ref(w, ref, ref->value, latent->value_bar);
+    } else if (ref->scalar_transform) {
+      collect_ref(w, ref, ref->mean, latent->mean_bar);
+      collect_ref(w, ref, ref->sd, latent->sd_bar);
+    }
+  }
+  return sum;
+}
+
+/* First position in ascending units whose value is at least v. */
+static long lower_bound(const long *units, long n, long v)
+{
+  long lo = 0;
+  while (lo < n) {
+    const long mid = lo + (n - lo) / 2;
+    if (units[mid] < v)
+      lo = mid + 1;
+    else
+      n = mid;
+  }
+  return lo;
+}
+
+double pgm_engine_run(PgmSession *s, PgmKernelKind kind, const PgmBatch *batch)
+{
+  const PgmModel *m = s->model;
+  double sum = 0;
+  for (int i = 0; i < m->n_plates; i++) {
+    const PgmPlate *plate = &m->plates[i];
+    const PlatePlan *p = &s->engine->plate[i];
+    Work w = {.s = s, .plan = p, .kind = kind, .gradient = true, .count = p->units, .weight = 1};
+    w.kernel = kind == PGM_KERNEL_POINT ? plate->point : kind == PGM_KERNEL_EXPECTED ? plate->expected : plate->rest;
+    if (!w.kernel) continue;
+    if (batch && batch->axis >= 0 && plate->axis == batch->axis) {
+      const long from = lower_bound(batch->units, batch->count, p->lo);
+      w.units = batch->units + from;
+      w.count = lower_bound(batch->units, batch->count, p->lo + p->units) - from;
+      w.weight = batch->weight;
+    }
+    sum += run_plate(&w);
+  }
+  return sum;
+}
+
+/* ---- opening ------------------------------------------------------------------------------------------------------------------------- */
+
+/* Calls visit for the targets of all units, in chunks; false when a target is no entry of the family. */
+typedef void (*TargetVisit)(RefPlan *r, const long *targets, long first_unit, long count, void *state);
+
+static bool each_target(const PgmSession *s, RefPlan *r, long *targets, TargetVisit visit, void *state)
+{
+  const long chunk = r->width > TARGET_CHUNK ? 1 : TARGET_CHUNK / (r->width > 0 ? r->width : 1);
+  const PgmLayout *l = &s->layout[r->ref->family];
+  const long entries = l->elements * l->width;
+  for (long from = 0; from < r->units; from += chunk) {
+    const long count = r->units - from < chunk ? r->units - from : chunk;
+    const PgmSpan span = {.first = r->lo + from, .count = count, .weight = 1};
+    r->ref->targets(s->env, &span, targets);
+    for (long k = 0; k < count * r->width; k++)
+      if (targets[k] < -1 || targets[k] >= entries) return false;
+    visit(r, targets, from, count, state);
+  }
+  return true;
+}
+
+static void detect_shift(RefPlan *r, const long *targets, long first_unit, long count, void *state)
+{
+  bool *shifted = state;
+  if (!first_unit) {
+    r->shift = targets[0];
+    r->stride = count > 1 ? targets[r->width] - targets[0] : r->width;
+  }
+  for (long u = 0; u < count && *shifted; u++)
+    for (long k = 0; k < r->width; k++) *shifted = *shifted && targets[u * r->width + k] == r->shift + r->stride * (first_unit + u) + k;
+  /* rows that overlap would meet in the parallel loop */
+  *shifted = *shifted && r->shift >= 0 && (labs(r->stride) >= r->width || r->units == 1);
+}
+
+static void count_targets(RefPlan *r, const long *targets, long first_unit, long count, void *state)
+{
+  uint32_t *counts = state; /* per entry of the family */
+  (void)first_unit;
+  for (long k = 0; k < count * r->width; k++)
+    if (targets[k] >= 0) counts[targets[k]]++;
+}
+
+static void place_targets(RefPlan *r, const long *targets, long first_unit, long count, void *state)
+{
+  uint32_t *next = state; /* per entry: where its next position goes */
+  for (long k = 0; k < count * r->width; k++)
+    if (targets[k] >= 0) r->position[next[targets[k]]++] = (uint32_t)(first_unit * r->width + k);
+}
+
+static PgmStatus plan_ref(PgmSession *s, RefPlan *r, const PgmRef *ref, PgmError *error)
+{
+  const PgmLayout *l = &s->layout[ref->family];
+  const long entries = l->elements * l->width;
+  *r = (RefPlan){.ref = ref, .lo = s->engine->plate[ref->plate].lo, .units = s->engine->plate[ref->plate].units};
+  r->width = r->units ? ref->width(s->env) : 0;
+  r->scalar_transform = l->width == l->uwidth;
+  const double size = (double)r->units * (double)r->width;
+  if (size >= UINT32_MAX)
+    return pgm_fail(error, PGM_SYSTEM, "%s refers to %.0f entries, more than this program can index", ref->text, size);
+  r->value = aligned_doubles(size);
+  r->mean = aligned_doubles(size);
+  r->sd = aligned_doubles(size);
+  if (!r->value || !r->mean || !r->sd) return no_memory(error);
+  PgmRefBar *bar = (PgmRefBar *)((char *)s->env + ref->place);
+  *bar = (PgmRefBar){r->value, r->mean, r->sd};
+  if (!(size > 0)) return PGM_OK;
+
+  long *targets = malloc(sizeof *targets * (size_t)(r->width > TARGET_CHUNK ? r->width : TARGET_CHUNK));
+  uint32_t *counts = NULL;
+  bool shifted = true;
+  PgmStatus status = PGM_OK;
+  if (!targets) return no_memory(error);
+  if (!each_target(s, r, targets, detect_shift, &shifted)) {
+    status = pgm_fail(error, PGM_INTERNAL, "%s: a target of %s lies outside its family", s->model->file, ref->text);
+  } else if (shifted) {
+    r->kind = REF_SHIFTED;
+  } else if (!(counts = calloc((size_t)entries + 1, sizeof *counts))) {
+    status = no_memory(error);
+  } else {
+    long used = 0, total = 0;
+    r->kind = REF_ROWS;
+    each_target(s, r, targets, count_targets, counts);
+    for (long i = 0; i < entries; i++) used += counts[i] > 0;
+    r->target = malloc(sizeof *r->target * (size_t)(used + 1));
+    r->start = malloc(sizeof *r->start * (size_t)(used + 1));
+    for (long i = 0; i < entries && r->target && r->start; i++) {
+      const uint32_t n = counts[i];
+      counts[i] = (uint32_t)total;
+      if (!n) continue;
+      r->target[r->n_rows] = (uint32_t)i;
+      r->start[r->n_rows++] = (uint32_t)total;
+      total += n;
+    }
+    r->position = malloc(sizeof *r->position * (size_t)(total + 1));
+    if (!r->target || !r->start || !r->position) {
+      status = no_memory(error);
+    } else {
+      r->start[r->n_rows] = (uint32_t)total;
+      each_target(s, r, targets, place_targets, counts);
+    }
+  }
+  free(targets);
+  free(counts);
+  return status;
+}
+
+static void plan_plate(const PgmSession *s, PlatePlan *p, int index)
+{
+  const PgmPlate *plate = &s->model->plates[index];
+  const long lo = s->shape.plate_lo[index], hi = s->shape.plate_hi[index];
+  p->plate = plate;
+  p->lo = plate->variable ? lo : 0;
+  p->units = !plate->variable ? 1 : hi >= lo ? hi - lo + 1 : 0;
+  p->block = plate->block > 0 ? plate->block : plate->scratch ? LARGEST_BLOCK : p->units > 0 ? p->units : 1;
+  p->units_per_slot = UNITS_PER_SLOT;
+  if (plate->scratch && p->units) {
+    while (!plate->block && p->block > SMALLEST_BLOCK && plate->scratch(s->env, p->block) > SCRATCH_DOUBLES) p->block /= 2;
+    if (plate->scratch(s->env, 1) > HEAVY_SCRATCH) p->units_per_slot = HEAVY_UNITS_PER_SLOT;
+  }
+  p->shared = plate->shared;
+  while (p->shared && p->shared[p->n_shared] >= 0) {
+    const PgmLayout *l = &s->layout[p->shared[p->n_shared++]];
+    p->sum_doubles += l->elements * (2 * l->uwidth > l->width ? 2 * l->uwidth : l->width);
+  }
+  p->sum_doubles = (p->sum_doubles + 7) / 8 * 8;
+}
+
+PgmStatus pgm_engine_open(PgmSession *s, PgmError *error)
+{
+  const PgmModel *m = s->model;
+  PgmEngine *e = s->engine = calloc(1, sizeof *e);
+  long sums = 0, scratch = 0, targets = TARGET_CHUNK;
+  if (!e) return no_memory(error);
+  e->threads = s->threads;
+  e->plate = calloc((size_t)m->n_plates + 1, sizeof *e->plate);
+  e->ref = calloc((size_t)m->n_refs + 1, sizeof *e->ref);
+  if (!e->plate || !e->ref) return no_memory(error);
+  for (int f = 0; f < m->n_families; f++) {
+    if (!pgm_is_latent(&m->families[f])) continue;
+    PgmLatent *latent = pgm_session_latent(s, f);
+    latent->value_sum = latent->value_bar;
+    latent->mean_sum = latent->mean_bar;
+    latent->sd_sum = latent->sd_bar;
+  }
+  for (int i = 0; i < m->n_plates; i++) {
+    PlatePlan *p = &e->plate[i];
+    plan_plate(s, p, i);
+    if (!(p->refs = malloc(sizeof *p->refs * (size_t)(m->n_refs + 1)))) return no_memory(error);
+    for (int r = 0; r < m->n_refs; r++)
+      if (m->refs[r].plate == i) p->refs[p->n_refs++] = r;
+    /* fewer units never make more slots, so this covers minibatches */
+    const long need = slots_for(p, p->units) * p->sum_doubles;
+    if (need > sums) sums = need;
+    const long block = p->block < p->units ? p->block : p->units;
+    if (p->plate->scratch && block && p->plate->scratch(s->env, block) > scratch) scratch = p->plate->scratch(s->env, block);
+  }
+  for (int r = 0; r < m->n_refs; r++) {
+    const PgmStatus status = plan_ref(s, &e->ref[r], &m->refs[r], error);
+    if (status) return status;
+    if (e->ref[r].width > targets) targets = e->ref[r].width;
+  }
+  const size_t env_stride = (m->env_size + 63) / 64 * 64;
+  e->scratch_stride = (size_t)(scratch + 15) / 8 * 8;
+  e->slot = aligned_alloc(64, sizeof *e->slot * MAX_SLOTS);
+  e->envs = aligned_alloc(64, env_stride * MAX_SLOTS + 64);
+  e->sums = aligned_doubles((double)sums);
+  e->scratch = aligned_doubles((double)e->scratch_stride * e->threads);
+  e->targets = malloc(sizeof *e->targets * (size_t)targets);
+  if (!e->slot || !e->envs || !e->sums || !e->scratch || !e->targets) return no_memory(error);
+  for (int k = 0; k < MAX_SLOTS; k++) e->slot[k] = (Slot){.env = e->envs + (size_t)k * env_stride, .sums = e->sums};
+  s->constant = 0;
+  for (int i = 0; i < m->n_plates; i++) {
+    const Work w = {.s = s, .plan = &e->plate[i], .kernel = m->plates[i].constant, .count = e->plate[i].units, .weight = 1};
+    if (w.kernel) s->constant += run_plate(&w);
+  }
+  return PGM_OK;
+}
+
+void pgm_engine_close(PgmSession *s)
+{
+  PgmEngine *e = s->engine;
+  if (!e) return;
+  for (int i = 0; i < s->model->n_plates && e->plate; i++) free(e->plate[i].refs);
+  for (int r = 0; r < s->model->n_refs && e->ref; r++) {
+    free(e->ref[r].value);
+    free(e->ref[r].mean);
+    free(e->ref[r].sd);
+    free(e->ref[r].target);
+    free(e->ref[r].start);
+    free(e->ref[r].position);
+  }
+  free(e->plate);
+  free(e->ref);
+  free(e->slot);
+  free(e->envs);
+  free(e->sums);
+  free(e->scratch);
+  free(e->targets);
+  free(e);
+  s->engine = NULL;
+}
+
+/* ---- single terms -------------------------------------------------------------------------------------------------------------------- */
+
+/* Extent of the k-th plate around a term. */
+static long term_extent(const PgmSession *s, int term, int k)
+{
+  const PgmBox *box = &s->shape.term[term];
+  return box->hi[k] >= box->lo[k] ? box->hi[k] - box->lo[k] + 1 : 0;
+}
+
+long pgm_term_size(const PgmSession *s, int term)
+{
+  long n = 1;
+  for (int k = 0; k < s->model->terms[term].n_plates; k++) n *= term_extent(s, term, k);
+  return n;
+}
+
+void pgm_term_each(PgmSession *s, int term, bool expected, double *out)
+{
+  const PgmModel *m = s->model;
+  const PgmEngine *e = s->engine;
+  const PgmEach each = expected && m->terms[term].expected_each ? m->terms[term].expected_each : m->terms[term].point_each;
+  const long n = pgm_term_size(s, term);
+  int plate = 0;
+  while (term < m->plates[plate].first_term || term >= m->plates[plate].first_term + m->plates[plate].n_terms) plate++;
+  const PlatePlan *p = &e->plate[plate];
+  const long width = p->units ? n / p->units : 0, block = p->block < UNITS_PER_SLOT ? p->block : UNITS_PER_SLOT;
+  memset(out, 0, sizeof *out * (size_t)n); /* ragged plates leave gaps in the box */
+#pragma omp parallel for schedule(dynamic, 4) num_threads(e->threads) if (n > PARALLEL_ENTRIES)
+  for (long from = 0; from < p->units; from += block) {
+    const PgmSpan span = {.first = p->lo + from,
+                          .count = p->units - from < block ? p->units - from : block,
+                          .weight = 1,
+                          .scratch = e->scratch + (size_t)omp_get_thread_num() * e->scratch_stride};
+    each(s->env, &span, out + from * width);
+  }
+}
+
+bool pgm_find_nan(PgmSession *s, bool expected, char *text, size_t size)
+{
+  const PgmModel *m = s->model;
+  for (int t = 0; t < m->n_terms; t++) {
+    const PgmTerm *term = &m->terms[t];
+    const long n = pgm_term_size(s, t);
+    double *value = malloc(sizeof *value * (size_t)(n + 1));
+    long bad = 0;
+    if (!value) return false;
+    pgm_term_each(s, t, expected, value);
+    while (bad < n && isfinite(value[bad])) bad++;
+    if (bad < n) {
+      const double v = value[bad];
+      size_t used = (size_t)snprintf(text, size, "%s", term->text);
+      long index[PGM_MAX_INDEX];
+      for (int k = term->n_plates - 1; k >= 0; k--) {
+        index[k] = s->shape.term[t].lo[k] + bad % term_extent(s, t, k);
+        bad /= term_extent(s, t, k);
+      }
+      for (int k = 0; k < term->n_plates && used < size; k++)
+        used += (size_t)snprintf(text + used, size - used, "%s%s = %ld", k ? ", " : " at ", term->plates[k], index[k]);
+      if (used < size)
+        snprintf(text + used, size - used, " (%s:%d) is %s", m->file, term->line, isnan(v) ? "NaN" : v > 0 ? "infinite" : "minus infinity");
+      free(value);
+      return true;
+    }
+    free(value);
+  }
+  return false;
+}
