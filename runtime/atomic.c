@@ -52,7 +52,7 @@ PgmStatus pgm_atomic_open(PgmAtomicFile *f, const char *path, PgmError *error)
     f->stream = fopen(path, "w");
     return f->stream ? PGM_OK : system_error(error, path, errno);
   }
-  if (exists) {                        /* rename would replace a symbolic link, and ask the directory where the file says no */
+  if (exists) { /* rename would replace a symbolic link, and ask the directory where the file says no */
     char *real = realpath(path, NULL);
     bool fits = real && strlen(real) < sizeof f->path;
     if (fits) strcpy(f->path, real);
@@ -76,11 +76,13 @@ static void sync_directory(const char *path)
   char directory[PGM_PATH_SIZE];
   strcpy(directory, path);
   char *slash = strrchr(directory, '/');
-  if (!slash) strcpy(directory, ".");
-  else slash[slash == directory] = '\0';
+  if (!slash)
+    strcpy(directory, ".");
+  else
+    slash[slash == directory] = '\0';
   int fd = open(directory, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
   if (fd < 0) return;
-  (void)!fsync(fd);                    /* some file systems cannot: the data themselves are safe */
+  (void)!fsync(fd); /* some file systems cannot: the data themselves are safe */
   close(fd);
 }
 

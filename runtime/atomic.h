@@ -10,7 +10,7 @@
 /* A file being written. `temporary` is "" while there is nothing to clean up (closed, or written in place); a signal handler may unlink it. */
 typedef struct {
   FILE *stream;
-  char path[PGM_PATH_SIZE];            /* the final name, symbolic links resolved */
+  char path[PGM_PATH_SIZE]; /* the final name, symbolic links resolved */
   char temporary[PGM_PATH_SIZE];
 } PgmAtomicFile;
 

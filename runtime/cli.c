@@ -22,79 +22,119 @@ enum { CHECK = 1, SIMULATE = 2, FIT = 4, INFER = 8, SAMPLE = 16, PREDICT = 32, G
 typedef struct {
   const char *name;
   unsigned bit;
-  int (*prepare)(PgmCli *cli);         /* contradictions between options, before any file is read; NULL: none possible */
+  int (*prepare)(PgmCli *cli); /* contradictions between options, before any file is read; NULL: none possible */
   int (*run)(PgmCli *cli);
-  bool wants_fit;                      /* the first operand is a fit */
+  bool wants_fit; /* the first operand is a fit */
   const char *operands, *summary, *text;
 } Command;
 
 static const Command commands[] = {
-  {"check", CHECK, NULL, pgm_command_check, false, "[DATA...]", "the verdict: can amortised inference reach factorised inference?",
-   "Prints the verdict that was compiled in, as `pgmc check` does. With data, reads them and says what they decide."},
-  {"simulate", SIMULATE, NULL, pgm_command_simulate, false, "[DATA...]", "draw a data set from the model",
-   "Draws all random variables from the model and writes data that `fit` reads. Covariates and sizes come from DATA and --set; a latent variable\n"
-   "that these name is fixed at its value, and one with a flat prior must be."},
-  {"fit", FIT, pgm_prepare_fit, pgm_command_fit, false, "DATA...", "fit the factors of q by variational inference",
-   "Maximises the ELBO over a factorised q: free factors (fvi), the same factor for all units (const), or factors that a function of the\n"
-   "observations gives (avi). The result goes to --out, for infer, sample and predict."},
-  {"infer", INFER, pgm_prepare_infer, pgm_command_infer, true, "FIT DATA...", "posterior of the local latent variables of new observations",
-   "Means and standard deviations of the local latent variables, as CSV. With a fit by avi this is one forward pass of the inference functions;\n"
-   "with fvi the factors of new units are optimised, globals fixed; with const they are the constant."},
-  {"sample", SAMPLE, pgm_prepare_draws, pgm_command_sample, true, "FIT DATA...", "draws from q, as Stan CSV",
-   "Draws of all latent variables from q, and the `let` variables that follow from them, as Stan CSV. lp__ and log_p__ are the log joint density\n"
-   "and log_g__ the log density of q, both on the unconstrained scale."},
-  {"predict", PREDICT, pgm_prepare_draws, pgm_command_predict, true, "FIT DATA...", "posterior predictive draws of the observed variables",
-   "For each draw of the latent variables from q, draws all observed variables from the model, as Stan CSV."},
-  {"grad", GRAD, NULL, pgm_command_grad, false, "DATA...", "the log joint density and its gradient at a point",
-   "Prints the log joint density and its gradient as JSON, at the point where all unconstrained coordinates are 0 or at that of --at."},
+    {"check", CHECK, NULL, pgm_command_check, false, "[DATA...]", "the verdict: can amortised inference reach factorised inference?",
+     "Prints the verdict that was compiled in, as `pgmc check` does. With data, reads them and says what they decide."},
+    {"simulate", SIMULATE, NULL, pgm_command_simulate, false, "[DATA...]", "draw a data set from the model",
+     "Draws all random variables from the model and writes data that `fit` reads. Covariates and sizes come from DATA\n"
+     "and --set; a latent variable that these name is fixed at its value, and one with a flat prior must be."},
+    {"fit", FIT, pgm_prepare_fit, pgm_command_fit, false, "DATA...", "fit the factors of q by variational inference",
+     "Maximises the ELBO over a factorised q: free factors (fvi), the same factor for all units (const), or factors that\n"
+     "a function of the observations gives (avi). The result goes to --out, for infer, sample and predict."},
+    {"infer", INFER, pgm_prepare_infer, pgm_command_infer, true, "FIT DATA...", "posterior of the local latents of new observations",
+     "Means and standard deviations of the local latent variables, as CSV. With a fit by avi this is one forward pass of\n"
+     "the inference functions; with fvi the factors of new units are optimised, globals fixed; with const they are the\n"
+     "constant."},
+    {"sample", SAMPLE, pgm_prepare_draws, pgm_command_sample, true, "FIT DATA...", "draws from q, as Stan CSV",
+     "Draws of all latent variables from q, and the `let` variables that follow from them, as Stan CSV. lp__ and log_p__\n"
+     "are the log joint density and log_g__ the log density of q, both on the unconstrained scale."},
+    {"predict", PREDICT, pgm_prepare_draws, pgm_command_predict, true, "FIT DATA...",
+     "posterior predictive draws of the observed variables",
+     "For each draw of the latent variables from q, draws all observed variables from the model, as Stan CSV."},
+    {"grad", GRAD, NULL, pgm_command_grad, false, "DATA...", "the log joint density and its gradient at a point",
+     "Prints the log joint density and its gradient as JSON, at the point where all unconstrained coordinates are 0, or\n"
+     "at that of --at."},
 };
 enum { N_COMMANDS = sizeof commands / sizeof *commands };
 
 typedef enum {
-  O_DATA = 256, O_SET, O_JSON, O_QUIET, O_FORMAT, O_OUT, O_TRUTH, O_SEED, O_THREADS, O_DRAWS, O_LOG_LIK, O_LATENT, O_AT, O_CHECK, O_METHOD,
-  O_HIDDEN, O_ACTIVATION, O_SKIP, O_DEGREE, O_INPUTS, O_WINDOW, O_EXPECTATION, O_SAMPLES, O_OPTIMIZER, O_KHAT, O_STEP, O_MAX_ITER, O_TOL,
-  O_BATCH, O_INIT, O_TRACE, O_CHECKPOINT, O_EVERY, O_RESUME, O_HELP
+  O_DATA = 256,
+  O_SET,
+  O_JSON,
+  O_QUIET,
+  O_FORMAT,
+  O_OUT,
+  O_TRUTH,
+  O_SEED,
+  O_THREADS,
+  O_DRAWS,
+  O_LOG_LIK,
+  O_LATENT,
+  O_AT,
+  O_CHECK,
+  O_METHOD,
+  O_HIDDEN,
+  O_ACTIVATION,
+  O_SKIP,
+  O_DEGREE,
+  O_INPUTS,
+  O_WINDOW,
+  O_EXPECTATION,
+  O_SAMPLES,
+  O_OPTIMIZER,
+  O_KHAT,
+  O_STEP,
+  O_MAX_ITER,
+  O_TOL,
+  O_BATCH,
+  O_INIT,
+  O_TRACE,
+  O_CHECKPOINT,
+  O_EVERY,
+  O_RESUME,
+  O_HELP
 } OptionKey;
 
-typedef struct { const char *name, *argument; OptionKey key; unsigned commands; const char *help; } Option;
+typedef struct {
+  const char *name, *argument;
+  OptionKey key;
+  unsigned commands;
+  const char *help;
+} Option;
 
 /* In the order of --help. */
 static const Option options[] = {
-  {"data", "[NAME=]FILE", O_DATA, ALL, "read FILE (JSON, CSV); NAME=FILE: one array (.npy, IDX, JSON, CSV)"},
-  {"set", "NAME=VALUE", O_SET, ALL, "set a scalar"},
-  {"out", "FILE", O_OUT, SIMULATE | FIT | INFER | SAMPLE | PREDICT, "where the result goes (a new file or none; not half of one)"},
-  {"truth", "FILE", O_TRUTH, SIMULATE, "write the latent variables and params drawn, as JSON"},
-  {"method", "fvi|const|avi", O_METHOD, FIT, "default: avi where the verdict is `closes` and there are local latent variables, else fvi"},
-  {"hidden", "W,W,...", O_HIDDEN, FIT, "avi: widths of the hidden layers (16,16)"},
-  {"activation", "FUNCTION", O_ACTIVATION, FIT, "avi: tanh, relu, leaky_relu or softplus (tanh)"},
-  {"skip", "affine|none", O_SKIP, FIT, "avi: an affine connection past the hidden layers (affine)"},
-  {"degree", "D", O_DEGREE, FIT, "avi: a polynomial of degree D instead of a network"},
-  {"inputs", "Z=REF,REF,...", O_INPUTS, FIT, "avi: inputs of Z's inference function, z=x[n],x[n-1]"},
-  {"window", "[Z=]W", O_WINDOW, FIT, "avi: inputs at offsets -W..W along the last plate"},
-  {"expectation", "KIND", O_EXPECTATION, FIT, "exact, quadrature, fixed-draws or monte-carlo (default: the best each factor admits)"},
-  {"samples", "S", O_SAMPLES, FIT, "draws per evaluation, where expectations are sampled"},
-  {"optimizer", "NAME", O_OPTIMIZER, FIT, "profile, lbfgs or adam"},
-  {"step", "SIZE", O_STEP, FIT, "adam: step size"},
-  {"batch", "B", O_BATCH, FIT, "adam: minibatches of B elements of the outermost plate"},
-  {"max-iter", "N", O_MAX_ITER, FIT, "stop after N iterations"},
-  {"tol", "T", O_TOL, FIT, "tolerance of the convergence test"},
-  {"khat", NULL, O_KHAT, FIT, "measure Pareto k-hat of the importance weights"},
-  {"init", "FILE|RADIUS", O_INIT, FIT, "start from a fit, or from means spread over -RADIUS..RADIUS"},
-  {"trace", "FILE.csv", O_TRACE, FIT, "write iteration, seconds, elbo, gradient norm"},
-  {"checkpoint", "FILE", O_CHECKPOINT, FIT, "keep the fit so far in FILE"},
-  {"every", "SECONDS", O_EVERY, FIT, "how often (60)"},
-  {"resume", "FILE", O_RESUME, FIT, "go on from a checkpoint or fit: its method, functions and factors"},
-  {"draws", "N", O_DRAWS, SAMPLE | PREDICT, "number of draws (1000; predict: 100)"},
-  {"log-lik", NULL, O_LOG_LIK, SAMPLE, "add log_lik.N: the log density of each observation, for LOO"},
-  {"latent", "NAME", O_LATENT, INFER, "which latent variable, where several differ in their index"},
-  {"at", "FILE", O_AT, GRAD, "the point, in the data's format (as simulate --truth writes it)"},
-  {"check", NULL, O_CHECK, GRAD, "compare with central differences; status 4 where they disagree"},
-  {"format", "text|json|dot", O_FORMAT, CHECK, "dot: the graph for Graphviz"},
-  {"seed", "N", O_SEED, SIMULATE | FIT | SAMPLE | PREDICT, "seed of the random numbers (1)"},
-  {"threads", "N", O_THREADS, FIT | INFER | SAMPLE | PREDICT | GRAD, "threads (all cores; the results are the same for any number)"},
-  {"json", NULL, O_JSON, ALL, "one JSON object on standard output, and nothing else there"},
-  {"quiet", NULL, O_QUIET, ALL, "no progress, no notes"},
-  {"help", NULL, O_HELP, ALL, "this text"},
+    {"data", "[NAME=]FILE", O_DATA, ALL, "read FILE (JSON, CSV); NAME=FILE: one array (.npy, IDX, JSON, CSV)"},
+    {"set", "NAME=VALUE", O_SET, ALL, "set a scalar"},
+    {"out", "FILE", O_OUT, SIMULATE | FIT | INFER | SAMPLE | PREDICT, "where the result goes (a new file or none; not half of one)"},
+    {"truth", "FILE", O_TRUTH, SIMULATE, "write the latent variables and params drawn, as JSON"},
+    {"method", "fvi|const|avi", O_METHOD, FIT, "default: avi where the verdict is `closes` and there are local latent variables, else fvi"},
+    {"hidden", "W,W,...", O_HIDDEN, FIT, "avi: widths of the hidden layers (16,16)"},
+    {"activation", "FUNCTION", O_ACTIVATION, FIT, "avi: tanh, relu, leaky_relu or softplus (tanh)"},
+    {"skip", "affine|none", O_SKIP, FIT, "avi: an affine connection past the hidden layers (affine)"},
+    {"degree", "D", O_DEGREE, FIT, "avi: a polynomial of degree D instead of a network"},
+    {"inputs", "Z=REF,REF,...", O_INPUTS, FIT, "avi: inputs of Z's inference function, z=x[n],x[n-1]"},
+    {"window", "[Z=]W", O_WINDOW, FIT, "avi: inputs at offsets -W..W along the last plate"},
+    {"expectation", "KIND", O_EXPECTATION, FIT, "exact, quadrature, fixed-draws or monte-carlo (default: the best each factor admits)"},
+    {"samples", "S", O_SAMPLES, FIT, "draws per evaluation, where expectations are sampled"},
+    {"optimizer", "NAME", O_OPTIMIZER, FIT, "profile, lbfgs or adam"},
+    {"step", "SIZE", O_STEP, FIT, "adam: step size"},
+    {"batch", "B", O_BATCH, FIT, "adam: minibatches of B elements of the outermost plate"},
+    {"max-iter", "N", O_MAX_ITER, FIT, "stop after N iterations"},
+    {"tol", "T", O_TOL, FIT, "tolerance of the convergence test"},
+    {"khat", NULL, O_KHAT, FIT, "measure Pareto k-hat of the importance weights"},
+    {"init", "FILE|RADIUS", O_INIT, FIT, "start from a fit, or from means spread over -RADIUS..RADIUS"},
+    {"trace", "FILE.csv", O_TRACE, FIT, "write iteration, seconds, elbo, gradient norm"},
+    {"checkpoint", "FILE", O_CHECKPOINT, FIT, "keep the fit so far in FILE"},
+    {"every", "SECONDS", O_EVERY, FIT, "how often (60)"},
+    {"resume", "FILE", O_RESUME, FIT, "go on from a checkpoint or fit: its method, functions and factors"},
+    {"draws", "N", O_DRAWS, SAMPLE | PREDICT, "number of draws (1000; predict: 100)"},
+    {"log-lik", NULL, O_LOG_LIK, SAMPLE, "add log_lik.N: the log density of each observation, for LOO"},
+    {"latent", "NAME", O_LATENT, INFER, "which latent variable, where several differ in their index"},
+    {"at", "FILE", O_AT, GRAD, "the point, in the data's format (as simulate --truth writes it)"},
+    {"check", NULL, O_CHECK, GRAD, "compare with central differences; status 4 where they disagree"},
+    {"format", "text|json|dot", O_FORMAT, CHECK, "dot: the graph for Graphviz"},
+    {"seed", "N", O_SEED, SIMULATE | FIT | SAMPLE | PREDICT, "seed of the random numbers (1)"},
+    {"threads", "N", O_THREADS, FIT | INFER | SAMPLE | PREDICT | GRAD, "threads (all cores; the results are the same for any number)"},
+    {"json", NULL, O_JSON, ALL, "one JSON object on standard output, and nothing else there"},
+    {"quiet", NULL, O_QUIET, ALL, "no progress, no notes"},
+    {"help", NULL, O_HELP, ALL, "this text"},
 };
 enum { N_OPTIONS = sizeof options / sizeof *options };
 
@@ -103,7 +143,8 @@ enum { N_OPTIONS = sizeof options / sizeof *options };
 int pgm_cli_fail(PgmCli *cli)
 {
   fprintf(stderr, "%s\n", cli->error.text);
-  if (cli->error.status == PGM_INTERNAL) fputs("This is a bug in pgmc: please report it, with the model, the data and the command.\n", stderr);
+  if (cli->error.status == PGM_INTERNAL)
+    fputs("This is a bug in pgmc: please report it, with the model, the data and the command.\n", stderr);
   if (cli->error.status == PGM_INTERRUPTED) return 128 + (pgm_cli_signal() ? pgm_cli_signal() : SIGINT);
   return cli->error.status == PGM_OK ? PGM_INTERNAL : (int)cli->error.status;
 }
@@ -146,7 +187,7 @@ void pgm_cli_warn(const PgmCli *cli, const char *format, ...)
 /* ---- signals, output ------------------------------------------------------------------------------------------------------------------------------------ */
 
 static volatile sig_atomic_t noted, deferred, writing;
-static char *volatile half_written;    /* temporary file to remove */
+static char *volatile half_written; /* temporary file to remove */
 
 static void on_signal(int number)
 {
@@ -165,8 +206,14 @@ static void install_handlers(void)
   sigaction(SIGTERM, &action, NULL);
 }
 
-void pgm_cli_defer_signals(void) { deferred = 1; }
-int pgm_cli_signal(void) { return noted; }
+void pgm_cli_defer_signals(void)
+{
+  deferred = 1;
+}
+int pgm_cli_signal(void)
+{
+  return noted;
+}
 
 PgmStatus pgm_cli_output_open(PgmCli *cli, const char *path, PgmAtomicFile *f)
 {
@@ -276,7 +323,10 @@ static PgmStatus read_data_option(PgmCli *cli, const char *text)
 }
 
 /* What is read after all options are known to be right. */
-typedef struct { OptionKey key; const char *text; } Source;
+typedef struct {
+  OptionKey key;
+  const char *text;
+} Source;
 
 static int parse_option(PgmCli *cli, const Option *option, const char *text)
 {
@@ -288,20 +338,49 @@ static int parse_option(PgmCli *cli, const Option *option, const char *text)
   int index = 0;
   bool good = true;
   switch (option->key) {
-  case O_JSON: cli->json = true; break;
-  case O_QUIET: cli->quiet = true; break;
-  case O_LOG_LIK: cli->log_lik = true; break;
-  case O_CHECK: cli->check = true; break;
-  case O_KHAT: fit->khat = true; break;
-  case O_FORMAT: good = parse_word(text, formats, &index); cli->format = text; break;
-  case O_OUT: cli->out = text; break;
-  case O_TRUTH: cli->truth = text; break;
-  case O_LATENT: cli->latent = text; break;
-  case O_AT: cli->at = text; break;
-  case O_TRACE: cli->trace = text; break;
-  case O_CHECKPOINT: cli->checkpoint = text; break;
-  case O_RESUME: cli->resume = text; break;
-  case O_INIT: cli->init = text; break;
+  case O_JSON:
+    cli->json = true;
+    break;
+  case O_QUIET:
+    cli->quiet = true;
+    break;
+  case O_LOG_LIK:
+    cli->log_lik = true;
+    break;
+  case O_CHECK:
+    cli->check = true;
+    break;
+  case O_KHAT:
+    fit->khat = true;
+    break;
+  case O_FORMAT:
+    good = parse_word(text, formats, &index);
+    cli->format = text;
+    break;
+  case O_OUT:
+    cli->out = text;
+    break;
+  case O_TRUTH:
+    cli->truth = text;
+    break;
+  case O_LATENT:
+    cli->latent = text;
+    break;
+  case O_AT:
+    cli->at = text;
+    break;
+  case O_TRACE:
+    cli->trace = text;
+    break;
+  case O_CHECKPOINT:
+    cli->checkpoint = text;
+    break;
+  case O_RESUME:
+    cli->resume = text;
+    break;
+  case O_INIT:
+    cli->init = text;
+    break;
   case O_SEED: {
     char *end;
     errno = 0;
@@ -309,23 +388,42 @@ static int parse_option(PgmCli *cli, const Option *option, const char *text)
     good = isdigit((unsigned char)*text) && !*end && !errno;
     break;
   }
-  case O_THREADS: good = parse_integer(text, 1, &integer) && integer <= 1024; fit->threads = (int)integer; break;
-  case O_DRAWS: good = parse_integer(text, 1, &cli->draws); break;
+  case O_THREADS:
+    good = parse_integer(text, 1, &integer) && integer <= 1024;
+    fit->threads = (int)integer;
+    break;
+  case O_DRAWS:
+    good = parse_integer(text, 1, &cli->draws);
+    break;
   case O_METHOD:
     good = parse_word(text, pgm_method_words, &index);
     fit->method = (PgmMethodName)index;
     fit->method_given = true;
     cli->given |= GIVEN_METHOD;
     break;
-  case O_HIDDEN: good = parse_hidden(text, fit); cli->given |= GIVEN_HIDDEN; break;
+  case O_HIDDEN:
+    good = parse_hidden(text, fit);
+    cli->given |= GIVEN_HIDDEN;
+    break;
   case O_ACTIVATION:
     good = parse_word(text, pgm_activation_words, &index);
     fit->activation = (PgmActivation)index;
     cli->given |= GIVEN_ACTIVATION;
     break;
-  case O_SKIP: good = parse_word(text, skips, &index); fit->skip = index; cli->given |= GIVEN_SKIP; break;
-  case O_DEGREE: good = parse_integer(text, 0, &integer) && integer <= 64; fit->degree = (int)integer; cli->given |= GIVEN_DEGREE; break;
-  case O_INPUTS: good = strchr(text, '=') && append(&fit->n_inputs, &fit->inputs, text); cli->given |= GIVEN_INPUTS; break;
+  case O_SKIP:
+    good = parse_word(text, skips, &index);
+    fit->skip = index;
+    cli->given |= GIVEN_SKIP;
+    break;
+  case O_DEGREE:
+    good = parse_integer(text, 0, &integer) && integer <= 64;
+    fit->degree = (int)integer;
+    cli->given |= GIVEN_DEGREE;
+    break;
+  case O_INPUTS:
+    good = strchr(text, '=') && append(&fit->n_inputs, &fit->inputs, text);
+    cli->given |= GIVEN_INPUTS;
+    break;
   case O_WINDOW: {
     const char *number = strchr(text, '=');
     good = parse_integer(number ? number + 1 : text, 0, &integer) && number != text && append(&fit->n_windows, &fit->windows, text);
@@ -337,18 +435,38 @@ static int parse_option(PgmCli *cli, const Option *option, const char *text)
     fit->expectation = (PgmExpectation)(PGM_EXP_EXACT + index);
     cli->given |= GIVEN_EXPECTATION;
     break;
-  case O_SAMPLES: good = parse_integer(text, 1, &integer) && integer <= INT_MAX; fit->samples = (int)integer; cli->given |= GIVEN_SAMPLES; break;
+  case O_SAMPLES:
+    good = parse_integer(text, 1, &integer) && integer <= INT_MAX;
+    fit->samples = (int)integer;
+    cli->given |= GIVEN_SAMPLES;
+    break;
   case O_OPTIMIZER:
     good = parse_word(text, optimizers, &index);
     fit->optimizer = (PgmOptimizer)(PGM_OPT_PROFILE + index);
     cli->given |= GIVEN_OPTIMIZER;
     break;
-  case O_STEP: good = parse_positive(text, &fit->step); cli->given |= GIVEN_STEP; break;
-  case O_BATCH: good = parse_integer(text, 1, &fit->batch); cli->given |= GIVEN_BATCH; break;
-  case O_MAX_ITER: good = parse_integer(text, 1, &fit->max_iter); break;
-  case O_TOL: good = parse_positive(text, &fit->tol); break;
-  case O_EVERY: good = parse_positive(text, &fit->checkpoint_every); cli->given |= GIVEN_EVERY; break;
-  case O_DATA: case O_SET: case O_HELP: break;
+  case O_STEP:
+    good = parse_positive(text, &fit->step);
+    cli->given |= GIVEN_STEP;
+    break;
+  case O_BATCH:
+    good = parse_integer(text, 1, &fit->batch);
+    cli->given |= GIVEN_BATCH;
+    break;
+  case O_MAX_ITER:
+    good = parse_integer(text, 1, &fit->max_iter);
+    break;
+  case O_TOL:
+    good = parse_positive(text, &fit->tol);
+    break;
+  case O_EVERY:
+    good = parse_positive(text, &fit->checkpoint_every);
+    cli->given |= GIVEN_EVERY;
+    break;
+  case O_DATA:
+  case O_SET:
+  case O_HELP:
+    break;
   }
   if (good) return 0;
   return pgm_cli_usage_error(cli, "--%s wants %s, not '%s'", option->name, option->argument, text);
@@ -358,7 +476,8 @@ static int parse_option(PgmCli *cli, const Option *option, const char *text)
 
 static void print_overview(const PgmCli *cli, FILE *out)
 {
-  fprintf(out, "usage: %s COMMAND [options] [files]\n\nVariational inference for the model %s (%s).\n\n", cli->program, cli->model->name, cli->model->file);
+  fprintf(out, "usage: %s COMMAND [options] [files]\n\nVariational inference for the model %s (%s).\n\n", cli->program, cli->model->name,
+          cli->model->file);
   for (int i = 0; i < N_COMMANDS; i++) fprintf(out, "  %-9s %-12s %s\n", commands[i].name, commands[i].operands, commands[i].summary);
   fprintf(out,
           "\n%s COMMAND --help tells the options; %s --version the version.\n"
@@ -373,7 +492,8 @@ static void print_help(const PgmCli *cli, const Command *command)
   for (int i = 0; i < N_OPTIONS; i++) {
     if (!(options[i].commands & command->bit)) continue;
     char left[64];
-    snprintf(left, sizeof left, "--%s%s%s", options[i].name, options[i].argument ? " " : "", options[i].argument ? options[i].argument : "");
+    snprintf(left, sizeof left, "--%s%s%s", options[i].name, options[i].argument ? " " : "",
+             options[i].argument ? options[i].argument : "");
     printf("  %-25s%s%s\n", left, strlen(left) > 24 ? " " : "", options[i].help);
   }
 }
@@ -414,7 +534,8 @@ static int unknown_option(PgmCli *cli, const Command *command, const char *text)
   }
   snprintf(word, sizeof word, "%.*s", (int)strcspn(text + 2, "="), text + 2);
   const char *meant = nearest(word, names, n);
-  return pgm_cli_usage_error(cli, "there is no option %s%s%s%s", text, meant ? "; did you mean --" : "", meant ? meant : "", meant ? "?" : "");
+  return pgm_cli_usage_error(cli, "there is no option %s%s%s%s", text, meant ? "; did you mean --" : "", meant ? meant : "",
+                             meant ? "?" : "");
 }
 
 /* ---- pgm_main ----------------------------------------------------------------------------------------------------------------------------------------------------- */
@@ -450,7 +571,8 @@ static int parse_arguments(PgmCli *cli, const Command *command, int argc, char *
     if ((status = parse_option(cli, option, optarg)) != 0) return status;
   }
   if (command->wants_fit && optind < argc) cli->fit_file = argv[optind++];
-  if (command->wants_fit && !cli->fit_file) return pgm_cli_usage_error(cli, "it wants a fit: %s %s %s", cli->program, cli->command, command->operands);
+  if (command->wants_fit && !cli->fit_file)
+    return pgm_cli_usage_error(cli, "it wants a fit: %s %s %s", cli->program, cli->command, command->operands);
   while (optind < argc) sources[(*n_sources)++] = (Source){O_DATA, argv[optind++]};
   return -1;
 }
@@ -459,8 +581,10 @@ static PgmStatus read_sources(PgmCli *cli, const Source *sources, int n)
 {
   PgmStatus status = PGM_OK;
   for (int i = 0; i < n && status == PGM_OK; i++) {
-    if (sources[i].key == O_DATA) status = read_data_option(cli, sources[i].text);
-    else status = pgm_data_set(cli->data, sources[i].text, &cli->error);
+    if (sources[i].key == O_DATA)
+      status = read_data_option(cli, sources[i].text);
+    else
+      status = pgm_data_set(cli->data, sources[i].text, &cli->error);
   }
   return status;
 }
@@ -491,7 +615,8 @@ static int unknown_command(PgmCli *cli, const char *word)
   const char *names[N_COMMANDS];
   for (int i = 0; i < N_COMMANDS; i++) names[i] = commands[i].name;
   const char *meant = nearest(word, names, N_COMMANDS);
-  return pgm_cli_usage_error(cli, "there is no command '%s'%s%s%s", word, meant ? "; did you mean '" : "", meant ? meant : "", meant ? "'?" : "");
+  return pgm_cli_usage_error(cli, "there is no command '%s'%s%s%s", word, meant ? "; did you mean '" : "", meant ? meant : "",
+                             meant ? "'?" : "");
 }
 
 int pgm_main(int argc, char **argv, const PgmModel *model)

@@ -11,22 +11,33 @@
 /* Everything that the options of all commands can say; what was not given is NULL, 0 or false. */
 typedef struct {
   const PgmModel *model;
-  const char *program, *command;       /* "saw", "fit" */
+  const char *program, *command; /* "saw", "fit" */
   PgmError error;
-  PgmData *data;                       /* of --data, --set and the operands that are data files */
-  const char *fit_file;                /* first operand of infer, sample, predict */
+  PgmData *data;        /* of --data, --set and the operands that are data files */
+  const char *fit_file; /* first operand of infer, sample, predict */
   bool json, quiet, log_lik, check;
   const char *format, *out, *truth, *at, *latent;
   long draws;
   /* fit */
-  PgmFitOptions fit;                   /* threads and seed too, for every command */
-  unsigned given;                      /* GIVEN_..., to find contradictions */
+  PgmFitOptions fit; /* threads and seed too, for every command */
+  unsigned given;    /* GIVEN_..., to find contradictions */
   const char *init, *trace, *checkpoint, *resume;
 } PgmCli;
 
 enum {
-  GIVEN_METHOD = 1, GIVEN_HIDDEN = 2, GIVEN_ACTIVATION = 4, GIVEN_SKIP = 8, GIVEN_DEGREE = 16, GIVEN_INPUTS = 32, GIVEN_WINDOW = 64,
-  GIVEN_EXPECTATION = 128, GIVEN_SAMPLES = 256, GIVEN_OPTIMIZER = 512, GIVEN_STEP = 1024, GIVEN_BATCH = 2048, GIVEN_EVERY = 4096,
+  GIVEN_METHOD = 1,
+  GIVEN_HIDDEN = 2,
+  GIVEN_ACTIVATION = 4,
+  GIVEN_SKIP = 8,
+  GIVEN_DEGREE = 16,
+  GIVEN_INPUTS = 32,
+  GIVEN_WINDOW = 64,
+  GIVEN_EXPECTATION = 128,
+  GIVEN_SAMPLES = 256,
+  GIVEN_OPTIMIZER = 512,
+  GIVEN_STEP = 1024,
+  GIVEN_BATCH = 2048,
+  GIVEN_EVERY = 4096,
   GIVEN_NETWORK = GIVEN_HIDDEN | GIVEN_ACTIVATION | GIVEN_SKIP | GIVEN_DEGREE | GIVEN_INPUTS | GIVEN_WINDOW
 };
 
@@ -46,8 +57,8 @@ int pgm_prepare_draws(PgmCli *cli);
 
 /* Prints cli->error and returns the exit status that goes with it. */
 int pgm_cli_fail(PgmCli *cli);
-int pgm_cli_usage_error(PgmCli *cli, const char *format, ...) __attribute__((format(printf, 2, 3)));       /* 2 */
-void pgm_cli_note(const PgmCli *cli, const char *format, ...) __attribute__((format(printf, 2, 3)));       /* unless --quiet */
+int pgm_cli_usage_error(PgmCli *cli, const char *format, ...) __attribute__((format(printf, 2, 3))); /* 2 */
+void pgm_cli_note(const PgmCli *cli, const char *format, ...) __attribute__((format(printf, 2, 3))); /* unless --quiet */
 void pgm_cli_warn(const PgmCli *cli, const char *format, ...) __attribute__((format(printf, 2, 3)));
 
 /* A session on cli->data; says what the data decided. */
@@ -63,7 +74,7 @@ PgmStatus pgm_cli_write_fit(PgmCli *cli, const PgmFit *fit, const char *path);
 
 /* From here on SIGINT and SIGTERM are noted, not obeyed (a second one is obeyed, unless a file is being written). */
 void pgm_cli_defer_signals(void);
-int pgm_cli_signal(void);                  /* the signal noted, or 0 */
+int pgm_cli_signal(void); /* the signal noted, or 0 */
 
 /* ---- values of families (cli_values.c) ------------------------------------------------------------------------------------------------ */
 

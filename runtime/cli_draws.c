@@ -13,9 +13,9 @@ struct PgmDraws {
   PgmCli *cli;
   PgmSession *s;
   PgmRng *rng;
-  double *u;                           /* the largest family's unconstrained coordinates */
-  double *noise;                       /* as many standard normals */
-  unsigned char *pruned, *with_observed;         /* per statement: drawn by the model's `simulate` */
+  double *u;                             /* the largest family's unconstrained coordinates */
+  double *noise;                         /* as many standard normals */
+  unsigned char *pruned, *with_observed; /* per statement: drawn by the model's `simulate` */
   bool any_pruned;
 };
 
@@ -29,8 +29,12 @@ PgmStatus pgm_cli_draws_open(PgmCli *cli, PgmSession *s, PgmDraws **out)
   }
   PgmDraws *d = *out = calloc(1, sizeof *d);
   if (d) {
-    *d = (PgmDraws){.cli = cli, .s = s, .rng = pgm_rng_new(cli->fit.seed), .u = malloc((size_t)largest * sizeof(double)),
-                    .noise = malloc((size_t)largest * sizeof(double)), .pruned = calloc((size_t)model->n_statements + 1, 1),
+    *d = (PgmDraws){.cli = cli,
+                    .s = s,
+                    .rng = pgm_rng_new(cli->fit.seed),
+                    .u = malloc((size_t)largest * sizeof(double)),
+                    .noise = malloc((size_t)largest * sizeof(double)),
+                    .pruned = calloc((size_t)model->n_statements + 1, 1),
                     .with_observed = calloc((size_t)model->n_statements + 1, 1)};
   }
   if (!d || !d->rng || !d->u || !d->noise || !d->pruned || !d->with_observed) {

@@ -24,7 +24,7 @@ static double entry_value(const PgmSession *s, int family, const double *value, 
   if (value) return value[entry];
   if (l->idata) return l->idata[entry];
   if (l->data) return l->data[entry];
-  const char *place = (const char *)s->env + s->model->families[family].place;       /* a scalar input stands in the env itself */
+  const char *place = (const char *)s->env + s->model->families[family].place; /* a scalar input stands in the env itself */
   return s->model->families[family].integer ? (double)*(const long *)place : *(const double *)place;
 }
 
@@ -93,8 +93,10 @@ void pgm_cli_json_box(PgmJson *j, const char *key, const PgmSession *s, int fami
   long dim[PGM_MAX_INDEX + 2];
   bool *none = calloc((size_t)s->model->n_statements + 1, sizeof *none);
   double *cut = none ? cut_box(s, family, value, none, &rank, dim) : NULL;
-  if (cut) pgm_json_values(j, key, rank, dim, cut);
-  else pgm_json_null(j, key);
+  if (cut)
+    pgm_json_values(j, key, rank, dim, cut);
+  else
+    pgm_json_null(j, key);
   free(cut);
   free(none);
 }
@@ -109,7 +111,7 @@ void pgm_cli_json_family(PgmJson *j, const PgmSession *s, int family, const doub
   if (cut && (f->n_index == 0 || dim[0] > 0)) pgm_json_values(j, f->name, rank, dim, cut);
   free(cut);
   const PgmLayout *l = &s->layout[family];
-  for (long e = 0; own && e < l->elements; e++) {                /* "x[0]": 0.5, where the data gave it */
+  for (long e = 0; own && e < l->elements; e++) { /* "x[0]": 0.5, where the data gave it */
     char name[256];
     if ((l->piece && !l->piece[e]) || in_array(l, own, e)) continue;
     pgm_element_name(s, family, e, -1, name, sizeof name);
@@ -123,7 +125,8 @@ static char *extents_text(int rank, const long *dim, char *buffer, size_t size)
 {
   size_t length = 0;
   snprintf(buffer, size, "one number");
-  for (int d = 0; d < rank && length < size; d++) length += (size_t)snprintf(buffer + length, size - length, "%s%ld", d ? " x " : "", dim[d]);
+  for (int d = 0; d < rank && length < size; d++)
+    length += (size_t)snprintf(buffer + length, size - length, "%s%ld", d ? " x " : "", dim[d]);
   return buffer;
 }
 
@@ -141,14 +144,15 @@ PgmStatus pgm_cli_read_family(PgmCli *cli, const PgmSession *s, const PgmData *d
   bool fits = a->rank == f->n_index + f->rank;
   for (int k = 0; fits && k < a->rank; k++) fits = a->dim[k] == dim[k];
   if (!fits) {
-    return pgm_fail(&cli->error, PGM_BAD_INPUT, "%s: %s: has %s, where the model wants %s", a->file, f->name, extents_text(a->rank, a->dim, have, sizeof have),
-                    extents_text(f->n_index + f->rank, dim, want, sizeof want));
+    return pgm_fail(&cli->error, PGM_BAD_INPUT, "%s: %s: has %s, where the model wants %s", a->file, f->name,
+                    extents_text(a->rank, a->dim, have, sizeof have), extents_text(f->n_index + f->rank, dim, want, sizeof want));
   }
   for (long e = 0; e < l->elements; e++) {
     if (l->piece && !l->piece[e]) continue;
     for (long i = e * l->width; i < (e + 1) * l->width; i++) {
       char place[256];
-      if (!isfinite(a->value[i])) return pgm_fail(&cli->error, PGM_BAD_INPUT, "%s: is not a finite number", pgm_data_place(a, i, place, sizeof place));
+      if (!isfinite(a->value[i]))
+        return pgm_fail(&cli->error, PGM_BAD_INPUT, "%s: is not a finite number", pgm_data_place(a, i, place, sizeof place));
       value[i] = a->value[i];
     }
   }
@@ -200,8 +204,11 @@ void pgm_cli_print_values(FILE *out, const PgmSession *s, int family, const doub
   const PgmLayout *l = &s->layout[family];
   for (Columns c = columns_start(s, family); c.left > 0; columns_next(&c), first = false) {
     if (!first) putc(',', out);
-    if (l->piece && !l->piece[c.entry / l->width]) fputs("nan", out);
-    else if (!value && l->idata) fprintf(out, "%d", l->idata[c.entry]);
-    else fprintf(out, "%.10g", entry_value(s, family, value, c.entry));
+    if (l->piece && !l->piece[c.entry / l->width])
+      fputs("nan", out);
+    else if (!value && l->idata)
+      fprintf(out, "%d", l->idata[c.entry]);
+    else
+      fprintf(out, "%.10g", entry_value(s, family, value, c.entry));
   }
 }

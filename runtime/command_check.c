@@ -83,10 +83,14 @@ int pgm_command_check(PgmCli *cli)
   PgmSession *s = NULL;
   int status = 0;
   if (with_data && pgm_cli_session(cli, false, &s) != PGM_OK) return pgm_cli_fail(cli);
-  if (strcmp(format, "dot") == 0) fputs(cli->model->check_dot, stdout);
-  else if (strcmp(format, "text") == 0) fputs(cli->model->check_text, stdout);
-  else if (!with_data) puts(cli->model->check_json);
-  else status = print_json(cli, s);
+  if (strcmp(format, "dot") == 0)
+    fputs(cli->model->check_dot, stdout);
+  else if (strcmp(format, "text") == 0)
+    fputs(cli->model->check_text, stdout);
+  else if (!with_data)
+    puts(cli->model->check_json);
+  else
+    status = print_json(cli, s);
   if (with_data && strcmp(format, "text") == 0) print_data(s);
   pgm_session_close(s);
   PgmAtomicFile out = {.stream = stdout};

@@ -45,21 +45,27 @@ int pgm_prepare_fit(PgmCli *cli)
     return pgm_cli_usage_error(cli, "--degree asks for a polynomial, --hidden, --activation and --skip for a network");
   }
   if (given & GIVEN_METHOD && o->method != PGM_AVI && given & GIVEN_NETWORK) {
-    return pgm_cli_usage_error(cli, "--hidden, --activation, --skip, --degree, --inputs and --window are for --method avi, not %s", pgm_method_words[o->method]);
+    return pgm_cli_usage_error(cli, "--hidden, --activation, --skip, --degree, --inputs and --window are for --method avi, not %s",
+                               pgm_method_words[o->method]);
   }
-  if (full_batch && given & GIVEN_BATCH) return pgm_cli_usage_error(cli, "--batch needs --optimizer adam: %s works on all data at once", optimizer);
-  if (full_batch && given & GIVEN_STEP) return pgm_cli_usage_error(cli, "--step is for --optimizer adam: %s finds its own steps", optimizer);
+  if (full_batch && given & GIVEN_BATCH)
+    return pgm_cli_usage_error(cli, "--batch needs --optimizer adam: %s works on all data at once", optimizer);
+  if (full_batch && given & GIVEN_STEP)
+    return pgm_cli_usage_error(cli, "--step is for --optimizer adam: %s finds its own steps", optimizer);
   if (full_batch && o->expectation == PGM_EXP_MONTE_CARLO) {
-    return pgm_cli_usage_error(cli, "--expectation monte-carlo needs --optimizer adam: %s wants an objective without noise (fixed-draws)", optimizer);
+    return pgm_cli_usage_error(cli, "--expectation monte-carlo needs --optimizer adam: %s wants an objective without noise (fixed-draws)",
+                               optimizer);
   }
   if (given & GIVEN_SAMPLES && (o->expectation == PGM_EXP_EXACT || o->expectation == PGM_EXP_QUADRATURE)) {
     return pgm_cli_usage_error(cli, "--samples does not go with an --expectation that draws nothing");
   }
-  if (cli->resume && given & GIVEN_NETWORK) return pgm_cli_usage_error(cli, "--resume takes the inference functions of the fit it goes on from");
+  if (cli->resume && given & GIVEN_NETWORK)
+    return pgm_cli_usage_error(cli, "--resume takes the inference functions of the fit it goes on from");
   if (cli->resume && given & GIVEN_METHOD) return pgm_cli_usage_error(cli, "--resume takes the method of the fit it goes on from");
   if (cli->out && strcmp(cli->out, "-") == 0) return pgm_cli_usage_error(cli, "--out wants a file: standard output is for the summary");
   if (cli->resume && cli->init) return pgm_cli_usage_error(cli, "--resume and --init both say where to start");
-  if (given & GIVEN_EVERY && !cli->checkpoint) return pgm_cli_usage_error(cli, "--every says how often to write --checkpoint FILE, which is not given");
+  if (given & GIVEN_EVERY && !cli->checkpoint)
+    return pgm_cli_usage_error(cli, "--every says how often to write --checkpoint FILE, which is not given");
   return check_targets(cli);
 }
 
@@ -80,13 +86,18 @@ static void choose_method(PgmCli *cli)
   cli->fit.method = locals && (cli->given & GIVEN_NETWORK || strcmp(model->verdict, "closes") == 0) ? PGM_AVI : PGM_FVI;
   cli->fit.method_given = true;
   if (locals && cli->fit.method == PGM_FVI) {
-    pgm_cli_note(cli, "method fvi, because the verdict of %s is '%s', not 'closes' (%s check; --method avi --window 1 amortises all the same)", model->name,
-                 model->verdict, cli->program);
+    pgm_cli_note(cli,
+                 "method fvi, because the verdict of %s is '%s', not 'closes' (%s check; --method avi --window 1 amortises all the same)",
+                 model->name, model->verdict, cli->program);
   }
 }
 
 /* The fit to start from, of --init FILE or --resume; *o gets the architecture of a resumed fit, texts allocated into *texts. */
-typedef struct { PgmFit *fit; char **texts; int n_texts; } Start;
+typedef struct {
+  PgmFit *fit;
+  char **texts;
+  int n_texts;
+} Start;
 
 static PgmStatus resume_function(PgmCli *cli, const char *name, const PgmFunction *f, Start *start)
 {
@@ -150,9 +161,9 @@ typedef struct {
   PgmCli *cli;
   const PgmSession *s;
   PgmProgress bar;
-  double first_norm;                   /* gradient norm at the first call */
+  double first_norm; /* gradient norm at the first call */
   FILE *trace;
-  bool warned;                         /* a checkpoint could not be written: said once */
+  bool warned; /* a checkpoint could not be written: said once */
 } Watch;
 
 /* How far it has come: on a logarithmic scale from the first gradient norm down to the tolerance, or in iterations. */
@@ -222,7 +233,9 @@ static PgmStatus close_trace(PgmCli *cli, Watch *w)
 
 /* ---- the summary ------------------------------------------------------------------------------------------------------------------------------------------------ */
 
-typedef struct { double *mean, *sd; } Moments;         /* of one family, constrained; NULL: out of memory */
+typedef struct {
+  double *mean, *sd;
+} Moments; /* of one family, constrained; NULL: out of memory */
 
 static Moments constrained_moments(const PgmSession *s, int f)
 {
@@ -270,7 +283,7 @@ static long sort_defined(const PgmLayout *l, const double *value, double *sorted
   return n;
 }
 
-enum { LONG_FAMILY = 100 };            /* more numbers than this are told by their quantiles */
+enum { LONG_FAMILY = 100 }; /* more numbers than this are told by their quantiles */
 
 static void print_entries(const PgmSession *s, int f, Moments m)
 {
@@ -281,8 +294,10 @@ static void print_entries(const PgmSession *s, int f, Moments m)
       char name[256];
       pgm_element_name(s, f, e, l->width > 1 ? i : -1, name, sizeof name);
       printf("  %-20s %12.6g", name, m.mean[e * l->width + i]);
-      if (s->model->families[f].role == PGM_PARAM) puts("        param");
-      else printf(" %12.6g\n", m.sd[e * l->width + i]);
+      if (s->model->families[f].role == PGM_PARAM)
+        puts("        param");
+      else
+        printf(" %12.6g\n", m.sd[e * l->width + i]);
     }
   }
 }
@@ -318,13 +333,16 @@ static bool print_factors(const PgmSession *s, const PgmFit *fit)
       if (by_quantiles != (pass == 1)) continue;
       if (!headed && pass == 0) printf("\n  %-20s %12s %12s\n", "", "mean", "sd");
       if (!headed && pass == 1) {
-        printf("\n  %-20s %10s %10s %10s %10s %10s %10s %10s %10s\n", "means of", "least", "5 %", "25 %", "50 %", "75 %", "95 %", "greatest", "median sd");
+        printf("\n  %-20s %10s %10s %10s %10s %10s %10s %10s %10s\n", "means of", "least", "5 %", "25 %", "50 %", "75 %", "95 %",
+               "greatest", "median sd");
       }
       headed = true;
       Moments m = constrained_moments(s, f);
       if (!m.mean) return false;
-      if (by_quantiles) print_quantiles(s, f, m);
-      else print_entries(s, f, m);
+      if (by_quantiles)
+        print_quantiles(s, f, m);
+      else
+        print_entries(s, f, m);
       free_moments(m);
     }
   }
@@ -347,20 +365,23 @@ static void print_functions(const PgmModel *model, const PgmFit *fit)
 static void print_health(const PgmFit *fit)
 {
   printf("\n  health       gradient norm %.2g", fit->gradient_norm);
-  if (isnan(fit->khat)) fputs("; k-hat not measured (--khat)", stdout);
-  else printf("; Pareto k-hat %.2f%s", fit->khat, fit->khat > 0.7 ? ": q is far from the posterior" : "");
+  if (isnan(fit->khat))
+    fputs("; k-hat not measured (--khat)", stdout);
+  else
+    printf("; Pareto k-hat %.2f%s", fit->khat, fit->khat > 0.7 ? ": q is far from the posterior" : "");
   putchar('\n');
 }
 
 static bool print_summary(const PgmCli *cli, const PgmSession *s, const PgmFit *fit)
 {
-  static const char *const methods[] = {"F-VI (a free factor for every unit)", "constant VI (one factor for all units)", "A-VI (amortised)"};
+  static const char *const methods[] = {"F-VI (a free factor for every unit)", "constant VI (one factor for all units)",
+                                        "A-VI (amortised)"};
   printf("%s: %s, %ld observation%s\n", cli->model->name, methods[fit->method], fit->observations, fit->observations == 1 ? "" : "s");
   printf("  ELBO         %.10g", fit->elbo);
   if (fit->elbo_se > 0) printf(" +- %.2g (Monte Carlo)", fit->elbo_se);
   printf(", %.6g per observation\n", fit->elbo_per_observation);
-  printf("  %-12s %s; %ld iteration%s, %.3g s, %d thread%s\n", fit->converged ? "converged" : "NOT converged", fit->criterion, fit->iterations,
-         fit->iterations == 1 ? "" : "s", fit->seconds, fit->threads, fit->threads == 1 ? "" : "s");
+  printf("  %-12s %s; %ld iteration%s, %.3g s, %d thread%s\n", fit->converged ? "converged" : "NOT converged", fit->criterion,
+         fit->iterations, fit->iterations == 1 ? "" : "s", fit->seconds, fit->threads, fit->threads == 1 ? "" : "s");
   printf("  parameters   %ld variational\n", fit->variational_parameters);
   print_functions(cli->model, fit);
   if (!print_factors(s, fit)) return false;
@@ -445,7 +466,8 @@ static int finish(PgmCli *cli, PgmSession *s, PgmFit *fit)
 {
   bool interrupted = strcmp(fit->stopped, "signal") == 0;
   if (fit->method_note) pgm_cli_note(cli, "%s", fit->method_note);
-  if (cli->out && (pgm_fit_bind(fit, s, &cli->error) != PGM_OK || pgm_cli_write_fit(cli, fit, cli->out) != PGM_OK)) return pgm_cli_fail(cli);
+  if (cli->out && (pgm_fit_bind(fit, s, &cli->error) != PGM_OK || pgm_cli_write_fit(cli, fit, cli->out) != PGM_OK))
+    return pgm_cli_fail(cli);
   if (pgm_fit_apply(s, fit, &cli->error) != PGM_OK) return pgm_cli_fail(cli);
   if (!(cli->json ? print_json(cli, s, fit) : print_summary(cli, s, fit))) {
     pgm_fail(&cli->error, PGM_SYSTEM, "out of memory");
@@ -455,7 +477,8 @@ static int finish(PgmCli *cli, PgmSession *s, PgmFit *fit)
   if (pgm_cli_output_close(cli, &out) != PGM_OK) return pgm_cli_fail(cli);
   if (interrupted) {
     int number = pgm_cli_signal() ? pgm_cli_signal() : SIGINT;
-    fprintf(stderr, "%s fit: interrupted; %s%s\n", cli->program, cli->out ? "the fit so far is in " : "nothing was kept (--out FILE keeps it)", cli->out ? cli->out : "");
+    fprintf(stderr, "%s fit: interrupted; %s%s\n", cli->program,
+            cli->out ? "the fit so far is in " : "nothing was kept (--out FILE keeps it)", cli->out ? cli->out : "");
     return 128 + number;
   }
   if (!fit->converged) pgm_cli_warn(cli, "not converged: %s", fit->criterion);
@@ -508,7 +531,8 @@ int pgm_command_fit(PgmCli *cli)
   if (status == PGM_OK) status = check_writable(cli, cli->checkpoint);
   if (status == PGM_OK) status = pgm_cli_session(cli, false, &s);
   if (status == PGM_OK) status = run_fit(cli, s, &fit);
-  if (status == PGM_OK && strcmp(fit->stopped, "nan") == 0) status = pgm_fail(&cli->error, PGM_BAD_INPUT, "%s fit: %s", cli->program, fit->criterion);
+  if (status == PGM_OK && strcmp(fit->stopped, "nan") == 0)
+    status = pgm_fail(&cli->error, PGM_BAD_INPUT, "%s fit: %s", cli->program, fit->criterion);
   result = status == PGM_OK ? finish(cli, s, fit) : pgm_cli_fail(cli);
   pgm_fit_free(fit);
   free_start(cli, &start);

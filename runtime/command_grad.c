@@ -15,17 +15,23 @@
 typedef struct {
   PgmCli *cli;
   PgmSession *s;
-  long n;                              /* unconstrained coordinates of all latent and param families */
-  long *start;                         /* per family: its first coordinate */
+  long n;      /* unconstrained coordinates of all latent and param families */
+  long *start; /* per family: its first coordinate */
   double *u, *gradient;
-  double **plus, **minus;              /* per term: its values */
+  double **plus, **minus; /* per term: its values */
   double log_joint, log_joint_unconstrained;
   double max_error;
   long checked;
 } Grad;
 
-static bool in_q(const Grad *g, int f) { return pgm_is_latent(&g->s->model->families[f]); }
-static double jacobian_weight(const Grad *g, int f) { return g->s->model->families[f].role == PGM_PARAM ? 0 : 1; }
+static bool in_q(const Grad *g, int f)
+{
+  return pgm_is_latent(&g->s->model->families[f]);
+}
+static double jacobian_weight(const Grad *g, int f)
+{
+  return g->s->model->families[f].role == PGM_PARAM ? 0 : 1;
+}
 
 static PgmStatus open_grad(Grad *g)
 {
@@ -109,7 +115,8 @@ static PgmStatus evaluate(Grad *g)
   g->log_joint_unconstrained = g->log_joint + jacobian;
   for (int f = 0; f < g->s->model->n_families; f++) {
     const PgmLayout *l = &g->s->layout[f];
-    if (in_q(g, f)) pgm_constrain_vjp(g->s, f, g->u + g->start[f], l->value, l->value_bar, jacobian_weight(g, f), g->gradient + g->start[f]);
+    if (in_q(g, f))
+      pgm_constrain_vjp(g->s, f, g->u + g->start[f], l->value, l->value_bar, jacobian_weight(g, f), g->gradient + g->start[f]);
   }
   if (isfinite(g->log_joint) || !pgm_find_nan(g->s, false, place, sizeof place)) return PGM_OK;
   return pgm_fail(&g->cli->error, PGM_BAD_INPUT, "%s", place);
@@ -166,7 +173,8 @@ static PgmStatus check_gradient(Grad *g)
   if (g->max_error <= 1e-6) return PGM_OK;
   char name[256];
   pgm_element_name(g->s, worst_family, worst / g->s->layout[worst_family].uwidth, -1, name, sizeof name);
-  return pgm_fail(&g->cli->error, PGM_UNMET, "%s grad: gradient and central differences disagree, by %.2g of its size at %s (coordinate %ld)", g->cli->program,
+  return pgm_fail(&g->cli->error, PGM_UNMET,
+                  "%s grad: gradient and central differences disagree, by %.2g of its size at %s (coordinate %ld)", g->cli->program,
                   g->max_error, name, worst % g->s->layout[worst_family].uwidth + 1);
 }
 

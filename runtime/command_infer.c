@@ -15,13 +15,17 @@
 int pgm_prepare_infer(PgmCli *cli)
 {
   bool to_stdout = !cli->out || strcmp(cli->out, "-") == 0;
-  if (cli->json && to_stdout) return pgm_cli_usage_error(cli, "--json prints an object on standard output: give the table a file, --out FILE");
+  if (cli->json && to_stdout)
+    return pgm_cli_usage_error(cli, "--json prints an object on standard output: give the table a file, --out FILE");
   return 0;
 }
 
 /* ---- tables -------------------------------------------------------------------------------------------------------------------------------------------- */
 
-typedef struct { const PgmMarginal **at; int n; } Table;
+typedef struct {
+  const PgmMarginal **at;
+  int n;
+} Table;
 
 static bool same_rows(const PgmMarginal *a, const PgmMarginal *b)
 {
@@ -51,8 +55,10 @@ static void print_table(FILE *out, const Table *t)
 {
   const PgmMarginal *first = t->at[0];
   for (int k = 0; k < first->n_index; k++) {
-    if (is_identifier(first->index[k])) fprintf(out, "%s%s", k ? "," : "", first->index[k]);
-    else fprintf(out, "%sindex%d", k ? "," : "", k + 1);
+    if (is_identifier(first->index[k]))
+      fprintf(out, "%s%s", k ? "," : "", first->index[k]);
+    else
+      fprintf(out, "%sindex%d", k ? "," : "", k + 1);
   }
   for (int i = 0; i < t->n; i++) {
     for (long entry = 0; entry < t->at[i]->width; entry++) {
@@ -143,8 +149,9 @@ static PgmStatus write_tables(PgmCli *cli, const Table *tables, int n)
     size_t used = strlen(names);
     snprintf(names + used, sizeof names - used, "%s%s", t ? ", " : "", tables[t].at[0]->name);
   }
-  return pgm_fail(&cli->error, PGM_BAD_USAGE, "%s infer: %s have different indices: choose one with --latent NAME, or give --out DIR/ for a file each",
-                  cli->program, names);
+  return pgm_fail(&cli->error, PGM_BAD_USAGE,
+                  "%s infer: %s have different indices: choose one with --latent NAME, or give --out DIR/ for a file each", cli->program,
+                  names);
 }
 
 /* ---- the command -------------------------------------------------------------------------------------------------------------------------------------------- */
@@ -161,7 +168,8 @@ static PgmStatus check_latent(PgmCli *cli)
   }
   if (cli->latent) return pgm_fail(&cli->error, PGM_BAD_USAGE, "%s infer: there is no '%s' in the model", cli->program, cli->latent);
   if (any) return PGM_OK;
-  return pgm_fail(&cli->error, PGM_BAD_USAGE, "%s infer: the model has no local latent variables; `fit` prints the global ones", cli->program);
+  return pgm_fail(&cli->error, PGM_BAD_USAGE, "%s infer: the model has no local latent variables; `fit` prints the global ones",
+                  cli->program);
 }
 
 static void print_json(const PgmCli *cli, const PgmPosterior *posterior, const PgmInference *r, const Table *tables, int n, double seconds)

@@ -15,7 +15,8 @@
 int pgm_prepare_draws(PgmCli *cli)
 {
   bool to_stdout = !cli->out || strcmp(cli->out, "-") == 0;
-  if (cli->json && to_stdout) return pgm_cli_usage_error(cli, "--json prints an object on standard output: give the draws a file, --out FILE");
+  if (cli->json && to_stdout)
+    return pgm_cli_usage_error(cli, "--json prints an object on standard output: give the draws a file, --out FILE");
   return 0;
 }
 
@@ -23,8 +24,8 @@ typedef struct {
   PgmCli *cli;
   PgmSession *s;
   bool predict;
-  double **lets;                       /* per family: values of a `let`, or NULL */
-  double *term;                        /* values of the largest observed term */
+  double **lets; /* per family: values of a `let`, or NULL */
+  double *term;  /* values of the largest observed term */
 } Sampler;
 
 static bool is_observed_term(const Sampler *w, int t)
@@ -63,8 +64,8 @@ static PgmStatus open_sampler(Sampler *w)
 
 static void print_comments(const Sampler *w, FILE *out, const PgmFit *fit)
 {
-  fprintf(out, "# model = %s\n# pgmc_version = %s\n# method = %s\n# seed = %lu\n# draws = %ld\n", w->cli->model->name, w->cli->model->version,
-          pgm_method_words[fit->method], w->cli->fit.seed, w->cli->draws);
+  fprintf(out, "# model = %s\n# pgmc_version = %s\n# method = %s\n# seed = %lu\n# draws = %ld\n", w->cli->model->name,
+          w->cli->model->version, pgm_method_words[fit->method], w->cli->fit.seed, w->cli->draws);
   if (w->predict) {
     fputs("# observed variables, drawn given draws of the latent ones from q\n", out);
     return;
@@ -153,14 +154,18 @@ static PgmStatus write_draws(Sampler *w, FILE *out, const PgmFit *fit)
   snprintf(what, sizeof what, "%s %s", w->cli->program, w->cli->command);
   pgm_progress_start(&bar, what, w->cli->quiet);
   print_comments(w, out, fit);
-  if (w->predict) print_observed_header(w, out);
-  else print_header(w, out);
+  if (w->predict)
+    print_observed_header(w, out);
+  else
+    print_header(w, out);
   for (long i = 0; i < w->cli->draws && status == PGM_OK; i++) {
     double log_p = 0, log_g = 0;
     status = pgm_cli_draw(draws, i, w->predict, w->predict ? NULL : &log_p, w->predict ? NULL : &log_g);
     if (status != PGM_OK) break;
-    if (w->predict) print_observed_row(w, out);
-    else print_row(w, out, log_p, log_g);
+    if (w->predict)
+      print_observed_row(w, out);
+    else
+      print_row(w, out, log_p, log_g);
     if (pgm_progress_due(&bar)) {
       snprintf(text, sizeof text, "draw %ld of %ld", i + 1, w->cli->draws);
       pgm_progress_show(&bar, (double)(i + 1) / (double)w->cli->draws, text);
@@ -190,10 +195,12 @@ static void check_data(const PgmCli *cli, const PgmSession *s, const PgmFit *fit
 {
   char hash[65];
   bool bound = false;
-  for (int i = 0; i < fit->n_factors; i++) bound = bound || (fit->factors[i].kind == PGM_FREE && s->model->families[fit->factors[i].family].role == PGM_LOCAL);
+  for (int i = 0; i < fit->n_factors; i++)
+    bound = bound || (fit->factors[i].kind == PGM_FREE && s->model->families[fit->factors[i].family].role == PGM_LOCAL);
   if (!bound || !fit->data_hash) return;
   pgm_data_hash(s, hash);
-  if (strcmp(hash, fit->data_hash) != 0) pgm_cli_warn(cli, "these are not the data of the fit, whose local factors are those of its own data");
+  if (strcmp(hash, fit->data_hash) != 0)
+    pgm_cli_warn(cli, "these are not the data of the fit, whose local factors are those of its own data");
 }
 
 static int run(PgmCli *cli, bool predict)
@@ -205,14 +212,16 @@ static int run(PgmCli *cli, bool predict)
   const PgmFit *fit = posterior ? pgm_posterior_fit(posterior) : NULL;
   if (status == PGM_OK) status = pgm_posterior_check_data(posterior, cli->data, &cli->error);
   if (status == PGM_OK) status = pgm_fit_add_sizes(fit, cli->model, cli->data, &cli->error);
-  if (status == PGM_OK) status = pgm_cli_session(cli, predict, &w.s);     /* predict draws into the arrays of the observations */
+  if (status == PGM_OK) status = pgm_cli_session(cli, predict, &w.s); /* predict draws into the arrays of the observations */
   if (status == PGM_OK) status = pgm_fit_apply(w.s, fit, &cli->error);
   if (status == PGM_OK) check_data(cli, w.s, fit);
   if (status == PGM_OK) status = open_sampler(&w);
   if (status == PGM_OK && (status = pgm_cli_output_open(cli, cli->out, &file)) == PGM_OK) {
     status = write_draws(&w, file.stream, fit);
-    if (status == PGM_OK) status = pgm_cli_output_close(cli, &file);
-    else pgm_cli_output_discard(&file);
+    if (status == PGM_OK)
+      status = pgm_cli_output_close(cli, &file);
+    else
+      pgm_cli_output_discard(&file);
   }
   if (status == PGM_OK && cli->json) print_json(cli);
   close_sampler(&w);

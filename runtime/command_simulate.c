@@ -61,8 +61,9 @@ static PgmStatus not_drawable(PgmCli *cli, int i)
 {
   const PgmStatement *statement = &cli->model->statements[i];
   const PgmFamily *family = &cli->model->families[statement->family];
-  return pgm_fail(&cli->error, PGM_BAD_INPUT, "%s:%d: %s has no proper distribution to be drawn from: give --set %s=VALUE%s", cli->model->file,
-                  statement->line, statement->text, family->name, family->n_index || family->rank ? ", or a data file with its values" : "");
+  return pgm_fail(&cli->error, PGM_BAD_INPUT, "%s:%d: %s has no proper distribution to be drawn from: give --set %s=VALUE%s",
+                  cli->model->file, statement->line, statement->text, family->name,
+                  family->n_index || family->rank ? ", or a data file with its values" : "");
 }
 
 static bool has_nan(const PgmLayout *l)
@@ -90,11 +91,12 @@ static PgmStatus draw_all(PgmCli *cli, PgmSession *s, const unsigned char *draw)
   if (failed >= 0 && strstr(model->statements[failed].text, "~ flat(")) return not_drawable(cli, failed);
   if (failed >= 0) {
     place_text(model, failed, where, place, sizeof place);
-    return pgm_fail(&cli->error, PGM_BAD_INPUT, "%s:%d: %s: the arguments are out of their domain%s", model->file, model->statements[failed].line,
-                    model->statements[failed].text, place);
+    return pgm_fail(&cli->error, PGM_BAD_INPUT, "%s:%d: %s: the arguments are out of their domain%s", model->file,
+                    model->statements[failed].line, model->statements[failed].text, place);
   }
   for (int i = 0; i < model->n_statements; i++) {
-    if (draw[i] && model->statements[i].kind != PGM_S_OBSERVED && has_nan(&s->layout[model->statements[i].family])) return not_drawable(cli, i);
+    if (draw[i] && model->statements[i].kind != PGM_S_OBSERVED && has_nan(&s->layout[model->statements[i].family]))
+      return not_drawable(cli, i);
   }
   return PGM_OK;
 }

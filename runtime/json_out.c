@@ -20,10 +20,14 @@ static void write_string(FILE *out, const char *text)
 {
   putc('"', out);
   for (const unsigned char *p = (const unsigned char *)text; *p; p++) {
-    if (*p == '"' || *p == '\\') fprintf(out, "\\%c", *p);
-    else if (*p == '\n') fputs("\\n", out);
-    else if (*p < 0x20) fprintf(out, "\\u%04x", *p);
-    else putc(*p, out);
+    if (*p == '"' || *p == '\\')
+      fprintf(out, "\\%c", *p);
+    else if (*p == '\n')
+      fputs("\\n", out);
+    else if (*p < 0x20)
+      fprintf(out, "\\u%04x", *p);
+    else
+      putc(*p, out);
   }
   putc('"', out);
 }
@@ -48,8 +52,14 @@ static void open_level(PgmJson *j, const char *key, bool array)
   j->array[j->depth] = array;
 }
 
-void pgm_json_object(PgmJson *j, const char *key) { open_level(j, key, false); }
-void pgm_json_array(PgmJson *j, const char *key) { open_level(j, key, true); }
+void pgm_json_object(PgmJson *j, const char *key)
+{
+  open_level(j, key, false);
+}
+void pgm_json_array(PgmJson *j, const char *key)
+{
+  open_level(j, key, true);
+}
 
 void pgm_json_end(PgmJson *j)
 {

@@ -9,17 +9,17 @@
 typedef struct {
   FILE *out;
   int depth;
-  bool empty[PGM_JSON_DEPTH];          /* nothing written yet at this depth */
+  bool empty[PGM_JSON_DEPTH]; /* nothing written yet at this depth */
   bool array[PGM_JSON_DEPTH];
 } PgmJson;
 
 PgmJson pgm_json_start(FILE *out);
-void pgm_json_finish(PgmJson *j);      /* the final newline */
+void pgm_json_finish(PgmJson *j); /* the final newline */
 /* `key` is NULL inside arrays and at the top. Numbers that are not finite become null. */
 void pgm_json_object(PgmJson *j, const char *key);
 void pgm_json_array(PgmJson *j, const char *key);
-void pgm_json_end(PgmJson *j);         /* closes the object or array opened last */
-void pgm_json_string(PgmJson *j, const char *key, const char *value);      /* NULL: null */
+void pgm_json_end(PgmJson *j);                                        /* closes the object or array opened last */
+void pgm_json_string(PgmJson *j, const char *key, const char *value); /* NULL: null */
 void pgm_json_number(PgmJson *j, const char *key, double value);
 void pgm_json_integer(PgmJson *j, const char *key, long value);
 void pgm_json_bool(PgmJson *j, const char *key, bool value);

@@ -36,8 +36,8 @@
 struct PgmPosterior {
   const PgmModel *model;
   PgmFit *fit;
-  bool amortised;                      /* no local latent variable has free factors */
-  int n_inputs, *inputs;               /* families */
+  bool amortised;        /* no local latent variable has free factors */
+  int n_inputs, *inputs; /* families */
 };
 
 struct PgmInference {
@@ -61,8 +61,10 @@ static int find_family(const PgmModel *model, const char *name, size_t length)
 static void mark_names(const PgmModel *model, const char *text, bool *marked)
 {
   const char *of = strncmp(text, "levels ", 7) == 0 ? strstr(text, " of ") : NULL;
-  if (of) text = of + 4;
-  else if (strncmp(text, "pooled ", 7) == 0) text += 7;
+  if (of)
+    text = of + 4;
+  else if (strncmp(text, "pooled ", 7) == 0)
+    text += 7;
   while (*text) {
     if (!isalpha((unsigned char)*text) && *text != '_') {
       text++;
@@ -71,7 +73,8 @@ static void mark_names(const PgmModel *model, const char *text, bool *marked)
     size_t length = 0;
     while (isalnum((unsigned char)text[length]) || text[length] == '_') length++;
     int f = find_family(model, text, length);
-    if (f >= 0 && (model->families[f].role == PGM_INPUT || model->families[f].role == PGM_OBSERVED) && !model->families[f].is_size) marked[f] = true;
+    if (f >= 0 && (model->families[f].role == PGM_INPUT || model->families[f].role == PGM_OBSERVED) && !model->families[f].is_size)
+      marked[f] = true;
     text += length;
   }
 }
@@ -146,11 +149,26 @@ void pgm_posterior_close(PgmPosterior *p)
   free(p);
 }
 
-const PgmFit *pgm_posterior_fit(const PgmPosterior *p) { return p->fit; }
-const char *pgm_posterior_model(const PgmPosterior *p) { return p->model->name; }
-const char *pgm_posterior_method(const PgmPosterior *p) { return pgm_method_words[p->fit->method]; }
-int pgm_posterior_inputs(const PgmPosterior *p) { return p->n_inputs; }
-int pgm_posterior_outputs(const PgmPosterior *p) { return p->fit->n_factors; }
+const PgmFit *pgm_posterior_fit(const PgmPosterior *p)
+{
+  return p->fit;
+}
+const char *pgm_posterior_model(const PgmPosterior *p)
+{
+  return p->model->name;
+}
+const char *pgm_posterior_method(const PgmPosterior *p)
+{
+  return pgm_method_words[p->fit->method];
+}
+int pgm_posterior_inputs(const PgmPosterior *p)
+{
+  return p->n_inputs;
+}
+int pgm_posterior_outputs(const PgmPosterior *p)
+{
+  return p->fit->n_factors;
+}
 
 const char *pgm_posterior_input(const PgmPosterior *p, int i)
 {
@@ -207,9 +225,17 @@ static bool copy_marginal(const PgmSession *s, int f, bool unconstrained, PgmMar
   size_t count = (size_t)(l->elements * width) + 1;
   double *mean = malloc(count * sizeof *mean), *sd = malloc(count * sizeof *sd);
   bool *defined = l->piece ? malloc((size_t)l->elements + 1) : NULL;
-  *m = (PgmMarginal){.name = family->name, .local = family->role == PGM_LOCAL, .n_index = family->n_index, .index = family->index,
-                     .rank = unconstrained && l->uwidth != l->width ? 1 : family->rank, .dim = {l->dim[0], l->dim[1]},
-                     .elements = l->elements, .width = width, .defined = defined, .mean = mean, .sd = sd};
+  *m = (PgmMarginal){.name = family->name,
+                     .local = family->role == PGM_LOCAL,
+                     .n_index = family->n_index,
+                     .index = family->index,
+                     .rank = unconstrained && l->uwidth != l->width ? 1 : family->rank,
+                     .dim = {l->dim[0], l->dim[1]},
+                     .elements = l->elements,
+                     .width = width,
+                     .defined = defined,
+                     .mean = mean,
+                     .sd = sd};
   if (!mean || !sd || (l->piece && !defined)) return false;
   memcpy(m->lo, l->lo, sizeof m->lo);
   memcpy(m->hi, l->hi, sizeof m->hi);
@@ -249,11 +275,12 @@ PgmStatus pgm_posterior_check_data(const PgmPosterior *p, const PgmData *data, P
   return PGM_OK;
 }
 
-PgmStatus pgm_posterior_infer_data(const PgmPosterior *p, PgmData *data, const PgmInferOptions *options, PgmInference **out, PgmError *error)
+PgmStatus pgm_posterior_infer_data(const PgmPosterior *p, PgmData *data, const PgmInferOptions *options, PgmInference **out,
+                                   PgmError *error)
 {
   PgmSession *s = NULL;
   int threads = !options || options->threads == 0 ? 1 : options->threads > 0 ? options->threads : 0;
-  const PgmSessionOptions session = {.threads = threads, .sizes_only = p->amortised};    /* what no function reads need not be given */
+  const PgmSessionOptions session = {.threads = threads, .sizes_only = p->amortised}; /* what no function reads need not be given */
   const char *how = NULL;
   *out = NULL;
   PgmStatus status = pgm_posterior_check_data(p, data, error);
@@ -267,8 +294,8 @@ PgmStatus pgm_posterior_infer_data(const PgmPosterior *p, PgmData *data, const P
   return status;
 }
 
-PgmStatus pgm_posterior_infer(const PgmPosterior *p, const PgmValues *values, int n_values, const PgmInferOptions *options, PgmInference **out,
-                              PgmError *error)
+PgmStatus pgm_posterior_infer(const PgmPosterior *p, const PgmValues *values, int n_values, const PgmInferOptions *options,
+                              PgmInference **out, PgmError *error)
 {
   PgmStatus status = PGM_OK;
   PgmData *data = pgm_data_new();
@@ -277,8 +304,10 @@ PgmStatus pgm_posterior_infer(const PgmPosterior *p, const PgmValues *values, in
   for (int i = 0; i < n_values && status == PGM_OK; i++) {
     const PgmValues *v = &values[i];
     if (!v->value) continue;
-    if (!v->name || v->rank < 0 || v->rank > PGM_MAX_DIMS || find_family(p->model, v->name, strcspn(v->name, "[")) < 0) {
+    if (!v->name || find_family(p->model, v->name, strcspn(v->name, "[")) < 0) {
       status = pgm_fail(error, PGM_BAD_INPUT, "array %d, '%s': no variable of the model '%s'", i, v->name ? v->name : "", p->model->name);
+    } else if (v->rank < 0 || v->rank > PGM_MAX_DIMS) {
+      status = pgm_fail(error, PGM_BAD_INPUT, "array '%s': %d dimensions", v->name, v->rank);
     } else {
       status = pgm_data_add(data, v->name, v->rank, v->dim, v->value, "the caller's array", error);
     }
@@ -300,9 +329,18 @@ void pgm_inference_free(PgmInference *r)
   free(r);
 }
 
-int pgm_inference_count(const PgmInference *r) { return r->n; }
-const PgmMarginal *pgm_inference_at(const PgmInference *r, int i) { return i >= 0 && i < r->n ? &r->at[i] : NULL; }
-const char *pgm_inference_how(const PgmInference *r) { return r->how; }
+int pgm_inference_count(const PgmInference *r)
+{
+  return r->n;
+}
+const PgmMarginal *pgm_inference_at(const PgmInference *r, int i)
+{
+  return i >= 0 && i < r->n ? &r->at[i] : NULL;
+}
+const char *pgm_inference_how(const PgmInference *r)
+{
+  return r->how;
+}
 
 const PgmMarginal *pgm_inference_find(const PgmInference *r, const char *name)
 {

@@ -26,9 +26,9 @@
 extern "C" {
 #endif
 
-typedef struct PgmModel PgmModel;                /* a compiled model: NAME_model() */
-typedef struct PgmPosterior PgmPosterior;        /* a model and a fit of it */
-typedef struct PgmInference PgmInference;        /* the posterior of one batch of observations */
+typedef struct PgmModel PgmModel;         /* a compiled model: NAME_model() */
+typedef struct PgmPosterior PgmPosterior; /* a model and a fit of it */
+typedef struct PgmInference PgmInference; /* the posterior of one batch of observations */
 
 /* The fit is checked against the model: another model's, a truncated or an altered one is PGM_BAD_INPUT, an unreadable file PGM_SYSTEM.
  * Bytes in memory are those of a fit file and may be released afterwards. */
@@ -36,8 +36,8 @@ PgmStatus pgm_posterior_open(PgmPosterior **out, const PgmModel *model, const ch
 PgmStatus pgm_posterior_from_memory(PgmPosterior **out, const PgmModel *model, const void *bytes, size_t size, PgmError *error);
 void pgm_posterior_close(PgmPosterior *posterior);
 
-const char *pgm_posterior_model(const PgmPosterior *posterior);        /* the model's name */
-const char *pgm_posterior_method(const PgmPosterior *posterior);       /* "avi", "fvi", "const" */
+const char *pgm_posterior_model(const PgmPosterior *posterior);  /* the model's name */
+const char *pgm_posterior_method(const PgmPosterior *posterior); /* "avi", "fvi", "const" */
 
 /* Inputs: the arrays that observations must bring. When inference functions serve all local latent variables, these are the variables they
  * read; otherwise all data that have no default. Sizes that can be counted need not be given, nor those that only the fitted data could tell. */
@@ -50,25 +50,30 @@ const char *pgm_posterior_output(const PgmPosterior *posterior, int i);
 
 /* One array of observations: a name of the model, and its values, row-major (indices first, then the dimensions of an element); NaN is a
  * missing value. rank 0 is a scalar. An entry whose `value` is NULL counts as not given. */
-typedef struct { const char *name; int rank; const long *dim; const double *value; } PgmValues;
+typedef struct {
+  const char *name;
+  int rank;
+  const long *dim;
+  const double *value;
+} PgmValues;
 
 typedef struct {
-  int threads;                         /* 0 means 1: the caller has threads of its own; -1: as many as cores */
-  bool unconstrained;                  /* means and sds of the Gaussian factors on the unconstrained scale, not those of the variables */
+  int threads;        /* 0 means 1: the caller has threads of its own; -1: as many as cores */
+  bool unconstrained; /* means and sds of the Gaussian factors on the unconstrained scale, not those of the variables */
 } PgmInferOptions;
 
 #define PGM_MARGINAL_INDEX 6
 typedef struct {
   const char *name;
-  bool local;                          /* false: a global latent variable or a param */
-  int n_index;                         /* index positions; the element with indices i_0, i_1, ... stands at row-major position in the box */
-  const char *const *index;            /* their names, "n" */
+  bool local;               /* false: a global latent variable or a param */
+  int n_index;              /* index positions; the element with indices i_0, i_1, ... stands at row-major position in the box */
+  const char *const *index; /* their names, "n" */
   long lo[PGM_MARGINAL_INDEX], hi[PGM_MARGINAL_INDEX];
-  int rank;                            /* dimensions of one element: 0, 1, 2 */
+  int rank; /* dimensions of one element: 0, 1, 2 */
   long dim[2];
-  long elements, width;                /* elements in the box; numbers per element (as `unconstrained` asks) */
-  const bool *defined;                 /* per element of the box: false where the model has none; NULL: it has all */
-  const double *mean, *sd;             /* elements * width, row-major; params have sd 0 */
+  long elements, width;    /* elements in the box; numbers per element (as `unconstrained` asks) */
+  const bool *defined;     /* per element of the box: false where the model has none; NULL: it has all */
+  const double *mean, *sd; /* elements * width, row-major; params have sd 0 */
 } PgmMarginal;
 
 /* The posterior of the observations `data`, which may be of any number. With a fit by A-VI this is one forward pass; with const, the constant;
@@ -79,7 +84,7 @@ PgmStatus pgm_posterior_infer(const PgmPosterior *posterior, const PgmValues *da
 void pgm_inference_free(PgmInference *inference);
 
 int pgm_inference_count(const PgmInference *inference);
-const PgmMarginal *pgm_inference_at(const PgmInference *inference, int i);           /* as outputs; NULL when i is out of range */
+const PgmMarginal *pgm_inference_at(const PgmInference *inference, int i); /* as outputs; NULL when i is out of range */
 const PgmMarginal *pgm_inference_find(const PgmInference *inference, const char *name);
 /* How it was obtained: "one forward pass of the inference functions", ... */
 const char *pgm_inference_how(const PgmInference *inference);

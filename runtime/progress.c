@@ -35,9 +35,12 @@ bool pgm_progress_due(const PgmProgress *p)
 
 static char *duration_text(double seconds, char *buffer, size_t size)
 {
-  if (seconds < 60) snprintf(buffer, size, "%.0f s", seconds);
-  else if (seconds < 3600) snprintf(buffer, size, "%d min %02d s", (int)seconds / 60, (int)seconds % 60);
-  else snprintf(buffer, size, "%.0f h %02d min", floor(seconds / 3600), (int)fmod(seconds / 60, 60));
+  if (seconds < 60)
+    snprintf(buffer, size, "%.0f s", seconds);
+  else if (seconds < 3600)
+    snprintf(buffer, size, "%d min %02d s", (int)seconds / 60, (int)seconds % 60);
+  else
+    snprintf(buffer, size, "%.0f h %02d min", floor(seconds / 3600), (int)fmod(seconds / 60, 60));
   return buffer;
 }
 
@@ -60,7 +63,7 @@ static void draw_bar(const PgmProgress *p, const char *line)
 
 void pgm_progress_show(PgmProgress *p, double fraction, const char *text)
 {
-  if (fraction > p->fraction) p->fraction = fraction < 1 ? fraction : 1;       /* false for NaN */
+  if (fraction > p->fraction) p->fraction = fraction < 1 ? fraction : 1; /* false for NaN */
   if (!pgm_progress_due(p)) return;
   p->shown = now();
   double elapsed = p->shown - p->started;
@@ -71,8 +74,10 @@ void pgm_progress_show(PgmProgress *p, double fraction, const char *text)
   } else {
     snprintf(line, sizeof line, "%s, %s", text, duration_text(elapsed, spent, sizeof spent));
   }
-  if (p->terminal) draw_bar(p, line);
-  else fprintf(stderr, "%s: %s\n", p->what, line);
+  if (p->terminal)
+    draw_bar(p, line);
+  else
+    fprintf(stderr, "%s: %s\n", p->what, line);
   fflush(stderr);
   p->drawn = true;
 }

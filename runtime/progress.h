@@ -5,10 +5,10 @@
 #include <stdbool.h>
 
 typedef struct {
-  const char *what;                    /* "saw fit" */
+  const char *what; /* "saw fit" */
   bool quiet, terminal, drawn;
-  double started, shown;               /* seconds of the monotonic clock; shown: the last output */
-  double fraction;                     /* largest so far: the bar never goes back */
+  double started, shown; /* seconds of the monotonic clock; shown: the last output */
+  double fraction;       /* largest so far: the bar never goes back */
 } PgmProgress;
 
 void pgm_progress_start(PgmProgress *p, const char *what, bool quiet);
@@ -16,6 +16,6 @@ void pgm_progress_start(PgmProgress *p, const char *what, bool quiet);
 void pgm_progress_show(PgmProgress *p, double fraction, const char *text);
 /* True when a call of pgm_progress_show would show something now, so that `text` is worth making. */
 bool pgm_progress_due(const PgmProgress *p);
-void pgm_progress_end(PgmProgress *p);           /* clears the bar */
+void pgm_progress_end(PgmProgress *p); /* clears the bar */
 
 #endif

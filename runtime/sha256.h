@@ -5,7 +5,11 @@
 #include <stddef.h>
 #include <stdint.h>
 
-typedef struct { uint32_t state[8]; uint64_t length; unsigned char block[64]; } PgmSha256;
+typedef struct {
+  uint32_t state[8];
+  uint64_t length;
+  unsigned char block[64];
+} PgmSha256;
 
 void pgm_sha256_start(PgmSha256 *h);
 void pgm_sha256_add(PgmSha256 *h, const void *bytes, size_t size);

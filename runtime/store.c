@@ -27,8 +27,8 @@
 #include "net.h"
 #include "sha256.h"
 
-#define FORMAT "pgmc fit 1"
-#define MAX_HEADER (100ul << 20)       /* as the reference implementation of safetensors */
+#define FORMAT     "pgmc fit 1"
+#define MAX_HEADER (100ul << 20) /* as the reference implementation of safetensors */
 
 const char *const pgm_method_words[] = {"fvi", "const", "avi", NULL};
 const char *const pgm_activation_words[] = {"tanh", "relu", "leaky_relu", "softplus", NULL};
@@ -59,13 +59,16 @@ typedef struct {
   char *name;
   int rank;
   size_t shape[2];
-  size_t begin, end;                   /* in the data part */
-  const double *values;                /* writing */
-  const unsigned char *bytes;          /* reading */
+  size_t begin, end;          /* in the data part */
+  const double *values;       /* writing */
+  const unsigned char *bytes; /* reading */
   bool used;
 } Tensor;
 
-typedef struct { Tensor *at; int n; } Tensors;
+typedef struct {
+  Tensor *at;
+  int n;
+} Tensors;
 
 static int compare_names(const void *a, const void *b)
 {
@@ -79,8 +82,10 @@ static uLong add_values(uLong crc, const Tensor *t)
   size_t count = (t->end - t->begin) / sizeof(double);
   for (size_t i = 0; i < count; i += CHUNK) {
     size_t n = count - i < CHUNK ? count - i : CHUNK;
-    if (t->bytes) memcpy(buffer, t->bytes + i * sizeof(double), n * sizeof(double));
-    else copy_little_endian(buffer, t->values + i, n);
+    if (t->bytes)
+      memcpy(buffer, t->bytes + i * sizeof(double), n * sizeof(double));
+    else
+      copy_little_endian(buffer, t->values + i, n);
     crc = crc32(crc, buffer, (uInt)(n * sizeof(double)));
   }
   return crc;
@@ -118,8 +123,8 @@ static bool checksum(json_t *metadata, const Tensors *tensors, char digits[9])
 typedef struct {
   json_t *metadata;
   Tensors tensors;
-  size_t size;                         /* bytes of tensors so far */
-  bool failed;                         /* memory */
+  size_t size; /* bytes of tensors so far */
+  bool failed; /* memory */
 } Writer;
 
 static void put_text(Writer *w, const char *key, const char *text)
@@ -149,8 +154,10 @@ static char *join(const char *name, const char *part)
 static void put_part(Writer *w, const char *name, const char *part, const char *text)
 {
   char *key = join(name, part);
-  if (key) put_text(w, key, text);
-  else w->failed = true;
+  if (key)
+    put_text(w, key, text);
+  else
+    w->failed = true;
   free(key);
 }
 
@@ -166,8 +173,10 @@ static void put_part_list(Writer *w, const char *name, const char *part, int n, 
   json_t *list = json_array();
   for (int i = 0; i < n; i++) json_array_append_new(list, json_string(texts[i]));
   char *text = json_dumps(list, JSON_COMPACT);
-  if (text && json_array_size(list) == (size_t)n) put_part(w, name, part, text);
-  else w->failed = true;
+  if (text && json_array_size(list) == (size_t)n)
+    put_part(w, name, part, text);
+  else
+    w->failed = true;
   free(text);
   json_decref(list);
 }
@@ -183,8 +192,12 @@ static void put_tensor(Writer *w, const char *name, const char *part, int rank, 
     w->failed = true;
     return;
   }
-  more[w->tensors.n++] = (Tensor){.name = key, .rank = rank, .shape = {(size_t)rows, rank == 2 ? (size_t)columns : 1}, .begin = w->size,
-                                  .end = w->size + count * sizeof(double), .values = values};
+  more[w->tensors.n++] = (Tensor){.name = key,
+                                  .rank = rank,
+                                  .shape = {(size_t)rows, rank == 2 ? (size_t)columns : 1},
+                                  .begin = w->size,
+                                  .end = w->size + count * sizeof(double),
+                                  .values = values};
   w->size += count * sizeof(double);
 }
 
@@ -253,8 +266,10 @@ static char *header_text(Writer *w)
   if (json_object_set(header, "__metadata__", w->metadata) != 0) w->failed = true;
   for (int i = 0; i < w->tensors.n; i++) {
     const Tensor *t = &w->tensors.at[i];
-    json_t *shape = t->rank == 2 ? json_pack("[I,I]", (json_int_t)t->shape[0], (json_int_t)t->shape[1]) : json_pack("[I]", (json_int_t)t->shape[0]);
-    json_t *entry = json_pack("{s:s, s:o, s:[I,I]}", "dtype", "F64", "shape", shape, "data_offsets", (json_int_t)t->begin, (json_int_t)t->end);
+    json_t *shape =
+        t->rank == 2 ? json_pack("[I,I]", (json_int_t)t->shape[0], (json_int_t)t->shape[1]) : json_pack("[I]", (json_int_t)t->shape[0]);
+    json_t *entry =
+        json_pack("{s:s, s:o, s:[I,I]}", "dtype", "F64", "shape", shape, "data_offsets", (json_int_t)t->begin, (json_int_t)t->end);
     if (json_object_set_new(header, t->name, entry) != 0) w->failed = true;
   }
   char *compact = w->failed ? NULL : json_dumps(header, JSON_COMPACT);
@@ -313,7 +328,7 @@ PgmStatus pgm_fit_write(const PgmFit *fit, const PgmModel *model, const char *pa
 typedef struct {
   const char *file;
   json_t *header;
-  json_t *metadata;                    /* within header */
+  json_t *metadata; /* within header */
   Tensors tensors;
   PgmError *error;
 } Reader;
@@ -350,7 +365,8 @@ static PgmStatus read_tensor_entry(const Reader *r, const char *name, const json
     if (__builtin_mul_overflow(count, t->shape[d], &count)) return REFUSE(r, "damaged: the shape of tensor '%.100s' is too large", name);
   }
   const json_t *begin = json_array_get(offsets, 0), *end = json_array_get(offsets, 1);
-  if (!json_is_integer(begin) || !json_is_integer(end) || json_integer_value(begin) < 0 || json_integer_value(end) < json_integer_value(begin)) {
+  if (!json_is_integer(begin) || !json_is_integer(end) || json_integer_value(begin) < 0 ||
+      json_integer_value(end) < json_integer_value(begin)) {
     return REFUSE(r, "damaged: the offsets of tensor '%.100s'", name);
   }
   t->begin = (size_t)json_integer_value(begin);
@@ -379,7 +395,8 @@ static PgmStatus read_tensors(Reader *r, const unsigned char *data, size_t size)
   PgmStatus status;
   r->tensors.at = calloc(json_object_size(r->header) + 1, sizeof *r->tensors.at);
   if (!r->tensors.at) return pgm_fail(r->error, PGM_SYSTEM, "%s: out of memory", r->file);
-  json_object_foreach(r->header, name, entry) {
+  json_object_foreach(r->header, name, entry)
+  {
     if (entry == r->metadata) continue;
     Tensor *t = &r->tensors.at[r->tensors.n];
     if ((status = read_tensor_entry(r, name, entry, size, t)) != PGM_OK) return status;
@@ -413,7 +430,8 @@ static PgmStatus open_container(Reader *r, const unsigned char *bytes, size_t si
   if (!r->header) return REFUSE(r, "no fit, or damaged: its header is no JSON (%.200s)", problem.text);
   r->metadata = json_object_get(r->header, "__metadata__");
   if (!json_is_object(r->metadata)) return REFUSE(r, "a safetensors file without metadata, not a fit");
-  json_object_foreach(r->metadata, key, value) {
+  json_object_foreach(r->metadata, key, value)
+  {
     if (!json_is_string(value)) return REFUSE(r, "damaged: the metadata '%.100s' is no text", key);
   }
   return read_tensors(r, bytes + 8 + length, size - 8 - length);
@@ -487,8 +505,10 @@ static PgmStatus get_list(const Reader *r, const char *name, const char *part, i
   *texts = calloc(count + 1, sizeof **texts);
   for (size_t i = 0; good && *texts && i < count; i++) {
     const char *entry = json_string_value(json_array_get(list, i));
-    if (entry && ((*texts)[i] = strdup(entry))) *n = (int)i + 1;
-    else good = false;
+    if (entry && ((*texts)[i] = strdup(entry)))
+      *n = (int)i + 1;
+    else
+      good = false;
   }
   json_decref(list);
   if (!*texts) return pgm_fail(r->error, PGM_SYSTEM, "%s: out of memory", r->file);
@@ -511,7 +531,8 @@ static PgmStatus get_tensor(const Reader *r, const char *name, const char *part,
   Tensor *t = find_tensor(r, name, part);
   if (!t) return REFUSE(r, "damaged: it lacks tensor '%s.%s'", name, part);
   if (t->rank != rank || t->shape[0] != (size_t)rows || t->shape[1] != (size_t)columns) {
-    return REFUSE(r, "damaged: tensor '%s' is %zu x %zu, where its metadata say %ld x %ld", t->name, t->shape[0], t->shape[1], rows, columns);
+    return REFUSE(r, "damaged: tensor '%s' is %zu x %zu, where its metadata say %ld x %ld", t->name, t->shape[0], t->shape[1], rows,
+                  columns);
   }
   size_t count = (t->end - t->begin) / sizeof(double);
   t->used = true;
@@ -568,7 +589,8 @@ static PgmStatus read_function(const Reader *r, const char *name, PgmFactors *p)
   f->activation = (PgmActivation)activation;
   f->skip = skip;
   f->free_scale = free_scale;
-  if (f->n_outputs != p->uwidth * (f->free_scale ? 1 : 2)) return REFUSE(r, "damaged: the metadata '%s.outputs' and '%s.uwidth' disagree", name, name);
+  if (f->n_outputs != p->uwidth * (f->free_scale ? 1 : 2))
+    return REFUSE(r, "damaged: the metadata '%s.outputs' and '%s.uwidth' disagree", name, name);
   PgmNet net;
   if (pgm_net_open(&net, f, NULL) != PGM_OK) return REFUSE(r, "damaged: the inference function of '%s' is impossibly large", name);
   f->n_weights = net.n_weights + (f->free_scale ? p->uwidth : 0);
@@ -615,7 +637,8 @@ static PgmStatus read_sizes(const Reader *r, PgmFit *fit)
   json_t *value;
   fit->sizes = calloc(json_object_size(r->metadata), sizeof *fit->sizes);
   if (!fit->sizes) return pgm_fail(r->error, PGM_SYSTEM, "%s: out of memory", r->file);
-  json_object_foreach(r->metadata, key, value) {
+  json_object_foreach(r->metadata, key, value)
+  {
     if (strncmp(key, "size.", 5) != 0) continue;
     PgmFitSize *size = &fit->sizes[fit->n_sizes];
     PgmStatus status = get_integer(r, key, NULL, LONG_MIN, LONG_MAX, &size->value);
@@ -657,17 +680,18 @@ static PgmStatus read_fit(const Reader *r, const PgmModel *model, PgmFit *fit)
   PgmStatus status;
   if ((status = check_identity(r, model)) != PGM_OK || (status = copy_text(r, "model", &fit->model)) != PGM_OK ||
       (status = copy_text(r, "model_hash", &fit->hash)) != PGM_OK || (status = copy_text(r, "version", &fit->version)) != PGM_OK ||
-      (status = get_word(r, "method", NULL, pgm_method_words, &method)) != PGM_OK || (status = get_number(r, "elbo", &fit->elbo)) != PGM_OK ||
-      (status = get_number(r, "elbo_se", &fit->elbo_se)) != PGM_OK ||
+      (status = get_word(r, "method", NULL, pgm_method_words, &method)) != PGM_OK ||
+      (status = get_number(r, "elbo", &fit->elbo)) != PGM_OK || (status = get_number(r, "elbo_se", &fit->elbo_se)) != PGM_OK ||
       (status = get_number(r, "elbo_per_observation", &fit->elbo_per_observation)) != PGM_OK ||
-      (status = get_number(r, "seconds", &fit->seconds)) != PGM_OK || (status = get_number(r, "gradient_norm", &fit->gradient_norm)) != PGM_OK ||
-      (status = get_number(r, "khat", &fit->khat)) != PGM_OK ||
+      (status = get_number(r, "seconds", &fit->seconds)) != PGM_OK ||
+      (status = get_number(r, "gradient_norm", &fit->gradient_norm)) != PGM_OK || (status = get_number(r, "khat", &fit->khat)) != PGM_OK ||
       (status = get_integer(r, "iterations", NULL, 0, LONG_MAX, &fit->iterations)) != PGM_OK ||
       (status = get_integer(r, "variational_parameters", NULL, 0, LONG_MAX, &fit->variational_parameters)) != PGM_OK ||
       (status = get_integer(r, "observations", NULL, 0, LONG_MAX, &fit->observations)) != PGM_OK ||
-      (status = get_word(r, "converged", NULL, booleans, &converged)) != PGM_OK || (status = get_text(r, "criterion", NULL, &criterion)) != PGM_OK ||
-      (status = get_text(r, "stopped", NULL, &stopped)) != PGM_OK || (status = get_text(r, "seed", NULL, &seed)) != PGM_OK ||
-      (status = get_integer(r, "threads", NULL, 0, INT_MAX, &threads)) != PGM_OK || (status = read_sizes(r, fit)) != PGM_OK) {
+      (status = get_word(r, "converged", NULL, booleans, &converged)) != PGM_OK ||
+      (status = get_text(r, "criterion", NULL, &criterion)) != PGM_OK || (status = get_text(r, "stopped", NULL, &stopped)) != PGM_OK ||
+      (status = get_text(r, "seed", NULL, &seed)) != PGM_OK || (status = get_integer(r, "threads", NULL, 0, INT_MAX, &threads)) != PGM_OK ||
+      (status = read_sizes(r, fit)) != PGM_OK) {
     return status;
   }
   fit->method = (PgmMethodName)method;
@@ -704,8 +728,10 @@ PgmStatus pgm_fit_from_memory(PgmFit **out, const PgmModel *model, const void *b
   if (status == PGM_OK) status = read_fit(&r, model, fit);
   free(r.tensors.at);
   json_decref(r.header);
-  if (status == PGM_OK) *out = fit;
-  else pgm_fit_free(fit);
+  if (status == PGM_OK)
+    *out = fit;
+  else
+    pgm_fit_free(fit);
   return status;
 }
 
@@ -720,7 +746,7 @@ PgmStatus pgm_fit_read(PgmFit **out, const PgmModel *model, const char *path, Pg
   if (!in) return pgm_fail(error, PGM_SYSTEM, "%s: %s", path, strerror(errno));
   if (fstat(fileno(in), &status) == 0 && S_ISREG(status.st_mode) && status.st_size > 0) capacity = (size_t)status.st_size + 1;
   for (;;) {
-    if (size == capacity || !bytes) {  /* more than announced: a pipe, or a file that grows */
+    if (size == capacity || !bytes) { /* more than announced: a pipe, or a file that grows */
       capacity = size < capacity ? capacity : size ? 2 * size : 65536;
       unsigned char *more = realloc(bytes, capacity);
       if (!more) {
@@ -737,8 +763,8 @@ PgmStatus pgm_fit_read(PgmFit **out, const PgmModel *model, const char *path, Pg
     }
   }
   fclose(in);
-  PgmStatus result = number ? pgm_fail(error, PGM_SYSTEM, "%s: %s", path, strerror(number))
-                            : pgm_fit_from_memory(out, model, bytes, size, path, error);
+  PgmStatus result =
+      number ? pgm_fail(error, PGM_SYSTEM, "%s: %s", path, strerror(number)) : pgm_fit_from_memory(out, model, bytes, size, path, error);
   free(bytes);
   return result;
 }

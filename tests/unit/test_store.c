@@ -54,7 +54,8 @@ static PgmFit *make_fit(bool amortised, long elements)
   fit->method = amortised ? PGM_AVI : PGM_FVI;
   fit->factors = calloc(2, sizeof *fit->factors);
   fit->n_factors = 2;
-  fit->factors[0] = (PgmFactors){.family = LINEAR_THETA, .kind = PGM_FREE, .elements = 1, .uwidth = 1, .mean = calloc(1, 8), .log_sd = calloc(1, 8)};
+  fit->factors[0] =
+      (PgmFactors){.family = LINEAR_THETA, .kind = PGM_FREE, .elements = 1, .uwidth = 1, .mean = calloc(1, 8), .log_sd = calloc(1, 8)};
   fit->factors[0].mean[0] = 1.0 / 3;
   fit->factors[0].log_sd[0] = -12.345678901234567;
   PgmFactors *z = &fit->factors[1];
@@ -63,8 +64,16 @@ static PgmFit *make_fit(bool amortised, long elements)
     PgmNet net;
     PgmFunction *f = z->function = calloc(1, sizeof *f);
     z->kind = PGM_FUNCTION;
-    *f = (PgmFunction){.n_inputs = 1, .n_features = 2, .n_flags = 1, .degree = -1, .n_hidden = 2, .hidden = {3, 2}, .activation = PGM_SOFTPLUS,
-                       .skip = true, .free_scale = true, .n_outputs = 1};
+    *f = (PgmFunction){.n_inputs = 1,
+                       .n_features = 2,
+                       .n_flags = 1,
+                       .degree = -1,
+                       .n_hidden = 2,
+                       .hidden = {3, 2},
+                       .activation = PGM_SOFTPLUS,
+                       .skip = true,
+                       .free_scale = true,
+                       .n_outputs = 1};
     f->inputs = calloc(1, sizeof *f->inputs);
     f->inputs[0] = strdup("x[n]");
     f->flags = calloc(1, sizeof *f->flags);
@@ -245,12 +254,12 @@ static void test_refusals(void **state)
   expect_refusal(&linear_model, bytes, 100, "truncated");
   expect_refusal(&linear_model, bytes, size - 1, "truncated");
   expect_refusal(&linear_model, "{\"theta\": 3, \"x\": [1, 2, 3]}", 28, "no fit");
-  bytes[size - 1] ^= 1;                /* a tensor */
+  bytes[size - 1] ^= 1; /* a tensor */
   expect_refusal(&linear_model, bytes, size, "checksum");
   bytes[size - 1] ^= 1;
   unsigned char *digit = memmem(bytes, size, "\"iterations\":\"42\"", 17);
   assert_non_null(digit);
-  digit[14] = '9';                     /* the metadata */
+  digit[14] = '9'; /* the metadata */
   expect_refusal(&linear_model, bytes, size, "checksum");
   digit[14] = '4';
   unsigned char *longer = calloc(1, size + 8);
@@ -305,11 +314,14 @@ static void test_doctored_headers(void **state)
   expect_header_refusal("{\"__metadata__\":{},\"t\":{\"dtype\":\"F64\",\"shape\":[2],\"data_offsets\":[0,8]}}", 8, "disagree");
   expect_header_refusal("{\"__metadata__\":{},\"t\":{\"dtype\":\"F64\",\"shape\":[1],\"data_offsets\":[8,0]}}", 8, "offsets");
   expect_header_refusal("{\"__metadata__\":{},\"t\":{\"dtype\":\"F64\",\"shape\":[-1],\"data_offsets\":[0,8]}}", 8, "shape");
-  expect_header_refusal("{\"__metadata__\":{},\"t\":{\"dtype\":\"F64\",\"shape\":[4294967296,4294967296],\"data_offsets\":[0,8]}}", 8, "too large");
-  expect_header_refusal("{\"__metadata__\":{},\"t\":{\"dtype\":\"F64\",\"shape\":[2305843009213693952],\"data_offsets\":[0,0]}}", 0, "disagree");
+  expect_header_refusal("{\"__metadata__\":{},\"t\":{\"dtype\":\"F64\",\"shape\":[4294967296,4294967296],\"data_offsets\":[0,8]}}", 8,
+                        "too large");
+  expect_header_refusal("{\"__metadata__\":{},\"t\":{\"dtype\":\"F64\",\"shape\":[2305843009213693952],\"data_offsets\":[0,0]}}", 0,
+                        "disagree");
   expect_header_refusal("{\"__metadata__\":{},\"t\":{\"dtype\":\"F64\",\"shape\":[1],\"data_offsets\":[8,16]}}", 16, "begins at byte");
   expect_header_refusal("{\"__metadata__\":{},\"t\":{\"dtype\":\"F64\",\"shape\":[1],\"data_offsets\":[0,8]},"
-                        "\"s\":{\"dtype\":\"F64\",\"shape\":[1],\"data_offsets\":[0,8]}}", 8, "begins at byte");
+                        "\"s\":{\"dtype\":\"F64\",\"shape\":[1],\"data_offsets\":[0,8]}}",
+                        8, "begins at byte");
   expect_header_refusal("{\"__metadata__\":{}", 0, "no JSON");
 }
 
@@ -331,22 +343,35 @@ static void test_mutations(void **state)
       size_t at = random % n;
       unsigned char byte = (unsigned char)(random >> 32);
       switch ((random >> 40) % 5) {
-      case 0: copy[at] = byte; break;
-      case 1: copy[at] ^= (unsigned char)(1 << byte % 8); break;
-      case 2: memmove(copy + at, copy + at + 1, n - at - 1); n -= n > 1; break;
-      case 3: if (n < 2 * size - 1) memmove(copy + at + 1, copy + at, n - at), copy[at] = byte, n++; break;
-      default: copy[at] = (unsigned char)"0123456789[]{},:\"-"[byte % 18]; break;
+      case 0:
+        copy[at] = byte;
+        break;
+      case 1:
+        copy[at] ^= (unsigned char)(1 << byte % 8);
+        break;
+      case 2:
+        memmove(copy + at, copy + at + 1, n - at - 1);
+        n -= n > 1;
+        break;
+      case 3:
+        if (n < 2 * size - 1) memmove(copy + at + 1, copy + at, n - at), copy[at] = byte, n++;
+        break;
+      default:
+        copy[at] = (unsigned char)"0123456789[]{},:\"-"[byte % 18];
+        break;
       }
     }
     PgmFit *back;
     PgmError error = {0};
     PgmStatus status = pgm_fit_from_memory(&back, &linear_model, copy, n, "a.fit", &error);
     assert_true(status == PGM_OK || status == PGM_BAD_INPUT);
-    if (status == PGM_OK) assert_same_fit(fit, back), accepted++;
-    else assert_true(strlen(error.text) > 7);
+    if (status == PGM_OK)
+      assert_same_fit(fit, back), accepted++;
+    else
+      assert_true(strlen(error.text) > 7);
     pgm_fit_free(back);
   }
-  assert_true(accepted < 2000);        /* a mutation may change nothing, or white space */
+  assert_true(accepted < 2000); /* a mutation may change nothing, or white space */
   free(bytes);
   free(copy);
   pgm_fit_free(fit);
@@ -401,7 +426,7 @@ static void test_kill(void **state)
     assert_same_fit(back->factors[1].elements == 10 ? small : large, back);
     pgm_fit_free(back);
   }
-  DIR *d = opendir(directory);         /* temporary files of the killed */
+  DIR *d = opendir(directory); /* temporary files of the killed */
   for (const struct dirent *e; (e = readdir(d));) {
     char name[512];
     snprintf(name, sizeof name, "%s/%s", directory, e->d_name);
@@ -461,17 +486,17 @@ static void test_sha256(void **state)
 int main(void)
 {
   const struct CMUnitTest tests[] = {
-    cmocka_unit_test_setup_teardown(test_round_trip, make_directory, remove_directory),
-    cmocka_unit_test_setup_teardown(test_layout, make_directory, remove_directory),
-    cmocka_unit_test_setup_teardown(test_locals_left_out, make_directory, remove_directory),
-    cmocka_unit_test_setup_teardown(test_refusals, make_directory, remove_directory),
-    cmocka_unit_test_setup_teardown(test_missing_file, make_directory, remove_directory),
-    cmocka_unit_test(test_doctored_headers),
-    cmocka_unit_test_setup_teardown(test_mutations, make_directory, remove_directory),
-    cmocka_unit_test_setup_teardown(test_mutations_behind_checksum, make_directory, remove_directory),
-    cmocka_unit_test_setup_teardown(test_kill, make_directory, remove_directory),
-    cmocka_unit_test_setup_teardown(test_link_and_mode, make_directory, remove_directory),
-    cmocka_unit_test(test_sha256),
+      cmocka_unit_test_setup_teardown(test_round_trip, make_directory, remove_directory),
+      cmocka_unit_test_setup_teardown(test_layout, make_directory, remove_directory),
+      cmocka_unit_test_setup_teardown(test_locals_left_out, make_directory, remove_directory),
+      cmocka_unit_test_setup_teardown(test_refusals, make_directory, remove_directory),
+      cmocka_unit_test_setup_teardown(test_missing_file, make_directory, remove_directory),
+      cmocka_unit_test(test_doctored_headers),
+      cmocka_unit_test_setup_teardown(test_mutations, make_directory, remove_directory),
+      cmocka_unit_test_setup_teardown(test_mutations_behind_checksum, make_directory, remove_directory),
+      cmocka_unit_test_setup_teardown(test_kill, make_directory, remove_directory),
+      cmocka_unit_test_setup_teardown(test_link_and_mode, make_directory, remove_directory),
+      cmocka_unit_test(test_sha256),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }
