@@ -92,6 +92,9 @@ PgmStatus pgm_fit_apply(PgmSession *s, const PgmFit *fit, PgmError *error);
 PgmStatus pgm_fit_locals(PgmSession *s, const PgmFit *fit, PgmError *error);
 /* ELBO at the layouts' mean and sd, with its standard error (0 where nothing is sampled). */
 double pgm_elbo(PgmSession *s, int samples, unsigned long seed, double *se);
+/* Pareto k-hat of the importance weights p(data, values) / q at the layouts' factors (khat.c), and the smoothed log evidence (may be NULL);
+ * NaN where the weights are not finite or out of memory. */
+double pgm_khat(PgmSession *s, int draws, unsigned long seed, double *log_evidence);
 
 /* ---- store.c: safetensors ------------------------------------------------------------------------------------------------------------ */
 /* Notes in the fit which data it belongs to: their hash (SHA-256 of the names, boxes and values of inputs and observed families) and sizes. */

@@ -349,7 +349,7 @@ static bool is_missing(const PgmSession *s, int family, long entry)
 static double value_at(const PgmSession *s, int family, long entry)
 {
   const PgmLayout *l = &s->layout[family];
-  return l->idata ? (double)l->idata[entry] : l->data[entry];
+  return l->idata ? (double)l->idata[entry] : l->data ? l->data[entry] : NAN;
 }
 
 /* Flat index of an element, or -1 where it is not defined. */

@@ -480,3 +480,21 @@ double pgm_objective_expect(PgmObjective *o, long iteration, double *se)
   }
   return value;
 }
+
+double pgm_objective_ratio(PgmObjective *o, long iteration)
+{
+  double value = o->s->constant;
+  for (int i = 0; i < o->q->n; i++) {
+    const PgmSource *f = &o->q->source[i];
+    PgmLayout *l = &o->s->layout[f->family];
+    draw_noise(o, i, 0, NULL, iteration);
+    memset(l->value_bar, 0, (size_t)(l->elements * l->width) * sizeof *l->value_bar);
+    double jacobian = pgm_constrain(o->s, f->family, o->u + o->offset[i], l->value);
+    if (f->point) continue;
+    value += jacobian;
+    for (long r = 0; r < f->rows; r++)
+      for (long e = (l->list ? l->list[r] : r) * f->uwidth, end = e + f->uwidth; e < end; e++)
+        value += log(l->sd[e]) + HALF_LOG_2PI_E - 0.5 + 0.5 * o->eps[o->offset[i] + e] * o->eps[o->offset[i] + e];
+  }
+  return value + pgm_engine_run(o->s, PGM_KERNEL_POINT, &everything);
+}

@@ -35,6 +35,9 @@ bool pgm_objective_samples(const PgmObjective *o);
 /* The same without sources: E log p + Jacobian at the layouts' means and sds, with the standard error of the sampled part; bars as above. */
 double pgm_objective_expect(PgmObjective *o, long iteration, double *se);
 
+/* log p(data, values) + log |d value / d u| - log q(u) at one draw (all_points, fresh, one draw): the log importance ratio of draw `iteration`. */
+double pgm_objective_ratio(PgmObjective *o, long iteration);
+
 /* Whether some of the model's terms, or a transform's Jacobian, can only be sampled. */
 bool pgm_needs_draws(const PgmModel *m);
 /* Entropy of the factors at the layouts. */

@@ -144,16 +144,12 @@ PgmStatus pgm_sources_open(PgmSources **out, PgmSession *s, int n, const PgmSour
   q->n = n;
   for (int i = 0; i < n; i++) {
     const PgmFamily *family = &s->model->families[specs[i].family];
-    PgmLayout *l = &s->layout[specs[i].family];
+    const PgmLayout *l = &s->layout[specs[i].family];
     PgmSource *f = &q->source[i];
     *f = (PgmSource){.family = specs[i].family, .kind = specs[i].kind, .local = family->role == PGM_LOCAL, .point = family->role == PGM_PARAM,
                      .rows = l->defined, .uwidth = l->uwidth, .function = specs[i].function, .gather = specs[i].gather, .sd_at = -1};
     long entries = (f->kind == PGM_SHARED ? 1 : f->rows) * f->uwidth;
     f->size = f->kind == PGM_FUNCTION ? f->function->n_weights : f->point ? entries : 2 * entries;
-    for (long e = 0; e < l->elements * l->uwidth; e++) {
-      l->mean[e] = 0;
-      l->sd[e] = f->point ? 0 : 1;
-    }
     if (f->kind == PGM_FUNCTION && !st) st = pgm_net_open(&f->net, f->function, error);
   }
   for (int part = 0; part < 3; part++) {
@@ -469,11 +465,12 @@ void pgm_sources_read(const PgmSources *q, double *x)
 }
 
 /* Sets the constant of the output layer (and the free scales) to the averages, everything else of the output layer to 0. */
-void pgm_source_random(PgmSources *q, PgmSource *f, PgmKey key, double *x)
+PgmStatus pgm_source_random(PgmSources *q, PgmSource *f, PgmKey key, double *x, PgmError *error)
 {
   const long w = f->uwidth, o = f->net.n_outputs;
-  double *c = calloc((size_t)(f->net.n_regressors * o + 2 * w), sizeof *c), *mean = c + f->net.n_regressors * o, *log_sd = mean + w;
-  if (!c) return;
+  double *c = calloc((size_t)(f->net.n_regressors * o + 2 * w), sizeof *c);
+  if (!c) return pgm_fail(error, PGM_SYSTEM, "out of memory");
+  double *mean = c + f->net.n_regressors * o, *log_sd = mean + w;
   averages(q, f, mean, log_sd);
   pgm_net_random(&f->net, key, x + f->at);
   for (long k = 0; k < w; k++) {
@@ -483,6 +480,7 @@ void pgm_source_random(PgmSources *q, PgmSource *f, PgmKey key, double *x)
   }
   pgm_net_set_output(&f->net, c, x + f->at);
   free(c);
+  return PGM_OK;
 }
 
 /* Solves (A + ridge) C = B in place, A (n x n) positive semidefinite, B (n x m) -> C; Cholesky with a ridge relative to the trace. */
@@ -517,16 +515,17 @@ PgmStatus pgm_source_regress(PgmSources *q, PgmSource *f, PgmKey key, double *x,
   enum { MOST = 1500, ENOUGH = 20000 };
   const PgmLayout *l = &q->s->layout[f->family];
   const long w = f->uwidth, o = f->net.n_outputs, p = f->net.n_regressors;
-  pgm_source_random(q, f, key, x);
-  if (p > MOST || !f->rows) return PGM_OK;       /* too wide to solve for: the random start stands */
+  PgmStatus st = pgm_source_random(q, f, key, x, error);
+  if (st || p > MOST || !f->rows) return st;       /* too wide to solve for: the random start stands */
   const long stride = f->rows > ENOUGH ? (f->rows + ENOUGH - 1) / ENOUGH : 1;
-  double *a = calloc((size_t)(p * p + p * o), sizeof *a), *b = a + p * p;
-  double *work = malloc((size_t)(BLOCK * (f->net.row + p + o)) * sizeof *work), *r = work + BLOCK * f->net.row, *y = r + BLOCK * p;
+  double *a = calloc((size_t)(p * p + p * o), sizeof *a);
+  double *work = malloc((size_t)(BLOCK * (f->net.row + p + o)) * sizeof *work);
   if (!a || !work) {
     free(a);
     free(work);
     return pgm_fail(error, PGM_SYSTEM, "out of memory");
   }
+  double *b = a + p * p, *r = work + BLOCK * f->net.row, *y = r + BLOCK * p;
   for (long at = 0; at < f->rows;) {
     long pick[BLOCK], count = 0;
     for (; at < f->rows && count < BLOCK; at += stride) pick[count++] = at;

@@ -36,7 +36,7 @@ typedef struct {
 
 typedef struct { int family; PgmSourceKind kind; PgmFunction *function; PgmGather *gather; } PgmSourceSpec;
 
-/* Takes over the specs' functions and gathers, also on failure. The layouts' means become 0, sds 1 (params 0). */
+/* Takes over the specs' functions and gathers, also on failure. Leaves the layouts alone. */
 PgmStatus pgm_sources_open(PgmSources **out, PgmSession *s, int n, const PgmSourceSpec *specs, PgmError *error);
 void pgm_sources_close(PgmSources *q);
 PgmSource *pgm_sources_find(const PgmSources *q, int family);
@@ -52,7 +52,7 @@ void pgm_sources_read(const PgmSources *q, double *x);
 /* Sets a function's weights by least squares: random hidden layers (key), the linear output layer fitted to the layouts' means and log sds. */
 PgmStatus pgm_source_regress(PgmSources *q, PgmSource *source, PgmKey key, double *x, PgmError *error);
 /* Random weights, the output layer 0 but for its constant: the average of the layouts' means and log sds. */
-void pgm_source_random(PgmSources *q, PgmSource *source, PgmKey key, double *x);
+PgmStatus pgm_source_random(PgmSources *q, PgmSource *source, PgmKey key, double *x, PgmError *error);
 
 /* A new function for `family`; *gather serves the session's data. n_hidden 0 and degree < 0: two layers of 16. */
 PgmStatus pgm_function_new(PgmFunction **out, PgmGather **gather, const PgmSession *s, int family, const PgmInputs *inputs, const PgmFitOptions *o, PgmError *error);

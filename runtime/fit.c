@@ -1,0 +1,611 @@
+/* Fits: from options to sources, from the solver's vector to a PgmFit, and back into a session. See fit.h; the work is in solve.c. */
+#include "fit.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "khat.h"
+#include "solve.h"
+
+/* What the random numbers of one fit are told apart by. */
+enum { SEED_NETWORK = 0x6E65u, SEED_INITIAL = 0x1417u, SEED_EVALUATE = 0xE7A1u, SEED_RATIOS = 0x9515u };
+
+PgmFitOptions pgm_fit_defaults(void)
+{
+  return (PgmFitOptions){.method = PGM_FVI, .degree = -1, .activation = PGM_TANH, .skip = true, .seed = 1};
+}
+
+/* ---- the object ------------------------------------------------------------------------------------------------------------------------ */
+
+void pgm_fit_free(PgmFit *fit)
+{
+  if (!fit) return;
+  for (int i = 0; fit->factors && i < fit->n_factors; i++) {
+    free(fit->factors[i].mean);
+    free(fit->factors[i].log_sd);
+    pgm_function_free(fit->factors[i].function);
+  }
+  for (int i = 0; fit->sizes && i < fit->n_sizes; i++) free(fit->sizes[i].name);
+  free(fit->factors);
+  free(fit->sizes);
+  free(fit->model);
+  free(fit->hash);
+  free(fit->version);
+  free(fit->data_hash);
+  free(fit->method_note);
+  free(fit);
+}
+
+static bool copy_text(char **out, const char *text)
+{
+  *out = text ? strdup(text) : NULL;
+  return !text || *out;
+}
+
+static bool copy_vector(double **out, const double *v, long n)
+{
+  *out = v ? malloc((size_t)(n + 1) * sizeof *v) : NULL;
+  if (*out && n) memcpy(*out, v, (size_t)n * sizeof *v);
+  return !v || *out;
+}
+
+PgmFit *pgm_fit_copy(const PgmFit *fit)
+{
+  PgmFit *c = malloc(sizeof *c);
+  if (!c) return NULL;
+  *c = *fit;
+  c->model = c->hash = c->version = c->data_hash = c->method_note = NULL;
+  c->n_factors = c->n_sizes = 0;
+  c->factors = calloc((size_t)fit->n_factors + 1, sizeof *c->factors);
+  c->sizes = fit->sizes ? calloc((size_t)fit->n_sizes + 1, sizeof *c->sizes) : NULL;
+  bool ok = c->factors && (c->sizes || !fit->sizes) && copy_text(&c->model, fit->model) && copy_text(&c->hash, fit->hash) &&
+            copy_text(&c->version, fit->version) && copy_text(&c->data_hash, fit->data_hash) && copy_text(&c->method_note, fit->method_note);
+  for (int i = 0; ok && i < fit->n_sizes; i++) {
+    c->sizes[i].value = fit->sizes[i].value;
+    ok = copy_text(&c->sizes[i].name, fit->sizes[i].name);
+    c->n_sizes++;
+  }
+  for (int i = 0; ok && i < fit->n_factors; i++) {
+    const PgmFactors *from = &fit->factors[i];
+    PgmFactors *to = &c->factors[c->n_factors++];
+    const long n = from->elements * from->uwidth;
+    *to = *from;
+    to->mean = to->log_sd = NULL;
+    to->function = NULL;
+    ok = copy_vector(&to->mean, from->mean, n) && copy_vector(&to->log_sd, from->log_sd, n);
+    if (ok && from->function) ok = (to->function = pgm_function_copy(from->function)) != NULL;
+  }
+  if (ok) return c;
+  pgm_fit_free(c);
+  return NULL;
+}
+
+static PgmStatus no_memory(PgmError *error) { return pgm_fail(error, PGM_SYSTEM, "out of memory"); }
+
+/* Observed elements (not those of `input` statements) with a value. */
+static long count_observations(const PgmSession *s)
+{
+  const PgmModel *m = s->model;
+  long total = 0;
+  for (int f = 0; f < m->n_families; f++) {
+    if (m->families[f].role != PGM_OBSERVED) continue;
+    const PgmLayout *l = &s->layout[f];
+    bool observed[256] = {false};      /* by piece: 1 + the statement's rank among the family's; 0: not defined */
+    int rank = 0;
+    for (int k = 0; k < m->n_statements; k++)
+      if (m->statements[k].family == f && rank < 255) observed[++rank] = m->statements[k].kind == PGM_S_OBSERVED;
+    for (long e = 0; e < l->elements; e++) {
+      if (!observed[l->piece ? l->piece[e] : 1]) continue;
+      bool any = !s->missing || !s->missing[f];
+      for (long k = 0; k < l->width && !any; k++) any = !s->missing[f][e * l->width + k];
+      total += any;
+    }
+  }
+  return total;
+}
+
+/* The factors at x. */
+static PgmStatus make_fit(PgmFit **out, PgmSession *s, const PgmSources *q, const double *x, const PgmFitOptions *o, PgmError *error)
+{
+  PgmFit *fit = calloc(1, sizeof *fit);
+  *out = NULL;
+  if (!fit) return no_memory(error);
+  fit->factors = calloc((size_t)q->n + 1, sizeof *fit->factors);
+  bool ok = fit->factors && copy_text(&fit->model, s->model->name) && copy_text(&fit->hash, s->model->hash) && copy_text(&fit->version, s->model->version);
+  fit->method = o->method;
+  fit->seed = o->seed;
+  fit->threads = s->threads;
+  fit->variational_parameters = q->size;
+  fit->observations = count_observations(s);
+  fit->elbo = fit->elbo_se = fit->elbo_per_observation = fit->gradient_norm = fit->khat = NAN;
+  for (int i = 0; ok && i < q->n; i++) {
+    const PgmSource *f = &q->source[i];
+    const PgmLayout *l = &s->layout[f->family];
+    PgmFactors *to = &fit->factors[fit->n_factors++];
+    *to = (PgmFactors){.family = f->family, .kind = f->kind, .elements = f->kind == PGM_SHARED ? 1 : l->elements, .uwidth = f->uwidth};
+    const long n = to->elements * to->uwidth;
+    if (f->kind == PGM_FUNCTION) {
+      if (!(ok = (to->function = pgm_function_copy(f->function)) != NULL)) break;
+      free(to->function->weights);
+      ok = copy_vector(&to->function->weights, x + f->at, f->size);
+      continue;
+    }
+    to->mean = calloc((size_t)n + 1, sizeof *to->mean);
+    to->log_sd = f->point ? NULL : calloc((size_t)n + 1, sizeof *to->log_sd);
+    if (!(ok = to->mean && (f->point || to->log_sd))) break;
+    const long rows = f->kind == PGM_SHARED ? 1 : f->rows;
+    for (long r = 0; r < rows; r++) {
+      const long to_row = f->kind == PGM_SHARED ? 0 : (l->list ? l->list[r] : r) * f->uwidth;
+      memcpy(to->mean + to_row, x + f->at + r * f->uwidth, (size_t)f->uwidth * sizeof *x);
+      if (!f->point) memcpy(to->log_sd + to_row, x + f->sd_at + r * f->uwidth, (size_t)f->uwidth * sizeof *x);
+    }
+  }
+  if (!ok) {
+    pgm_fit_free(fit);
+    return no_memory(error);
+  }
+  *out = fit;
+  return PGM_OK;
+}
+
+/* ---- sources from a fit ------------------------------------------------------------------------------------------------------------------ */
+
+static PgmFactors *find_factors(const PgmFit *fit, int family)
+{
+  for (int i = 0; fit && i < fit->n_factors; i++)
+    if (fit->factors[i].family == family) return &fit->factors[i];
+  return NULL;
+}
+
+static bool same_shape(const PgmSession *s, const PgmFactors *p)
+{
+  const PgmLayout *l = &s->layout[p->family];
+  return p->mean && p->uwidth == l->uwidth && (p->kind == PGM_SHARED || p->elements == l->elements);
+}
+
+/* The part of x of one source from a fit's factors of the same kind and shape. */
+static void load_factors(const PgmSession *s, const PgmSource *f, const PgmFactors *p, double *x)
+{
+  const PgmLayout *l = &s->layout[f->family];
+  if (f->kind == PGM_FUNCTION) {
+    memcpy(x + f->at, p->function->weights, (size_t)f->size * sizeof *x);
+    return;
+  }
+  const long rows = f->kind == PGM_SHARED ? 1 : f->rows;
+  for (long r = 0; r < rows; r++) {
+    const long from = p->kind == PGM_SHARED ? 0 : (l->list ? l->list[r] : r) * f->uwidth;
+    memcpy(x + f->at + r * f->uwidth, p->mean + from, (size_t)f->uwidth * sizeof *x);
+    if (!f->point && p->log_sd) memcpy(x + f->sd_at + r * f->uwidth, p->log_sd + from, (size_t)f->uwidth * sizeof *x);
+  }
+}
+
+static void close_specs(PgmSourceSpec *specs, int n)
+{
+  for (int i = 0; i < n; i++) {
+    pgm_gather_close(specs[i].gather);
+    pgm_function_free(specs[i].function);
+  }
+  free(specs);
+}
+
+/* Sources and their x as the fit has them. `new_units`: free local factors need not fit in size, and begin at mean 0; *loose counts them. */
+static PgmStatus sources_of_fit(PgmSession *s, const PgmFit *fit, bool new_units, PgmSources **q, double **x, long *loose, PgmError *error)
+{
+  const PgmModel *m = s->model;
+  PgmSourceSpec *specs = calloc((size_t)m->n_families + 1, sizeof *specs);
+  int n = 0;
+  PgmStatus st = PGM_OK;
+  *q = NULL;
+  *x = NULL;
+  *loose = 0;
+  if (!specs) return no_memory(error);
+  for (int f = 0; f < m->n_families && !st; f++) {
+    if (!pgm_is_latent(&m->families[f])) continue;
+    const PgmFactors *p = find_factors(fit, f);
+    if (!p) {
+      st = pgm_fail(error, PGM_BAD_INPUT, "the fit has no factors for '%s'", m->families[f].name);
+      break;
+    }
+    specs[n] = (PgmSourceSpec){.family = f, .kind = p->kind};
+    if (p->kind == PGM_FUNCTION) {
+      if (!(specs[n].function = pgm_function_copy(p->function))) st = no_memory(error);
+      else st = pgm_gather_reopen(&specs[n].gather, s, f, specs[n].function, error);
+    } else if (!same_shape(s, p) && !(new_units && m->families[f].role == PGM_LOCAL && p->kind == PGM_FREE)) {
+      st = pgm_fail(error, PGM_BAD_INPUT, "the fit has %ld elements of '%s', these data have %ld", p->elements, m->families[f].name, s->layout[f].elements);
+    }
+    n++;
+  }
+  if (st) {
+    close_specs(specs, n);
+    return st;
+  }
+  st = pgm_sources_open(q, s, n, specs, error);
+  free(specs);
+  if (st) return st;
+  *x = calloc((size_t)(*q)->size + 1, sizeof **x);
+  if (!*x) {
+    pgm_sources_close(*q);
+    *q = NULL;
+    return no_memory(error);
+  }
+  for (int i = 0; i < (*q)->n; i++) {
+    const PgmSource *f = &(*q)->source[i];
+    const PgmFactors *p = find_factors(fit, f->family);
+    if (f->kind == PGM_FUNCTION || (same_shape(s, p) && !(new_units && f->local && f->kind == PGM_FREE))) load_factors(s, f, p, *x);
+    else *loose += f->size;
+  }
+  return PGM_OK;
+}
+
+PgmStatus pgm_fit_apply(PgmSession *s, const PgmFit *fit, PgmError *error)
+{
+  PgmSources *q;
+  double *x;
+  long loose;
+  PgmStatus st = sources_of_fit(s, fit, false, &q, &x, &loose, error);
+  if (st) return st;
+  pgm_sources_forward(q, x, NULL);
+  pgm_sources_close(q);
+  free(x);
+  return PGM_OK;
+}
+
+PgmStatus pgm_fit_locals(PgmSession *s, const PgmFit *fit, PgmError *error)
+{
+  PgmSources *q;
+  double *x;
+  long loose;
+  PgmStatus st = sources_of_fit(s, fit, true, &q, &x, &loose, error);
+  if (st) return st;
+  if (loose) {
+    PgmFitOptions o = pgm_fit_defaults();
+    PgmRun run;
+    PgmSolution solution;
+    o.seed = fit->seed;
+    pgm_run_begin(&run, s, &o);
+    st = pgm_solve(&run, q, q->functions, PGM_START_COLD, false, x, &solution, error);
+  } else {
+    pgm_sources_forward(q, x, NULL);
+  }
+  pgm_sources_close(q);
+  free(x);
+  return st;
+}
+
+/* ---- evaluation -------------------------------------------------------------------------------------------------------------------------- */
+
+/* Free sources for every latent family: only to tell an objective what there is. */
+static PgmStatus plain_sources(PgmSources **q, PgmSession *s, PgmError *error)
+{
+  const PgmModel *m = s->model;
+  PgmSourceSpec *specs = calloc((size_t)m->n_families + 1, sizeof *specs);
+  int n = 0;
+  *q = NULL;
+  if (!specs) return no_memory(error);
+  for (int f = 0; f < m->n_families; f++)
+    if (pgm_is_latent(&m->families[f])) specs[n++] = (PgmSourceSpec){.family = f, .kind = PGM_FREE};
+  PgmStatus st = pgm_sources_open(q, s, n, specs, error);
+  free(specs);
+  return st;
+}
+
+double pgm_elbo(PgmSession *s, int samples, unsigned long seed, double *se)
+{
+  PgmSources *q;
+  PgmObjective *objective;
+  double value = NAN, error = NAN;
+  const PgmObjectiveOptions options = {.draws = samples, .fresh = true, .seed = seed ^ SEED_EVALUATE, .axis = -1};
+  if (plain_sources(&q, s, NULL) == PGM_OK) {
+    if (pgm_objective_open(&objective, s, q, &options, NULL) == PGM_OK) {
+      value = pgm_objective_expect(objective, 0, &error) + pgm_entropy(s);
+      pgm_objective_close(objective);
+    }
+    pgm_sources_close(q);
+  }
+  if (se) *se = error;
+  return value;
+}
+
+bool pgm_log_ratios(PgmSession *s, int draws, unsigned long seed, double *ratio)
+{
+  PgmSources *q;
+  PgmObjective *objective;
+  bool ok = false;
+  const PgmObjectiveOptions options = {.draws = 1, .fresh = true, .all_points = true, .seed = seed ^ SEED_RATIOS, .axis = -1};
+  if (plain_sources(&q, s, NULL) != PGM_OK) return false;
+  if (pgm_objective_open(&objective, s, q, &options, NULL) == PGM_OK) {
+    for (int d = 0; d < draws; d++) ratio[d] = pgm_objective_ratio(objective, d);
+    pgm_objective_close(objective);
+    ok = true;
+  }
+  pgm_sources_close(q);
+  return ok;
+}
+
+/* Draws for the ELBO that is reported: fewer where one pass is long. */
+static int evaluation_draws(const PgmSession *s)
+{
+  double entries = 0;
+  for (int f = 0; f < s->model->n_families; f++) {
+    const PgmRole role = s->model->families[f].role;
+    if (role == PGM_OBSERVED || pgm_is_latent(&s->model->families[f])) entries += (double)s->layout[f].elements * (double)s->layout[f].width;
+  }
+  return entries < 1e6 ? 200 : entries < 1e7 ? 50 : 10;
+}
+
+/* ---- running ------------------------------------------------------------------------------------------------------------------------------ */
+
+/* Contradictions between options and model. */
+static PgmStatus check_options(const PgmSession *s, const PgmFitOptions *o, PgmError *error)
+{
+  const PgmModel *m = s->model;
+  const bool full = o->batch <= 0;
+  if (!full && (o->optimizer == PGM_OPT_LBFGS || o->optimizer == PGM_OPT_PROFILE))
+    return pgm_fail(error, PGM_BAD_USAGE, "--optimizer %s needs all data at once, --batch gives it a part; --optimizer adam goes with --batch",
+                    o->optimizer == PGM_OPT_LBFGS ? "lbfgs" : "profile");
+  if (o->expectation == PGM_EXP_MONTE_CARLO && (o->optimizer == PGM_OPT_LBFGS || o->optimizer == PGM_OPT_PROFILE))
+    return pgm_fail(error, PGM_BAD_USAGE, "--expectation monte-carlo is a noisy objective, which --optimizer %s cannot take; fixed-draws is the deterministic one",
+                    o->optimizer == PGM_OPT_LBFGS ? "lbfgs" : "profile");
+  if (o->optimizer == PGM_OPT_PROFILE) {
+    bool locals = false;
+    if (o->method != PGM_FVI) return pgm_fail(error, PGM_BAD_USAGE, "--optimizer profile is for --method fvi: it eliminates free local factors");
+    for (int f = 0; f < m->n_families; f++) {
+      if (m->families[f].role != PGM_LOCAL) continue;
+      locals = true;
+      if (!m->families[f].separable)
+        return pgm_fail(error, PGM_BAD_USAGE, "--optimizer profile: the elements of %s are coupled, so they cannot be eliminated one by one; lbfgs takes them together",
+                        m->families[f].name);
+    }
+    if (!locals) return pgm_fail(error, PGM_BAD_USAGE, "--optimizer profile: the model has no local latent variables");
+  }
+  if (o->expectation == PGM_EXP_EXACT || o->expectation == PGM_EXP_QUADRATURE)
+    for (int t = 0; t < m->n_terms; t++) {
+      const PgmTerm *term = &m->terms[t];
+      if (term->method == PGM_SAMPLED || (term->method == PGM_QUADRATURE && o->expectation == PGM_EXP_EXACT))
+        return pgm_fail(error, PGM_BAD_USAGE, "--expectation %s: %s:%d: the expectation of '%s' %s", o->expectation == PGM_EXP_EXACT ? "exact" : "quadrature", m->file,
+                        term->line, term->text, term->method == PGM_SAMPLED ? "can only be sampled" : "has no closed form, only a quadrature");
+    }
+  return PGM_OK;
+}
+
+/* Where the factors start: means 0, or small random ones where families of many entries would start at a symmetric point; matrices like layers
+ * of a network, by their fan-in. */
+static void start_layouts(PgmSession *s, const PgmFitOptions *o)
+{
+  for (int f = 0; f < s->model->n_families; f++) {
+    const PgmFamily *family = &s->model->families[f];
+    PgmLayout *l = &s->layout[f];
+    if (!pgm_is_latent(family)) continue;
+    const bool local = family->role == PGM_LOCAL;
+    const long n = l->elements * l->uwidth;
+    const PgmKey key = {o->seed, (uint64_t)f, SEED_INITIAL};
+    const bool matrix = family->rank == 2 && l->dim[0] > 1 && l->dim[1] > 1;
+    const double spread = local || n == 1 ? 0 : matrix ? 1 / sqrt((double)l->dim[1]) : 0.1;
+    if (n) pgm_philox_normals(key, 0, n, l->mean);
+    for (long e = 0; e < n; e++) {
+      l->mean[e] = o->init_radius > 0 ? o->init_radius * (2 * pgm_philox_uniform(key, (uint64_t)e | 1ull << 40) - 1) : spread * l->mean[e];
+      l->sd[e] = family->role == PGM_PARAM ? 0 : local ? 0.5 : 0.1;
+    }
+  }
+}
+
+/* Specs by method: every global and param free; locals free, shared, or functions where there is an input form. */
+static PgmStatus make_specs(PgmSession *s, const PgmFitOptions *o, PgmSourceSpec *specs, int *n, bool *functions, char **note, PgmError *error)
+{
+  const PgmModel *m = s->model;
+  char missing[400] = "";
+  PgmStatus st = pgm_inputs_check(s, o, error);
+  *n = 0;
+  *functions = false;
+  for (int f = 0; f < m->n_families && !st; f++) {
+    const PgmFamily *family = &m->families[f];
+    if (!pgm_is_latent(family)) continue;
+    PgmSourceSpec *spec = &specs[(*n)++];
+    *spec = (PgmSourceSpec){.family = f, .kind = PGM_FREE};
+    if (family->role != PGM_LOCAL || o->method == PGM_FVI) continue;
+    if (o->method == PGM_CONST) {
+      spec->kind = PGM_SHARED;
+      continue;
+    }
+    PgmInputs inputs;
+    st = pgm_inputs_find(s, o, f, &inputs, error);
+    if (!st && inputs.n >= 0) {
+      spec->kind = PGM_FUNCTION;
+      st = pgm_function_new(&spec->function, &spec->gather, s, f, &inputs, o, error);
+      *functions = true;
+    } else if (!st) {
+      size_t k = strlen(missing);
+      snprintf(missing + k, sizeof missing - k, "%s%s", k ? ", " : "", family->name);
+    }
+    pgm_inputs_free(&inputs);
+  }
+  if (!st && missing[0]) {
+    char text[700];
+    snprintf(text, sizeof text, "no bounded input suffices for %s, so free factors are kept; --window W or --inputs name inputs", missing);
+    if (!copy_text(note, text)) st = no_memory(error);
+  }
+  return st;
+}
+
+/* Has the function of an earlier fit the same inputs and architecture? */
+static bool same_function(const PgmFunction *a, const PgmFunction *b)
+{
+  bool same = a->n_inputs == b->n_inputs && a->n_features == b->n_features && a->n_flags == b->n_flags && a->degree == b->degree &&
+              a->n_hidden == b->n_hidden && a->free_scale == b->free_scale && a->n_outputs == b->n_outputs && a->n_weights == b->n_weights;
+  if (same && a->degree < 0) same = a->activation == b->activation && a->skip == b->skip;
+  for (int l = 0; same && l < a->n_hidden; l++) same = a->hidden[l] == b->hidden[l];
+  for (int i = 0; same && i < a->n_inputs; i++) same = !strcmp(a->inputs[i], b->inputs[i]);
+  for (int i = 0; same && i < a->n_flags; i++) same = !strcmp(a->flags[i], b->flags[i]);
+  return same;
+}
+
+/* With --init FIT: functions of the same make take over its standardisation. */
+static PgmStatus adopt_functions(PgmSession *s, const PgmFit *init, PgmSourceSpec *specs, int n, PgmError *error)
+{
+  for (int i = 0; i < n; i++) {
+    const PgmFactors *p = find_factors(init, specs[i].family);
+    if (specs[i].kind != PGM_FUNCTION || !p || !p->function || !same_function(specs[i].function, p->function)) continue;
+    PgmFunction *copy = pgm_function_copy(p->function);
+    PgmGather *gather = NULL;
+    if (!copy) return no_memory(error);
+    PgmStatus st = pgm_gather_reopen(&gather, s, specs[i].family, copy, error);
+    if (st) {
+      pgm_function_free(copy);
+      return st;
+    }
+    pgm_function_free(specs[i].function);
+    pgm_gather_close(specs[i].gather);
+    specs[i].function = copy;
+    specs[i].gather = gather;
+  }
+  return PGM_OK;
+}
+
+/* x from an earlier fit where kinds and shapes agree. Returns whether everything came from it. */
+static bool adopt_factors(const PgmSession *s, const PgmFit *init, const PgmSources *q, double *x, bool *functions_too)
+{
+  bool all = true;
+  *functions_too = true;
+  for (int i = 0; i < q->n; i++) {
+    const PgmSource *f = &q->source[i];
+    const PgmFactors *p = find_factors(init, f->family);
+    bool fits = p && (f->kind == PGM_FUNCTION ? p->kind == PGM_FUNCTION && same_function(f->function, p->function)
+                      : f->kind == PGM_SHARED ? p->kind == PGM_SHARED && same_shape(s, p)
+                                              : p->kind != PGM_FUNCTION && same_shape(s, p));
+    if (fits) load_factors(s, f, p, x);
+    all = all && fits;
+    if (f->kind == PGM_FUNCTION && !fits) *functions_too = false;
+  }
+  return all;
+}
+
+typedef struct { PgmSession *s; const PgmFitOptions *o; const PgmRun *run; } Checkpoint;
+
+static void write_checkpoint(void *data, const PgmSources *q, const double *x, long iteration, double elbo)
+{
+  const Checkpoint *c = data;
+  PgmFit *fit;
+  if (make_fit(&fit, c->s, q, x, c->o, NULL) != PGM_OK) return;
+  fit->elbo = elbo;
+  fit->elbo_per_observation = fit->observations ? elbo / (double)fit->observations : NAN;
+  fit->iterations = iteration;
+  fit->seconds = pgm_run_seconds(c->run);
+  strcpy(fit->criterion, "checkpoint");
+  strcpy(fit->stopped, "signal");
+  c->o->checkpoint(c->o->checkpoint_data, fit);
+  pgm_fit_free(fit);
+}
+
+/* Factors of F-VI, roughly, in the layouts: where inference functions start from. *free_x belongs to *free_q. */
+static PgmStatus free_factors(PgmRun *run, PgmSession *s, PgmSources **free_q, double **free_x, PgmError *error)
+{
+  PgmSolution solution;
+  *free_x = NULL;
+  PgmStatus st = plain_sources(free_q, s, error);
+  if (st) return st;
+  *free_x = calloc((size_t)(*free_q)->size + 1, sizeof **free_x);
+  if (!*free_x) return no_memory(error);
+  pgm_sources_read(*free_q, *free_x);
+  return pgm_solve(run, *free_q, 0, PGM_START_COLD, true, *free_x, &solution, error);
+}
+
+/* Inference functions: from least squares on the factors of F-VI, and from random weights; the better one is trained to the end. */
+static PgmStatus fit_functions(PgmRun *run, PgmSession *s, PgmSources *q, double *x, PgmSolution *out, PgmError *error)
+{
+  const PgmFitOptions *o = run->options;
+  PgmSources *free_q = NULL;
+  double *free_x = NULL, *other = NULL;
+  PgmStatus st = free_factors(run, s, &free_q, &free_x, error);
+  bool networks = false;
+  for (int i = 0; i < q->n; i++) networks = networks || (q->source[i].kind == PGM_FUNCTION && q->source[i].net.n_hidden);
+  if (!st) {
+    pgm_sources_read(q, x);
+    for (int i = 0; i < q->n && !st; i++)
+      if (q->source[i].kind == PGM_FUNCTION) st = pgm_source_regress(q, &q->source[i], (PgmKey){o->seed, (uint64_t)i, SEED_NETWORK}, x, error);
+  }
+  if (!st && networks && !run->interrupted) {
+    PgmSolution first, second;
+    other = malloc((size_t)(q->size + 1) * sizeof *other);
+    if (!other) st = no_memory(error);
+    else {
+      memcpy(other, x, (size_t)q->size * sizeof *x);
+      for (int i = 0; i < q->n && !st; i++)
+        if (q->source[i].kind == PGM_FUNCTION) st = pgm_source_random(q, &q->source[i], (PgmKey){o->seed, (uint64_t)i, SEED_NETWORK + 1}, other, error);
+      if (!st) st = pgm_solve(run, q, 0, PGM_START_WARM, true, x, &first, error);
+      PgmError quiet;                  /* a random start may fail */
+      bool second_ok = !st && !run->interrupted && pgm_solve(run, q, 0, PGM_START_WARM, true, other, &second, &quiet) == PGM_OK;
+      if (second_ok && second.elbo > first.elbo) memcpy(x, other, (size_t)q->size * sizeof *x);
+    }
+  }
+  if (!st) st = pgm_solve(run, q, 0, PGM_START_WARM, false, x, out, error);
+  free(other);
+  free(free_x);
+  pgm_sources_close(free_q);
+  return st;
+}
+
+static PgmStatus solve_all(PgmRun *run, PgmSession *s, PgmSources *q, bool functions, double *x, PgmSolution *out, PgmError *error)
+{
+  const PgmFitOptions *o = run->options;
+  bool functions_too = false;
+  PgmStatus st = PGM_OK;
+  start_layouts(s, o);
+  pgm_sources_read(q, x);
+  bool all = o->init && adopt_factors(s, o->init, q, x, &functions_too);
+  if (all) return pgm_solve(run, q, 0, PGM_START_WARM, false, x, out, error);
+  if (!functions) return pgm_solve(run, q, 0, PGM_START_COLD, false, x, out, error);
+  if (!pgm_solve_stochastic(s, o) && !o->init) return fit_functions(run, s, q, x, out, error);
+  for (int i = 0; i < q->n && !st; i++)
+    if (q->source[i].kind == PGM_FUNCTION && !functions_too) st = pgm_source_random(q, &q->source[i], (PgmKey){o->seed, (uint64_t)i, SEED_NETWORK}, x, error);
+  return st ? st : pgm_solve(run, q, 0, PGM_START_COLD, false, x, out, error);
+}
+
+PgmStatus pgm_fit_run(PgmSession *s, const PgmFitOptions *options, PgmFit **out, PgmError *error)
+{
+  const PgmFitOptions *o = options;
+  PgmSourceSpec *specs = calloc((size_t)s->model->n_families + 1, sizeof *specs);
+  PgmSources *q = NULL;
+  PgmSolution solution = {0};
+  PgmRun run;
+  char *note = NULL;
+  double *x = NULL;
+  int n = 0;
+  bool functions = false;
+  *out = NULL;
+  if (!specs) return no_memory(error);
+  pgm_run_begin(&run, s, o);
+  Checkpoint checkpoint = {s, o, &run};
+  run.checkpoint = write_checkpoint;
+  run.checkpoint_data = &checkpoint;
+  PgmStatus st = check_options(s, o, error);
+  if (!st) st = make_specs(s, o, specs, &n, &functions, &note, error);
+  if (!st && o->init) st = adopt_functions(s, o->init, specs, n, error);
+  if (st) {
+    close_specs(specs, n);
+  } else {
+    st = pgm_sources_open(&q, s, n, specs, error);
+    free(specs);
+  }
+  if (!st && !(x = calloc((size_t)q->size + 1, sizeof *x))) st = no_memory(error);
+  if (!st) st = solve_all(&run, s, q, functions, x, &solution, error);
+  if (!st) st = make_fit(out, s, q, x, o, error);
+  if (!st) {
+    PgmFit *fit = *out;
+    pgm_sources_forward(q, x, NULL);
+    fit->elbo = pgm_elbo(s, evaluation_draws(s), o->seed, &fit->elbo_se);
+    fit->elbo_per_observation = fit->observations ? fit->elbo / (double)fit->observations : NAN;
+    fit->gradient_norm = solution.gradient_norm;
+    fit->iterations = run.iteration;
+    fit->converged = solution.converged;
+    memcpy(fit->criterion, solution.criterion, sizeof fit->criterion);
+    memcpy(fit->stopped, solution.stopped, sizeof fit->stopped);
+    fit->khat = o->khat ? pgm_khat(s, 1000, o->seed, NULL) : NAN;
+    fit->seconds = pgm_run_seconds(&run);
+    fit->method_note = note;
+    note = NULL;
+  }
+  pgm_sources_close(q);
+  free(note);
+  free(x);
+  return st;
+}

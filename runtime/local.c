@@ -1,0 +1,388 @@
+/* Newton sweeps over separable local latent variables: see local.h. */
+#include "local.h"
+
+#include <float.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum { PAIRS = 2, PIECE = 1024, GROUPS = 64, MAX_COORDINATES = 64 };
+
+/* One family: coordinate c of element r is the mean of entry c (c < w) or the log sd of entry c - w. Arrays are [coordinate][row], so that loops
+ * over rows vectorise; in x the entries of an element lie together. */
+typedef struct {
+  const PgmSource *source;
+  long rows, w, first;                 /* first: of its elements in arrays per element */
+  double *point, *gradient, *step;     /* accepted point, its gradient, the step under trial: 2w x rows each */
+  double *s[PAIRS], *y[PAIRS];         /* secant pairs */
+  double *rho[PAIRS];                  /* per row: 1 / s.y, 0: no pair */
+  double *radius;                      /* per row, in sds */
+  double *curvature;                   /* w x rows: p at the accepted point */
+} Family;
+
+struct PgmLocals {
+  const PgmSources *q;
+  int n; Family *family;
+  long elements, doubles;
+  bool complete, fresh;                /* fresh: nothing accepted yet */
+  double *store;
+};
+
+static double *take(double **at, long n)
+{
+  double *p = *at;
+  *at += n;
+  return p;
+}
+
+PgmStatus pgm_locals_open(PgmLocals **out, const PgmSources *q, PgmError *error)
+{
+  *out = NULL;
+  PgmLocals *l = calloc(1, sizeof *l);
+  if (!l) return pgm_fail(error, PGM_SYSTEM, "out of memory");
+  l->family = calloc((size_t)q->n + 1, sizeof *l->family);
+  l->q = q;
+  l->complete = true;
+  long doubles = 0;
+  for (int i = 0; i < q->n && l->family; i++) {
+    const PgmSource *f = &q->source[i];
+    if (!f->local) continue;
+    if (f->kind != PGM_FREE || !q->s->model->families[f->family].separable || 2 * f->uwidth > MAX_COORDINATES) {
+      l->complete = false;
+      continue;
+    }
+    l->family[l->n++] = (Family){.source = f, .rows = f->rows, .w = f->uwidth, .first = l->elements};
+    l->elements += f->rows;
+    l->doubles += 2 * f->rows * f->uwidth;
+    doubles += f->rows * (2 * f->uwidth * (3 + 2 * PAIRS) + PAIRS + 1 + f->uwidth);
+  }
+  if (!l->n) {
+    pgm_locals_close(l);
+    return PGM_OK;
+  }
+  double *at = l->store = calloc((size_t)doubles + 1, sizeof *l->store);
+  if (!l->family || !l->store) {
+    pgm_locals_close(l);
+    return pgm_fail(error, PGM_SYSTEM, "out of memory");
+  }
+  for (int i = 0; i < l->n; i++) {
+    Family *f = &l->family[i];
+    const long all = 2 * f->w * f->rows;
+    f->point = take(&at, all);
+    f->gradient = take(&at, all);
+    f->step = take(&at, all);
+    for (int k = 0; k < PAIRS; k++) {
+      f->s[k] = take(&at, all);
+      f->y[k] = take(&at, all);
+      f->rho[k] = take(&at, f->rows);
+    }
+    f->radius = take(&at, f->rows);
+    f->curvature = take(&at, f->w * f->rows);
+  }
+  *out = l;
+  return PGM_OK;
+}
+
+void pgm_locals_close(PgmLocals *l)
+{
+  if (!l) return;
+  free(l->family);
+  free(l->store);
+  free(l);
+}
+
+bool pgm_locals_complete(const PgmLocals *l) { return l->complete; }
+long pgm_locals_elements(const PgmLocals *l) { return l->elements; }
+long pgm_locals_size(const PgmLocals *l) { return l->doubles; }
+
+void pgm_locals_begin(PgmLocals *l)
+{
+  l->fresh = true;
+  for (int i = 0; i < l->n; i++)
+    for (long r = 0; r < l->family[i].rows; r++) {
+      l->family[i].radius[r] = 8;
+      for (int k = 0; k < PAIRS; k++) l->family[i].rho[k][r] = 0;
+    }
+}
+
+/* Place of coordinate c of row r in x. */
+static inline long place(const Family *f, long c, long r)
+{
+  return c < f->w ? f->source->at + r * f->w + c : f->source->sd_at + r * f->w + (c - f->w);
+}
+
+/* The step from the accepted point of row r: quasi-Newton within trust radius and caps. */
+static void propose(Family *f, long r)
+{
+  const long n = f->rows, w = f->w, dims = 2 * w;
+  double d[MAX_COORDINATES], h[MAX_COORDINATES], alpha[PAIRS];
+  bool far = false;
+  for (long k = 0; k < w; k++) {
+    const double sd = exp(f->point[(w + k) * n + r]), p = f->curvature[k * n + r], ps2 = p * sd * sd;
+    h[k] = p > 0 && ps2 > 1e-3 ? 1 / p : sd * sd;
+    h[w + k] = 0.5;
+    far = far || !(ps2 > 0.25 && ps2 < 4);
+  }
+  for (long c = 0; c < dims; c++) d[c] = f->gradient[c * n + r];
+  if (far) {                           /* the log sds first: their fixed point, and plain Newton for the means */
+    for (long k = 0; k < w; k++) {
+      const double sd = exp(f->point[(w + k) * n + r]), ps2 = f->curvature[k * n + r] * sd * sd;
+      d[k] *= h[k];
+      d[w + k] = ps2 > 0 ? -0.5 * log(ps2) : 0.5 * d[w + k];
+    }
+    for (int k = 0; k < PAIRS; k++) f->rho[k][r] = 0;
+  } else {
+    for (int k = 0; k < PAIRS; k++) {
+      if (f->rho[k][r] == 0) continue;
+      double dot = 0;
+      for (long c = 0; c < dims; c++) dot += f->s[k][c * n + r] * d[c];
+      alpha[k] = f->rho[k][r] * dot;
+      for (long c = 0; c < dims; c++) d[c] -= alpha[k] * f->y[k][c * n + r];
+    }
+    for (long c = 0; c < dims; c++) d[c] *= h[c];
+    for (int k = PAIRS - 1; k >= 0; k--) {
+      if (f->rho[k][r] == 0) continue;
+      double dot = 0;
+      for (long c = 0; c < dims; c++) dot += f->y[k][c * n + r] * d[c];
+      for (long c = 0; c < dims; c++) d[c] += (alpha[k] - f->rho[k][r] * dot) * f->s[k][c * n + r];
+    }
+    double uphill = 0;
+    for (long c = 0; c < dims; c++) uphill += d[c] * f->gradient[c * n + r];
+    if (!(uphill >= 0)) {
+      for (long c = 0; c < dims; c++) d[c] = h[c] * f->gradient[c * n + r];
+      for (int k = 0; k < PAIRS; k++) f->rho[k][r] = 0;
+    }
+  }
+  double shrink = 1;
+  for (long k = 0; k < w; k++) {
+    const double limit = f->radius[r] * sqrt(h[k]);
+    if (fabs(d[k]) > limit) shrink = fmin(shrink, limit / fabs(d[k]));
+    if (fabs(d[w + k]) > 2) shrink = fmin(shrink, 2 / fabs(d[w + k]));
+  }
+  for (long c = 0; c < dims; c++) f->step[c * n + r] = shrink * d[c];
+}
+
+/* Accepts or rejects the trial of row r, whose gradient is `gradient`. Returns the predicted gain of a further step, in nats. */
+static double judge(Family *f, bool fresh, long r, double *x, const double *gradient, long *rejected)
+{
+  const long n = f->rows, w = f->w, dims = 2 * w;
+  bool finite = true;
+  double actual = 0, scale = 0;
+  for (long c = 0; c < dims; c++) {
+    const double g = gradient[place(f, c, r)];
+    finite = finite && isfinite(g);
+    if (!fresh) {
+      actual += 0.5 * (f->gradient[c * n + r] + g) * f->step[c * n + r];
+      scale += fabs(f->gradient[c * n + r] * f->step[c * n + r]);
+    }
+  }
+  const bool noise = scale < 1e-12;
+  if (!fresh && (!finite || (actual < 0 && !noise))) {
+    const double shrink = finite ? 0.3 : 0.1;
+    double gain = 0;
+    for (long c = 0; c < dims; c++) {
+      gain += 0.5 * fabs(f->gradient[c * n + r] * f->step[c * n + r]);
+      f->step[c * n + r] *= shrink;
+      x[place(f, c, r)] = f->point[c * n + r];
+    }
+    f->radius[r] *= shrink;
+    for (int k = 0; k < PAIRS; k++) f->rho[k][r] = 0;
+    ++*rejected;
+    return gain;
+  }
+  if (!fresh) {
+    double sy = 0, ss = 0, yy = 0;
+    for (int k = PAIRS - 1; k > 0; k--) {
+      for (long c = 0; c < dims; c++) {
+        f->s[k][c * n + r] = f->s[k - 1][c * n + r];
+        f->y[k][c * n + r] = f->y[k - 1][c * n + r];
+      }
+      f->rho[k][r] = f->rho[k - 1][r];
+    }
+    for (long c = 0; c < dims; c++) {
+      const double step = f->step[c * n + r], turn = f->gradient[c * n + r] - gradient[place(f, c, r)];
+      f->s[0][c * n + r] = step;
+      f->y[0][c * n + r] = turn;
+      sy += step * turn;
+      ss += step * step;
+      yy += turn * turn;
+    }
+    f->rho[0][r] = sy > 1e-10 * sqrt(ss * yy) && sy > DBL_MIN ? 1 / sy : 0;
+    f->radius[r] = fmin(2 * f->radius[r], 1e6);
+  }
+  double gain = 0;
+  for (long c = 0; c < dims; c++) {
+    const double g = gradient[place(f, c, r)];
+    f->point[c * n + r] = x[place(f, c, r)];
+    f->gradient[c * n + r] = finite ? g : 0;
+    if (c >= w) {                      /* s * sd_bar = g - 1 without the entropy, p = -sd_bar / s */
+      const double sd = exp(f->point[c * n + r]), p = (1 - g) / (sd * sd), gm = f->gradient[(c - w) * n + r];
+      f->curvature[(c - w) * n + r] = p;
+      gain += 0.5 * gm * gm * (p > 0 && p * sd * sd > 1e-3 ? 1 / p : sd * sd) + 0.25 * g * g;
+    }
+  }
+  propose(f, r);
+  return isfinite(gain) ? gain : 0;
+}
+
+PgmJudged pgm_locals_judge(PgmLocals *l, double *x, const double *gradient)
+{
+  PgmJudged total = {0, 0};
+  const bool fresh = l->fresh;
+  l->fresh = false;
+  for (int i = 0; i < l->n; i++) {
+    Family *f = &l->family[i];
+    const int groups = f->rows < PIECE * GROUPS ? (int)((f->rows + PIECE - 1) / PIECE) : GROUPS;    /* summed in order */
+    double gain[GROUPS];
+    long rejected[GROUPS];
+#pragma omp parallel for schedule(static) num_threads(l->q->s->threads) if (l->q->s->threads > 1 && groups > 1)
+    for (int group = 0; group < groups; group++) {
+      gain[group] = 0;
+      rejected[group] = 0;
+      for (long r = f->rows * group / groups; r < f->rows * (group + 1) / groups; r++) gain[group] += judge(f, fresh, r, x, gradient, &rejected[group]);
+    }
+    for (int group = 0; group < groups; group++) {
+      total.gain += gain[group];
+      total.rejected += rejected[group];
+    }
+  }
+  return total;
+}
+
+static void put(const PgmLocals *l, double *x, bool with_step)
+{
+  for (int i = 0; i < l->n; i++) {
+    const Family *f = &l->family[i];
+#pragma omp parallel for schedule(static) num_threads(l->q->s->threads) if (l->q->s->threads > 1 && f->rows > PIECE)
+    for (long r = 0; r < f->rows; r++)
+      for (long c = 0; c < 2 * f->w; c++) x[place(f, c, r)] = f->point[c * f->rows + r] + (with_step ? f->step[c * f->rows + r] : 0);
+  }
+}
+
+void pgm_locals_move(PgmLocals *l, double *x) { put(l, x, true); }
+void pgm_locals_restore(PgmLocals *l, double *x) { put(l, x, false); }
+
+void pgm_scales_from_curvature(const PgmSources *q, double *x, const double *gradient)
+{
+  for (int i = 0; i < q->n; i++) {
+    const PgmSource *f = &q->source[i];
+    if (f->kind == PGM_FUNCTION || f->point) continue;
+    /* shared factors: the gradient is a sum over the elements, and so is the curvature */
+    const double each = f->kind == PGM_SHARED ? 1 / fmax((double)f->rows, 1) : 1;
+    for (long e = 0; e < f->size / 2; e++) {
+      double sd = exp(x[f->sd_at + e]), p = (1 - each * gradient[f->sd_at + e]) / (sd * sd);
+      if (p > 0 && isfinite(p)) x[f->sd_at + e] = fmin(fmax(-0.5 * log(p), -12), 3);
+    }
+  }
+}
+
+/* ---- multistart ---------------------------------------------------------------------------------------------------------------------------- */
+
+void pgm_locals_save(const PgmLocals *l, const double *x, double *copy)
+{
+  for (int i = 0; i < l->n; i++) {
+    const Family *f = &l->family[i];
+    size_t bytes = (size_t)(f->rows * f->w) * sizeof *x;
+    memcpy(copy, x + f->source->at, bytes);
+    memcpy(copy + f->rows * f->w, x + f->source->sd_at, bytes);
+    copy += 2 * f->rows * f->w;
+  }
+}
+
+void pgm_locals_load(const PgmLocals *l, const double *copy, double *x)
+{
+  for (int i = 0; i < l->n; i++) {
+    const Family *f = &l->family[i];
+    size_t bytes = (size_t)(f->rows * f->w) * sizeof *x;
+    memcpy(x + f->source->at, copy, bytes);
+    memcpy(x + f->source->sd_at, copy + f->rows * f->w, bytes);
+    copy += 2 * f->rows * f->w;
+  }
+}
+
+void pgm_locals_shift(const PgmLocals *l, double shift, const double *copy, double *x)
+{
+  for (int i = 0; i < l->n; i++) {
+    const Family *f = &l->family[i];
+    const double *mean = copy, *log_sd = copy + f->rows * f->w;
+    for (long k = 0; k < f->w; k++) {
+      double sum = 0, square = 0;
+      for (long r = 0; r < f->rows; r++) {
+        const double m = mean[r * f->w + k], sd = exp(log_sd[r * f->w + k]);
+        sum += m;
+        square += m * m + sd * sd;
+      }
+      const double center = sum / (double)f->rows, spread = sqrt(fmax(square / (double)f->rows - center * center, 0));
+      for (long r = 0; r < f->rows; r++) x[f->source->at + r * f->w + k] = center + shift * spread;
+    }
+    copy += 2 * f->rows * f->w;
+  }
+}
+
+void pgm_locals_between(const PgmLocals *l, const double *a, const double *b, double t, double *x)
+{
+  for (int i = 0; i < l->n; i++) {
+    const Family *f = &l->family[i];
+    const long n = f->rows * f->w;
+    for (long e = 0; e < n; e++) {
+      x[f->source->at + e] = a[e] + t * (b[e] - a[e]);
+      x[f->source->sd_at + e] = a[n + e] + t * (b[n + e] - a[n + e]);
+    }
+    a += 2 * n;
+    b += 2 * n;
+  }
+}
+
+void pgm_locals_slope(const PgmLocals *l, const double *a, const double *b, const double *gradient, double weight, double *gain)
+{
+  for (int i = 0; i < l->n; i++) {
+    const Family *f = &l->family[i];
+    const long n = f->rows * f->w;
+    for (long e = 0; e < n; e++)
+      gain[f->first + e / f->w] += weight * (gradient[f->source->at + e] * (b[e] - a[e]) + gradient[f->source->sd_at + e] * (b[n + e] - a[n + e]));
+    a += 2 * n;
+    b += 2 * n;
+  }
+}
+
+/* Whether the element's factors differ noticeably between two copies (a and b at the family's beginning). */
+static bool differs(const Family *f, const double *a, const double *b, long r)
+{
+  const long n = f->rows * f->w;
+  for (long e = r * f->w; e < (r + 1) * f->w; e++)
+    if (fabs(a[e] - b[e]) > 1e-3 * exp(a[n + e]) || fabs(a[n + e] - b[n + e]) > 1e-3) return true;
+  return false;
+}
+
+long pgm_locals_differ(const PgmLocals *l, const double *a, const double *b)
+{
+  long count = 0;
+  for (int i = 0; i < l->n; i++) {
+    const Family *f = &l->family[i];
+    for (long r = 0; r < f->rows; r++) count += differs(f, a, b, r);
+    a += 2 * f->rows * f->w;
+    b += 2 * f->rows * f->w;
+  }
+  return count;
+}
+
+long pgm_locals_choose(const PgmLocals *l, double *a, const double *b, const double *gain, double least, double *sum)
+{
+  long count = 0;
+  *sum = 0;
+  for (int i = 0; i < l->n; i++) {
+    const Family *f = &l->family[i];
+    const long n = f->rows * f->w;
+    for (long r = 0; r < f->rows; r++) {
+      if (!(gain[f->first + r] > least) || !differs(f, a, b, r)) continue;
+      for (long e = r * f->w; e < (r + 1) * f->w; e++) {
+        a[e] = b[e];
+        a[n + e] = b[n + e];
+      }
+      *sum += gain[f->first + r];
+      count++;
+    }
+    a += 2 * n;
+    b += 2 * n;
+  }
+  return count;
+}

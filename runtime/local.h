@@ -1,0 +1,54 @@
+/* Newton sweeps over local latent variables that separate given the globals: every element is a small problem of its own, and one pass over
+ * the data serves them all. Works on the parameter vector x and the gradient of the ELBO alone.
+ *
+ * For a Gaussian factor the curvature in the mean comes with the gradient (pgmrt.h): precision p = -(d/ds E f) / s, so a step is
+ * mean += g / p, log sd -= log(p s^2) / 2. Two secant pairs per element (L-BFGS within the element) take care of what couples its mean, its
+ * log sd and its entries. A step is judged by the trapezoidal rule along it, (g_before + g_after) . step / 2: an element that lost is
+ * put back and takes a shorter step. Steps of log sds are at most 2, steps of means at most a trust radius per element, in sds.
+ *
+ *   pgm_locals_begin(l);
+ *   do { value = ELBO and gradient at x; judged = pgm_locals_judge(l, x, gradient); } while (not small enough && pgm_locals_move(l, x));
+ *   pgm_locals_restore(l, x) when leaving before judged.settled */
+#ifndef PGM_LOCAL_H
+#define PGM_LOCAL_H
+
+#include "source.h"
+
+typedef struct PgmLocals PgmLocals;
+
+typedef struct {
+  double gain;                         /* predicted by the last accepted gradients: sum g' H g / 2, in nats */
+  long rejected;                       /* elements that were put back: x is not at their accepted point */
+} PgmJudged;
+
+/* For the free factors of separable local families. NULL in *out (and PGM_OK) when there are none. */
+PgmStatus pgm_locals_open(PgmLocals **out, const PgmSources *q, PgmError *error);
+void pgm_locals_close(PgmLocals *l);
+/* Whether every local latent variable with free factors is among them (and none has a function or shared factors). */
+bool pgm_locals_complete(const PgmLocals *l);
+
+void pgm_locals_begin(PgmLocals *l);
+PgmJudged pgm_locals_judge(PgmLocals *l, double *x, const double *gradient);
+void pgm_locals_move(PgmLocals *l, double *x);
+void pgm_locals_restore(PgmLocals *l, double *x);
+
+/* log sds from the curvature at x: log s = -log(p) / 2 where p > 0 (all free factors of q, globals too). */
+void pgm_scales_from_curvature(const PgmSources *q, double *x, const double *gradient);
+
+/* For multistart: copies of the elements' parameters, and choices element by element. */
+long pgm_locals_size(const PgmLocals *l);                              /* doubles of a copy */
+void pgm_locals_save(const PgmLocals *l, const double *x, double *copy);
+void pgm_locals_load(const PgmLocals *l, const double *copy, double *x);
+/* The same start for all elements: the mean over elements of their means, plus `shift` times their spread; sds as they are. */
+void pgm_locals_shift(const PgmLocals *l, double shift, const double *copy, double *x);
+/* x = a + t (b - a) for all elements. */
+void pgm_locals_between(const PgmLocals *l, const double *a, const double *b, double t, double *x);
+/* gain[element] += weight * gradient . (b - a). `gain`: pgm_locals_elements doubles. */
+void pgm_locals_slope(const PgmLocals *l, const double *a, const double *b, const double *gradient, double weight, double *gain);
+long pgm_locals_elements(const PgmLocals *l);
+/* a = b where gain exceeds `least` and the two differ by more than a thousandth sd; returns how many and the sum of their gains. */
+long pgm_locals_choose(const PgmLocals *l, double *a, const double *b, const double *gain, double least, double *sum);
+/* Elements whose parameters differ by more than a thousandth sd. */
+long pgm_locals_differ(const PgmLocals *l, const double *a, const double *b);
+
+#endif

@@ -1,0 +1,665 @@
+/* The order of work of a fit: see solve.h.
+ *
+ *   deterministic objective (closed forms, quadrature, fixed draws)
+ *     1. one gradient at the cold start sets the log sds
+ *     2. a few Newton sweeps over separable locals (local.h)
+ *     3. profile: L-BFGS on globals and params, the locals solved by warm sweeps inside each evaluation (by the envelope theorem the gradient of
+ *        the profile is the partial gradient); where locals do not separate, or it misbehaves: L-BFGS on everything
+ *     4. multistart: separable locals from other means, element by element the better kept; if any was, 3 again
+ *   stochastic objective (minibatches, fresh draws): Adam
+ *
+ * L-BFGS works in the metric of the inverse Fisher information: sd^2 for a mean, 1/2 for a log sd. */
+#include "solve.h"
+
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#include "adam.h"
+#include "lbfgs.h"
+#include "local.h"
+
+enum { SWEEPS_COLD = 8, SWEEPS_INSIDE = 60, PATH_NODES = 20, MULTISTART_ROUNDS = 3 };
+
+/* ---- the run: clock and callbacks --------------------------------------------------------------------------------------------------- */
+
+static double now(void)
+{
+  struct timespec t;
+  clock_gettime(CLOCK_MONOTONIC, &t);
+  return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
+}
+
+void pgm_run_begin(PgmRun *run, PgmSession *s, const PgmFitOptions *options)
+{
+  *run = (PgmRun){.s = s, .options = options, .began = now(), .reported = -1};
+}
+
+double pgm_run_seconds(const PgmRun *run) { return now() - run->began; }
+
+/* After every accepted iterate; false: stop. */
+static bool run_tick(PgmRun *run, const PgmSources *q, const double *x, double elbo, double norm)
+{
+  const PgmFitOptions *o = run->options;
+  const double seconds = pgm_run_seconds(run);
+  const long iteration = run->iteration++;
+  if (o->trace) o->trace(o->trace_data, iteration, seconds, elbo, norm);
+  if (o->progress && (run->reported < 0 || seconds - run->reported > 0.1)) {
+    run->reported = seconds;
+    if (!o->progress(o->progress_data, iteration, seconds, elbo, norm)) run->interrupted = true;
+  }
+  if (run->checkpoint && o->checkpoint && o->checkpoint_every > 0 && x && seconds - run->saved > o->checkpoint_every) {
+    run->saved = seconds;
+    run->checkpoint(run->checkpoint_data, q, x, iteration, elbo);
+  }
+  return !run->interrupted;
+}
+
+/* ---- state of a solve ------------------------------------------------------------------------------------------------------------------- */
+
+typedef struct {
+  PgmRun *run;
+  PgmSources *q;
+  PgmObjective *objective;
+  PgmLocals *locals;                   /* NULL: none separable */
+  long pinned, size;
+  double *x, *gradient;                /* the whole vector; gradient of the ELBO */
+  double *metric;                      /* of the whole vector */
+  /* profile */
+  double *accepted, *trial;            /* copies of the locals: at the accepted globals, at the last evaluation */
+  double inner;                        /* gain (nats) below which the sweeps of the current evaluation may stop */
+  long failures;
+  long end;                            /* the part of x that L-BFGS is at work on is pinned .. end */
+} Solve;
+
+static double evaluate(Solve *v)
+{
+  return pgm_objective_value(v->objective, v->x, v->gradient, NULL, 0);
+}
+
+/* The inverse Fisher information of the factors at x; 0 where it is not known (params, weights). */
+static void fill_metric(const PgmSources *q, const double *x, double *h)
+{
+  for (int i = 0; i < q->n; i++) {
+    const PgmSource *f = &q->source[i];
+    if (f->kind == PGM_FUNCTION || f->point) {
+      for (long e = f->at; e < f->at + f->size; e++) h[e] = 0;
+      if (f->sd_at >= 0)
+        for (long e = f->sd_at; e < f->sd_at + f->uwidth; e++) h[e] = 0.5 / fmax((double)f->rows, 1);
+      continue;
+    }
+    const double share = f->kind == PGM_SHARED ? 1 / fmax((double)f->rows, 1) : 1;
+    const long n = f->size / 2;
+    const double *log_sd = x + f->sd_at;
+#pragma omp parallel for simd schedule(static) num_threads(q->s->threads) if (q->s->threads > 1 && n > 32768)
+    for (long e = 0; e < n; e++) {
+      h[f->at + e] = share * exp(2 * log_sd[e]);
+      h[f->sd_at + e] = 0.5 * share;
+    }
+  }
+}
+
+/* Longest step along d (of the part of x from pinned to end) that changes no log sd by more than 2. */
+static double longest_step(const Solve *v, const double *d)
+{
+  double most = 0;
+  for (int i = 0; i < v->q->n; i++) {
+    const PgmSource *f = &v->q->source[i];
+    if (f->kind == PGM_FUNCTION || f->point || f->at < v->pinned || f->at >= v->end) continue;
+    for (long e = f->sd_at; e < f->sd_at + f->size / 2; e++) most = fmax(most, fabs(d[e - v->pinned]));
+  }
+  return most > 0 ? 2 / most : 1e10;
+}
+
+/* ---- sweeps ----------------------------------------------------------------------------------------------------------------------------------- */
+
+/* Newton sweeps of the locals at x, at most `most`, until the predicted gain is below `gain` nats (or `relative` times half the squared
+ * gradient norm of the globals, which the profile can afford). Returns the ELBO at x, whose gradient is left in v->gradient; *settled: the
+ * gain that is still predicted. */
+static double sweep(Solve *v, int most, double gain, double relative, double *settled)
+{
+  double value = NAN;
+  pgm_locals_begin(v->locals);
+  for (int k = 0;; k++) {
+    value = evaluate(v);
+    PgmJudged judged = pgm_locals_judge(v->locals, v->x, v->gradient);
+    *settled = judged.gain;
+    double enough = gain;
+    if (relative > 0) {
+      double norm2 = 0;
+      fill_metric(v->q, v->x, v->metric);
+      for (long e = v->pinned; e < v->q->globals; e++) norm2 += (v->metric[e] > 0 ? v->metric[e] : 1) * v->gradient[e] * v->gradient[e];
+      enough = fmax(enough, fmin(relative * 0.5 * norm2, 1e-2));
+    }
+    if (!judged.rejected && judged.gain <= enough) return value;
+    if (k >= most) {
+      if (judged.rejected) {
+        pgm_locals_restore(v->locals, v->x);
+        value = evaluate(v);
+      }
+      return value;
+    }
+    pgm_locals_move(v->locals, v->x);
+  }
+}
+
+/* ---- L-BFGS on everything ------------------------------------------------------------------------------------------------------------------------ */
+
+static double joint_value(void *data, const double *x, double *gradient)
+{
+  Solve *v = data;
+  memcpy(v->x + v->pinned, x, (size_t)(v->size - v->pinned) * sizeof *x);
+  double value = evaluate(v);
+  for (long e = v->pinned; e < v->size; e++) gradient[e - v->pinned] = -v->gradient[e];
+  return -value;
+}
+
+static void joint_metric(void *data, const double *x, double *h)
+{
+  Solve *v = data;
+  /* the factors' sds are read from x; the pinned part of the metric is not used */
+  memcpy(v->x + v->pinned, x, (size_t)(v->size - v->pinned) * sizeof *x);
+  fill_metric(v->q, v->x, v->metric);
+  memcpy(h, v->metric + v->pinned, (size_t)(v->size - v->pinned) * sizeof *h);
+}
+
+static double joint_limit(void *data, const double *x, const double *d)
+{
+  (void)x;
+  return longest_step(data, d);
+}
+
+static bool joint_accepted(void *data, long iteration, const double *x, double value, double norm)
+{
+  Solve *v = data;
+  (void)iteration;
+  memcpy(v->x + v->pinned, x, (size_t)(v->size - v->pinned) * sizeof *x);
+  return run_tick(v->run, v->q, v->x, -value, norm);
+}
+
+typedef struct { double tol, gain; int window; long max_iter; } Limits;
+
+static void conclude(PgmSolution *out, const PgmLbfgsResult *r, const Limits *limits)
+{
+  out->elbo = -r->value;
+  out->gradient_norm = r->gradient_norm;
+  out->iterations += r->iterations;
+  out->converged = true;
+  strcpy(out->stopped, "converged");
+  switch (r->stop) {
+  case PGM_LBFGS_GRADIENT: snprintf(out->criterion, sizeof out->criterion, "gradient norm %.1e < %.0e", r->gradient_norm, limits->tol); break;
+  case PGM_LBFGS_GAIN:
+    snprintf(out->criterion, sizeof out->criterion, "ELBO gained %.1e < %.0e in %d iterations", r->gained, limits->gain, limits->window);
+    break;
+  case PGM_LBFGS_NO_STEP:
+    snprintf(out->criterion, sizeof out->criterion, "no step improves the ELBO in double precision, gradient norm %.1e", r->gradient_norm);
+    out->converged = r->gradient_norm < 1;
+    if (!out->converged) strcpy(out->stopped, "max-iter");
+    break;
+  case PGM_LBFGS_MAX_ITER:
+    snprintf(out->criterion, sizeof out->criterion, "%ld iterations, gradient norm %.1e", r->iterations, r->gradient_norm);
+    strcpy(out->stopped, "max-iter");
+    out->converged = false;
+    break;
+  case PGM_LBFGS_STOPPED:
+    strcpy(out->criterion, "interrupted");
+    strcpy(out->stopped, "signal");
+    out->converged = false;
+    break;
+  case PGM_LBFGS_NAN:
+    strcpy(out->criterion, "the ELBO is not finite");
+    strcpy(out->stopped, "nan");
+    out->converged = false;
+    break;
+  }
+}
+
+static PgmStatus no_memory(PgmError *error) { return pgm_fail(error, PGM_SYSTEM, "out of memory"); }
+
+static PgmStatus joint(Solve *v, const Limits *limits, PgmSolution *out, PgmError *error)
+{
+  const long n = v->size - v->pinned;
+  const int history = n > 1000000 ? 5 : 10;
+  double *work = malloc((pgm_lbfgs_size(n, history) + (size_t)n + 1) * sizeof *work);
+  if (!work) return no_memory(error);
+  double *y = work + pgm_lbfgs_size(n, history);
+  memcpy(y, v->x + v->pinned, (size_t)n * sizeof *y);
+  v->end = v->size;
+  const PgmLbfgsProblem problem = {joint_value, joint_metric, joint_limit, joint_accepted, v};
+  const PgmLbfgsOptions options = {.history = history, .max_iter = limits->max_iter, .tol = limits->tol, .gain = limits->gain, .window = limits->window,
+                                   .threads = v->run->s->threads};
+  PgmLbfgsResult r = pgm_lbfgs(&problem, &options, n, y, work);
+  memcpy(v->x + v->pinned, y, (size_t)n * sizeof *y);
+  free(work);
+  conclude(out, &r, limits);
+  return PGM_OK;
+}
+
+/* ---- the profile -------------------------------------------------------------------------------------------------------------------------------- */
+
+static double profile_value(void *data, const double *x, double *gradient)
+{
+  Solve *v = data;
+  const long n = v->q->globals - v->pinned;
+  double settled;
+  memcpy(v->x + v->pinned, x, (size_t)n * sizeof *x);
+  pgm_locals_load(v->locals, v->accepted, v->x);       /* from the accepted locals, so that the value depends on x alone */
+  double value = sweep(v, SWEEPS_INSIDE, v->inner, 1e-4, &settled);
+  if (settled > 1) v->failures++;      /* nats that the locals still have to gain */
+  pgm_locals_save(v->locals, v->x, v->trial);
+  for (long e = 0; e < n; e++) gradient[e] = -v->gradient[v->pinned + e];
+  return -value;
+}
+
+static void profile_metric(void *data, const double *x, double *h)
+{
+  Solve *v = data;
+  memcpy(v->x + v->pinned, x, (size_t)(v->q->globals - v->pinned) * sizeof *x);
+  fill_metric(v->q, v->x, v->metric);
+  memcpy(h, v->metric + v->pinned, (size_t)(v->q->globals - v->pinned) * sizeof *h);
+}
+
+static bool profile_accepted(void *data, long iteration, const double *x, double value, double norm)
+{
+  Solve *v = data;
+  (void)iteration;
+  memcpy(v->x + v->pinned, x, (size_t)(v->q->globals - v->pinned) * sizeof *x);
+  memcpy(v->accepted, v->trial, (size_t)pgm_locals_size(v->locals) * sizeof *v->accepted);
+  pgm_locals_load(v->locals, v->accepted, v->x);
+  return run_tick(v->run, v->q, v->x, -value, norm) && v->failures < 5;
+}
+
+/* *went: false when it misbehaved and the caller should go on jointly. */
+static PgmStatus profile(Solve *v, const Limits *limits, PgmSolution *out, bool *went, PgmError *error)
+{
+  const long n = v->q->globals - v->pinned;
+  *went = true;
+  if (n == 0) {                        /* nothing but locals */
+    double settled = 0;
+    double value = sweep(v, 4 * SWEEPS_INSIDE, 0.5 * limits->tol * limits->tol, 0, &settled);
+    *went = settled < 1e-6;
+    run_tick(v->run, v->q, v->x, value, sqrt(2 * settled));
+    PgmLbfgsResult r = {.stop = v->run->interrupted ? PGM_LBFGS_STOPPED : PGM_LBFGS_GRADIENT, .value = -value, .gradient_norm = sqrt(2 * settled), .iterations = 1};
+    conclude(out, &r, limits);
+    return PGM_OK;
+  }
+  double *work = malloc((pgm_lbfgs_size(n, 0) + (size_t)n + 1) * sizeof *work);
+  if (!work) return no_memory(error);
+  double *y = work + pgm_lbfgs_size(n, 0);
+  memcpy(y, v->x + v->pinned, (size_t)n * sizeof *y);
+  pgm_locals_save(v->locals, v->x, v->accepted);
+  memcpy(v->trial, v->accepted, (size_t)pgm_locals_size(v->locals) * sizeof *v->trial);
+  v->inner = 0.5 * limits->tol * limits->tol;
+  v->failures = 0;
+  v->end = v->q->globals;
+  const PgmLbfgsProblem problem = {profile_value, profile_metric, joint_limit, profile_accepted, v};
+  const PgmLbfgsOptions options = {.max_iter = limits->max_iter, .tol = limits->tol, .gain = limits->gain, .window = limits->window, .threads = 1};
+  PgmLbfgsResult r = pgm_lbfgs(&problem, &options, n, y, work);
+  memcpy(v->x + v->pinned, y, (size_t)n * sizeof *y);
+  free(work);
+  pgm_locals_load(v->locals, v->accepted, v->x);
+  conclude(out, &r, limits);
+  *went = v->failures < 5 && r.stop != PGM_LBFGS_NAN && (r.stop != PGM_LBFGS_NO_STEP || r.gradient_norm < 1e-3);
+  return PGM_OK;
+}
+
+/* ---- multistart ------------------------------------------------------------------------------------------------------------------------------------- */
+
+/* Gauss & Legendre's rule on [0, 1] (Newton's method on the Legendre polynomials). */
+static void legendre(int n, double *x, double *w)
+{
+  for (int i = 0; i < n; i++) {
+    double z = cos(PGM_PI * (i + 0.75) / (n + 0.5)), slope = 1;
+    for (int k = 0; k < 50; k++) {
+      double p0 = 1, p1 = z;
+      for (int j = 2; j <= n; j++) {
+        double p2 = ((2 * j - 1) * z * p1 - (j - 1) * p0) / j;
+        p0 = p1;
+        p1 = p2;
+      }
+      slope = n * (z * p1 - p0) / (z * z - 1);
+      double step = p1 / slope;
+      z -= step;
+      if (fabs(step) < 1e-15) break;
+    }
+    x[i] = 0.5 * (1 - z);
+    w[i] = 1 / ((1 - z * z) * slope * slope);
+  }
+}
+
+/* Separable locals from other means, globals fixed. Which of two optima of an element is better is told by the integral of its gradient along the
+ * line between them; an element's part of the ELBO by itself is not needed. Returns the gain in nats. */
+static double multistart(Solve *v, double *elbo, PgmStatus *status, PgmError *error)
+{
+  static const double shifts[] = {-1, 1, -2.5, 2.5};
+  const long size = pgm_locals_size(v->locals), elements = pgm_locals_elements(v->locals);
+  double node[PATH_NODES], weight[PATH_NODES], settled, gained = 0;
+  double *best = malloc((size_t)(3 * size + elements + 1) * sizeof *best);
+  if (!best) {
+    *status = no_memory(error);
+    return 0;
+  }
+  double *candidate = best + size, *before = candidate + size, *gain = before + size;
+  legendre(PATH_NODES, node, weight);
+  pgm_locals_save(v->locals, v->x, best);
+  for (size_t k = 0; k < sizeof shifts / sizeof *shifts && !v->run->interrupted; k++) {
+    pgm_locals_load(v->locals, best, v->x);
+    pgm_locals_shift(v->locals, shifts[k], best, v->x);
+    double value = sweep(v, 40, 1e-4, 0, &settled);
+    pgm_locals_save(v->locals, v->x, candidate);
+    if (!run_tick(v->run, v->q, NULL, *elbo, NAN)) break;
+    if (!isfinite(value) || !pgm_locals_differ(v->locals, best, candidate)) continue;
+    memset(gain, 0, (size_t)elements * sizeof *gain);
+    for (int j = 0; j < PATH_NODES; j++) {
+      pgm_locals_between(v->locals, best, candidate, node[j], v->x);
+      evaluate(v);
+      pgm_locals_slope(v->locals, best, candidate, v->gradient, weight[j], gain);
+    }
+    double sum;
+    memcpy(before, best, (size_t)size * sizeof *best);
+    if (!pgm_locals_choose(v->locals, best, candidate, gain, 1e-4, &sum)) continue;
+    pgm_locals_load(v->locals, best, v->x);
+    value = evaluate(v);
+    if (value > *elbo) {
+      gained += value - *elbo;
+      *elbo = value;
+    } else {
+      memcpy(best, before, (size_t)size * sizeof *best);
+    }
+  }
+  pgm_locals_load(v->locals, best, v->x);
+  free(best);
+  return gained;
+}
+
+/* ---- Adam --------------------------------------------------------------------------------------------------------------------------------------------- */
+
+typedef struct {
+  Solve *v;
+  long lo, units, batch;               /* of the axis; batch 0: everything */
+  int axis;
+  long *order, *chosen, at, epoch;     /* a shuffle of the units, and where in it the next batch begins */
+  PgmRange *range; long ranges;
+} Stochastic;
+
+static int ascending(const void *a, const void *b)
+{
+  const long x = *(const long *)a, y = *(const long *)b;
+  return (x > y) - (x < y);
+}
+
+static const PgmBatch *next_batch(Stochastic *k, PgmBatch *batch)
+{
+  if (!k->batch) return NULL;
+  if (k->at >= k->units) {
+    const PgmKey key = {k->v->run->options->seed, (uint64_t)k->epoch++, 0xBA7C4u};
+    for (long i = k->units - 1; i > 0; i--) {
+      long j = (long)(pgm_philox_uniform(key, (uint64_t)i) * (double)(i + 1)), t = k->order[i];
+      k->order[i] = k->order[j];
+      k->order[j] = t;
+    }
+    k->at = 0;
+  }
+  const long n = k->units - k->at < k->batch ? k->units - k->at : k->batch;
+  memcpy(k->chosen, k->order + k->at, (size_t)n * sizeof *k->chosen);
+  qsort(k->chosen, (size_t)n, sizeof *k->chosen, ascending);
+  k->at += n;
+  *batch = (PgmBatch){k->axis, k->chosen, n, (double)k->units / (double)n};
+  return batch;
+}
+
+static double stochastic_value(void *data, const double *x, double *gradient, long iteration)
+{
+  Stochastic *k = data;
+  PgmBatch batch;
+  return pgm_objective_value(k->v->objective, x, gradient, next_batch(k, &batch), iteration);
+}
+
+static void add_range(Stochastic *k, long begin, long end)
+{
+  if (k->ranges && k->range[k->ranges - 1].end == begin) k->range[k->ranges - 1].end = end;
+  else if (begin < end) k->range[k->ranges++] = (PgmRange){begin, end};
+}
+
+static const PgmRange *stochastic_touched(void *data, long *n)
+{
+  Stochastic *k = data;
+  const PgmSources *q = k->v->q;
+  const PgmRows *rows = pgm_objective_rows(k->v->objective);
+  k->ranges = 0;
+  add_range(k, k->v->pinned < q->functions ? k->v->pinned : q->functions, q->functions);
+  for (int i = 0; i < q->n; i++) {
+    const PgmSource *f = &q->source[i];
+    if (!f->local || f->kind != PGM_FREE) continue;
+    for (int half = 0; half < 2; half++) {
+      const long at = half ? f->sd_at : f->at;
+      if (!rows || !rows[i].row) {
+        add_range(k, at, at + f->size / 2);
+        continue;
+      }
+      for (long r = 0; r < rows[i].n; r++)
+        if (rows[i].weight[r] > 0) add_range(k, at + rows[i].row[r] * f->uwidth, at + (rows[i].row[r] + 1) * f->uwidth);
+    }
+  }
+  *n = k->ranges;
+  return k->range;
+}
+
+static bool stochastic_accepted(void *data, long iteration, const double *x, double value, double norm)
+{
+  Stochastic *k = data;
+  (void)iteration;
+  return run_tick(k->v->run, k->v->q, x, value, norm);
+}
+
+/* The axis with the most units among the outermost plates; -1: none. */
+static int batch_axis(const PgmSession *s, long *lo, long *units)
+{
+  int best = -1;
+  *units = 0;
+  for (int axis = 0; axis < s->model->n_axes; axis++) {
+    long a = 0, b = -1;
+    for (int p = 0; p < s->model->n_plates; p++) {
+      if (s->model->plates[p].axis != axis || s->shape.plate_hi[p] < s->shape.plate_lo[p]) continue;
+      if (b < a || s->shape.plate_lo[p] < a) a = s->shape.plate_lo[p];
+      if (s->shape.plate_hi[p] > b) b = s->shape.plate_hi[p];
+    }
+    if (b - a + 1 > *units) {
+      best = axis;
+      *lo = a;
+      *units = b - a + 1;
+    }
+  }
+  return best;
+}
+
+static PgmStatus adam(Solve *v, Stochastic *k, bool rough, PgmSolution *out, PgmError *error)
+{
+  const PgmFitOptions *o = v->run->options;
+  PgmSources *q = v->q;
+  const bool sparse = k->batch > 0;
+  double *work = malloc((pgm_adam_size(q->size, sparse) + (size_t)(2 * q->size) + 1) * sizeof *work);
+  long rows = 0;
+  for (int i = 0; i < q->n; i++) rows += q->source[i].rows;
+  k->range = malloc((size_t)(2 * rows + 2 * q->n + 2) * sizeof *k->range);
+  if (!work || !k->range) {
+    free(work);
+    return no_memory(error);
+  }
+  double *average = work + pgm_adam_size(q->size, sparse), *last = average + q->size;
+  const long epoch = k->batch ? (k->units + k->batch - 1) / k->batch : 1;
+  const PgmAdamProblem problem = {stochastic_value, sparse || v->pinned ? stochastic_touched : NULL, stochastic_accepted, k};
+  const PgmAdamOptions options = {.step = o->step > 0 ? o->step : 0.01, .max_iter = o->max_iter > 0 ? o->max_iter : 20000,
+                                  .window = epoch < 50 ? 50 : epoch > 500 ? 500 : epoch, .stages = rough ? 2 : 4, .threads = v->run->s->threads};
+  PgmAdamResult r = pgm_adam(&problem, &options, q->size, v->x, average, work);
+  /* the average of the last stage or its last iterate: the better one on the same fresh draws of all data */
+  memcpy(last, v->x, (size_t)q->size * sizeof *last);
+  double at_last = pgm_objective_value(v->objective, last, NULL, NULL, options.max_iter + 1);
+  double at_average = pgm_objective_value(v->objective, average, NULL, NULL, options.max_iter + 1);
+  const bool averaged = at_average >= at_last || !isfinite(at_last);
+  memcpy(v->x, averaged ? average : last, (size_t)q->size * sizeof *last);
+  out->elbo = averaged ? at_average : at_last;
+  out->iterations += r.iterations;
+  out->gradient_norm = r.gradient_norm;
+  out->converged = r.stop == PGM_ADAM_CONVERGED;
+  strcpy(out->stopped, r.stop == PGM_ADAM_CONVERGED ? "converged" : r.stop == PGM_ADAM_MAX_ITER ? "max-iter" : r.stop == PGM_ADAM_STOPPED ? "signal" : "nan");
+  switch (r.stop) {
+  case PGM_ADAM_CONVERGED:
+    snprintf(out->criterion, sizeof out->criterion, "averages of %ld ELBO estimates no longer improve, at four step sizes down to %.1e", options.window,
+             options.step * pow(0.3, options.stages - 1));
+    break;
+  case PGM_ADAM_MAX_ITER: snprintf(out->criterion, sizeof out->criterion, "%ld iterations", r.iterations); break;
+  case PGM_ADAM_STOPPED: strcpy(out->criterion, "interrupted"); break;
+  case PGM_ADAM_NAN: strcpy(out->criterion, "the ELBO is not finite"); break;
+  }
+  free(work);
+  free(k->range);
+  k->range = NULL;
+  return PGM_OK;
+}
+
+/* ---- the order of work ------------------------------------------------------------------------------------------------------------------------------------- */
+
+bool pgm_solve_stochastic(const PgmSession *s, const PgmFitOptions *o)
+{
+  if (o->optimizer == PGM_OPT_ADAM || o->batch > 0 || o->expectation == PGM_EXP_MONTE_CARLO) return true;
+  if (o->optimizer != PGM_OPT_DEFAULT || o->expectation == PGM_EXP_FIXED_DRAWS || !pgm_needs_draws(s->model)) return false;
+  long shared = 0;                     /* entries that all data inform: fixed draws of them would be fitted */
+  for (int f = 0; f < s->model->n_families; f++)
+    if (s->model->families[f].role == PGM_GLOBAL || s->model->families[f].role == PGM_PARAM) shared += s->layout[f].elements * s->layout[f].uwidth;
+  return shared > 500;
+}
+
+static PgmStatus not_finite(Solve *v, PgmError *error)
+{
+  char text[800];
+  const bool points = v->run->options->expectation >= PGM_EXP_FIXED_DRAWS;
+  if (pgm_find_nan(v->run->s, !points, text, sizeof text)) return pgm_fail(error, PGM_BAD_INPUT, "the log density is not finite: %s", text);
+  return pgm_fail(error, PGM_BAD_INPUT, "the ELBO is not finite at the starting point");
+}
+
+/* Log sds from the curvature, in two rounds; at points where the density is not finite the sds shrink first. */
+static PgmStatus cold_scales(Solve *v, PgmError *error)
+{
+  double value = evaluate(v);
+  for (int k = 0; k < 6 && !isfinite(value); k++) {
+    for (int i = 0; i < v->q->n; i++) {
+      const PgmSource *f = &v->q->source[i];
+      if (f->kind == PGM_FUNCTION || f->point || f->at < v->pinned) continue;
+      for (long e = f->sd_at; e < f->sd_at + f->size / 2; e++) v->x[e] -= 1;
+    }
+    value = evaluate(v);
+  }
+  if (!isfinite(value)) return not_finite(v, error);
+  double *before = malloc((size_t)(v->size + 1) * sizeof *before);
+  if (!before) return no_memory(error);
+  for (int round = 0; round < 2; round++) {
+    memcpy(before, v->x, (size_t)v->size * sizeof *before);
+    pgm_scales_from_curvature(v->q, v->x, v->gradient);
+    memcpy(v->x, before, (size_t)v->pinned * sizeof *before);
+    double after = evaluate(v);
+    if (isfinite(after) && after > value) {
+      value = after;
+      continue;
+    }
+    memcpy(v->x, before, (size_t)v->size * sizeof *before);
+    value = evaluate(v);
+    break;
+  }
+  free(before);
+  return PGM_OK;
+}
+
+static PgmStatus deterministic(Solve *v, PgmStart start, bool rough, PgmSolution *out, PgmError *error)
+{
+  const PgmFitOptions *o = v->run->options;
+  bool functions = false, wide = false;
+  for (int i = 0; i < v->q->n; i++) functions = functions || (v->q->source[i].kind == PGM_FUNCTION && v->q->source[i].at >= v->pinned);
+  wide = functions;
+  Limits limits = {.tol = o->tol > 0 ? o->tol : rough ? 1e-3 : 1e-6, .max_iter = o->max_iter > 0 ? o->max_iter : wide ? 3000 : 2000, .window = wide ? 50 : 20};
+  PgmStatus st = PGM_OK;
+  if (start == PGM_START_COLD && (st = cold_scales(v, error))) return st;
+  double elbo = evaluate(v), settled = 0;
+  if (!isfinite(elbo)) return not_finite(v, error);
+  /* what further work could gain that anyone would see: a part of the ELBO, or of a nat */
+  limits.gain = o->tol > 0 ? o->tol : fmax((wide ? 1e-3 : 1e-7), (wide ? 1e-8 : 1e-12) * fabs(elbo));
+  if (rough) limits.gain = fmax(1e-2, 1e-7 * fabs(elbo));
+  if (v->locals && start == PGM_START_COLD) elbo = sweep(v, SWEEPS_COLD, 1e-3, 0, &settled);
+  const bool can_profile = v->locals && pgm_locals_complete(v->locals) && o->optimizer != PGM_OPT_LBFGS;
+  for (int round = 0;; round++) {
+    bool went = false;
+    if (can_profile) {
+      st = profile(v, &limits, out, &went, error);
+      if (st) return st;
+    }
+    if (!went && !v->run->interrupted) st = joint(v, &limits, out, error);
+    if (st) return st;
+    if (!strcmp(out->stopped, "nan")) return not_finite(v, error);
+    elbo = out->elbo;
+    if (!v->locals || v->run->interrupted || round == MULTISTART_ROUNDS || !strcmp(out->stopped, "max-iter") || (start == PGM_START_WARM && v->pinned == 0))
+      break;
+    double gained = multistart(v, &elbo, &st, error);
+    if (st) return st;
+    out->elbo = elbo;
+    if (gained < limits.gain || gained < 1e-6) break;
+  }
+  if (v->run->interrupted && strcmp(out->stopped, "signal")) {
+    strcpy(out->stopped, "signal");
+    strcpy(out->criterion, "interrupted");
+    out->converged = false;
+  }
+  return PGM_OK;
+}
+
+PgmStatus pgm_solve(PgmRun *run, PgmSources *q, long pinned, PgmStart start, bool rough, double *x, PgmSolution *out, PgmError *error)
+{
+  const PgmFitOptions *o = run->options;
+  const bool stochastic = pgm_solve_stochastic(run->s, o);
+  Solve v = {.run = run, .q = q, .pinned = pinned, .size = q->size, .x = x};
+  Stochastic k = {.v = &v, .axis = -1};
+  *out = (PgmSolution){.gradient_norm = NAN};
+  PgmStatus st = PGM_OK;
+  if (o->batch > 0) {
+    k.axis = batch_axis(run->s, &k.lo, &k.units);
+    k.batch = k.axis >= 0 && o->batch < k.units ? o->batch : 0;
+    if (!k.batch) k.axis = -1;
+  }
+  const int draws = o->samples > 0 || k.batch || !stochastic ? o->samples : 8;
+  const PgmObjectiveOptions options = {.draws = draws, .fresh = stochastic && o->expectation != PGM_EXP_FIXED_DRAWS,
+                                       .all_points = o->expectation == PGM_EXP_FIXED_DRAWS || o->expectation == PGM_EXP_MONTE_CARLO, .seed = o->seed, .axis = k.axis};
+  st = pgm_objective_open(&v.objective, run->s, q, &options, error);
+  if (!st) st = pgm_locals_open(&v.locals, q, error);
+  const long copies = v.locals ? 2 * pgm_locals_size(v.locals) : 0;
+  double *memory = malloc((size_t)(2 * q->size + copies + 1) * sizeof *memory);
+  if (!st && !memory) st = no_memory(error);
+  if (!st) {
+    v.gradient = memory;
+    v.metric = v.gradient + q->size;
+    v.accepted = v.metric + q->size;
+    v.trial = v.accepted + copies / 2;
+  }
+  if (!st && k.batch) {
+    k.order = malloc((size_t)(2 * k.units) * sizeof *k.order);
+    if (!k.order) st = no_memory(error);
+    else {
+      k.chosen = k.order + k.units;
+      for (long i = 0; i < k.units; i++) k.order[i] = k.lo + i;
+      k.at = k.units;
+    }
+  }
+  if (!st) {
+    if (stochastic) {
+      if (start == PGM_START_COLD) st = cold_scales(&v, error);
+      if (!st) st = adam(&v, &k, rough, out, error);
+      if (!st && !strcmp(out->stopped, "nan")) st = not_finite(&v, error);
+    } else {
+      st = deterministic(&v, start, rough, out, error);
+    }
+  }
+  if (!st) pgm_sources_forward(q, x, NULL);
+  free(memory);
+  free(k.order);
+  pgm_locals_close(v.locals);
+  pgm_objective_close(v.objective);
+  return st;
+}
