@@ -1,32 +1,8 @@
 /* The public C interface (pgm.h): a fit, and the posterior of observations. The command `infer` is a client of it.
  *
  * In: a fit file and named arrays. Out: means and sds per latent variable, on the scale of the model or the unconstrained one. Each call
- * opens a session of its own on the batch, so that calls do not meet; the posterior itself is read only.
- *
- * WHAT `pgmc MODEL.pgm --library` WRITES INTO NAME.h, for the saw model: the texts of error.h and pgm.h without their #include of each
- * other, so that NAME.h needs no other file of the runtime, and then
- *
- *   #ifndef PGM_MODEL_SAW_H
- *   #define PGM_MODEL_SAW_H
- *   const PgmModel *saw_model(void);                                       defined in libsaw.a
- *
- *   // What observations may bring: one member per input and observed family; all zero is "not given".
- *   typedef struct {
- *     struct { const double *value; } N;                                   a scalar: no dimensions
- *     struct { const double *value; long dim[1]; } x;                      x[n]: one extent per index position and dimension
- *   } saw_data;
- *   static inline PgmStatus saw_open(const char *path, PgmPosterior **out, PgmError *error)
- *   { return pgm_posterior_open(out, saw_model(), path, error); }
- *   static inline PgmStatus saw_open_memory(const void *bytes, size_t size, PgmPosterior **out, PgmError *error)
- *   { return pgm_posterior_from_memory(out, saw_model(), bytes, size, error); }
- *   static inline PgmStatus saw_infer(const PgmPosterior *posterior, const saw_data *data, PgmInference **out, PgmError *error)
- *   {
- *     const PgmValues values[] = {{"N", 0, NULL, data->N.value}, {"x", 1, data->x.dim, data->x.value}};
- *     return pgm_posterior_infer(posterior, values, sizeof values / sizeof *values, NULL, out, error);
- *   }
- *   static inline const PgmMarginal *saw_z(const PgmInference *r) { return pgm_inference_find(r, "z"); }       one per latent family
- *   #endif
- */
+ * opens a session of its own on the batch, so that calls do not meet; the posterior itself is read only. compiler/header.c
+ * wraps it per model. */
 #include "posterior.h"
 
 #include <ctype.h>

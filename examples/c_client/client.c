@@ -41,7 +41,7 @@ int main(int argc, char **argv)
 
   const saw_data data = {.x = {.value = x, .dim = {n}}};
   if (saw_infer(posterior, &data, &result, &error) != PGM_OK) return fail("cannot infer", &error);
-  const PgmMarginal *z = saw_z(result), *theta = saw_theta(result);
+  const PgmMarginal *z = saw_posterior_z(result), *theta = saw_posterior_theta(result);
   printf("theta %9.5f +- %.5f\n   n         x      E z     sd z\n", theta->mean[0], theta->sd[0]);
   for (long i = 0; i < z->elements; i++) printf("%4ld %9.4f %8.4f %8.4f\n", z->lo[0] + i, x[i], z->mean[i], z->sd[i]);
 
