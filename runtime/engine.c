@@ -3,13 +3,13 @@
  * In: a session whose latents' arrays are set. Out: the sum of the kernels' values, gradients added to the families' bars.
  *
  * SLOTS. The units of a plate are cut into a number of slots that depends on the number of units and on the size of the families the
- * plate shares, never on the number of threads; threads take slots as they come. A slot has a copy of the env in which the X_sum pointers of
+ * plate shares, never on the number of threads; threads take slots as they come. A slot has a copy of the env where the X_sum pointers of
  * shared families lead to arrays of its own; afterwards these are added into the families' bars in the order of the slots. So the same sums
  * are formed in the same order for any number of threads.
  *
  * GATHERS. A reference that is neither own nor shared (a lag, a lookup) writes its adjoints into a buffer with one row per unit (PgmRef).
  * Where they go is found once, when the session opens: for an affine reference the rows are a shifted piece of the family's array, else the
- * buffer's entries are sorted by target (compressed rows; counting sort). The backward pass is then a gather, in parallel over targets, each
+ * buffer's entries are sorted by target (compressed rows; counting sort). The backward pass is then a gather, parallel over targets, each
  * of which sums in the order of units. A minibatch touches few rows, which are scattered serially.
  *
  * pgm_engine_run allocates nothing. */

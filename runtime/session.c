@@ -29,7 +29,7 @@ enum { DEFAULT_NODES = 20, ALIGNMENT = 64, PLACE_SIZE = 400 };
 /* Where the elements of one statement come from. */
 typedef enum { FROM_NOWHERE, FROM_ARRAY, FROM_KEY, FROM_DEFAULT } Source;
 
-/* Which entries of the data's array are which elements: position k of a family's index, offset i in its box, stands at at[k][i] in dimension
+/* Which entries of the data's array are which elements: position k of a family's index, offset i in its box, is at at[k][i] in dimension
  * k of the array; -1: not in the array. at[k] NULL: identity. */
 typedef struct {
   long *at[PGM_MAX_INDEX];

@@ -66,9 +66,10 @@ double pgm_constrain(const PgmSession *s, int family, const double *u, double *v
 void pgm_constrain_vjp(const PgmSession *s, int family, const double *u, const double *value, const double *value_bar, double jacobian_weight, double *u_bar);
 /* u from value; false when a value is outside the support */
 bool pgm_unconstrain(const PgmSession *s, int family, const double *value, double *u);
-/* E_q log |dvalue/du| of entrywise transforms, adding its gradient to mean_bar and sd_bar (may be NULL). Closed form for bounds on one side, quadrature on two. */
+/* weight * E_q log |dvalue/du|, adding its gradient to mean_bar and sd_bar (may be NULL). Closed form where it is linear in u (bounds on one
+ * side, ordered, cov_matrix), else the session's quadrature, coordinate by coordinate. */
 double pgm_jacobian_expected(const PgmSession *s, int family, const double *mean, const double *sd, double weight, double *mean_bar, double *sd_bar);
-/* mean and sd of the constrained value under q (closed form for identity and one bound, quadrature for the interval, draws for the vector ones) */
+/* mean and sd of the constrained value under q, entry by entry; exact up to one-dimensional quadrature for every transform */
 void pgm_constrained_moments(const PgmSession *s, int family, const double *mean, const double *sd, double *value_mean, double *value_sd);
 
 /* ---- the engine (engine.c): plates over threads, adjoints gathered ---------------------------------------------------------------------- */
