@@ -217,7 +217,7 @@ typedef struct {                        /* one per local (or pruned) latent fami
   bool amortize;                       /* inputs come from an `amortize` statement */
 } PgmAmortize;
 
-typedef struct PgmRng PgmRng;           /* GSL generator behind pgm_draw_*; see rng.h */
+typedef struct PgmRng PgmRng;           /* generator behind pgm_draw_*; see pgm_draw.h */
 
 typedef struct PgmModel {
   int abi;
