@@ -99,21 +99,25 @@ typedef struct {
   int n_texts;
 } Start;
 
+/* Options that make a function like `f`. One whose scale is free has the model's own inputs, which need no option; others get --inputs. */
 static PgmStatus resume_function(PgmCli *cli, const char *name, const PgmFunction *f, Start *start)
 {
   PgmFitOptions *o = &cli->fit;
-  size_t size = strlen(name) + 2;
-  for (int i = 0; i < f->n_inputs; i++) size += strlen(f->inputs[i]) + 1;
-  char *text = malloc(size);
-  if (!text) return pgm_fail(&cli->error, PGM_SYSTEM, "out of memory");
-  size_t length = (size_t)snprintf(text, size, "%s=", name);
-  for (int i = 0; i < f->n_inputs; i++) length += (size_t)snprintf(text + length, size - length, "%s%s", i ? "," : "", f->inputs[i]);
-  start->texts[start->n_texts++] = text;
   o->degree = f->degree;
   o->n_hidden = f->n_hidden;
   memcpy(o->hidden, f->hidden, sizeof o->hidden);
   o->activation = f->activation;
   o->skip = f->skip;
+  if (f->free_scale) return PGM_OK;
+  size_t size = strlen(name) + 2;
+  for (int i = 0; i < f->n_inputs; i++) size += strlen(f->inputs[i]) + 1;
+  char *text = malloc(size);
+  if (!text) return pgm_fail(&cli->error, PGM_SYSTEM, "out of memory");
+  size_t length = (size_t)snprintf(text, size, "%s=", name);
+  for (int i = 0; i < f->n_inputs; i++) {
+    length += (size_t)snprintf(text + length, size - length, "%s%s", i ? "," : "", f->inputs[i]);
+  }
+  start->texts[start->n_texts++] = text;
   return PGM_OK;
 }
 

@@ -6,18 +6,31 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* Latent variables that the data name are used, here. */
-static void claim_latents(const PgmCli *cli)
+static bool is_hidden(const PgmFamily *family)
 {
+  return pgm_cli_is_drawn(family) || family->role == PGM_MARGINAL;
+}
+
+/* Moves the arrays that name latent variables or params from the data into `fixed`, which lives no longer than the data. */
+static PgmStatus take_latents(PgmCli *cli, PgmData *fixed)
+{
+  PgmData *data = cli->data;
   for (int f = 0; f < cli->model->n_families; f++) {
-    const PgmFamily *family = &cli->model->families[f];
-    PgmArray *a = pgm_data_find(cli->data, family->name);
-    if (a && (pgm_cli_is_drawn(family) || family->role == PGM_MARGINAL)) a->used = true;
+    PgmArray *a = is_hidden(&cli->model->families[f]) ? pgm_data_find(data, cli->model->families[f].name) : NULL;
+    if (!a) continue;
+    PgmArray *more = realloc(fixed->array, sizeof *more * (size_t)(fixed->n + 1));
+    if (!more) return pgm_fail(&cli->error, PGM_SYSTEM, "out of memory");
+    fixed->array = more;
+    fixed->cap = fixed->n + 1;
+    fixed->array[fixed->n++] = *a;
+    data->n--;
+    memmove(a, a + 1, (size_t)(data->array + data->n - a) * sizeof *a);
   }
+  return PGM_OK;
 }
 
 /* Which statements are drawn: all random ones but those of families that the data fix, whose values go into the session. NULL: an error. */
-static unsigned char *choose_drawn(PgmCli *cli, PgmSession *s)
+static unsigned char *choose_drawn(PgmCli *cli, PgmSession *s, const PgmData *given)
 {
   const PgmModel *model = s->model;
   unsigned char *draw = calloc((size_t)model->n_statements + 1, 1);
@@ -27,8 +40,8 @@ static unsigned char *choose_drawn(PgmCli *cli, PgmSession *s)
   }
   for (int f = 0; f < model->n_families; f++) {
     const PgmFamily *family = &model->families[f];
-    bool fixed = false, latent = pgm_cli_is_drawn(family) || family->role == PGM_MARGINAL;
-    if (latent && pgm_cli_read_family(cli, s, s->data, f, s->layout[f].value, &fixed) != PGM_OK) {
+    bool fixed = false;
+    if (is_hidden(family) && pgm_cli_read_family(cli, s, given, f, s->layout[f].value, &fixed) != PGM_OK) {
       free(draw);
       return NULL;
     }
@@ -110,9 +123,8 @@ static PgmStatus write_families(PgmCli *cli, const PgmSession *s, const char *pa
   pgm_json_object(&j, NULL);
   for (int f = 0; f < s->model->n_families; f++) {
     const PgmFamily *family = &s->model->families[f];
-    bool hidden = pgm_cli_is_drawn(family) || family->role == PGM_MARGINAL;
     bool data = family->role == PGM_INPUT || family->role == PGM_OBSERVED;
-    if (truth && hidden) pgm_cli_json_family(&j, s, f, s->layout[f].value);
+    if (truth && is_hidden(family)) pgm_cli_json_family(&j, s, f, s->layout[f].value);
     if (!truth && data) pgm_cli_json_family(&j, s, f, NULL);
   }
   pgm_json_end(&j);
@@ -123,9 +135,10 @@ static PgmStatus write_families(PgmCli *cli, const PgmSession *s, const char *pa
 int pgm_command_simulate(PgmCli *cli)
 {
   PgmSession *s = NULL;
-  claim_latents(cli);
-  PgmStatus status = pgm_cli_session(cli, true, &s);
-  unsigned char *draw = status == PGM_OK ? choose_drawn(cli, s) : NULL;
+  PgmData *fixed = pgm_data_new();
+  PgmStatus status = fixed ? take_latents(cli, fixed) : pgm_fail(&cli->error, PGM_SYSTEM, "out of memory");
+  if (status == PGM_OK) status = pgm_cli_session(cli, true, &s);
+  unsigned char *draw = status == PGM_OK ? choose_drawn(cli, s, fixed) : NULL;
   if (draw) {
     status = draw_all(cli, s, draw);
     if (status == PGM_OK) status = write_families(cli, s, cli->out, false);
@@ -144,5 +157,6 @@ int pgm_command_simulate(PgmCli *cli)
   }
   free(draw);
   pgm_session_close(s);
+  pgm_data_free(fixed);
   return result;
 }

@@ -39,8 +39,8 @@ static void mark_names(const PgmModel *model, const char *text, bool *marked)
   const char *of = strncmp(text, "levels ", 7) == 0 ? strstr(text, " of ") : NULL;
   if (of)
     text = of + 4;
-  else if (strncmp(text, "pooled ", 7) == 0)
-    text += 7;
+  else if (strncmp(text, "pooled", 6) == 0 && strchr(text, ' '))
+    text = strchr(text, ' ');
   while (*text) {
     if (!isalpha((unsigned char)*text) && *text != '_') {
       text++;
@@ -226,6 +226,19 @@ static bool copy_marginal(const PgmSession *s, int f, bool unconstrained, PgmMar
   return true;
 }
 
+/* A session on part of the data may lack what the bounds of a variable depend on. */
+static PgmStatus check_bounds(const PgmPosterior *p, const PgmSession *s, PgmError *error)
+{
+  for (int i = 0; i < p->fit->n_factors; i++) {
+    const PgmFamily *family = &p->model->families[p->fit->factors[i].family];
+    const PgmLayout *l = &s->layout[p->fit->factors[i].family];
+    if (!family->bounds || l->lower || l->upper) continue;
+    return pgm_fail(error, PGM_BAD_INPUT, "the bounds of '%s' depend on data that are not given (%s:%d)", family->name, p->model->file,
+                    family->line);
+  }
+  return PGM_OK;
+}
+
 static PgmStatus copy_marginals(const PgmPosterior *p, const PgmSession *s, bool unconstrained, PgmInference **out, PgmError *error)
 {
   PgmInference *r = calloc(1, sizeof *r);
@@ -264,6 +277,7 @@ PgmStatus pgm_posterior_infer_data(const PgmPosterior *p, PgmData *data, const P
   if (status == PGM_OK) status = pgm_session_open(&s, p->model, data, &session, error);
   if (status != PGM_OK) return status;
   status = infer_units(p, s, &how, error);
+  if (status == PGM_OK && !(options && options->unconstrained)) status = check_bounds(p, s, error);
   if (status == PGM_OK) status = copy_marginals(p, s, options && options->unconstrained, out, error);
   if (status == PGM_OK) (*out)->how = how;
   pgm_session_close(s);

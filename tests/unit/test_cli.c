@@ -19,7 +19,7 @@
 #include "fixture_saw.h"
 
 static char directory[64], origin[4096];
-static char out[1 << 20], err[1 << 16];
+static char out[1 << 23], err[1 << 16];
 
 static void read_text(const char *name, char *text, size_t size)
 {
