@@ -163,9 +163,14 @@ static PgmStatus missing_name(const Opening *o, int family)
   const PgmFamily *f = &o->m->families[family];
   const PgmStatement *st = statement_of(o->m, family);
   char files[600], line[PLACE_SIZE], counted[200] = "";
-  for (int c = 0; c < o->m->n_counts; c++)
-    if (o->m->counts[c].size == family && o->m->families[o->m->counts[c].array].role != PGM_LET)
-      snprintf(counted, sizeof counted, ", nor is '%s', from which it would be counted", o->m->families[o->m->counts[c].array].name);
+  for (int c = 0; c < o->m->n_counts; c++) {
+    const PgmCount *count = &o->m->counts[c];
+    const PgmArray *a = count->size == family ? o->array[count->array] : NULL;
+    if (a && a->fault) /* it is there, but cannot be counted: that is what is wrong */
+      return pgm_fail(o->error, PGM_BAD_INPUT, "%s (%s)", a->fault, line_of(o->m, o->m->families[count->array].line, line));
+    if (count->size == family && o->m->families[count->array].role != PGM_LET)
+      snprintf(counted, sizeof counted, ", nor is '%s', from which it would be counted", o->m->families[count->array].name);
+  }
   return pgm_fail(o->error, PGM_BAD_INPUT, "'%s' is %s%s (%s: %s)", f->name, files_read(o->data, files, sizeof files), counted,
                   line_of(o->m, st ? st->line : f->line, line), st ? st->text : f->name);
 }
