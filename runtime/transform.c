@@ -11,9 +11,9 @@
  *   cholesky_factor_corr[K]  L_ij = tanh(u_ij) prod_{k<j} sech(u_ik), L_ii = prod_{k<i} sech(u_ik); coordinates by rows
  *   corr_matrix[K]           X = L L' with this L; coordinates by columns
  *
- * The Jacobian of a matrix is that of its free entries: the lower triangle with (cov) or without the diagonal. Every log Jacobian here is a sum
- * of functions of single coordinates, and every value a sum of products of functions of distinct coordinates, which q makes independent: so
- * expectations and moments need closed forms and one-dimensional quadrature only. */
+ * The Jacobian of a matrix is that of its free entries: the lower triangle with (cov) or without the diagonal. Every log Jacobian here is a
+ * sum of functions of single coordinates, and every value a sum of products of functions of distinct coordinates, which q makes independent:
+ * so expectations and moments need closed forms and one-dimensional quadrature only. */
 #include "session.h"
 
 #include <omp.h>
@@ -644,8 +644,8 @@ double pgm_jacobian_expected(const PgmSession *s, int family, const double *mean
 
 /* ---- moments of constrained values --------------------------------------------------------------------------------------------------- */
 
-/* Expectations of smooth functions of a normal variable by the trapezoidal rule, which converges geometrically for them (Trefethen & Weideman
- * 2014) and does better than Gauss-Hermite where the sd is large. */
+/* Expectations of smooth functions of a normal variable by the trapezoidal rule, which converges geometrically for them (Trefethen &
+ * Weideman 2014) and does better than Gauss-Hermite where the sd is large. */
 enum { NODES = 101 };
 static void trapezoid(double *node, double *weight)
 {
