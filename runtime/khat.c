@@ -43,19 +43,21 @@ double pgm_pareto_fit(long n, const double *x, double *sigma)
   return (k * (double)n + 5) / ((double)n + 10);       /* the weak prior: ten observations at k = 1/2 */
 }
 
-double pgm_psis(long n, double *log_ratio, double *log_mean)
+double pgm_psis(long n, const double *log_ratio, double *log_mean)
 {
   long tail = (long)fmin(0.2 * (double)n, ceil(3 * sqrt((double)n)));
   double *sorted = malloc((size_t)(n + 1) * sizeof *sorted), k = NAN, most, sum = 0;
+  bool numbers = n >= 2;
   if (log_mean) *log_mean = NAN;
-  if (!sorted || n < 2) {
+  for (long i = 0; i < n; i++) numbers = numbers && !isnan(log_ratio[i]);
+  if (!sorted || !numbers) {
     free(sorted);
     return NAN;
   }
   memcpy(sorted, log_ratio, (size_t)n * sizeof *sorted);
   qsort(sorted, (size_t)n, sizeof *sorted, ascending);
   most = sorted[n - 1];
-  if (!isfinite(most) || isnan(sorted[0])) {
+  if (!isfinite(most)) {
     free(sorted);
     return NAN;
   }

@@ -32,14 +32,10 @@ struct PgmObjective {
   long epoch, *targets, targets_size;
 };
 
-static bool entrywise(PgmTransform t) { return t <= PGM_INTERVAL; }
-
 bool pgm_needs_draws(const PgmModel *m)
 {
   for (int p = 0; p < m->n_plates; p++)
     if (m->plates[p].rest) return true;
-  for (int f = 0; f < m->n_families; f++)
-    if (pgm_is_latent(&m->families[f]) && m->families[f].role != PGM_PARAM && !entrywise(m->families[f].transform)) return true;
   return false;
 }
 
@@ -328,7 +324,7 @@ static void clear_bars(PgmObjective *o, const PgmRows *rows)
   }
 }
 
-/* E log |J| of entrywise transforms, with its gradient. With rows: the gradient of these, weighted; the value is that of all rows. */
+/* E log |J|, with its gradient. With rows: the gradient of these, weighted; the value is that of all rows. */
 static double expected_jacobians(PgmObjective *o, const PgmRows *rows)
 {
   double total = 0;
@@ -336,7 +332,7 @@ static double expected_jacobians(PgmObjective *o, const PgmRows *rows)
     const PgmSource *f = &o->q->source[i];
     const PgmFamily *family = &o->s->model->families[f->family];
     PgmLayout *l = &o->s->layout[f->family];
-    if (f->point || family->transform == PGM_IDENTITY || !entrywise(family->transform)) continue;
+    if (f->point || family->transform == PGM_IDENTITY) continue;
     if (!rows || !rows[i].row) {
       total += pgm_jacobian_expected(o->s, f->family, l->mean, l->sd, 1, l->mean_bar, l->sd_bar);
       continue;
@@ -379,8 +375,7 @@ static void draw_noise(PgmObjective *o, int i, int d, const PgmRows *r, long ite
   }
 }
 
-/* Values from u; returns log |J| where it has to be sampled. */
-static double place_values(PgmObjective *o, int i, const PgmRows *r)
+static void place_values(PgmObjective *o, int i, const PgmRows *r)
 {
   const PgmSource *f = &o->q->source[i];
   const PgmTransform t = o->s->model->families[f->family].transform;
@@ -391,11 +386,10 @@ static double place_values(PgmObjective *o, int i, const PgmRows *r)
       memcpy(l->value + a, u + a, (size_t)(b - a) * sizeof *u);
       memset(l->value_bar + a, 0, (size_t)(b - a) * sizeof *u);
     });
-    return 0;
+    return;
   }
   memset(l->value_bar, 0, (size_t)(l->elements * l->width) * sizeof *l->value_bar);
-  double jacobian = pgm_constrain(o->s, f->family, u, l->value);
-  return entrywise(t) || f->point ? 0 : jacobian;
+  pgm_constrain(o->s, f->family, u, l->value);
 }
 
 /* Adds one draw's gradient, from the layouts' value_bar, to mean_bar and sd_bar. */
@@ -410,17 +404,8 @@ static void collect_draw(PgmObjective *o, int i, const PgmRows *r)
   if (t == PGM_IDENTITY) {
     bar = l->value_bar;
   } else {
-    const bool jacobian = !entrywise(t) && !f->point;
     memset(u_bar, 0, (size_t)(l->elements * f->uwidth) * sizeof *u_bar);
-    pgm_constrain_vjp(o->s, f->family, u, l->value, l->value_bar, jacobian && !(r && r->row) ? 1 : 0, u_bar);
-    if (jacobian && r && r->row) {     /* the Jacobian of the batch's own rows only, weighted */
-      double *own = o->tmp + o->offset[i];
-      memset(own, 0, (size_t)(l->elements * f->uwidth) * sizeof *own);
-      memset(l->value_bar, 0, (size_t)(l->elements * l->width) * sizeof *l->value_bar);
-      pgm_constrain_vjp(o->s, f->family, u, l->value, l->value_bar, 1, own);
-      for (long k = 0; k < r->n; k++)
-        for (long e = row_flat(l, r, k) * f->uwidth, end = e + f->uwidth; e < end; e++) u_bar[e] += r->weight[k] * own[e];
-    }
+    pgm_constrain_vjp(o->s, f->family, u, l->value, l->value_bar, 0, u_bar);
   }
   FOR_ENTRIES(o, l, f, r, a, b, for (long e = a; e < b; e++) {
     l->mean_bar[e] += share * bar[e];
@@ -433,12 +418,11 @@ static double sampled_terms(PgmObjective *o, const PgmRows *rows, const PgmBatch
 {
   double total = 0;
   for (int d = 0; d < o->options.draws; d++) {
-    double value = 0;
     for (int i = 0; i < o->q->n; i++) {
       draw_noise(o, i, d, rows ? &rows[i] : NULL, iteration);
-      value += place_values(o, i, rows ? &rows[i] : NULL);
+      place_values(o, i, rows ? &rows[i] : NULL);
     }
-    value += pgm_engine_run(o->s, o->kind, batch);
+    double value = pgm_engine_run(o->s, o->kind, batch);
     for (int i = 0; i < o->q->n; i++) collect_draw(o, i, rows ? &rows[i] : NULL);
     o->draw_value[d] = value;
     total += value;

@@ -38,7 +38,7 @@ double pgm_objective_expect(PgmObjective *o, long iteration, double *se);
 /* log p(data, values) + log |d value / d u| - log q(u) at one draw (all_points, fresh, one draw): the log importance ratio of draw `iteration`. */
 double pgm_objective_ratio(PgmObjective *o, long iteration);
 
-/* Whether some of the model's terms, or a transform's Jacobian, can only be sampled. */
+/* Whether some of the model's terms can only be sampled. */
 bool pgm_needs_draws(const PgmModel *m);
 /* Entropy of the factors at the layouts. */
 double pgm_entropy(const PgmSession *s);

@@ -1,0 +1,182 @@
+/* Philox against Random123's known answers, normals, inference functions against central differences. */
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <setjmp.h>
+#include <cmocka.h>
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "net.h"
+
+/* ---- philox --------------------------------------------------------------------------------------------------------------------------- */
+
+static void philox_known_answers(void **state)
+{
+  (void)state;
+  /* Random123, tests/kat_vectors, philox4x32 with 10 rounds: counter, key, answer */
+  static const uint64_t kat[3][10] = {
+    {0, 0, 0, 0, 0, 0, 0x6627e8d5, 0xe169c58d, 0xbc57ac4c, 0x9b00dbd8},
+    {0xffffffff, 0xffffffff, 0xffffffff, 0xffffffff, 0xffffffff, 0xffffffff, 0x408f276d, 0x41c83b0e, 0xa20bc7c6, 0x6d5451fd},
+    {0x243f6a88, 0x85a308d3, 0x13198a2e, 0x03707344, 0xa4093822, 0x299f31d0, 0xd16cfe09, 0x94fdcceb, 0x5001e420, 0x24126ea1}};
+  for (int k = 0; k < 3; k++) {
+    uint64_t c[4] = {kat[k][0], kat[k][1], kat[k][2], kat[k][3]};
+    pgm_philox(c, kat[k][4], kat[k][5]);
+    for (int i = 0; i < 4; i++) assert_int_equal(c[i], kat[k][6 + i]);
+  }
+}
+
+static void normals_do_not_depend_on_runs(void **state)
+{
+  (void)state;
+  enum { N = 1001 };
+  double all[N], some[N];
+  const PgmKey key = {42, 7, 3};
+  pgm_philox_normals(key, 0, N, all);
+  static const long begins[] = {0, 1, 2, 255, 256, 257, 700}, lengths[] = {1, 2, 3, 127, 128, 300};
+  for (size_t i = 0; i < sizeof begins / sizeof *begins; i++)
+    for (size_t j = 0; j < sizeof lengths / sizeof *lengths; j++) {
+      pgm_philox_normals(key, (uint64_t)begins[i], lengths[j], some);
+      for (long k = 0; k < lengths[j]; k++) assert_true(fabs(some[k] - all[begins[i] + k]) < 1e-14 * (1 + fabs(some[k])));
+    }
+}
+
+static void normals_have_normal_moments(void **state)
+{
+  (void)state;
+  enum { N = 400000 };
+  double *z = malloc(N * sizeof *z), m[5] = {0}, lag = 0;
+  pgm_philox_normals((PgmKey){1, 2, 3}, 0, N, z);
+  for (long i = 0; i < N; i++) {
+    double p = 1;
+    for (int k = 1; k <= 4; k++) m[k] += (p *= z[i]) / N;
+    if (i) lag += z[i] * z[i - 1] / N;
+  }
+  free(z);
+  assert_true(fabs(m[1]) < 5 / sqrt(N));
+  assert_true(fabs(m[2] - 1) < 5 * sqrt(2. / N));
+  assert_true(fabs(m[3]) < 5 * sqrt(15. / N));
+  assert_true(fabs(m[4] - 3) < 5 * sqrt(96. / N));
+  assert_true(fabs(lag) < 5 / sqrt(N));
+}
+
+/* ---- functions -------------------------------------------------------------------------------------------------------------------------- */
+
+enum { ROWS = 9 };
+
+/* value = sum over rows and outputs of out * c */
+static double value(const PgmNet *net, const double *w, const double *x, const double *c)
+{
+  double *kept = malloc((size_t)(ROWS * net->row) * sizeof *kept), *out = malloc((size_t)(ROWS * net->n_outputs + 1) * sizeof *out), sum = 0;
+  memcpy(kept, x, (size_t)(ROWS * net->n_features) * sizeof *x);
+  pgm_net_forward(net, w, ROWS, kept, out);
+  for (long i = 0; i < ROWS * net->n_outputs; i++) sum += out[i] * c[i];
+  free(kept);
+  free(out);
+  return sum;
+}
+
+static void check_gradient(const PgmFunction *f)
+{
+  PgmNet net;
+  assert_int_equal(pgm_net_open(&net, f, NULL), PGM_OK);
+  const long n = net.n_weights, outs = ROWS * net.n_outputs;
+  double *w = calloc((size_t)n, sizeof *w), *bar = calloc((size_t)n, sizeof *bar), x[ROWS * 8], c[ROWS * 8];
+  double *kept = malloc((size_t)(ROWS * net.row) * sizeof *kept), *out = malloc((size_t)outs * sizeof *out),
+         *scratch = malloc((size_t)(pgm_net_scratch(&net, ROWS) + 1) * sizeof *scratch);
+  pgm_philox_normals((PgmKey){5, 0, 0}, 0, n, w);
+  pgm_philox_normals((PgmKey){5, 0, 1}, 0, ROWS * f->n_features, x);
+  pgm_philox_normals((PgmKey){5, 0, 2}, 0, outs, c);
+  memcpy(kept, x, (size_t)(ROWS * f->n_features) * sizeof *x);
+  pgm_net_forward(&net, w, ROWS, kept, out);
+  pgm_net_backward(&net, w, ROWS, kept, c, bar, scratch);
+  for (long i = 0; i < n; i++) {
+    const double h = 1e-6, w0 = w[i];
+    w[i] = w0 + h;
+    double up = value(&net, w, x, c);
+    w[i] = w0 - h;
+    double down = value(&net, w, x, c);
+    w[i] = w0;
+    assert_true(fabs((up - down) / (2 * h) - bar[i]) < 1e-6 * (1 + fabs(bar[i])));
+  }
+  /* the outputs are linear in the regressors: setting the output layer to C must give R C */
+  double *r = malloc((size_t)(ROWS * net.n_regressors) * sizeof *r), *coefficient = malloc((size_t)(net.n_regressors * net.n_outputs) * sizeof *coefficient);
+  pgm_philox_normals((PgmKey){5, 0, 3}, 0, net.n_regressors * net.n_outputs, coefficient);
+  pgm_net_regressors(&net, ROWS, kept, r);
+  pgm_net_set_output(&net, coefficient, w);
+  pgm_net_forward(&net, w, ROWS, kept, out);
+  for (long i = 0; i < ROWS; i++)
+    for (long k = 0; k < net.n_outputs; k++) {
+      double sum = 0;
+      for (long j = 0; j < net.n_regressors; j++) sum += r[i * net.n_regressors + j] * coefficient[j * net.n_outputs + k];
+      assert_true(fabs(sum - out[i * net.n_outputs + k]) < 1e-12 * (1 + fabs(sum)));
+    }
+  free(w), free(bar), free(kept), free(out), free(scratch), free(r), free(coefficient);
+  pgm_net_close(&net);
+}
+
+static void gradients_of_perceptrons(void **state)
+{
+  (void)state;
+  for (int activation = PGM_TANH; activation <= PGM_SOFTPLUS; activation++)
+    for (int skip = 0; skip < 2; skip++)
+      for (int layers = 1; layers <= 3; layers++)
+        check_gradient(&(PgmFunction){.n_features = 3, .n_outputs = 4, .degree = -1, .n_hidden = layers, .hidden = {5, 2, 7}, .activation = (PgmActivation)activation, .skip = skip});
+  check_gradient(&(PgmFunction){.n_features = 0, .n_outputs = 2, .degree = -1, .n_hidden = 1, .hidden = {3}, .skip = true});      /* no inputs: a constant */
+}
+
+static void gradients_of_polynomials(void **state)
+{
+  (void)state;
+  for (int degree = 0; degree <= 4; degree++) check_gradient(&(PgmFunction){.n_features = 3, .n_outputs = 2, .degree = degree});
+  check_gradient(&(PgmFunction){.n_features = 0, .n_outputs = 2, .degree = 3});
+}
+
+static void polynomials_have_every_monomial_once(void **state)
+{
+  (void)state;
+  PgmNet net;
+  const PgmFunction f = {.n_features = 2, .n_outputs = 1, .degree = 3};
+  assert_int_equal(pgm_net_open(&net, &f, NULL), PGM_OK);
+  assert_int_equal(net.n_terms, 10);
+  double kept[12] = {3, 10}, out, w[10] = {0};       /* features 3 and 10: every monomial has a value of its own */
+  const double want[10] = {1, 3, 10, 9, 30, 100, 27, 90, 300, 1000};
+  for (int t = 0; t < 10; t++) {
+    memset(w, 0, sizeof w);
+    w[t] = 1;
+    pgm_net_forward(&net, w, 1, kept, &out);
+    assert_true(out == want[t]);
+  }
+  pgm_net_close(&net);
+}
+
+static void polynomials_too_large_are_refused(void **state)
+{
+  (void)state;
+  PgmNet net;
+  PgmError error;
+  const PgmFunction f = {.n_features = 784, .n_outputs = 2, .degree = 3};
+  assert_int_equal(pgm_net_open(&net, &f, &error), PGM_BAD_USAGE);
+  assert_string_equal(error.text, "a polynomial of degree 3 in 784 features has more than 20000 terms; use --degree 1, fewer inputs, or --hidden");
+}
+
+static void descriptions(void **state)
+{
+  (void)state;
+  char text[200];
+  pgm_net_describe(&(PgmFunction){.n_features = 2, .n_outputs = 2, .degree = -1, .n_hidden = 2, .hidden = {16, 16}, .skip = true}, text, sizeof text);
+  assert_string_equal(text, "mlp 2-16-16-2 tanh, affine skip");
+  pgm_net_describe(&(PgmFunction){.n_features = 1, .n_outputs = 2, .degree = 2}, text, sizeof text);
+  assert_string_equal(text, "polynomial of degree 2 in 1 feature");
+}
+
+int main(void)
+{
+  const struct CMUnitTest tests[] = {
+    cmocka_unit_test(philox_known_answers),          cmocka_unit_test(normals_do_not_depend_on_runs),
+    cmocka_unit_test(normals_have_normal_moments),   cmocka_unit_test(gradients_of_perceptrons),
+    cmocka_unit_test(gradients_of_polynomials),      cmocka_unit_test(polynomials_have_every_monomial_once),
+    cmocka_unit_test(polynomials_too_large_are_refused), cmocka_unit_test(descriptions)};
+  return cmocka_run_group_tests(tests, NULL, NULL);
+}
