@@ -78,17 +78,18 @@ void pgm_json_string(PgmJson *j, const char *key, const char *value)
   write_string(j->out, value);
 }
 
-char *pgm_number_text(double value, char buffer[32])
+char *pgm_number_text(double value, char *buffer)
 {
+  char text[32];
   if (value == floor(value) && fabs(value) < 1e15) {
-    snprintf(buffer, 32, "%.0f", value == 0 ? 0.0 : value);
-    return buffer;
+    snprintf(text, sizeof text, "%.0f", value == 0 ? 0.0 : value);
+  } else {
+    for (int digits = 15; digits <= 17; digits++) {
+      snprintf(text, sizeof text, "%.*g", digits, value);
+      if (strtod(text, NULL) == value) break;
+    }
   }
-  for (int digits = 15; digits <= 17; digits++) {
-    snprintf(buffer, 32, "%.*g", digits, value);
-    if (digits == 17 || strtod(buffer, NULL) == value) break;
-  }
-  return buffer;
+  return strcpy(buffer, text);
 }
 
 static void write_number(FILE *out, double value)

@@ -27,7 +27,7 @@ void pgm_json_null(PgmJson *j, const char *key);
 /* Nested arrays of `rank` dimensions (0: a scalar), row-major. */
 void pgm_json_values(PgmJson *j, const char *key, int rank, const long *dim, const double *value);
 
-/* The shortest of %.15g, %.16g and %.17g that reads back as the same number. */
-char *pgm_number_text(double value, char buffer[32]);
+/* The shortest of %.15g, %.16g and %.17g that reads back as the same number; `buffer` has 32 bytes. */
+char *pgm_number_text(double value, char *buffer);
 
 #endif
