@@ -30,7 +30,7 @@ UNIT_BIN     := $(UNIT_SRC:tests/unit/%.c=$(B)/unit/%)
 
 all: $(B)/pgmc $(B)/libpgmrt.a $(B)/libpgmrt-portable.a
 
-$(B)/pgmc: $(B)/compiler/main.o $(COMPILER_OBJ)
+$(B)/pgmc: $(B)/compiler/main.o $(COMPILER_OBJ) $(B)/runtime/sha256.o
 	$(CC) $(CFLAGS) $(SAN) -o $@ $^ -lm
 $(B)/libpgmrt.a: $(RUNTIME_OBJ)
 	rm -f $@; ar rcs $@ $^
@@ -39,14 +39,14 @@ $(B)/libpgmrt-portable.a: $(PORTABLE_OBJ)
 
 $(B)/compiler/%.o: compiler/%.c $(B)/grammar/pgm.tab.h
 	@mkdir -p $(@D)
-	$(CC) $(STD) $(WARN) $(CFLAGS) $(SAN) -MMD -Icompiler -I$(B)/grammar -c $< -o $@
+	$(CC) $(STD) $(WARN) $(CFLAGS) $(SAN) -MMD -Icompiler -Iruntime -I$(B)/grammar -DPGMC_LDFLAGS='"$(LDFLAGS)"' -c $< -o $@
 $(B)/runtime/%.o: runtime/%.c
 	@mkdir -p $(@D)
 	$(CC) $(STD) $(WARN) $(KERNEL) $(NATIVE) $(SAN) -MMD -Iruntime -c $< -o $@
 $(B)/portable/%.o: runtime/%.c
 	@mkdir -p $(@D)
 	$(CC) $(STD) $(WARN) $(KERNEL) $(SAN) -MMD -Iruntime -c $< -o $@
-$(B)/grammar/pgm.tab.c $(B)/grammar/pgm.tab.h: grammar/pgm.y
+$(B)/grammar/pgm.tab.c $(B)/grammar/pgm.tab.h &: grammar/pgm.y
 	@mkdir -p $(@D)
 	$(BISON) -Wall -Werror -d -o $(B)/grammar/pgm.tab.c $<
 $(B)/grammar/pgm.lex.c: grammar/pgm.l

@@ -27,6 +27,7 @@ typedef struct {
   const Model *m;
   LeafMode mode;
   Node *env;                           /* per Var of the model: its node */
+  bool span;                           /* for kernels over spans: the unit axis' extent is the span's count */
   int let_depth;
   bool failed;                         /* something is not supported by code generation: reported with diag_error */
 } Builder;

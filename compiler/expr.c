@@ -144,6 +144,7 @@ Node x_const(Dag *d, double v) { return number(d, v, false); }
 Node x_int(Dag *d, long v) { return make(d, X_CONST, 1, 0, (double)v, 0, NULL, true); }
 Node x_axis(Dag *d, int axis) { return make(d, X_AXIS, axis, 0, 0, 0, NULL, true); }
 Node x_weight(Dag *d) { return make(d, X_WEIGHT, 0, 0, 0, 0, NULL, false); }
+Node x_count(Dag *d) { return make(d, X_COUNT, 0, 0, 0, 0, NULL, true); }
 Node x_quad(Dag *d, XOp op, int axis) { return make(d, op, axis, 0, 0, 0, NULL, false); }
 Node x_box(Dag *d, XOp op, int family, int position) { return make(d, op, family, position, 0, 0, NULL, true); }
 Node x_leaf(Dag *d, XOp op, int family, int n_args, const Node *args, bool integer)
@@ -159,7 +160,7 @@ static Node folded(Dag *d, Node a, Node b, double v) { return both_int(d, a, b) 
 
 Node x_add(Dag *d, Node a, Node b)
 {
-  double u, v;
+  double u = 0, v = 0;
   bool ca = dag_is_const(d, a, &u), cb = dag_is_const(d, b, &v);
   if (ca && cb) return folded(d, a, b, u + v);
   if (ca) { Node t = a; a = b; b = t; double w = u; u = v; v = w; cb = true; }
@@ -207,7 +208,7 @@ Node x_neg(Dag *d, Node a)
 
 Node x_mul(Dag *d, Node a, Node b)
 {
-  double u, v;
+  double u = 0, v = 0;
   bool ca = dag_is_const(d, a, &u), cb = dag_is_const(d, b, &v);
   if (ca && cb) return folded(d, a, b, u * v);
   if (cb) { Node t = a; a = b; b = t; u = v; ca = true; }                   /* constants first */
@@ -583,7 +584,7 @@ double dag_eval(const Dag *d, Node n, Evaluation *e)
   switch (x->op) {
   case X_CONST: return x->number;
   case X_AXIS: return (double)e->axis[x->aux];
-  case X_SIZE: case X_BOX_LO: case X_BOX_LEN: case X_INPUT: case X_VALUE: case X_U: case X_MEAN: case X_SD: case X_WEIGHT: case X_QUAD_X: case X_QUAD_W:
+  case X_SIZE: case X_BOX_LO: case X_BOX_LEN: case X_INPUT: case X_VALUE: case X_U: case X_MEAN: case X_SD: case X_WEIGHT: case X_COUNT: case X_QUAD_X: case X_QUAD_W:
     return e->leaf(e->data, d, n, e->axis);
   case X_ADD: return A(0) + A(1);
   case X_SUB: return A(0) - A(1);
@@ -657,7 +658,7 @@ void dag_print(const Dag *d, Node n, StrBuf *out)
   case X_BOX_LO: case X_BOX_LEN:
     sb_printf(out, "%s(%s, %d)", x->op == X_BOX_LO ? "low" : "length", d->model->families.at[x->aux].name, x->aux2);
     return;
-  case X_WEIGHT: sb_puts(out, "weight"); return;
+  case X_WEIGHT: case X_COUNT: sb_puts(out, x->op == X_WEIGHT ? "weight" : "count"); return;
   case X_QUAD_X: case X_QUAD_W: sb_printf(out, "%s[%s]", x->op == X_QUAD_X ? "node" : "nodeweight", d->axes.at[x->aux].name); return;
   case X_INPUT: case X_VALUE: case X_U: case X_MEAN: case X_SD:
     sb_puts(out, x->op == X_MEAN ? "mean " : x->op == X_SD ? "sd " : x->op == X_U ? "u " : "");

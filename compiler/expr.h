@@ -41,6 +41,7 @@ typedef enum {
   X_U,                                 /* latent on the unconstrained scale as a random variable N(mean, sd); entrywise transforms only */
   X_MEAN, X_SD,                        /* parameters of its factor */
   X_WEIGHT,                            /* the span's weight */
+  X_COUNT,                             /* integer: number of units in the span, the unit axis' extent in kernels */
   X_QUAD_X, X_QUAD_W,                  /* node and weight of the quadrature axis `aux` */
   /* operations */
   X_ADD, X_SUB, X_MUL, X_DIV, X_NEG,
@@ -99,6 +100,7 @@ Node x_axis(Dag *d, int axis);
 Node x_leaf(Dag *d, XOp op, int family, int n_args, const Node *args, bool integer);
 Node x_box(Dag *d, XOp op, int family, int position);
 Node x_weight(Dag *d);
+Node x_count(Dag *d);
 Node x_quad(Dag *d, XOp op, int axis);
 Node x_add(Dag *d, Node a, Node b);
 Node x_sub(Dag *d, Node a, Node b);

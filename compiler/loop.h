@@ -55,6 +55,8 @@ typedef struct {
   Dag *d;
   AxisSet given;                       /* axes bound by the caller (draws: all plates) */
   VEC(LoopOut) outs;
+  VEC(Node) named;                     /* nodes that get a local variable of their own, for readers */
+  VEC(Node) arrays;                    /* nodes wanted as whole arrays within `given` (arguments of vector draws) */
   LoopBlock body;
   /* per node */
   bool *item;                          /* computed by an item of its own (else inline) */

@@ -53,7 +53,7 @@ static bool is_load(const XNode *x)
 /* Written where it is used, at no cost: leaves and index arithmetic. */
 static bool is_trivial(const Dag *d, const XNode *x)
 {
-  if (x->op == X_CONST || x->op == X_AXIS || x->op == X_SIZE || x->op == X_BOX_LO || x->op == X_BOX_LEN || x->op == X_WEIGHT || x->op == X_QUAD_X ||
+  if (x->op == X_CONST || x->op == X_AXIS || x->op == X_SIZE || x->op == X_BOX_LO || x->op == X_BOX_LEN || x->op == X_WEIGHT || x->op == X_COUNT || x->op == X_QUAD_X ||
       x->op == X_QUAD_W || is_load(x))
     return true;
   if (!x->integer || x->op == X_SUM || x->op == X_MAX || x->op == X_MIN || x->op == X_AT) return false;
@@ -87,6 +87,17 @@ typedef struct {
   AxisSet *eval;                       /* per node: loops in which its (single) user evaluates it, or its own axes */
   char *reach;
 } Lower;
+
+/* One multiplication of leaves that would otherwise want a loop of its own before the unit's: repeated where it is used. */
+static bool is_cheap(const Lower *l, const XNode *x)
+{
+  const Dag *d = l->d;
+  if (x->op != X_MUL && x->op != X_NEG) return false;
+  if (!x->axes || (x->axes & AXIS_BIT(UNIT)) || d->axes.at[UNIT].kind != AX_UNIT) return false;
+  for (int i = 0; i < x->n_args; i++)
+    if (!is_trivial(d, dag_node(d, x->args[i]))) return false;
+  return true;
+}
 
 /* ---- which nodes exist, how often they are used ------------------------------------------------------------------------------------------ */
 
@@ -201,7 +212,7 @@ static void strip_output(Lower *l, int i)
 static void note_use(Lower *l, Node arg, AxisSet user_axes, bool array_use)
 {
   const XNode *x = dag_node(l->d, arg);
-  if (is_trivial(l->d, x) && !array_use) return;
+  if ((is_trivial(l->d, x) || is_cheap(l, x)) && !array_use) return;
   if (array_use || l->uses[arg] > 1 || user_axes != (x->axes | l->k->given) || is_reduction(x) || is_solve(x) || l->k->gemm[arg].c >= 0)
     l->k->item[arg] = true;
 }
@@ -251,7 +262,7 @@ static void visit_uses(Lower *l)
   for (Node n = k->n_nodes - 1; n >= 0; n--) {
     if (!l->reach[n]) continue;
     const XNode *x = dag_node(l->d, n);
-    if (is_trivial(l->d, x) && !k->item[n]) {
+    if ((is_trivial(l->d, x) || is_cheap(l, x)) && !k->item[n]) {
       for (int i = 0; i < x->n_args; i++) note_use(l, x->args[i], x->axes | k->given, false);
       continue;
     }
@@ -339,7 +350,12 @@ static void make_tasks(Lower *l)
     int at = l->tasks.n - 1;
     if (product) { gemm_needs(l, at, &k->out_gemm[i]); continue; }
     if (o->value >= 0) needs_of(l, at, o->value);
-    for (int j = 0; j < o->n_args; j++) needs_of(l, at, o->args[j]);
+    for (int j = 0; j < o->n_args; j++) {
+      bool array = false;
+      for (int a = 0; a < k->arrays.n; a++) array = array || k->arrays.at[a] == o->args[j];
+      if (array) add_need(l, at, o->args[j], k->given);
+      else needs_of(l, at, o->args[j]);
+    }
   }
 }
 
@@ -349,9 +365,8 @@ static void mark_buffer(Lower *l, int task, AxisSet ctx)
 {
   Task *t = &l->tasks.at[task];
   Kernel *k = l->k;
-  if (t->kind == TASK_OUT || t->kind == TASK_GEMM || t->kind == TASK_SOLVE) return;
-  if (t->kind == TASK_REDUCE) return;                                       /* its array, if any, is decided by its home */
-  k->buffered[t->node] = true;
+  if (t->kind == TASK_OUT || t->kind == TASK_GEMM) return;
+  if (t->kind == TASK_LOCAL) k->buffered[t->node] = true;
   k->home[t->node] &= ctx;
 }
 
@@ -364,6 +379,34 @@ static LoopItem *new_item(LoopBlock *block, ItemKind kind, Node n)
 }
 
 static int loop_axis(const Lower *l, int t, AxisSet ctx) { return first_axis(l->d, l->tasks.at[t].axes & ~ctx); }
+
+/* Loops over one axis in several slots: each task moves into the latest of them that its users allow, which leaves fewer values to carry between. */
+static void join_loops(Lower *l, AxisSet ctx, const int *list, int n, const char *here, int last)
+{
+  int *latest = NEW_ARRAY(int, l->tasks.n + 1);
+  for (int i = 0; i < l->tasks.n; i++) latest[i] = last;
+  for (int i = n - 1; i >= 0; i--) {
+    Task *t = &l->tasks.at[list[i]];
+    int axis = loop_axis(l, list[i], ctx);
+    if (axis >= 0) {
+      int best = t->slot;
+      for (int j = 0; j < n; j++) {
+        int slot = l->tasks.at[list[j]].slot;
+        if (loop_axis(l, list[j], ctx) == axis && slot > best && slot <= latest[list[i]]) best = slot;
+      }
+      t->slot = best;
+    }
+    for (int j = 0; j < t->needs.n; j++) {
+      Need need = t->needs.at[j];
+      if (!here[need.task]) continue;
+      int from = loop_axis(l, need.task, ctx), limit;
+      if (from < 0) continue;                                               /* straight tasks stay */
+      if (axis == from && (need.home & AXIS_BIT(from))) limit = t->slot;
+      else limit = axis < 0 ? t->slot - 1 : t->slot - 2;
+      if (limit < latest[need.task]) latest[need.task] = limit;
+    }
+  }
+}
 
 static void schedule(Lower *l, AxisSet ctx, const int *list, int n, LoopBlock *block)
 {
@@ -387,6 +430,7 @@ static void schedule(Lower *l, AxisSet ctx, const int *list, int n, LoopBlock *b
     t->slot = slot;
     if (slot > last) last = slot;
   }
+  join_loops(l, ctx, list, n, here, last);
   for (int i = 0; i < n; i++) {                                             /* what crosses from one loop into another needs an array */
     Task *t = &l->tasks.at[list[i]];
     int axis = loop_axis(l, list[i], ctx);
@@ -397,12 +441,13 @@ static void schedule(Lower *l, AxisSet ctx, const int *list, int n, LoopBlock *b
       if (from >= 0 && (axis != from || l->tasks.at[need.task].slot != t->slot || !(need.home & AXIS_BIT(from)))) mark_buffer(l, need.task, ctx);
     }
   }
-  int *part = NEW_ARRAY(int, n + 1);
+  int *part = NEW_ARRAY(int, n + 1), *slots = NEW_ARRAY(int, n + 1);
+  for (int i = 0; i < n; i++) slots[i] = l->tasks.at[list[i]].slot;         /* inner contexts use the field again */
   for (int slot = 0; slot <= last; slot++) {
     if (!(slot & 1)) {
       for (int i = 0; i < n; i++) {
-        Task *t = &l->tasks.at[list[i]];
-        if (t->slot != slot) continue;
+        const Task *t = &l->tasks.at[list[i]];
+        if (slots[i] != slot) continue;
         ItemKind kind = t->kind == TASK_OUT ? (l->k->out_gemm[t->out].c >= 0 ? IT_GEMM : IT_OUT) : t->kind == TASK_GEMM ? IT_GEMM : t->kind == TASK_SOLVE ? IT_TRISOLVE
                         : t->kind == TASK_REDUCE ? IT_REDUCE : IT_LOCAL;
         new_item(block, kind, t->node)->out = t->out;
@@ -414,7 +459,7 @@ static void schedule(Lower *l, AxisSet ctx, const int *list, int n, LoopBlock *b
         if ((int)l->d->axes.at[a].kind != pass) continue;
         int m = 0;
         for (int i = 0; i < n; i++)
-          if (l->tasks.at[list[i]].slot == slot && loop_axis(l, list[i], ctx) == a) part[m++] = list[i];
+          if (slots[i] == slot && loop_axis(l, list[i], ctx) == a) part[m++] = list[i];
         if (!m) continue;
         for (int i = 0; i < m; i++) {
           const Task *t = &l->tasks.at[part[i]];
@@ -461,6 +506,9 @@ void kernel_lower(Kernel *k)
       find_gemms(&l);
     }
   }
+  for (int i = 0; i < k->named.n; i++)
+    if (l.reach[k->named.at[i]] && !is_trivial(d, dag_node(d, k->named.at[i]))) k->item[k->named.at[i]] = true;
+  for (int i = 0; i < k->arrays.n; i++) k->item[k->arrays.at[i]] = true;
   visit_uses(&l);
   make_tasks(&l);
   int *all = NEW_ARRAY(int, l.tasks.n + 1);

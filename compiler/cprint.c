@@ -1,0 +1,585 @@
+/* Kernels -> C. See cprint.h. */
+#include "cprint.h"
+#include "build.h"
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* ---- names ---------------------------------------------------------------------------------------------------------------------------- */
+
+static const char *const reserved[] = {
+  "auto", "break", "case", "char", "const", "continue", "default", "do", "double", "else", "enum", "extern", "float", "for", "goto", "if", "inline",
+  "int", "long", "register", "restrict", "return", "short", "signed", "sizeof", "static", "struct", "switch", "typedef", "union", "unsigned", "void",
+  "volatile", "while", "bool", "true", "false", "asm", "typeof", "main", "env", "e", "rt", "span", "unit", "units", "first", "weight", "value", "scratch",
+  "out", "rng", "where", "sink", "shape", "array", "lower", "upper", "draw", "defined", "miss", "flat", "NULL", "INFINITY", "NAN", "M_PI", "pow", "malloc",
+  "free", "memset", "j0", "j1", "jn", "y0", "y1", "yn", "gamma", "stdin", "stdout", "stderr", "errno", "signgam", "isnan", "isinf", "isfinite"};
+
+const char *c_name(const char *name)
+{
+  for (size_t i = 0; i < sizeof reserved / sizeof *reserved; i++)
+    if (!strcmp(name, reserved[i])) return arena_printf("%s_", name);
+  for (int i = 0; i < FN_COUNT_; i++)
+    if (!strcmp(name, fn_c_name[i])) return arena_printf("%s_", name);
+  if (!strncmp(name, "pgm_", 4) || !strncmp(name, "PGM", 3) || !strncmp(name, "cblas_", 6)) return arena_printf("%s_", name);
+  return name;
+}
+
+static const char *unique(CPrint *p, const char *name)
+{
+  for (;;) {
+    bool taken = false;
+    for (int i = 0; i < p->names.n; i++) taken = taken || !strcmp(p->names.at[i], name);
+    if (!taken) break;
+    name = arena_printf("%s_", name);
+  }
+  VEC_PUSH(p->names, name);
+  return name;
+}
+
+const char *cprint_declare(CPrint *p, const char *key, const char *type, const char *name)
+{
+  for (int i = 0; i < p->declared.n; i++)
+    if (!strcmp(p->declared.at[i].key, key)) return p->declared.at[i].name;
+  name = unique(p, name);
+  VEC_PUSH(p->declared, (Declared){key, name});
+  sb_printf(&p->declarations, "  %s%s = %s;\n", type, name, key);
+  return name;
+}
+
+void cprint_line(CPrint *p, const char *format, ...)
+{
+  va_list args;
+  sb_printf(&p->body, "%*s", p->indent * 2, "");
+  va_start(args, format);
+  sb_vprintf(&p->body, format, args);
+  va_end(args);
+  sb_putc(&p->body, '\n');
+}
+
+/* ---- positions in arrays ---------------------------------------------------------------------------------------------------------------- */
+
+/* Range of statement s of a family at index position k, when it is a compile-time constant. */
+static bool constant_lo(const Model *m, const Stmt *s, int k, long *lo)
+{
+  const Affine *a = &s->index[k].affine;
+  if (a->n == 0) { *lo = a->constant; return true; }
+  if (a->n != 1 || a->term[0].kind != ATOM_VAR || a->term[0].coef != 1) return false;
+  if (!mexpr_const_int(m->vars.at[a->term[0].id].lo, lo)) return false;
+  *lo += a->constant;
+  return true;
+}
+
+Node family_box_lo(Dag *d, int family, int k)
+{
+  const Model *m = d->model;
+  const Family *f = &m->families.at[family];
+  long best = 0, lo;
+  for (int i = 0; i < f->n_statements; i++) {
+    if (!constant_lo(m, &m->stmts.at[f->statements[i]], k, &lo)) return x_box(d, X_BOX_LO, family, k);
+    if (!i || lo < best) best = lo;
+  }
+  return x_int(d, best);
+}
+
+Node family_box_len(Dag *d, int family, int k)
+{
+  const Model *m = d->model;
+  const Family *f = &m->families.at[family];
+  const Stmt *s = &m->stmts.at[f->statements[0]];
+  long lo, hi;
+  if (f->n_statements == 1 && s->index[k].affine.n == 1 && constant_lo(m, s, k, &lo) && lo - s->index[k].affine.constant == 1) {
+    const MExpr *top = m->vars.at[s->index[k].affine.term[0].id].hi;
+    if (mexpr_const_int(top, &hi) && hi >= 1) return x_int(d, hi);
+    if (top->kind == M_REF && top->n_index == 0) return x_leaf(d, X_SIZE, top->family, 0, NULL, true);
+  }
+  return x_box(d, X_BOX_LEN, family, k);
+}
+
+Node family_dim(Dag *d, int family, int k)
+{
+  const Family *f = &d->model->families.at[family];
+  Builder *b = build_new(d, d->model, LEAF_VALUE);
+  return build_scalar(b, f->type.dim[k]);
+}
+
+Node family_position(Dag *d, int family, int n_args, const Node *args)
+{
+  const Family *f = &d->model->families.at[family];
+  Node at = x_int(d, 0);
+  for (int k = 0; k < f->n_index; k++) {
+    Node here = x_sub(d, args[k], family_box_lo(d, family, k));
+    at = k ? x_add(d, x_mul(d, at, family_box_len(d, family, k)), here) : here;
+  }
+  for (int k = f->n_index; k < n_args; k++) {
+    Node dim = family_dim(d, family, k - f->n_index);
+    at = k ? x_add(d, x_mul(d, at, dim), args[k]) : args[k];
+  }
+  return at;
+}
+
+/* ---- expressions ---------------------------------------------------------------------------------------------------------------------------- */
+
+enum { P_COND = 1, P_OR, P_AND, P_EQ, P_REL, P_ADD, P_MUL, P_UNARY, P_POST };
+
+static const char *number_text(double v)
+{
+  if (isnan(v)) return "NAN";
+  if (isinf(v)) return v > 0 ? "INFINITY" : "(-INFINITY)";
+  const char *t = NULL;
+  for (int digits = 1; digits <= 17; digits++) {
+    t = arena_printf("%.*g", digits, v);
+    if (strtod(t, NULL) == v) break;
+  }
+  if (!strpbrk(t, ".e")) t = arena_printf("%s.0", t);
+  return t;
+}
+
+static const char *paren(const char *text, int prec, int outer) { return prec < outer ? arena_printf("(%s)", text) : text; }
+
+static const char *expr(CPrint *p, Node n, int outer);
+
+static const char *axis_name(CPrint *p, int axis) { return c_name(p->d->axes.at[axis].name); }
+static bool span_axis(const CPrint *p, int axis) { return p->span && p->d->axes.at[axis].kind == AX_UNIT; }
+
+static const char *extent_text(CPrint *p, int axis)
+{
+  const Axis *a = &p->d->axes.at[axis];
+  if (span_axis(p, axis)) return "span->count";
+  if (a->kind == AX_QUADRATURE) return cprint_declare(p, "e->rt.quad_n", "const int ", "quad_n");
+  return expr(p, a->extent, P_MUL);
+}
+
+/* Coordinate of an axis in an array, for the current loop or for an index node. */
+static const char *coordinate(CPrint *p, int axis, Node index)
+{
+  const Axis *a = &p->d->axes.at[axis];
+  if (index < 0 && span_axis(p, axis)) return "unit";
+  if (index < 0) index = x_axis(p->d, axis);
+  if (a->kind == AX_QUADRATURE || a->lo < 0) return expr(p, index, P_ADD);
+  return expr(p, x_sub(p->d, index, a->lo), P_ADD);
+}
+
+static int array_axes(const Kernel *k, Node n, int *axes) { return axes_in_order(k->d, dag_axes(k->d, n) & ~k->home[n], axes); }
+
+static bool has_array(const Kernel *k, Node n)
+{
+  const XNode *x = dag_node(k->d, n);
+  int axes[MAX_AXES];
+  if (n >= k->n_nodes || !k->item[n]) return false;
+  if (k->buffered[n] || k->gemm[n].c >= 0 || x->op == X_TRISOLVE || x->op == X_TRISOLVE_T) return true;
+  return (x->op == X_SUM || x->op == X_MAX || x->op == X_MIN) && array_axes(k, n, axes) > 0;
+}
+
+static const char *node_name(CPrint *p, Node n)
+{
+  if (p->local[n]) return p->local[n];
+  for (int i = 0; i < p->labels.n; i++)
+    if (p->labels.at[i].node == n) return p->local[n] = unique(p, c_name(p->labels.at[i].name));
+  return p->local[n] = unique(p, arena_printf("t%d", ++p->next_local));
+}
+
+const char *cprint_array(CPrint *p, Node n)
+{
+  bool fresh = !p->local[n];
+  const char *name = node_name(p, n);
+  if (!fresh) return name;
+  int axes[MAX_AXES], m = array_axes(p->k, n, axes);
+  StrBuf size = {0};
+  for (int i = 0; i < m; i++) {
+    if (span_axis(p, axes[i])) p->unit_arrays = true;
+    if (i) sb_puts(&size, " * ");
+    sb_puts(&size, extent_text(p, axes[i]));
+  }
+  if (p->heap) {
+    sb_printf(&p->scratch_decls, "  double *restrict const %s = malloc(sizeof(double) * (size_t)(%s) + 8);\n", name, sb_text(&size));
+    sb_printf(&p->scratch_free, "  free(%s);\n", name);
+  } else {
+    sb_printf(&p->scratch_decls, "  double *restrict const %s = scratch;\n  scratch += PGM_PAD(%s);\n", name, sb_text(&size));
+  }
+  sb_printf(&p->scratch_size, "%sPGM_PAD(%s)", p->scratch_size.length ? " + " : "", sb_text(&size));
+  return name;
+}
+
+/* name[...] at the current loops, with axis `at` (or -1) read at `index` */
+static const char *array_access(CPrint *p, Node n, int at, Node index)
+{
+  const char *name = cprint_array(p, n);
+  int axes[MAX_AXES], m = array_axes(p->k, n, axes);
+  const char *text = NULL;
+  for (int i = 0; i < m; i++) {
+    const char *c = coordinate(p, axes[i], axes[i] == at ? index : NO_NODE);
+    if (!text) text = c;
+    else text = arena_printf("%s * %s + %s", strpbrk(text, " ") ? arena_printf("(%s)", text) : text, extent_text(p, axes[i]), c);
+  }
+  return arena_printf("%s[%s]", name, text ? text : "0");
+}
+
+/* Address of the part of the array that lies within the current loops. */
+static const char *array_start(CPrint *p, Node n)
+{
+  const char *name = cprint_array(p, n);
+  int axes[MAX_AXES], m = array_axes(p->k, n, axes);
+  const char *text = NULL;
+  for (int i = 0; i < m; i++) {
+    bool bound = p->bound & AXIS_BIT(axes[i]);
+    if (!text) { text = bound ? coordinate(p, axes[i], NO_NODE) : NULL; continue; }
+    const char *scaled = arena_printf("%s * %s", strpbrk(text, " ") ? arena_printf("(%s)", text) : text, extent_text(p, axes[i]));
+    text = bound ? arena_printf("%s + %s", scaled, coordinate(p, axes[i], NO_NODE)) : scaled;
+  }
+  return text ? arena_printf("%s + %s", name, text) : name;
+}
+
+static const char *load(CPrint *p, const XNode *x)
+{
+  const Family *f = &p->d->model->families.at[x->aux];
+  const char *name = c_name(f->name);
+  bool scalar = f->n_index == 0 && type_rank(f->type.kind) == 0;
+  static const char *const suffix[] = {[X_INPUT] = "", [X_VALUE] = "", [X_MEAN] = "_mean", [X_SD] = "_sd"};
+  static const char *const field[] = {[X_VALUE] = "value", [X_MEAN] = "mean", [X_SD] = "sd"};
+  if (x->op == X_INPUT) {
+    bool input_scalar = scalar && f->role == ROLE_INPUT;
+    const char *type = f->type.kind == TY_INT ? "int" : "double";
+    if (input_scalar) return cprint_declare(p, arena_printf("e->%s", name), arena_printf("const %s ", f->type.kind == TY_INT ? "long" : "double"), name);
+    if (scalar) return cprint_declare(p, arena_printf("e->%s[0]", name), arena_printf("const %s ", type), name);
+    const char *array = cprint_declare(p, arena_printf("e->%s", name), arena_printf("const %s *restrict const ", type), name);
+    return arena_printf("%s[%s]", array, expr(p, family_position(p->d, x->aux, x->n_args, x->args), 0));
+  }
+  const char *local = arena_printf("%s%s", name, suffix[x->op]);
+  if (scalar && !p->heap) return cprint_declare(p, arena_printf("e->%s.%s[0]", name, field[x->op]), "const double ", local);
+  if (scalar) return arena_printf("e->%s.%s[0]", name, field[x->op]);
+  /* outside the objective values are being written while they are read: no restrict */
+  const char *array = cprint_declare(p, arena_printf("e->%s.%s", name, field[x->op]), p->heap ? "const double *const " : "const double *restrict const ", local);
+  return arena_printf("%s[%s]", array, expr(p, family_position(p->d, x->aux, x->n_args, x->args), 0));
+}
+
+static const char *binary(CPrint *p, const XNode *x, const char *op, int prec, int outer)
+{
+  const char *left = expr(p, x->args[0], prec), *right = expr(p, x->args[1], prec + 1);
+  return paren(arena_printf("%s %s %s", left, op, right), prec, outer);
+}
+
+static const char *expr(CPrint *p, Node n, int outer)
+{
+  XNode x = *dag_node(p->d, n);
+  Kernel *k = p->k;
+  if (n < k->n_nodes && k->item[n]) {
+    if (has_array(k, n)) return array_access(p, n, -1, NO_NODE);
+    return node_name(p, n);
+  }
+  switch (x.op) {
+  case X_CONST: {
+    const char *t = x.integer ? arena_printf("%.0f", x.number) : number_text(x.number);
+    return x.number < 0 && t[0] == '-' ? paren(t, P_UNARY, outer == P_MUL + 1 || outer == P_ADD + 1 ? P_POST : outer) : t;
+  }
+  case X_AXIS: return axis_name(p, x.aux);
+  case X_SIZE: {
+    const char *name = c_name(p->d->model->families.at[x.aux].name);
+    return cprint_declare(p, arena_printf("e->%s", name), "const long ", name);
+  }
+  case X_BOX_LO: case X_BOX_LEN: {
+    const char *name = c_name(p->d->model->families.at[x.aux].name), *what = x.op == X_BOX_LO ? "lo" : "n";
+    return cprint_declare(p, arena_printf("e->%s_%s[%d]", name, what, x.aux2), "const long ", arena_printf("%s_%s%d", name, what, x.aux2));
+  }
+  case X_COUNT: return "span->count";
+  case X_WEIGHT: return cprint_declare(p, "span->weight", "const double ", "weight");
+  case X_QUAD_X: case X_QUAD_W: {
+    const char *name = cprint_declare(p, x.op == X_QUAD_X ? "e->rt.quad_x" : "e->rt.quad_w", "const double *restrict const ", x.op == X_QUAD_X ? "quad_x" : "quad_w");
+    return arena_printf("%s[%s]", name, axis_name(p, x.aux));
+  }
+  case X_INPUT: case X_VALUE: case X_MEAN: case X_SD: return load(p, &x);
+  case X_ADD: return binary(p, &x, "+", P_ADD, outer);
+  case X_SUB: return binary(p, &x, "-", P_ADD, outer);
+  case X_MUL: return binary(p, &x, "*", P_MUL, outer);
+  case X_DIV:
+    if (dag_node(p->d, x.args[0])->integer && dag_node(p->d, x.args[1])->integer)
+      return paren(arena_printf("(double)%s / %s", expr(p, x.args[0], P_POST), expr(p, x.args[1], P_MUL + 1)), P_MUL, outer);
+    return binary(p, &x, "/", P_MUL, outer);
+  case X_NEG: return paren(arena_printf("-%s", expr(p, x.args[0], P_POST)), P_UNARY, outer);
+  case X_NOT: return paren(arena_printf("!%s", expr(p, x.args[0], P_POST)), P_UNARY, outer);
+  case X_POW: return arena_printf("pow(%s, %s)", expr(p, x.args[0], 0), expr(p, x.args[1], 0));
+  case X_FN:
+    if (x.n_args == 1) return arena_printf("%s(%s)", fn_c_name[x.aux], expr(p, x.args[0], 0));
+    return arena_printf("%s(%s, %s)", fn_c_name[x.aux], expr(p, x.args[0], 0), expr(p, x.args[1], 0));
+  case X_LT: return binary(p, &x, "<", P_REL, outer);
+  case X_LE: return binary(p, &x, "<=", P_REL, outer);
+  case X_EQ: return binary(p, &x, "==", P_EQ, outer);
+  case X_NE: return binary(p, &x, "!=", P_EQ, outer);
+  case X_AND: return binary(p, &x, "&&", P_AND, outer);
+  case X_OR: return paren(arena_printf("%s || %s", expr(p, x.args[0], P_AND + 1), expr(p, x.args[1], P_AND + 1)), P_OR, outer);
+  case X_COND:
+    return paren(arena_printf("%s ? %s : %s", expr(p, x.args[0], P_OR), expr(p, x.args[1], P_COND + 1), expr(p, x.args[2], P_COND + 1)), P_COND, outer);
+  case X_AT: return array_access(p, x.args[0], x.aux, x.args[1]);
+  default: BUG("a node of kind %d cannot stand in an expression", (int)x.op);
+  }
+}
+
+const char *cprint_expr(CPrint *p, Node n) { return expr(p, n, 0); }
+
+/* ---- statements -------------------------------------------------------------------------------------------------------------------------------- */
+
+static void comment_for(CPrint *p, Node n)
+{
+  for (int i = 0; i < p->labels.n; i++)
+    if (p->labels.at[i].node == n && p->labels.at[i].comment) cprint_line(p, "/* %s */", p->labels.at[i].comment);
+}
+
+static const char *start_value(XOp op) { return op == X_SUM ? "0" : op == X_MAX ? "-INFINITY" : "INFINITY"; }
+
+static void print_zero(CPrint *p, Node n)
+{
+  const XNode *x = dag_node(p->d, n);
+  if (!has_array(p->k, n)) {
+    comment_for(p, n);
+    cprint_line(p, "double %s = %s;", node_name(p, n), start_value(x->op));
+    return;
+  }
+  int axes[MAX_AXES], m = array_axes(p->k, n, axes);
+  StrBuf size = {0};
+  for (int i = 0; i < m; i++)
+    if (!(p->bound & AXIS_BIT(axes[i]))) sb_printf(&size, "%s%s", size.length ? " * " : "", extent_text(p, axes[i]));
+  if (!size.length) cprint_line(p, "%s = %s;", array_access(p, n, -1, NO_NODE), start_value(x->op));
+  else if (x->op == X_SUM) cprint_line(p, "memset(%s, 0, sizeof(double) * (size_t)(%s));", array_start(p, n), sb_text(&size));
+  else cprint_line(p, "for (long k_ = 0; k_ < %s; k_++) (%s)[k_] = %s;", sb_text(&size), array_start(p, n), start_value(x->op));
+}
+
+static const char *reduce_target(CPrint *p, Node n) { return has_array(p->k, n) ? array_access(p, n, -1, NO_NODE) : node_name(p, n); }
+
+static void print_reduce(CPrint *p, Node n)
+{
+  const XNode *x = dag_node(p->d, n);
+  const char *to = reduce_target(p, n);
+  const char *body = expr(p, dag_node(p->d, n)->args[0], 0);
+  if (x->op == X_SUM) {
+    if (body[0] == '-' && dag_node(p->d, dag_node(p->d, n)->args[0])->op == X_NEG) cprint_line(p, "%s -= %s;", to, body + 1);
+    else cprint_line(p, "%s += %s;", to, body);
+  } else {
+    cprint_line(p, "%s = %s(%s, %s);", to, x->op == X_MAX ? "fmax" : "fmin", to, body);
+  }
+}
+
+static void print_local(CPrint *p, Node n)
+{
+  comment_for(p, n);
+  Kernel *k = p->k;
+  bool was = k->item[n];
+  const char *to = has_array(k, n) ? array_access(p, n, -1, NO_NODE) : node_name(p, n);
+  bool array = has_array(k, n);
+  k->item[n] = false;                                                       /* its definition, not its name */
+  const char *text = expr(p, n, 0);
+  k->item[n] = was;
+  cprint_line(p, array ? "%s = %s;" : "const double %s = %s;", to, text);
+}
+
+/* Destination of an adjoint. */
+static void print_accumulate(CPrint *p, const LoopOut *o)
+{
+  const XNode x = *dag_node(p->d, o->leaf);
+  const Family *f = &p->d->model->families.at[x.aux];
+  RefSlot slot = {0};
+  RefClass class = p->classify(p->data, o->leaf, &slot);
+  const char *what = x.op == X_VALUE ? "value" : x.op == X_MEAN ? "mean" : "sd", *name = c_name(f->name);
+  const char *local = x.op == X_VALUE ? name : arena_printf("%s_%s", name, what), *text = expr(p, o->value, 0), *to;
+  bool negative = text[0] == '-' && dag_node(p->d, o->value)->op == X_NEG && !(o->value < p->k->n_nodes && p->k->item[o->value]);
+  if (class == REF_BUFFER) {
+    const char *array = cprint_declare(p, arena_printf("e->%s.%s", slot.name, what), "double *restrict const ", arena_printf("%s_%s_bar", slot.name, what));
+    const Axis *u = &p->d->axes.at[0];
+    Node row = x_sub(p->d, x_axis(p->d, 0), u->lo);
+    to = arena_printf("%s[%s]", array, expr(p, x_add(p->d, x_mul(p->d, row, slot.width), slot.inner), 0));
+  } else {
+    const char *kind = class == REF_OWN ? "bar" : "sum";
+    const char *array = cprint_declare(p, arena_printf("e->%s.%s_%s", name, what, kind), "double *restrict const ", arena_printf("%s_%s", local, kind));
+    to = arena_printf("%s[%s]", array, expr(p, family_position(p->d, x.aux, x.n_args, x.args), 0));
+  }
+  cprint_line(p, negative ? "%s -= %s;" : "%s += %s;", to, negative ? text + 1 : text);
+}
+
+/* A matrix operand: its text, whether it lies as [first][second], its row length. */
+static const char *operand(CPrint *p, Node n, int first, int second, bool *transposed, const char **ld)
+{
+  Kernel *k = p->k;
+  int axes[2];
+  const char *name;
+  if (k->item[n]) {
+    axes_in_order(p->d, dag_axes(p->d, n), axes);
+    name = cprint_array(p, n);
+  } else {
+    const XNode x = *dag_node(p->d, n);
+    axes[0] = dag_node(p->d, x.args[0])->aux, axes[1] = dag_node(p->d, x.args[1])->aux;
+    const Family *f = &p->d->model->families.at[x.aux];
+    const char *fn = c_name(f->name), *what = x.op == X_VALUE ? "value" : x.op == X_MEAN ? "mean" : "sd";
+    name = x.op == X_INPUT ? cprint_declare(p, arena_printf("e->%s", fn), "const double *restrict const ", fn)
+                           : cprint_declare(p, arena_printf("e->%s.%s", fn, what), "const double *restrict const ",
+                                            x.op == X_VALUE ? fn : arena_printf("%s_%s", fn, what));
+  }
+  *transposed = !(axes[0] == first && axes[1] == second);
+  *ld = extent_text(p, axes[1]);
+  return name;
+}
+
+static void print_gemm(CPrint *p, const LoopItem *it)
+{
+  Kernel *k = p->k;
+  const Gemm *g = it->out >= 0 ? &k->out_gemm[it->out] : &k->gemm[it->node];
+  bool ta, tb;
+  const char *lda, *ldb, *to, *beta;
+  const char *a = operand(p, g->a, g->p, g->c, &ta, &lda), *b = operand(p, g->b, g->c, g->q, &tb, &ldb);
+  if (it->out >= 0) {
+    const LoopOut *o = &k->outs.at[it->out];
+    const XNode x = *dag_node(p->d, o->leaf);
+    const char *what = x.op == X_VALUE ? "value" : x.op == X_MEAN ? "mean" : "sd", *name = c_name(p->d->model->families.at[x.aux].name);
+    to = cprint_declare(p, arena_printf("e->%s.%s_sum", name, what), "double *restrict const ",
+                        x.op == X_VALUE ? arena_printf("%s_sum", name) : arena_printf("%s_%s_sum", name, what));
+    beta = "1.0";
+  } else {
+    comment_for(p, it->node);
+    to = cprint_array(p, it->node);
+    beta = "0.0";
+  }
+  cprint_line(p, "pgm_gemm(%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s);", ta ? "true" : "false", tb ? "true" : "false", extent_text(p, g->p),
+              extent_text(p, g->q), extent_text(p, g->c), a, lda, b, ldb, beta, to, extent_text(p, g->q));
+}
+
+static void print_solve(CPrint *p, Node n)
+{
+  const XNode x = *dag_node(p->d, n);
+  int axes[MAX_AXES];
+  const char *l = array_start(p, x.args[0]), *b = array_start(p, x.args[1]), *to = array_start(p, n);
+  int m = axes_in_order(p->d, dag_axes(p->d, x.args[0]) & ~p->k->home[x.args[0]] & ~p->bound, axes);
+  if (m != 2) BUG("a triangular solve needs a matrix over its two axes");
+  bool rows_first = axes[0] == x.aux;
+  const char *ld = extent_text(p, axes[1]);
+  cprint_line(p, "%s(%s, %s, %s, %s, %s, %s);", x.op == X_TRISOLVE ? "pgm_trisolve" : "pgm_trisolve_transposed", extent_text(p, x.aux), l,
+              rows_first ? ld : "1", rows_first ? "1" : ld, b, to);
+}
+
+/* ---- loops --------------------------------------------------------------------------------------------------------------------------------------------- */
+
+static bool innermost(const LoopBlock *b)
+{
+  for (int i = 0; i < b->n; i++)
+    if (b->at[i]->kind == IT_LOOP || b->at[i]->kind == IT_GEMM || b->at[i]->kind == IT_TRISOLVE) return false;
+  return true;
+}
+
+/* Does `n`, an index, take different values for different values of the axis? */
+static bool varies_with(const Dag *d, Node n, int axis)
+{
+  const XNode *x = dag_node(d, n);
+  if (x->op == X_AXIS) return x->aux == axis;
+  if ((x->op == X_ADD || x->op == X_SUB) && !(dag_axes(d, x->args[1]) & AXIS_BIT(axis))) return varies_with(d, x->args[0], axis);
+  return false;
+}
+
+/* A loop may run in any order and in parallel lanes unless it adds to elements that a table chooses, or makes draws. */
+static bool vectorisable(CPrint *p, const LoopItem *loop)
+{
+  if (!innermost(&loop->body)) return false;
+  for (int i = 0; i < loop->body.n; i++) {
+    const LoopItem *it = loop->body.at[i];
+    if (it->kind != IT_OUT) continue;
+    const LoopOut *o = &p->k->outs.at[it->out];
+    if (o->kind != OUT_ACCUMULATE) return false;
+    const XNode *x = dag_node(p->d, o->leaf);
+    bool distinct = false;
+    for (int j = 0; j < x->n_args; j++) distinct = distinct || varies_with(p->d, x->args[j], loop->axis);
+    RefSlot slot;
+    if (!distinct && p->classify(p->data, o->leaf, &slot) != REF_BUFFER) return false;
+  }
+  return true;
+}
+
+static void print_block(CPrint *p, const LoopBlock *block);
+
+static void print_loop_body(CPrint *p, const LoopItem *loop)
+{
+  AxisSet keep = p->bound;
+  p->bound |= AXIS_BIT(loop->axis);
+  print_block(p, &loop->body);
+  p->bound = keep;
+}
+
+static void print_loop(CPrint *p, const LoopItem *loop)
+{
+  const Axis *a = &p->d->axes.at[loop->axis];
+  const char *name = axis_name(p, loop->axis);
+  if (vectorisable(p, loop)) {
+    StrBuf plus = {0}, top = {0}, low = {0};
+    for (int i = 0; i < loop->body.n; i++) {
+      const LoopItem *it = loop->body.at[i];
+      if (it->kind != IT_REDUCE || has_array(p->k, it->node)) continue;
+      const XNode *x = dag_node(p->d, it->node);
+      StrBuf *to = x->op == X_SUM ? &plus : x->op == X_MAX ? &top : &low;
+      sb_printf(to, "%s%s", to->length ? ", " : "", node_name(p, it->node));
+    }
+    StrBuf pragma = {0};
+    if (plus.length) sb_printf(&pragma, " reduction(+ : %s)", plus.text);
+    if (top.length) sb_printf(&pragma, " reduction(max : %s)", top.text);
+    if (low.length) sb_printf(&pragma, " reduction(min : %s)", low.text);
+    cprint_line(p, "#pragma omp simd%s", sb_text(&pragma));
+  }
+  if (span_axis(p, loop->axis)) {
+    cprint_line(p, "for (long unit = 0; unit < span->count; unit++) {");
+    p->indent++;
+    size_t mark = p->body.length;
+    cprint_line(p, "const long %s = units ? units[unit] : first + unit;", name);
+    size_t end = p->body.length;
+    print_loop_body(p, loop);
+    /* a body that never mentions the variable does not declare it */
+    bool used = false;
+    size_t len = strlen(name);
+    for (const char *s = p->body.text + end; (s = strstr(s, name)) && !used; s++) {
+      char before = s[-1], after = s[len];
+      bool word = !(before == '_' || before == '.' || (before >= '0' && before <= '9') || (before >= 'a' && before <= 'z') || (before >= 'A' && before <= 'Z') || before == '>');
+      used = word && !(after == '_' || (after >= '0' && after <= '9') || (after >= 'a' && after <= 'z') || (after >= 'A' && after <= 'Z'));
+    }
+    if (used) {
+      cprint_declare(p, "span->first", "const long ", "first");
+      cprint_declare(p, "span->units", "const long *restrict const ", "units");
+    } else {
+      memmove(p->body.text + mark, p->body.text + end, p->body.length - end + 1);
+      p->body.length -= end - mark;
+    }
+  } else {
+    if (a->kind == AX_QUADRATURE) cprint_line(p, "for (int %s = 0; %s < %s; %s++) {", name, name, extent_text(p, loop->axis), name);
+    else if (a->kind == AX_DIM) cprint_line(p, "for (long %s = 0; %s < %s; %s++) {", name, name, expr(p, a->extent, P_REL + 1), name);
+    else cprint_line(p, "for (long %s = %s; %s <= %s; %s++) {", name, expr(p, a->lo, 0), name, expr(p, a->hi, P_REL + 1), name);
+    p->indent++;
+    print_loop_body(p, loop);
+  }
+  p->indent--;
+  cprint_line(p, "}");
+}
+
+static void print_block(CPrint *p, const LoopBlock *block)
+{
+  for (int i = 0; i < block->n; i++) {
+    const LoopItem *it = block->at[i];
+    switch (it->kind) {
+    case IT_LOCAL: print_local(p, it->node); break;
+    case IT_ZERO: print_zero(p, it->node); break;
+    case IT_REDUCE: print_reduce(p, it->node); break;
+    case IT_LOOP: print_loop(p, it); break;
+    case IT_GEMM: print_gemm(p, it); break;
+    case IT_TRISOLVE: print_solve(p, it->node); break;
+    case IT_OUT: {
+      const LoopOut *o = &p->k->outs.at[it->out];
+      if (o->kind == OUT_VALUE) p->value = expr(p, o->value, 0);
+      else if (o->kind == OUT_ACCUMULATE) print_accumulate(p, o);
+      else p->statement(p, o);
+      break;
+    }
+    }
+  }
+}
+
+void cprint_kernel(CPrint *p)
+{
+  p->d = p->k->d;
+  p->local = NEW_ARRAY(const char *, p->k->n_nodes + 1);
+  static const char *const taken[] = {"e", "span", "unit", "scratch", "env", "out", "rng", "k_"};
+  for (size_t i = 0; i < sizeof taken / sizeof *taken; i++) VEC_PUSH(p->names, taken[i]);
+  for (int a = 0; a < p->d->axes.n; a++) VEC_PUSH(p->names, axis_name(p, a));
+  if (!p->indent) p->indent = 1;
+  p->bound = p->k->given;
+  print_block(p, &p->k->body);
+}

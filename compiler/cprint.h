@@ -1,0 +1,66 @@
+/* Kernels as C text: expressions with C's precedence, loops, scratch arrays, and the declarations that a function needs for what it mentions. */
+#ifndef PGMC_CPRINT_H
+#define PGMC_CPRINT_H
+
+#include "loop.h"
+
+/* How latent elements that are neither own nor shared references are called in the env: emit.c's table. */
+typedef struct {
+  Node leaf;                           /* any leaf with these arguments */
+  const char *name;                    /* field of the env */
+  Node inner;                          /* position within the unit's row (integer node over the leaf's inner axes) */
+  Node width;                          /* row length */
+} RefSlot;
+typedef enum { REF_OWN, REF_SHARED, REF_BUFFER } RefClass;
+
+typedef struct CPrint CPrint;
+typedef struct { Node node; const char *name, *comment; } NodeLabel;
+typedef struct { const char *key, *name; } Declared;
+struct CPrint {
+  Kernel *k;
+  Dag *d;
+  const char *env_name;                /* "saw" */
+  bool span;                           /* the unit axis runs over a PgmSpan; else over its range */
+  bool heap;                           /* scratch arrays come from malloc (outside the objective) instead of the span */
+  /* classes of adjoint destinations; NULL where none occur */
+  RefClass (*classify)(void *data, Node leaf, RefSlot *slot);
+  void *data;
+  /* text of an OUT_STORE or OUT_DRAW statement; prints through cprint_expr */
+  void (*statement)(CPrint *p, const LoopOut *out);
+  void *statement_data;
+  /* names of nodes (lets, terms), and a comment to print before them; parallel vectors */
+  VEC(NodeLabel) labels;
+
+  /* results and state */
+  StrBuf body;                         /* the statements */
+  StrBuf declarations;                 /* pointers and sizes they use */
+  StrBuf scratch_decls, scratch_free;  /* arrays */
+  StrBuf scratch_size;                 /* "PGM_PAD(span->count * H) + ..." or empty */
+  bool unit_arrays;                    /* some array has the unit axis: spans must be blocks */
+  bool uses_span_weight, uses_value;
+  int indent, next_local;
+  AxisSet bound;                       /* axes of the loops around the current statement */
+  const char **local;                  /* per node */
+  VEC(Declared) declared;
+  VEC(const char *) names;
+  const char *value;                   /* expression of OUT_VALUE */
+};
+
+void cprint_kernel(CPrint *p);
+/* An expression as C, in the context of the kernel. */
+const char *cprint_expr(CPrint *p, Node n);
+/* Names `key` (a C expression of the env, e.g. "e->z.mean") in the function and returns the name. `type` is its C type up to the name. */
+const char *cprint_declare(CPrint *p, const char *key, const char *type, const char *name);
+void cprint_line(CPrint *p, const char *format, ...) __attribute__((format(printf, 2, 3)));
+/* The array of a node that is an item with scratch storage. */
+const char *cprint_array(CPrint *p, Node n);
+
+/* A user's name as a C identifier that cannot clash with C or with emitted names. */
+const char *c_name(const char *name);
+/* Position of an element (and entry) of a family in its array: an integer node. `args` are index values then entries from 0. */
+Node family_position(Dag *d, int family, int n_args, const Node *args);
+Node family_box_lo(Dag *d, int family, int position);
+Node family_box_len(Dag *d, int family, int position);
+Node family_dim(Dag *d, int family, int k);             /* extent of dimension k of an element */
+
+#endif

@@ -1,0 +1,60 @@
+/* Helpers of emitted code that are neither mathematics of scalars (pgm_math.h) nor random draws (pgm_draw.h). */
+#ifndef PGM_EMIT_H
+#define PGM_EMIT_H
+
+#include <gsl/gsl_cblas.h>
+#include <limits.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* Scratch arrays start on cache lines. */
+#define PGM_PAD(n) (((n) + 7) & ~7L)
+
+/* Bounding ranges: start with pgm_range_start, widen by non-empty ranges, close; an empty family gets 1..0. */
+static inline void pgm_range_start(long *lo, long *hi) { *lo = LONG_MAX, *hi = LONG_MIN; }
+static inline void pgm_range_widen(long *lo, long *hi, long from, long to)
+{
+  if (from > to) return;
+  if (from < *lo) *lo = from;
+  if (to > *hi) *hi = to;
+}
+static inline void pgm_range_close(long *lo, long *hi)
+{
+  if (*lo > *hi) *lo = 1, *hi = 0;
+}
+
+/* C (m x n, rows of ldc) = beta C + op(A) op(B), row-major; A is m x k, B is k x n after op. */
+static inline void pgm_gemm(bool transpose_a, bool transpose_b, long m, long n, long k, const double *a, long lda, const double *b, long ldb,
+                            double beta, double *c, long ldc)
+{
+  if (m <= 0 || n <= 0) return;
+  if (k <= 0) {
+    if (beta == 0)
+      for (long i = 0; i < m; i++) memset(c + i * ldc, 0, sizeof *c * (size_t)n);
+    return;
+  }
+  cblas_dgemm(CblasRowMajor, transpose_a ? CblasTrans : CblasNoTrans, transpose_b ? CblasTrans : CblasNoTrans, (int)m, (int)n, (int)k, 1.0, a,
+              (int)lda, b, (int)ldb, beta, c, (int)ldc);
+}
+
+/* x = L^-1 b, L lower triangular with entry (i, j) at l[i * row + j * column]. */
+static inline void pgm_trisolve(long n, const double *l, long row, long column, const double *b, double *x)
+{
+  for (long i = 0; i < n; i++) {
+    double v = b[i];
+    for (long j = 0; j < i; j++) v -= l[i * row + j * column] * x[j];
+    x[i] = v / l[i * row + i * column];
+  }
+}
+
+/* x = L^-T b */
+static inline void pgm_trisolve_transposed(long n, const double *l, long row, long column, const double *b, double *x)
+{
+  for (long i = n - 1; i >= 0; i--) {
+    double v = b[i];
+    for (long j = i + 1; j < n; j++) v -= l[j * row + i * column] * x[j];
+    x[i] = v / l[i * row + i * column];
+  }
+}
+
+#endif
