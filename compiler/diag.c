@@ -124,7 +124,35 @@ static int visible_end(Span span, int line_end)
   return end > span.begin ? end : span.begin + 1;
 }
 
-static bool utf8_continues(char c) { return ((unsigned char)c & 0xc0) == 0x80; }
+/* Number of bytes of the well-formed UTF-8 character at s, 0 if there is none. */
+static int utf8_length(const unsigned char *s)
+{
+  int n = s[0] < 0x80 ? 1 : s[0] >= 0xc2 && s[0] < 0xe0 ? 2 : s[0] >= 0xe0 && s[0] < 0xf0 ? 3 : s[0] >= 0xf0 && s[0] < 0xf5 ? 4 : 0;
+  for (int i = 1; i < n; i++)
+    if ((s[i] & 0xc0) != 0x80) return 0;
+  if ((s[0] == 0xe0 && s[1] < 0xa0) || (s[0] == 0xed && s[1] > 0x9f) || (s[0] == 0xf0 && s[1] < 0x90) || (s[0] == 0xf4 && s[1] > 0x8f)) return 0;
+  return n;
+}
+
+/* Length of the character at byte i; bytes that are no UTF-8 stand alone. */
+static int character(int i)
+{
+  int n = utf8_length((const unsigned char *)source.text + i);
+  return n ? n : 1;
+}
+
+/* Text for a terminal: what is no UTF-8 or controls terminals becomes '?'. */
+static void print_text(FILE *out, const char *text, size_t length)
+{
+  for (size_t i = 0; i < length;) {
+    const unsigned char *s = (const unsigned char *)text + i;
+    int n = utf8_length(s);
+    bool control = (*s < 32 && *s != '\t') || *s == 127 || (n == 2 && *s == 0xc2 && s[1] < 0xa0);
+    if (!n || control) fputc('?', out);
+    else fwrite(s, 1, (size_t)n, out);
+    i += (size_t)(n ? n : 1);
+  }
+}
 
 /* The line and the mark below it. One column per character; tabs are repeated so that the mark stays under its place. */
 static void print_line(FILE *out, Span span, const char *color, const char *reset)
@@ -134,24 +162,17 @@ static void print_line(FILE *out, Span span, const char *color, const char *rese
   while ((size_t)end < source.length && source.text[end] != '\n' && source.text[end] != '\r') end++;
   int mark_end = visible_end(span, end), from = begin, to = end;
   if (end - begin > WINDOW) {
-    from = span.begin - WINDOW / 2 > begin ? span.begin - WINDOW / 2 : begin;
-    while (from > begin && utf8_continues(source.text[from])) from--;
-    to = from + WINDOW < end ? from + WINDOW : end;
-    while (to < end && utf8_continues(source.text[to])) to++;
+    while (from + WINDOW / 2 < span.begin) from += character(from);
+    for (to = from; to < end && to < from + WINDOW;) to += character(to);
     if (mark_end > to) mark_end = to;
   }
   fprintf(out, "%5d | %s", place.line, from > begin ? "..." : "");
-  for (int i = from; i < to; i++) {
-    unsigned char c = (unsigned char)source.text[i];
-    fputc(c == '\t' || (c >= 32 && c != 127) ? c : '?', out);
-  }
+  print_text(out, source.text + from, (size_t)(to - from));
   fprintf(out, "%s\n      | %s", to < end ? "..." : "", from > begin ? "   " : "");
-  for (int i = from; i < span.begin && i < to; i++)
-    if (!utf8_continues(source.text[i])) fputc(source.text[i] == '\t' ? '\t' : ' ', out);
+  for (int i = from; i < span.begin && i < to; i += character(i)) fputc(source.text[i] == '\t' ? '\t' : ' ', out);
   fputs(color, out);
   fputc('^', out);
-  for (int i = span.begin + 1; i < mark_end; i++)
-    if (!utf8_continues(source.text[i])) fputc('~', out);
+  for (int i = span.begin + (span.begin < to ? character(span.begin) : 1); i < mark_end; i += character(i)) fputc('~', out);
   fprintf(out, "%s\n", reset);
 }
 
@@ -169,23 +190,18 @@ void diag_print(FILE *out, bool color)
     } else {
       fprintf(out, "%s%s:%s ", bold, source.file, reset);
     }
-    fprintf(out, "%s%s:%s %s%s%s\n", tint, severity_name(d->severity), reset, bold, d->message, reset);
+    fprintf(out, "%s%s:%s %s", tint, severity_name(d->severity), reset, bold);
+    print_text(out, d->message, strlen(d->message));
+    fprintf(out, "%s\n", reset);
     if (placed) print_line(out, d->span, tint, reset);
-    if (d->hint) fprintf(out, "      = help: %s\n", d->hint);
+    if (!d->hint) continue;
+    fputs("      = help: ", out);
+    print_text(out, d->hint, strlen(d->hint));
+    fputc('\n', out);
   }
 }
 
 /* ---- JSON form ------------------------------------------------------------------------------------------------------------------------ */
-
-/* Number of bytes of the well-formed UTF-8 character at s, 0 if there is none. */
-static int utf8_length(const unsigned char *s)
-{
-  int n = s[0] < 0x80 ? 1 : s[0] >= 0xc2 && s[0] < 0xe0 ? 2 : s[0] >= 0xe0 && s[0] < 0xf0 ? 3 : s[0] >= 0xf0 && s[0] < 0xf5 ? 4 : 0;
-  for (int i = 1; i < n; i++)
-    if ((s[i] & 0xc0) != 0x80) return 0;
-  if ((s[0] == 0xe0 && s[1] < 0xa0) || (s[0] == 0xed && s[1] > 0x9f) || (s[0] == 0xf0 && s[1] < 0x90) || (s[0] == 0xf4 && s[1] > 0x8f)) return 0;
-  return n;
-}
 
 static void json_string(FILE *out, const char *text)
 {

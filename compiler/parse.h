@@ -15,7 +15,7 @@ typedef struct {
 
 typedef VEC(Token) TokenVec;
 
-/* Scans source_text(); always ends with a token of kind 0. Problems go to diag. */
-void scan_source(TokenVec *out);
+/* Scans source_text(); always ends with a token of kind 0. Problems go to diag. False when the text could not be read to its end. */
+bool scan_source(TokenVec *out);
 
 #endif

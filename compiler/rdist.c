@@ -289,7 +289,7 @@ static bool check_finite(const Stmt *s, const Type *t, Span span)
   return false;
 }
 
-bool resolve_dist(Resolver *r, const ADist *a, Stmt *s)
+bool resolve_dist(Resolver *r, const ADist *a, Stmt *s, const Type *t)
 {
   DistCall *d = &s->dist;
   bool fine = true;
@@ -298,7 +298,6 @@ bool resolve_dist(Resolver *r, const ADist *a, Stmt *s)
   for (int i = 0; i < a->args.n; i++) fine = (d->args[i] = resolve_expr(r, a->args.at[i])) && fine;
   d->dist = dist_lookup(a->name, a->name_span);
   if (d->dist < 0) return false;
-  const Type *t = family_type(r, s->family);
   const AStmt *ast = r->stmts.at[(int)(s - r->m->stmts.at)].ast;
   fine = dist_check_args(r, d->dist, a->name_span, d->n_args, d->args, t, true, ast->type ? ast->type->span : ast->target_span) && fine;
   if (a->truncated) fine = truncation(r, a, s) && fine;

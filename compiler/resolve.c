@@ -166,10 +166,10 @@ static void check_form(const AStmt *s)
   const char *target = source_slice(s->target_span), *word = words[s->role];
   if (s->role == ST_INPUT && s->dist)
     diag_error(s->dist->span, arena_printf("write: observed %s ~ ...", target), "an input is known and has no distribution");
-  if ((s->role == ST_LATENT || s->role == ST_OBSERVED) && !s->dist)
+  if ((s->role == ST_LATENT || s->role == ST_OBSERVED) && !s->dist && !s->value)
     diag_error(((Span){s->span.end, s->span.end}), s->role == ST_LATENT ? "~ flat() is the improper uniform distribution" : NULL,
                s->role == ST_LATENT ? "a latent variable needs a distribution: ~ ..." : "an observed variable needs a distribution: ~ ...");
-  if (s->role == ST_LET && !s->value) diag_error(((Span){s->span.end, s->span.end}), NULL, "a let needs its value: = ...");
+  if (s->role == ST_LET && !s->value && !s->dist) diag_error(((Span){s->span.end, s->span.end}), NULL, "a let needs its value: = ...");
   if (s->role == ST_LET && s->dist) diag_error(s->dist->span, arena_printf("write: latent %s ~ ...", target), "a let is deterministic and has no distribution");
   if (s->value && (s->role == ST_LATENT || s->role == ST_OBSERVED || s->role == ST_PARAM))
     diag_error(s->value->span, s->role == ST_PARAM ? arena_printf("write: input %s = ...", target) : arena_printf("write: let %s = ... or: input %s = ...", target, target),
@@ -220,12 +220,16 @@ static void check_hiding(Resolver *r)
     if (f >= 0) {
       diag_error(v->span, "choose another name", "the variable of the plate hides '%s'", v->name);
       diag_note(m->families.at[f].span, "'%s' is defined here", v->name);
+      r->plate_damaged.at[i] = true;
+      continue;
     }
     for (int p = m->plates.at[i].parent; p >= 0; p = m->plates.at[p].parent) {
       const Var *outer = &m->vars.at[m->plates.at[p].var];
       if (outer->name != v->name) continue;
       diag_error(v->span, "choose another name", "the variable of the plate hides that of an enclosing plate");
       diag_note(outer->span, "the outer '%s' is here", v->name);
+      r->plate_damaged.at[i] = true;
+      break;
     }
   }
   for (int i = 0; i < m->families.n; i++) {
@@ -367,11 +371,13 @@ static bool resolve_bounds(Resolver *r, const AType *a, Type *t)
 
 static bool resolve_stmt(Resolver *r, int stmt);
 
+/* int and real go together, otherwise the kinds are the same. */
+static bool same_kind(const Type *a, const Type *b) { return type_rank(a->kind) == type_rank(b->kind) && (!type_rank(a->kind) || a->kind == b->kind); }
+
 /* Without a type: int for a discrete distribution, else real; a let has the type of its value. */
 static bool infer_type(Resolver *r, int family)
 {
   Family *f = &r->m->families.at[family];
-  FamilyWork *w = &r->families.at[family];
   f->type.kind = TY_REAL;
   if (f->role == ROLE_LET) {
     if (r->depth == MAX_LET_CHAIN) {
@@ -385,21 +391,17 @@ static bool infer_type(Resolver *r, int family)
     if (!fine) return false;
     const Type *t = NULL;
     for (int i = 0; i < f->n_statements; i++) {
-      const Stmt *s = &r->m->stmts.at[f->statements[i]];
-      if (!t) {
-        t = &s->value->type;
-      } else if (type_rank(t->kind) != type_rank(s->value->type.kind) || (type_rank(t->kind) && t->kind != s->value->type.kind)) {
-        diag_error(s->value->span, NULL, "'%s' is %s elsewhere, and %s here", f->name, shape_text(r, t), shape_text(r, &s->value->type));
+      const MExpr *value = r->m->stmts.at[f->statements[i]].value;
+      if (r->stmts.at[f->statements[i]].state == WORK_BUSY) continue; /* a recurrence: its other definitions tell, or it is real */
+      if (t && !same_kind(t, &value->type)) {
+        diag_error(value->span, NULL, "'%s' is %s elsewhere, and %s here", f->name, shape_text(r, t), shape_text(r, &value->type));
         return false;
       }
+      if (!t) t = &value->type;
     }
+    if (!t) return true;
     f->type = *t;
-    if (type_rank(t->kind) == 0 && (f->n_statements > 1 || w->assumed_real)) f->type.kind = TY_REAL;
-    if (type_rank(t->kind) && w->assumed_real) {
-      diag_error(f->span, arena_printf("write: let %s : %s = ...", source_slice(r->stmts.at[f->statements[0]].ast->target_span), shape_text(r, t)),
-                 "a recurrence of anything but scalars needs a type");
-      return false;
-    }
+    if (type_rank(t->kind) == 0 && f->n_statements > 1) f->type.kind = TY_REAL;
     return true;
   }
   for (int i = 0; i < f->n_statements; i++) {
@@ -430,8 +432,7 @@ const Type *family_type(Resolver *r, int family)
       w->damaged = true;
       return NULL;
     }
-    w->assumed_real = true;
-    return &f->type;
+    return &f->type; /* a let whose type is being found */
   }
   if (w->typed == WORK_NEW) {
     w->typed = WORK_BUSY;
@@ -590,11 +591,19 @@ static bool resolve_declaration(Resolver *r, int stmt)
     if (!s->value) fine = false;
   }
   bool inferred_let = s->kind == ST_LET && !f->type;
-  if (!inferred_let) fine = statement_type(r, s, w) && fine;
-  if (a->value && s->value && !inferred_let && !f->damaged && (s->kind == ST_INPUT || s->kind == ST_LET))
+  const Type *t = &r->m->families.at[s->family].type;
+  if (inferred_let && fine && f->typed == WORK_DONE && !same_kind(t, &s->value->type)) {
+    diag_error(a->target_span, arena_printf("write: let %s : %s = ...", source_slice(a->target_span), shape_text(r, &s->value->type)),
+               "a recurrence of anything but scalars needs a type");
+    fine = false;
+    f->damaged = true;
+  }
+  bool typed = inferred_let || statement_type(r, s, w);
+  fine = fine && typed;
+  if (a->value && s->value && !inferred_let && typed && !f->damaged && (s->kind == ST_INPUT || s->kind == ST_LET))
     fine = assignable(r, s->value, &s->type, s->kind == ST_LET ? arena_printf("'%s'", a->name) : "the input") && fine;
   if (s->kind == ST_INPUT && s->value && fine) fine = check_default(r, s->value, &s->type);
-  if (a->dist) fine = resolve_dist(r, a->dist, s) && fine;
+  if (a->dist) fine = resolve_dist(r, a->dist, s, typed ? &s->type : NULL) && fine;
   if (s->is_marginal && fine && s->type.kind != TY_INT) {
     diag_error(a->target_span, "marginal latent c[n] : int<lower=1, upper=K> ~ categorical(p)", "a marginal latent variable is summed out: it must be discrete");
     fine = false;
@@ -616,8 +625,7 @@ static void from_text(const Resolver *r, FromRef *f)
     sb_putc(&b, i ? ',' : '[');
     Index *x = &f->index[i];
     if (f->star[i]) sb_putc(&b, '*');
-    else if (x->kind == IX_SLICE) sb_printf(&b, "%s..%s", mexpr_text(r->m, x->lo), mexpr_text(r->m, x->hi));
-    else if (f->set_var >= 0 && x->expr->kind == M_VAR && x->expr->var == f->set_var)
+    else if (f->set_var >= 0 && x->kind == IX_AFFINE && x->expr->kind == M_VAR && x->expr->var == f->set_var)
       sb_printf(&b, "%s | %s = %s", mexpr_text(r->m, x->expr), mexpr_text(r->m, f->set_left), mexpr_text(r->m, f->set_right));
     else sb_puts(&b, index_text(r->m, x));
   }

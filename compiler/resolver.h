@@ -26,7 +26,6 @@ typedef struct {                        /* beside Model.families */
   const AType *type;                    /* the first one written, or NULL */
   Block *type_block;
   WorkState typed;
-  bool assumed_real;                    /* a reference inside its own definition took it for real */
   bool damaged;                         /* its type, index or a statement is unknown: no further complaints */
   bool used;
 } FamilyWork;
@@ -70,7 +69,7 @@ bool name_is_damaged(const Resolver *r, Name name);
 void report_unknown(Resolver *r, Name name, Span span);
 
 /* rdist.c */
-bool resolve_dist(Resolver *r, const ADist *d, Stmt *s);
+bool resolve_dist(Resolver *r, const ADist *d, Stmt *s, const Type *type);   /* type of the variable; NULL: unknown */
 bool dist_check_args(Resolver *r, int dist, Span name_span, int n, MExpr **args, const Type *variate, bool exact, Span variate_span);
 int dist_lookup(Name name, Span span);                               /* -1, reported */
 

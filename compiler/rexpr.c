@@ -234,8 +234,7 @@ bool resolve_index(Resolver *r, const AExpr *a, Index *out)
       } else if (expr_only_known(r, e)) {
         out->kind = IX_EXPR;
       } else {
-        diag_error(a->span, "look it up in an integer variable of its own: let k = ...; z[k]",
-                   "an index is affine in plate variables and inputs, or an integer variable plus a constant");
+        diag_error(a->span, NULL, "an index is affine in plate variables and inputs, or an integer variable plus a constant");
         fine = false;
       }
     }
@@ -311,6 +310,11 @@ static MExpr *family_reference(Resolver *r, int family, int n, AExpr **args, Spa
   if (n > f->n_index && type_rank(f->type.kind) == 0) {
     diag_error(span, f->n_index ? arena_printf("it is defined as %s", definition_text(r, family)) : NULL, "'%s' has %s; %s", f->name,
                f->n_index ? counted(f->n_index, "index", "indices") : "no index", counted(n, "is given", "are given"));
+    return NULL;
+  }
+  if (n > f->n_index + type_rank(f->type.kind)) {
+    diag_error(span, f->n_index ? arena_printf("it is defined as %s, and its elements are %s", definition_text(r, family), shape_text(r, declared)) : NULL,
+               "'%s' takes at most %s; %s", f->name, counted(f->n_index + type_rank(f->type.kind), "index", "indices"), counted(n, "is given", "are given"));
     return NULL;
   }
   MExpr *e = mexpr_new(M_REF, span, 0);

@@ -77,13 +77,14 @@ static AStmt *declaration(AStmt *role, AStmt *target, AType *type, AStmt *tail, 
 %type <list> exprs opt_exprs index indices from_list from_indices
 %type <type> type opt_type bounds opt_bounds
 %type <dist> dist
-%type <stmt> statement declaration role target tail plate plate_header amortize
+%type <stmt> statement declaration role target tail plate amortize
 %type <stmts> statements block
 
 %%
 
 file: MODEL NAME { p->ast->name = $2.name; p->ast->name_span = @2; p->complete = true; } block { p->ast->body = $4; }
-    | MODEL error { p->ast->name = intern("model"); p->complete = true; yyerrok; } block { p->ast->body = $4; }
+    | MODEL error '{' { p->ast->name = intern("model"); p->complete = true; yyerrok; } statements '}' { p->ast->body = $5; }
+    | MODEL error RESYNC { YYABORT; }
     ;
 
 block: '{' { forgotten(@1, @0, "{"); } statements '}' { $$ = $3; }
@@ -181,24 +182,21 @@ opt_expr: %empty { $$ = NULL; }
 
 /* ---- plates, amortize ------------------------------------------------------------------------------------------------------------ */
 
-plate: plate_header block { $$ = $1; $$->body = $2; }
+plate: PLATE NAME IN expr DOTS expr block {
+         $$ = NEW(AStmt);
+         *$$ = (AStmt){.kind = AS_PLATE, .span = {@1.begin, @6.end}, .name = $2.name, .name_span = @2, .lo = $4, .hi = $6, .body = $7};
+       }
+     | PLATE NAME error '{' { yyerrok; } statements '}' {
+         $$ = NEW(AStmt);
+         *$$ = (AStmt){.kind = AS_PLATE, .span = {@1.begin, @3.end}, .name = $2.name, .name_span = @2, .body = $6};
+       }
+     | PLATE error '{' { yyerrok; } statements '}' {
+         $$ = NEW(AStmt);
+         *$$ = (AStmt){.kind = AS_PLATE, .span = {@1.begin, @2.end}, .name = intern("?"), .name_span = @1, .body = $5};
+       }
+     | PLATE NAME error RESYNC { $$ = NULL; yyerrok; }
+     | PLATE error RESYNC { $$ = NULL; yyerrok; }
      ;
-
-plate_header: PLATE NAME IN expr DOTS expr {
-                $$ = NEW(AStmt);
-                *$$ = (AStmt){.kind = AS_PLATE, .span = @$, .name = $2.name, .name_span = @2, .lo = $4, .hi = $6};
-              }
-            | PLATE NAME error {
-                yyerrok;
-                $$ = NEW(AStmt);
-                *$$ = (AStmt){.kind = AS_PLATE, .span = @$, .name = $2.name, .name_span = @2};
-              }
-            | PLATE error {
-                yyerrok;
-                $$ = NEW(AStmt);
-                *$$ = (AStmt){.kind = AS_PLATE, .span = @$, .name = intern("?"), .name_span = @1};
-              }
-            ;
 
 amortize: AMORTIZE target NAME from_list {
             check_word($3.name, @3, "from", "amortize z[n] from x[n], x[n-1]");
@@ -388,6 +386,43 @@ static bool begins_statement(const TokenVec *t, int i)
 
 static bool ends_statement(int kind) { return kind == ';' || kind == '{' || kind == '}'; }
 
+static void insert_token(TokenVec *tokens, int at, int kind, int offset)
+{
+  Token last = tokens->at[tokens->n - 1];
+  VEC_PUSH(*tokens, last);
+  for (int i = tokens->n - 1; i > at; i--) tokens->at[i] = tokens->at[i - 1];
+  tokens->at[at] = (Token){.kind = kind, .span = {offset, offset}};
+}
+
+/* `real<lower=0>= 3`: in bounds, outside of brackets, '>=' is the closing '>' and a '='; what else compares there needs parentheses. */
+static void repair_bounds(TokenVec *tokens)
+{
+  for (int i = 0; i + 4 < tokens->n; i++) {
+    const Token *t = tokens->at;
+    if (t[i].kind != ':' || t[i + 1].kind != NAME || t[i + 2].kind != '<' || t[i + 3].kind != NAME || t[i + 4].kind != '=') continue;
+    int depth = 0, k = i + 5;
+    for (; !ends_statement(t[k].kind) && t[k].kind && (depth || t[k].kind != '>'); k++) {
+      int kind = t[k].kind;
+      if (kind == '(' || kind == '[') depth++;
+      if (kind == ')' || kind == ']') depth--;
+      if (depth) continue;
+      if (kind == GE) {
+        diag_error(t[k].span, "put a blank between '>' and '='", "'>=' is read as one sign");
+        Span span = t[k].span;
+        tokens->at[k].kind = '>';
+        tokens->at[k].span.end--;
+        insert_token(tokens, k + 1, '=', 0);
+        tokens->at[k + 1].span = (Span){span.begin + 1, span.end};
+        break;
+      }
+      if (kind == '<' || kind == LE || kind == EQ || kind == NE || kind == AND || kind == OR || kind == '?') {
+        diag_error(t[k].span, "for example: real<lower=(a < b ? 0 : 1)>", "in a bound, a comparison or '?:' stands in parentheses");
+        break;
+      }
+    }
+  }
+}
+
 /* Words that begin statements are reserved: what stands before one has ended. A header of a plate lacks its brace, the rest a semicolon. */
 static void insert_ends(TokenVec *tokens)
 {
@@ -415,16 +450,8 @@ static int line_indent(const TokenVec *t, int i)
   return source_place(t->at[i].span.begin).column;
 }
 
-static void insert_token(TokenVec *tokens, int at, int kind, int offset)
-{
-  Token last = tokens->at[tokens->n - 1];
-  VEC_PUSH(*tokens, last);
-  for (int i = tokens->n - 1; i > at; i--) tokens->at[i] = tokens->at[i - 1];
-  tokens->at[at] = (Token){.kind = kind, .span = {offset, offset}};
-}
-
-/* Braces without a partner. Of several candidates for the one that was forgotten, indentation tells which. */
-static void balance_braces(TokenVec *tokens)
+/* Braces without a partner (not reported when the text was not read to its end). Of several candidates for the one that was forgotten, indentation tells which. */
+static void balance_braces(TokenVec *tokens, bool whole)
 {
   VEC(int) open = {0};
   int suspect = -1; /* opened, and closed by a brace that stands further left than its line */
@@ -457,7 +484,7 @@ static void balance_braces(TokenVec *tokens)
   if (!open.n) return;
   int end = tokens->n - 1, unclosed = suspect >= 0 ? suspect : open.at[open.n - 1];
   bool put_in = tokens->at[unclosed].span.begin == tokens->at[unclosed].span.end;
-  if (!put_in) diag_error(tokens->at[unclosed].span, NULL, "this '{' is never closed");
+  if (!put_in && whole) diag_error(tokens->at[unclosed].span, NULL, "this '{' is never closed");
   if (suspect >= 0) {
     /* the brace belongs before the first line that is indented no more than the line of its partner */
     int indent = line_indent(tokens, suspect), line = source_place(tokens->at[suspect].span.begin).line, at = suspect + 1;
@@ -626,11 +653,14 @@ static int yyreport_syntax_error(const yypcontext_t *context, Parser *p)
   int open = open_bracket(p, at);
   bool first = at == begin;
 
+  bool operators = WANTS('+');
+
   if (t->kind == BAD) {
     /* the scanner has said what is wrong */
   } else if (!p->complete) {
-    if (at == 1 && last->kind == MODEL && t->kind == '{') diag_error(((Span){last->span.end, last->span.end}), "write: model NAME { ... }", "the model's name is missing");
-    else if (at == 0 && t->kind == 0) diag_error(t->span, "write: model NAME { ... }", "the file has no model");
+    if (at == 1 && last->kind == MODEL && t->kind == '{')
+      diag_error(((Span){last->span.end, last->span.end}), "write: model NAME { ... }", "the model's name is missing");
+    else if (at == 0 && t->kind == 0) diag_error(((Span){0, 0}), "write: model NAME { ... }", "the file has no model");
     else if (at == 0 && t->kind == NAME && (t[1].kind == '{' || t[1].kind == NAME)) report_statement(p, at);
     else diag_error(t->span, "a file is one model: model NAME { ... }", "expected %s instead of %s", at ? "the model's name" : "'model'", token_text(t));
   } else if (WANTS(0)) {
@@ -639,46 +669,56 @@ static int yyreport_syntax_error(const yypcontext_t *context, Parser *p)
     report_statement(p, at);
   } else if (first && WANTS(PLATE)) {
     diag_error(t->span, NULL, "%s does not begin a statement", token_text(t));
-  } else if (last->kind == '~' || (WANTS('(') && n == 1 && at > 1 && t[-2].kind == '~')) {
-    if (last->kind == '~') diag_error(t->span, "for example: ~ normal(0, 1)", "expected a distribution instead of %s", token_text(t));
-    else diag_error(last->span, arena_printf("write: %s()", source_slice(last->span)), "a distribution takes parentheses");
-  } else if (t->kind == GE && WANTS('>')) {
-    diag_error(t->span, "put a blank between '>' and '='", "'>=' is read as one sign");
-  } else if (t->kind == ARROW && (WANTS('=') || WANTS('~'))) {
-    diag_error(t->span, WANTS('=') ? "write '='" : NULL, "'<-' is not an operator");
+  } else if (last->kind == '~') {
+    diag_error(t->span, "for example: ~ normal(0, 1)", "expected a distribution instead of %s", token_text(t));
+  } else if (WANTS('(') && n == 1 && at > 1 && t[-2].kind == '~') {
+    diag_error(last->span, arena_printf("write: %s()", source_slice(last->span)), "a distribution takes parentheses");
+  } else if ((t->kind == ')' || t->kind == ']') && open < 0) {
+    diag_error(t->span, NULL, "this '%c' has no '%c'", t->kind, t->kind == ')' ? '(' : '[');
+  } else if (last->kind == ':' && t->kind == '=' && WANTS(NAME)) {
+    diag_error(((Span){last->span.begin, t->span.end}), "write '='", "':=' is not an operator");
+  } else if (t->kind == ARROW) {
+    diag_error(t->span, WANTS('=') ? "write '='" : WANTS('<') ? "for a comparison with a negative number put a blank: a < -b" : NULL, "'<-' is not an operator");
   } else if (t->kind == EQ && WANTS('=')) {
     diag_error(t->span, "'==' compares; a value is given by '='", "expected '=' instead of '=='");
   } else if (t->kind == '=' && WANTS(EQ)) {
     diag_error(t->span, "'=' gives a value; '==' compares", "expected '==' instead of '='");
   } else if (t->kind == ':' && WANTS(DOTS)) {
     diag_error(t->span, "a range is written 1..N", "expected '..' instead of ':'");
-  } else if (t->kind == IN && last->kind == NAME && p->tokens.at[begin].kind != PLATE) {
-    diag_error(t->span, "for example: sum(m in 1..M: x[m])", "a range belongs at the beginning of the parentheses of a reduction");
+  } else if (t->kind == IN && last->kind == NAME && p->tokens.at[begin].kind != PLATE && open >= 0) {
+    diag_error(t->span, "for example: sum(m in 1..M: x[m])", "a range stands at the beginning of the parentheses of a reduction");
+  } else if (t->name && t->kind != NAME && WANTS(NAME)) {
+    diag_error(t->span, "choose another name", "%s is a reserved word", token_text(t));
   } else if (WANTS(DOTS) && p->tokens.at[begin].kind == PLATE && open < 0) {
     diag_error(t->span, "for example: plate n in 1..N { ... }", "expected '..' instead of %s", token_text(t));
   } else if (WANTS(';') && open < 0 && (new_line || t->span.begin == t->span.end)) {
     diag_error(((Span){last->span.end, last->span.end}), NULL, "';' is missing here");
-  } else if (open >= 0 && (t->kind == ';' || t->kind == '}' || t->kind == '{' || t->kind == 0 || t->kind == ')' || t->kind == ']' ||
-                           begins_statement(&p->tokens, at)) &&
-             !(WANTS(NUMBER))) {
-    const Token *o = &p->tokens.at[open];
-    const char *close = o->kind == '(' ? ")" : "]";
-    diag_error(((Span){last->span.end, last->span.end}), NULL, "'%s' is missing here", close);
-    diag_note(o->span, "to close this '%c'", o->kind);
   } else if (WANTS(NUMBER)) {
     diag_error(t->span, NULL, "expected an expression instead of %s", token_text(t));
+  } else if (open >= 0 && (WANTS(')') || WANTS(']')) && t->kind != NAME && t->kind != NUMBER) {
+    const Token *o = &p->tokens.at[open];
+    const char *close = o->kind == '(' ? ")" : "]";
+    if (ends_statement(t->kind) || t->kind == ')' || t->kind == ']' || t->kind == 0)
+      diag_error(((Span){last->span.end, last->span.end}), NULL, "'%s' is missing here", close);
+    else diag_error(t->span, NULL, "expected '%s' instead of %s", close, token_text(t));
+    diag_note(o->span, "to close this '%c'", o->kind);
   } else {
-    StrBuf list = {0};
-    int shown = 0, total = 0;
-    for (int i = 0; i < n; i++) total += expected[i] != YYSYMBOL_RESYNC;
-    for (int i = 0; i < n && total <= 4; i++) {
-      if (expected[i] == YYSYMBOL_RESYNC) continue;
-      shown++;
-      sb_puts(&list, shown == 1 ? "" : shown == total ? " or " : ", ");
-      sb_puts(&list, yysymbol_name(expected[i]));
+    static const char signs[] = "?<>+-*/^'[("; /* any of them: an operator */
+    VEC(const char *) list = {0};
+    for (int i = 0; i < n; i++) {
+      bool is_operator = false;
+      for (const char *c = signs; *c; c++) is_operator = is_operator || expected[i] == YYTRANSLATE((int)*c);
+      for (int k = EMUL; k <= OR; k++) is_operator = is_operator || expected[i] == YYTRANSLATE(k);
+      if (expected[i] == YYSYMBOL_RESYNC || (operators && is_operator)) continue;
+      if (expected[i] == YYSYMBOL_NAME && WANTS(';')) continue; /* T[...] */
+      VEC_PUSH(list, last->kind == ':' && expected[i] == YYSYMBOL_NAME ? "a type" : yysymbol_name(expected[i]));
     }
-    if (shown) diag_error(t->span, NULL, "expected %s instead of %s", sb_text(&list), token_text(t));
-    else diag_error(t->span, NULL, "%s is not expected here", token_text(t));
+    if (operators) VEC_PUSH(list, "an operator");
+    StrBuf text = {0};
+    for (int i = 0; i < list.n; i++) sb_printf(&text, "%s%s", i == 0 ? "" : i == list.n - 1 ? " or " : ", ", list.at[i]);
+    const char *hint = last->kind == '>' && WANTS('[') ? "in a bound, a comparison stands in parentheses" : NULL;
+    if (list.n && list.n <= 6) diag_error(t->span, hint, "expected %s instead of %s", sb_text(&text), token_text(t));
+    else diag_error(t->span, hint, "%s is not expected here", token_text(t));
   }
 #undef WANTS
   plan_recovery(p, at);
@@ -700,9 +740,10 @@ Ast *parse_source(void)
     diag_error(((Span){0, 0}), NULL, "the file is too large for a model");
     return NULL;
   }
-  scan_source(&p.tokens);
+  bool whole = scan_source(&p.tokens);
+  repair_bounds(&p.tokens);
   insert_ends(&p.tokens);
-  balance_braces(&p.tokens);
+  balance_braces(&p.tokens, whole);
   if (yyparse(&p) || !p.complete) return NULL;
   return p.ast;
 }
