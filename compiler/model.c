@@ -50,6 +50,18 @@ static void visit_ref(const MExpr *e, void *data)
 
 void mexpr_refs(const MExpr *e, RefList *out) { walk(e, visit_ref, out); }
 
+static void visit_var(const MExpr *e, void *data)
+{
+  if (e->kind == M_VAR) *(bool *)data = true;
+}
+
+bool mexpr_has_var(const MExpr *e)
+{
+  bool found = false;
+  walk(e, visit_var, &found);
+  return found;
+}
+
 typedef struct { const Model *m; unsigned roles; bool found; } Mention;
 
 static void visit_mention(const MExpr *e, void *data)
@@ -491,4 +503,6 @@ void model_dump(const Model *m, FILE *out)
   }
   fprintf(out, "statements\n");
   for (int i = 0; i < m->stmts.n; i++) dump_stmt(m, i, out);
+  if (m->lengths.n) fprintf(out, "lengths\n");
+  for (int i = 0; i < m->lengths.n; i++) fprintf(out, "  %s = %s\n", mexpr_text(m, m->lengths.at[i].a), mexpr_text(m, m->lengths.at[i].b));
 }

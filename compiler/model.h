@@ -168,6 +168,12 @@ typedef struct FromRef {
   MExpr *set_left, *set_right;                        /* county[i], j */
 } FromRef;
 
+/* Two lengths that must be equal, integer expressions of inputs, where the compiler cannot tell: checked when data are loaded. */
+typedef struct {
+  Span span;                                          /* of the statement that needs it */
+  MExpr *a, *b;
+} LengthCheck;
+
 typedef struct {
   Name name;                                          /* of the model */
   const char *file;
@@ -175,6 +181,7 @@ typedef struct {
   VEC(Plate) plates;                                  /* parents before children */
   VEC(Family) families;                               /* in order of first definition */
   VEC(Stmt) stmts;                                    /* in source order */
+  VEC(LengthCheck) lengths;
 } Model;
 
 /* ---- helpers (model.c) ---------------------------------------------------------------------------------------------------------- */
@@ -193,6 +200,7 @@ bool affine_combine(const Affine *a, long scale, const Affine *b, Affine *out);
 MExpr *affine_expr(const Affine *a, Span span);     /* "N - 1" */
 /* Value of an expression made of numbers alone. */
 bool mexpr_const_real(const MExpr *e, double *value);
+bool mexpr_has_var(const MExpr *e);                    /* a variable of a plate or reduction */
 /* Does a family of one of these roles occur (bits 1u << ROLE_...), those inside indices included? */
 bool mexpr_mentions(const Model *m, const MExpr *e, unsigned roles);
 /* Canonical text: "x[n-1]", "county_idx[i]", "log(a + 1)"; deterministic. */

@@ -103,7 +103,7 @@ static bool wrong_shape(const Resolver *r, const DistInfo *d, int i, const MExpr
   return false;
 }
 
-static bool check_length(const Resolver *r, const DistInfo *d, int i, const MExpr *e, const MExpr *length, const MExpr *wanted)
+static bool check_length(const Resolver *r, const DistInfo *d, int i, const MExpr *e, MExpr *length, MExpr *wanted)
 {
   if (same_length(r, length, wanted)) return true;
   diag_error(e->span, NULL, "argument %s of %s has length %s, the variable %s", argument_name(d, i), d->name, mexpr_text(r->m, length), mexpr_text(r->m, wanted));
@@ -114,7 +114,7 @@ static bool check_length(const Resolver *r, const DistInfo *d, int i, const MExp
 static bool check_shape(const Resolver *r, const DistInfo *d, int i, const MExpr *e, const Type *variate)
 {
   int rank = type_rank(e->type.kind), variate_rank = variate ? type_rank(variate->kind) : 0;
-  const MExpr *length = variate && variate_rank ? variate->dim[0] : NULL;
+  MExpr *length = variate && variate_rank ? variate->dim[0] : NULL;
   switch (d->constraints[i]) {
   case 'r':
   case 'p':

@@ -256,25 +256,12 @@ static const struct { const char *name; TypeKind kind; int dims; bool bounds; } 
 };
 enum { N_TYPES = sizeof types / sizeof *types };
 
-static bool has_var(const MExpr *e)
-{
-  if (!e) return false;
-  if (e->kind == M_VAR) return true;
-  for (int i = 0; i < e->n_index; i++)
-    if (has_var(e->index[i].expr) || has_var(e->index[i].lo) || has_var(e->index[i].hi)) return true;
-  for (int i = 0; i < e->n_entry; i++)
-    if (has_var(e->entry[i].expr) || has_var(e->entry[i].lo) || has_var(e->entry[i].hi)) return true;
-  for (int i = 0; i < e->n_args; i++)
-    if (has_var(e->args[i])) return true;
-  return false;
-}
-
 /* Something else is resolved in between: its place in the blocks, no reductions around it. */
-typedef struct { Block *block; int visible; bool in_index; } Context;
+typedef struct { Block *block; int visible; bool in_index; Span at; } Context;
 
 static Context enter(Resolver *r, Block *block)
 {
-  Context c = {r->block, r->visible_reductions, r->in_index};
+  Context c = {r->block, r->visible_reductions, r->in_index, r->at};
   r->block = block;
   r->visible_reductions = r->reductions.n;
   r->in_index = false;
@@ -286,6 +273,7 @@ static void leave(Resolver *r, Context c)
   r->block = c.block;
   r->visible_reductions = c.visible;
   r->in_index = c.in_index;
+  r->at = c.at;
 }
 
 static bool resolve_shape(Resolver *r, const AType *a, Type *out)
@@ -323,7 +311,7 @@ static bool resolve_shape(Resolver *r, const AType *a, Type *out)
     r->in_index = true; /* integer lets mean their definition */
     MExpr *d = resolve_int(r, a->dims.at[i], "a dimension");
     r->in_index = before;
-    if (d && (!expr_only_known(r, d) || has_var(d))) {
+    if (d && (!expr_only_known(r, d) || mexpr_has_var(d))) {
       diag_error(d->span, NULL, "a dimension depends on inputs only");
       d = NULL;
     }
@@ -472,7 +460,7 @@ static bool definition_index(Resolver *r, Stmt *s, const StmtWork *w)
       fine = false;
       continue;
     }
-    if (!has_var(index->expr)) {
+    if (!mexpr_has_var(index->expr)) {
       if (!expr_only_known(r, index->expr)) {
         diag_error(e->span, NULL, "the index of a definition is made of plate variables and inputs");
         fine = false;
@@ -559,7 +547,7 @@ static bool statement_type(Resolver *r, Stmt *s, const StmtWork *w)
   if (!t) return false;
   s->type = *t;
   if (!a) {
-    if (!has_var(t->lower) && !has_var(t->upper)) return true;
+    if (!mexpr_has_var(t->lower) && !mexpr_has_var(t->upper)) return true;
     diag_error(w->ast->target_span, NULL, "the bounds of '%s' depend on a plate: repeat its type here", f->name);
     return false;
   }
@@ -651,7 +639,7 @@ static bool resolve_set(Resolver *r, const AExpr *a, FromRef *out, Index *index)
   r->reductions.n--;
   out->set_right = resolve_int(r, a->args[1], "the right side of the condition");
   if (!out->set_left || !out->set_right) return false;
-  if (out->set_left->kind != M_REF || !has_var(out->set_left) || !expr_only_known(r, out->set_left)) {
+  if (out->set_left->kind != M_REF || !mexpr_has_var(out->set_left) || !expr_only_known(r, out->set_left)) {
     diag_error(a->args[0]->span, "for example: x[i | county[i] = j]", "the left side of the condition looks the bound name up in an integer input");
     return false;
   }
@@ -743,6 +731,7 @@ static bool resolve_stmt(Resolver *r, int stmt)
   Context c = enter(r, w->block);
   Stmt *s = &r->m->stmts.at[stmt];
   bool fine = true;
+  r->at = s->span;
   if (w->ast->kind == AS_DECLARATION) {
     bool joined = false; /* a statement that does not go with its family is looked at for names only */
     const Family *f = &r->m->families.at[s->family];

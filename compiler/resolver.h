@@ -45,6 +45,7 @@ typedef struct Resolver {
   VEC(int) reductions;                  /* variables in scope */
   int visible_reductions;               /* those from here on count */
   bool in_index;
+  Span at;                              /* the statement */
   int depth;                            /* of lets resolved because others need them */
 } Resolver;
 
@@ -62,8 +63,8 @@ int find_var(const Resolver *r, Name name);                            /* variab
 int find_block_let(const Resolver *r, Name name);                     /* visible from the current block, or -1 */
 MExpr *mexpr_new(MKind kind, Span span, int n_args);
 MExpr *mexpr_int(long value, Span span);
-/* Could two lengths be equal? False when they are provably different. */
-bool same_length(const Resolver *r, const MExpr *a, const MExpr *b);
+/* False when two lengths are certainly different; where that is open, a check for the time of loading data is noted. */
+bool same_length(const Resolver *r, MExpr *a, MExpr *b);
 const char *shape_text(const Resolver *r, const Type *t);             /* "a vector of length K" */
 bool name_is_damaged(const Resolver *r, Name name);
 void report_unknown(Resolver *r, Name name, Span span);

@@ -58,11 +58,17 @@ const char *shape_text(const Resolver *r, const Type *t)
   return type_text(r->m, &bare);
 }
 
-bool same_length(const Resolver *r, const MExpr *a, const MExpr *b)
+bool same_length(const Resolver *r, MExpr *a, MExpr *b)
 {
   Affine p, q;
-  if (!mexpr_affine(r->m, a, &p) || !mexpr_affine(r->m, b, &q) || !affine_combine(&p, -1, &q, &p)) return true;
-  return p.n || !p.constant;
+  Model *m = r->m;
+  if (mexpr_affine(m, a, &p) && mexpr_affine(m, b, &q) && affine_combine(&p, -1, &q, &p) && !p.n) return !p.constant;
+  const char *text_a = mexpr_text(m, a), *text_b = mexpr_text(m, b);
+  bool known = !strcmp(text_a, text_b) || mexpr_has_var(a) || mexpr_has_var(b);
+  for (int i = 0; i < m->lengths.n && !known; i++)
+    known = !strcmp(text_a, mexpr_text(m, m->lengths.at[i].a)) && !strcmp(text_b, mexpr_text(m, m->lengths.at[i].b));
+  if (!known) VEC_PUSH(m->lengths, (LengthCheck){r->at, a, b});
+  return true;
 }
 
 static bool same_dims(const Resolver *r, const Type *a, const Type *b)
@@ -594,7 +600,7 @@ static bool require_size(Resolver *r, const MExpr *call, int i)
   return true;
 }
 
-static bool require_length(Resolver *r, const MExpr *call, const MExpr *a, const MExpr *b)
+static bool require_length(Resolver *r, const MExpr *call, MExpr *a, MExpr *b)
 {
   if (same_length(r, a, b)) return true;
   diag_error(call->span, NULL, "%s(): the lengths %s and %s do not fit", func_info[call->func].name, mexpr_text(r->m, a), mexpr_text(r->m, b));
