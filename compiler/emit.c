@@ -1512,6 +1512,7 @@ static void emit_group(Emission *e, Group *g)
   }
   if (g->plate < 0) put(e, "/* ---- terms outside plates ---- */\n\n");
   else put(e, "/* ---- line %d: %s ---- */\n\n", source_place(m->plates.at[g->plate].span.begin).line, comment_text(source_slice(m->plates.at[g->plate].span)));
+  dag_order_axes(g->d);
   bool *has[] = {&g->has_point, &g->has_expected, &g->has_rest, &g->has_constant};
   const char *name[4];
   StrBuf sizes = {0};

@@ -121,8 +121,51 @@ int dag_axis(Dag *d, AxisKind kind, const char *name, int var, Node lo, Node hi)
   if (d->axes.n == MAX_AXES) BUG("more than %d axes in one plate", MAX_AXES);
   Axis a = {.kind = kind, .name = name, .var = var, .lo = lo, .hi = hi, .extent = NO_NODE};
   if (lo >= 0 && hi >= 0) a.extent = x_add(d, x_sub(d, hi, lo), x_int(d, 1));
+  d->order[d->axes.n] = d->axes.n;
   VEC_PUSH(d->axes, a);
   return d->axes.n - 1;
+}
+
+int axes_in_order(const Dag *d, AxisSet set, int *out)
+{
+  int n = 0;
+  for (int pass = AX_UNIT; pass <= AX_QUADRATURE; pass++) {
+    int from = n;
+    for (int a = 0; a < d->axes.n; a++) {
+      if ((int)d->axes.at[a].kind != pass || !(set & AXIS_BIT(a))) continue;
+      int at = n++;
+      for (; at > from && d->order[out[at - 1]] > d->order[a]; at--) out[at] = out[at - 1];
+      out[at] = a;
+    }
+  }
+  return n;
+}
+
+void dag_order_axes(Dag *d)
+{
+  static int before[MAX_AXES][MAX_AXES];                                    /* leaves in which a stands left of b */
+  bool placed[MAX_AXES] = {false};
+  memset(before, 0, sizeof before);
+  for (Node n = 0; n < d->nodes.n; n++) {
+    const XNode *x = dag_node(d, n);
+    if (x->op != X_INPUT && x->op != X_VALUE && x->op != X_MEAN && x->op != X_SD) continue;
+    for (int i = 0; i < x->n_args; i++)
+      for (int j = i + 1; j < x->n_args; j++)
+        if (dag_node(d, x->args[i])->op == X_AXIS && dag_node(d, x->args[j])->op == X_AXIS)
+          before[dag_node(d, x->args[i])->aux][dag_node(d, x->args[j])->aux]++;
+  }
+  for (int at = 0; at < d->axes.n; at++) {
+    int pick = -1, fewest = 0;
+    for (int a = 0; a < d->axes.n; a++) {
+      if (placed[a]) continue;
+      int against = 0;
+      for (int b = 0; b < d->axes.n; b++)
+        if (!placed[b] && before[b][a] > before[a][b]) against += before[b][a] - before[a][b];
+      if (pick < 0 || against < fewest) pick = a, fewest = against;
+    }
+    placed[pick] = true;
+    d->order[pick] = at;
+  }
 }
 
 int dag_dim_axis(Dag *d, Node extent, int k)

@@ -8,8 +8,8 @@
  * Nodes are hash-consed (equal expressions are one node) and simplified when made; arguments always have smaller numbers than the node, so
  * node order is evaluation order. One Dag per outermost plate. Integer nodes (indices, sizes) live in the same DAG.
  *
- * Axes are numbered in nesting order: the unit axis (outermost plate) is 0, inner plates follow, then dimensions and reductions, then
- * quadrature. Dimension axes run from 0; plates and reductions over the values of their variable. */
+ * Loops nest in the order unit axis (outermost plate, number 0), inner plates, reductions, dimensions, quadrature; among dimensions as the arrays lie
+ * in memory (dag_order_axes). Dimension axes run from 0; plates and reductions over the values of their variable. */
 #ifndef PGMC_EXPR_H
 #define PGMC_EXPR_H
 
@@ -82,6 +82,7 @@ typedef struct Dag {
   VEC(XNode) nodes;
   VEC(Axis) axes;
   int *table; int table_size;          /* hash table of node numbers */
+  int order[MAX_AXES];                 /* position among axes of its kind */
 } Dag;
 
 Dag *dag_new(const Model *m);
@@ -90,6 +91,10 @@ static inline AxisSet dag_axes(const Dag *d, Node n) { return d->nodes.at[n].axe
 bool dag_is_const(const Dag *d, Node n, double *value);
 
 int dag_axis(Dag *d, AxisKind kind, const char *name, int var, Node lo, Node hi);
+/* Orders dimensions so that rows of matrices are outside columns, as far as the leaves agree. Call when all terms are built. */
+void dag_order_axes(Dag *d);
+/* Axes of a set in nesting order; returns their number. */
+int axes_in_order(const Dag *d, AxisSet set, int *out);
 /* The k-th axis for a dimension of this extent (k from 0): vectors of equal length share axes. */
 int dag_dim_axis(Dag *d, Node extent, int k);
 

@@ -72,7 +72,4 @@ Kernel *kernel_new(Dag *d, AxisSet given);
 void kernel_lower(Kernel *k);
 void kernel_dump(const Kernel *k, FILE *out);
 
-/* Axes of a set in nesting order; returns their number. */
-int axes_in_order(const Dag *d, AxisSet set, int *out);
-
 #endif

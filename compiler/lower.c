@@ -12,17 +12,6 @@
 
 #define UNIT 0
 
-int axes_in_order(const Dag *d, AxisSet set, int *out)
-{
-  int n = 0;
-  for (int pass = AX_UNIT; pass <= AX_QUADRATURE; pass++)
-    for (int a = 0; a < d->axes.n; a++) {
-      AxisKind kind = d->axes.at[a].kind;
-      if ((int)kind == pass && (set & AXIS_BIT(a))) out[n++] = a;
-    }
-  return n;
-}
-
 static int first_axis(const Dag *d, AxisSet set)
 {
   int list[MAX_AXES];
@@ -454,10 +443,9 @@ static void schedule(Lower *l, AxisSet ctx, const int *list, int n, LoopBlock *b
       }
       continue;
     }
-    for (int pass = AX_UNIT; pass <= AX_QUADRATURE; pass++)
-      for (int a = 0; a < l->d->axes.n; a++) {
-        if ((int)l->d->axes.at[a].kind != pass) continue;
-        int m = 0;
+    int order[MAX_AXES], n_order = axes_in_order(l->d, ~(AxisSet)0, order);
+    for (int step = 0; step < n_order; step++) {
+        int a = order[step], m = 0;
         for (int i = 0; i < n; i++)
           if (slots[i] == slot && loop_axis(l, list[i], ctx) == a) part[m++] = list[i];
         if (!m) continue;

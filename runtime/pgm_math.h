@@ -24,9 +24,9 @@
 /* ---- 1. the vectorised libm ---------------------------------------------------------------------------------------------------- */
 
 #if defined(__GNUC__) && !defined(__clang__) && (defined(__x86_64__) || defined(__aarch64__))
-#define PGM_VECTOR __attribute__((simd("notinbranch"), const, nothrow))
+#define PGM_SIMD __attribute__((simd("notinbranch"), const, nothrow))
 #else
-#define PGM_VECTOR __attribute__((const))
+#define PGM_SIMD __attribute__((const))
 #endif
 
 #if defined(__GNUC__) && !defined(__clang__) && defined(__GLIBC__)
@@ -50,37 +50,37 @@
 #endif
 
 #if PGM_LIBMVEC_1
-extern double exp(double) PGM_VECTOR;
-extern double log(double) PGM_VECTOR;
-extern double sin(double) PGM_VECTOR;
-extern double cos(double) PGM_VECTOR;
+extern double exp(double) PGM_SIMD;
+extern double log(double) PGM_SIMD;
+extern double sin(double) PGM_SIMD;
+extern double cos(double) PGM_SIMD;
 #endif
 #if PGM_LIBMVEC_POW
-extern double pow(double, double) PGM_VECTOR;
+extern double pow(double, double) PGM_SIMD;
 #endif
 #if PGM_LIBMVEC_2
-extern double acos(double) PGM_VECTOR;
-extern double asin(double) PGM_VECTOR;
-extern double atan(double) PGM_VECTOR;
-extern double exp2(double) PGM_VECTOR;
-extern double expm1(double) PGM_VECTOR;
-extern double log10(double) PGM_VECTOR;
-extern double log1p(double) PGM_VECTOR;
-extern double log2(double) PGM_VECTOR;
-extern double tan(double) PGM_VECTOR;
+extern double acos(double) PGM_SIMD;
+extern double asin(double) PGM_SIMD;
+extern double atan(double) PGM_SIMD;
+extern double exp2(double) PGM_SIMD;
+extern double expm1(double) PGM_SIMD;
+extern double log10(double) PGM_SIMD;
+extern double log1p(double) PGM_SIMD;
+extern double log2(double) PGM_SIMD;
+extern double tan(double) PGM_SIMD;
 #endif
 #if PGM_LIBMVEC_3
-extern double acosh(double) PGM_VECTOR;
-extern double asinh(double) PGM_VECTOR;
-extern double atan2(double, double) PGM_VECTOR;
-extern double atanh(double) PGM_VECTOR;
-extern double cbrt(double) PGM_VECTOR;
-extern double cosh(double) PGM_VECTOR;
-extern double erf(double) PGM_VECTOR;
-extern double erfc(double) PGM_VECTOR;
-extern double hypot(double, double) PGM_VECTOR;
-extern double sinh(double) PGM_VECTOR;
-extern double tanh(double) PGM_VECTOR;
+extern double acosh(double) PGM_SIMD;
+extern double asinh(double) PGM_SIMD;
+extern double atan2(double, double) PGM_SIMD;
+extern double atanh(double) PGM_SIMD;
+extern double cbrt(double) PGM_SIMD;
+extern double cosh(double) PGM_SIMD;
+extern double erf(double) PGM_SIMD;
+extern double erfc(double) PGM_SIMD;
+extern double hypot(double, double) PGM_SIMD;
+extern double sinh(double) PGM_SIMD;
+extern double tanh(double) PGM_SIMD;
 #endif
 
 /* ---- 2. inline functions ----------------------------------------------------------------------------------------------------------- */
@@ -146,14 +146,14 @@ PGM_INLINE double pgm_gelu(double x) { return x * pgm_Phi(x); }
 
 /* ---- 3. special functions: special.c ---------------------------------------------------------------------------------------------------- */
 
-PGM_VECTOR double pgm_lgamma(double x);            /* log |Gamma(x)|; relative accuracy also near the zeros 1 and 2 */
-PGM_VECTOR double pgm_digamma(double x);
-PGM_VECTOR double pgm_trigamma(double x);
-PGM_VECTOR double pgm_lbeta(double a, double b);   /* log B(a, b), a, b > 0; no cancellation for large arguments */
-PGM_VECTOR double pgm_lchoose(double n, double k); /* log (n choose k), real n >= k >= 0 */
-PGM_VECTOR double pgm_std_normal_lcdf(double x);   /* log Phi(x), accurate in both tails */
-PGM_VECTOR double pgm_log_bessel_i0(double x);     /* log I_0(x), I_n the modified Bessel function of the first kind */
-PGM_VECTOR double pgm_bessel_i1_over_i0(double x); /* I_1(x) / I_0(x): the derivative of log I_0 */
+PGM_SIMD double pgm_lgamma(double x);            /* log |Gamma(x)|; relative accuracy also near the zeros 1 and 2 */
+PGM_SIMD double pgm_digamma(double x);
+PGM_SIMD double pgm_trigamma(double x);
+PGM_SIMD double pgm_lbeta(double a, double b);   /* log B(a, b), a, b > 0; no cancellation for large arguments */
+PGM_SIMD double pgm_lchoose(double n, double k); /* log (n choose k), real n >= k >= 0 */
+PGM_SIMD double pgm_std_normal_lcdf(double x);   /* log Phi(x), accurate in both tails */
+PGM_SIMD double pgm_log_bessel_i0(double x);     /* log I_0(x), I_n the modified Bessel function of the first kind */
+PGM_SIMD double pgm_bessel_i1_over_i0(double x); /* I_1(x) / I_0(x): the derivative of log I_0 */
 
 /* Regularised incomplete gamma functions P(a, x), Q = 1 - P (a > 0, x >= 0), and incomplete beta function I_x(a, b) with its complement
  * (a, b > 0, 0 <= x <= 1). Not vectorised: for inversion and tests of draws, not for kernels. */
