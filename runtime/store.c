@@ -230,7 +230,6 @@ static void put_fit(Writer *w, const PgmFit *fit, const PgmModel *model)
   put_format(w, "elbo", "%.17g", fit->elbo);
   put_format(w, "elbo_se", "%.17g", fit->elbo_se);
   put_format(w, "elbo_per_observation", "%.17g", fit->elbo_per_observation);
-  put_format(w, "seconds", "%.17g", fit->seconds);
   put_format(w, "gradient_norm", "%.17g", fit->gradient_norm);
   put_format(w, "khat", "%.17g", fit->khat);
   put_format(w, "iterations", "%ld", fit->iterations);
@@ -240,7 +239,6 @@ static void put_fit(Writer *w, const PgmFit *fit, const PgmModel *model)
   put_text(w, "criterion", fit->criterion);
   put_text(w, "stopped", fit->stopped);
   put_format(w, "seed", "%lu", fit->seed);
-  put_format(w, "threads", "%d", fit->threads);
   if (fit->data_hash) put_text(w, "data_hash", fit->data_hash);
   if (fit->method_note) put_text(w, "note", fit->method_note);
   for (int i = 0; i < fit->n_sizes; i++) put_part_integer(w, "size", fit->sizes[i].name, fit->sizes[i].value);
@@ -670,42 +668,54 @@ static PgmStatus check_identity(const Reader *r, const PgmModel *model)
   return PGM_OK;
 }
 
-static PgmStatus read_fit(const Reader *r, const PgmModel *model, PgmFit *fit)
+/* Strings of the metadata that a fit may lack. */
+static PgmStatus copy_optional(const Reader *r, const char *name, char **copy)
+{
+  const char *text = find_text(r, name, NULL);
+  if (!text || (*copy = strdup(text))) return PGM_OK;
+  return pgm_fail(r->error, PGM_SYSTEM, "%s: out of memory", r->file);
+}
+
+static PgmStatus read_seed(const Reader *r, unsigned long *seed)
+{
+  const char *text;
+  char *end;
+  PgmStatus status = get_text(r, "seed", NULL, &text);
+  if (status != PGM_OK) return status;
+  errno = 0;
+  *seed = strtoul(text, &end, 10);
+  return *text && !*end && !errno ? PGM_OK : REFUSE(r, "damaged: the metadata 'seed'");
+}
+
+/* How the fit went. */
+static PgmStatus read_course(const Reader *r, PgmFit *fit)
 {
   static const char *const booleans[] = {"false", "true", NULL};
-  const char *criterion, *stopped, *seed, *text;
+  const char *criterion, *stopped;
   int method = 0, converged = 0;
-  long threads = 0;
-  char *end;
   PgmStatus status;
-  if ((status = check_identity(r, model)) != PGM_OK || (status = copy_text(r, "model", &fit->model)) != PGM_OK ||
-      (status = copy_text(r, "model_hash", &fit->hash)) != PGM_OK || (status = copy_text(r, "version", &fit->version)) != PGM_OK ||
-      (status = get_word(r, "method", NULL, pgm_method_words, &method)) != PGM_OK ||
+  if ((status = get_word(r, "method", NULL, pgm_method_words, &method)) != PGM_OK ||
       (status = get_number(r, "elbo", &fit->elbo)) != PGM_OK || (status = get_number(r, "elbo_se", &fit->elbo_se)) != PGM_OK ||
       (status = get_number(r, "elbo_per_observation", &fit->elbo_per_observation)) != PGM_OK ||
-      (status = get_number(r, "seconds", &fit->seconds)) != PGM_OK ||
       (status = get_number(r, "gradient_norm", &fit->gradient_norm)) != PGM_OK || (status = get_number(r, "khat", &fit->khat)) != PGM_OK ||
       (status = get_integer(r, "iterations", NULL, 0, LONG_MAX, &fit->iterations)) != PGM_OK ||
       (status = get_integer(r, "variational_parameters", NULL, 0, LONG_MAX, &fit->variational_parameters)) != PGM_OK ||
       (status = get_integer(r, "observations", NULL, 0, LONG_MAX, &fit->observations)) != PGM_OK ||
       (status = get_word(r, "converged", NULL, booleans, &converged)) != PGM_OK ||
-      (status = get_text(r, "criterion", NULL, &criterion)) != PGM_OK || (status = get_text(r, "stopped", NULL, &stopped)) != PGM_OK ||
-      (status = get_text(r, "seed", NULL, &seed)) != PGM_OK || (status = get_integer(r, "threads", NULL, 0, INT_MAX, &threads)) != PGM_OK ||
-      (status = read_sizes(r, fit)) != PGM_OK) {
+      (status = get_text(r, "criterion", NULL, &criterion)) != PGM_OK || (status = get_text(r, "stopped", NULL, &stopped)) != PGM_OK) {
     return status;
   }
   fit->method = (PgmMethodName)method;
   fit->converged = converged;
-  fit->threads = (int)threads;
+  fit->seconds = NAN; /* not kept, nor are threads: the same seed gives the same file */
   snprintf(fit->criterion, sizeof fit->criterion, "%s", criterion);
   snprintf(fit->stopped, sizeof fit->stopped, "%s", stopped);
-  errno = 0;
-  fit->seed = strtoul(seed, &end, 10);
-  if (!*seed || *end || errno) return REFUSE(r, "damaged: the metadata 'seed'");
-  if (((text = find_text(r, "data_hash", NULL)) && !(fit->data_hash = strdup(text))) ||
-      ((text = find_text(r, "note", NULL)) && !(fit->method_note = strdup(text)))) {
-    return pgm_fail(r->error, PGM_SYSTEM, "%s: out of memory", r->file);
-  }
+  return read_seed(r, &fit->seed);
+}
+
+static PgmStatus read_all_factors(const Reader *r, const PgmModel *model, PgmFit *fit)
+{
+  PgmStatus status;
   fit->factors = calloc((size_t)model->n_families + 1, sizeof *fit->factors);
   if (!fit->factors) return pgm_fail(r->error, PGM_SYSTEM, "%s: out of memory", r->file);
   for (int f = 0; f < model->n_families; f++) {
@@ -716,6 +726,19 @@ static PgmStatus read_fit(const Reader *r, const PgmModel *model, PgmFit *fit)
     if (!r->tensors.at[i].used) return REFUSE(r, "damaged: tensor '%.100s' belongs to no variable of the model", r->tensors.at[i].name);
   }
   return PGM_OK;
+}
+
+static PgmStatus read_fit(const Reader *r, const PgmModel *model, PgmFit *fit)
+{
+  PgmStatus status = check_identity(r, model);
+  if (status == PGM_OK) status = copy_text(r, "model", &fit->model);
+  if (status == PGM_OK) status = copy_text(r, "model_hash", &fit->hash);
+  if (status == PGM_OK) status = copy_text(r, "version", &fit->version);
+  if (status == PGM_OK) status = copy_optional(r, "data_hash", &fit->data_hash);
+  if (status == PGM_OK) status = copy_optional(r, "note", &fit->method_note);
+  if (status == PGM_OK) status = read_course(r, fit);
+  if (status == PGM_OK) status = read_sizes(r, fit);
+  return status == PGM_OK ? read_all_factors(r, model, fit) : status;
 }
 
 PgmStatus pgm_fit_from_memory(PgmFit **out, const PgmModel *model, const void *bytes, size_t size, const char *name, PgmError *error)

@@ -361,6 +361,23 @@ static void test_trace_and_unconverged(void **state)
   assert_true(lines >= 20);
 }
 
+/* The same seed gives the same file, bit for bit, for any number of threads. */
+static void test_threads(void **state)
+{
+  (void)state;
+  static char one[1 << 20], two[1 << 20];
+  simulate_and_fit();
+  for (int i = 0; i < 2; i++) {
+    expect(run("fit data.json --method %s --threads 1 --out one.fit --quiet", i ? "fvi" : "avi"), 0);
+    expect(run("fit data.json --method %s --threads 2 --out two.fit --quiet", i ? "fvi" : "avi"), 0);
+    memset(one, 0, sizeof one);
+    memset(two, 0, sizeof two);
+    read_text("one.fit", one, sizeof one);
+    read_text("two.fit", two, sizeof two);
+    assert_memory_equal(one, two, sizeof one);
+  }
+}
+
 static void test_infer(void **state)
 {
   (void)state;
@@ -500,6 +517,7 @@ int main(void)
       cmocka_unit_test_setup_teardown(test_simulate, open_directory, close_directory),
       cmocka_unit_test_setup_teardown(test_fit, open_directory, close_directory),
       cmocka_unit_test_setup_teardown(test_trace_and_unconverged, open_directory, close_directory),
+      cmocka_unit_test_setup_teardown(test_threads, open_directory, close_directory),
       cmocka_unit_test_setup_teardown(test_infer, open_directory, close_directory),
       cmocka_unit_test_setup_teardown(test_sample_and_predict, open_directory, close_directory),
       cmocka_unit_test_setup_teardown(test_grad, open_directory, close_directory),

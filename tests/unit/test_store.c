@@ -127,7 +127,7 @@ static void assert_same_fit(const PgmFit *a, const PgmFit *b)
   assert_int_equal(a->method, b->method);
   assert_int_equal(a->iterations, b->iterations);
   assert_int_equal(a->converged, b->converged);
-  assert_true(a->seed == b->seed && a->threads == b->threads && a->observations == b->observations);
+  assert_true(a->seed == b->seed && a->observations == b->observations);
   assert_true(a->elbo == b->elbo && a->elbo_se == b->elbo_se && a->gradient_norm == b->gradient_norm);
   assert_true(isnan(b->khat));
   assert_int_equal(a->n_sizes, b->n_sizes);
