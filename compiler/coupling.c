@@ -1,0 +1,821 @@
+/* The component of a generic element in the coupling graph: a walk over families and terms in which every index is known relative to the unit.
+ *
+ * In: the factor graph and a unit, say z[t] for t in 2..N. Out: Component: which families and terms are reached, at which places of their
+ * indices, the cycles with a net offset, the observed and known entries in reach. docs/analysis.md, "The walk", has the reasons:
+ *
+ *   z[t] ~ normal(z[t-1], q)     from z at t to the term at t, from there to z at t-1: the family again, at another offset: generator -1
+ *   z[g,i] ~ normal(u[g], s)     from z to u[g]; u does not tell i, so back in the term, i is free: everything of group g
+ *   y[i] ~ normal(a[g[i]], s)    from a[j] to the term at the set of i with g[i] = j
+ *
+ * This is the voltage graph of a periodic graph (vertices: families with the kinds of their places; voltages: offsets; the places of the
+ * nodes are the potentials), except that what a family does not tell becomes a free place at once, and lookups are followed through their table. */
+#include "coupling.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#define ORIGIN_MAX  64                  /* lookups of lookups of ... */
+#define ABS_SLACK    4                  /* elements at constant indices that may be reached beyond those that are written down */
+
+typedef struct {
+  const Graph *g;
+  Axes *axes;
+  ExploreOptions o;
+  Component *c;
+  bool merged[MAX_AXES];                /* axes along which the component is unbounded: ranges no longer separate */
+  VEC(int) queue;
+  int *n_abs;                           /* per family: nodes with a constant index */
+  int *abs_limit;
+} Walk;
+
+/* ---- axis classes -------------------------------------------------------------------------------------------------------------- */
+
+static int find_axis(Axes *a, int i)
+{
+  while (a->parent[i] != i) i = a->parent[i] = a->parent[a->parent[i]];
+  return i;
+}
+
+int axis_of_position(Axes *a, int family, int pos) { return find_axis(a, a->first[family] + pos); }
+int axis_of_var(Axes *a, int var) { return find_axis(a, var); }
+
+static void unite(Axes *a, int i, int j) { a->parent[find_axis(a, i)] = find_axis(a, j); }
+
+Axes *axes_build(const Graph *g)
+{
+  Axes *a = NEW(Axes);
+  a->g = g;
+  a->first = NEW_ARRAY(int, g->m->families.n);
+  a->n = g->vars.n;
+  for (int f = 0; f < g->m->families.n; f++) {
+    a->first[f] = a->n;
+    a->n += GRAPH_MAX_INDEX;
+  }
+  a->parent = NEW_ARRAY(int, a->n);
+  for (int i = 0; i < a->n; i++) a->parent[i] = i;
+  for (int t = 0; t < g->terms.n; t++)
+    for (int r = 0; r < g->terms.at[t].refs.n; r++) {
+      const GRef *ref = &g->terms.at[t].refs.at[r];
+      for (int p = 0; p < ref->n && ref->family >= 0; p++)
+        if (ref->ix[p].kind == GI_LINEAR)
+          for (int k = 0; k < ref->ix[p].lin.n; k++)
+            if (ref->ix[p].lin.t[k].atom >= 0) unite(a, a->first[ref->family] + p, ref->ix[p].lin.t[k].atom);
+    }
+  return a;
+}
+
+/* ---- places --------------------------------------------------------------------------------------------------------------------- */
+
+static At at_free(void) { return (At){.kind = AT_FREE, .sign = 1}; }
+static At at_abs(Lin value) { return (At){.kind = AT_ABS, .sign = 1, .off = value}; }
+
+/* What distinguishes nodes: everything but the offset, and that too where it is absolute. */
+static bool at_same_kind(At a, At b)
+{
+  if (a.kind != b.kind) return false;
+  switch (a.kind) {
+  case AT_UNIT: return a.id == b.id && a.sign == b.sign;
+  case AT_ABS: return lin_equal(a.off, b.off);
+  case AT_FREE: return true;
+  case AT_ORIGIN: return a.id == b.id && a.sub == b.sub;
+  case AT_SPAN: return at_same_kind(*a.lo, *b.lo) && at_same_kind(*a.hi, *b.hi);
+  }
+  return false;
+}
+
+static bool at_equal(At a, At b)
+{
+  if (!at_same_kind(a, b)) return false;
+  if (a.kind == AT_SPAN) return at_equal(*a.lo, *b.lo) && at_equal(*a.hi, *b.hi);
+  return a.kind == AT_FREE || lin_equal(a.off, b.off);
+}
+
+static At at_shift(At a, Lin by, long times)
+{
+  if (a.kind != AT_FREE && a.kind != AT_SPAN) a.off = lin_add(a.off, by, times);
+  return a;
+}
+
+/* coef * a, coef = 1 or -1. */
+static At at_times(At a, long coef)
+{
+  if (coef == 1) return a;
+  if (a.kind == AT_ORIGIN) return at_free(); /* a mirrored lookup: no rule, every value */
+  if (a.kind == AT_UNIT) a.sign = -a.sign;
+  a.off = lin_add(lin_const(0), a.off, -1);
+  return a;
+}
+
+const Origin *origin_at(const Component *c, At a) { return a.kind == AT_ORIGIN ? &c->origins.at[a.id] : NULL; }
+
+/* The variable of a linear index, its coefficient, and the rest; -1 without. */
+static int linear_var(Lin a, long *coef, Lin *rest)
+{
+  for (int i = 0; i < a.n; i++)
+    if (a.t[i].atom >= 0) {
+      *coef = a.t[i].coef;
+      *rest = lin_add(a, lin_atom(a.t[i].atom), -*coef);
+      return a.t[i].atom;
+    }
+  *rest = a;
+  return -1;
+}
+
+static int var_slot(const GTerm *t, int var)
+{
+  for (int i = 0; i < t->n_vars; i++)
+    if (t->vars[i] == var) return i;
+  return -1;
+}
+
+/* ---- lookups ---------------------------------------------------------------------------------------------------------------------- */
+
+static bool args_equal(const Origin *a, int n, const At *args)
+{
+  if (a->n_args != n) return false;
+  for (int i = 0; i < n; i++)
+    if (!at_equal(a->args[i], args[i])) return false;
+  return true;
+}
+
+static bool names_set(const Walk *w, At a)
+{
+  const Origin *o = origin_at(w->c, a);
+  return o && (o->set || o->over_set);
+}
+
+/* table(args): known to be the target of a set, an old lookup value, or a new one. */
+static At lookup(Walk *w, const GIndex *ix, int n, const At *args)
+{
+  Component *c = w->c;
+  bool over_set = false;
+  for (int i = 0; i < n; i++) {
+    if (args[i].kind == AT_FREE || args[i].kind == AT_SPAN) return at_free();
+    over_set = over_set || names_set(w, args[i]);
+  }
+  for (int i = 0; i < c->origins.n; i++) {
+    const Origin *o = &c->origins.at[i];
+    if (o->ix->table != ix->table || !args_equal(o, n, args)) continue;
+    if (o->set) return at_shift(o->target, ix->lin, 1);
+    return (At){.kind = AT_ORIGIN, .id = i, .sign = 1, .off = ix->lin};
+  }
+  if (c->origins.n == ORIGIN_MAX) {
+    c->crossed = true;
+    return at_free();
+  }
+  Origin o = {.ix = ix, .n_args = n, .over_set = over_set, .term = -1};
+  memcpy(o.args, args, sizeof *args * (size_t)n);
+  VEC_PUSH(c->origins, o);
+  return (At){.kind = AT_ORIGIN, .id = c->origins.n - 1, .sign = 1, .off = ix->lin};
+}
+
+static At eval(Walk *w, const GTerm *t, const At *vars, const GIndex *ix);
+
+static At eval_linear(const GTerm *t, const At *vars, Lin a)
+{
+  long coef;
+  Lin rest;
+  int v = linear_var(a, &coef, &rest);
+  if (v < 0) return at_abs(a);
+  int k = var_slot(t, v);
+  if (k < 0) return at_free();
+  return at_shift(at_times(vars[k], coef), rest, 1);
+}
+
+static At eval_table(Walk *w, const GTerm *t, const At *vars, const GIndex *ix)
+{
+  At args[MAX_AXES];
+  for (int i = 0; i < ix->n_args; i++) args[i] = eval(w, t, vars, &ix->args[i]);
+  return lookup(w, ix, ix->n_args, args);
+}
+
+/* Place of an index for an entry of the domain. */
+static At eval(Walk *w, const GTerm *t, const At *vars, const GIndex *ix)
+{
+  switch (ix->kind) {
+  case GI_LINEAR: return eval_linear(t, vars, ix->lin);
+  case GI_TABLE: return eval_table(w, t, vars, ix);
+  case GI_ANY: return at_free();
+  case GI_RANGE: {
+    At lo = eval_linear(t, vars, ix->lin), hi = eval_linear(t, vars, ix->hi);
+    bool lo_abs = lo.kind == AT_ABS, hi_abs = hi.kind == AT_ABS;
+    if ((lo_abs && hi_abs) || (!lo_abs && lo.kind != AT_UNIT) || (!hi_abs && hi.kind != AT_UNIT)) return at_free();
+    if (lo.sign < 0 || hi.sign < 0) return at_free();
+    if (at_equal(lo, hi)) return lo;
+    At s = {.kind = AT_SPAN, .sign = 1, .lo = NEW(At), .hi = NEW(At)};
+    *s.lo = lo;
+    *s.hi = hi;
+    return s;
+  }
+  }
+  return at_free();
+}
+
+/* Places of an index of a latent reference: a window gives its last two elements (a step apart, which generates the rest). */
+static int eval_latent(Walk *w, const GTerm *t, const At *vars, const GIndex *ix, At out[2])
+{
+  if (ix->kind != GI_RANGE) {
+    out[0] = eval(w, t, vars, ix);
+    if (names_set(w, out[0]) && !origin_at(w->c, out[0])->set) { /* a lookup over a set: which elements, the data decide */
+      w->c->crossed = true;
+      w->c->crossed_formula = w->c->crossed_formula || ix->formula;
+      w->c->crossed_term = (int)(t - w->g->terms.at);
+      out[0] = at_free();
+    }
+    return 1;
+  }
+  At lo = eval_linear(t, vars, ix->lin), hi = eval_linear(t, vars, ix->hi);
+  bool window = at_same_kind(lo, hi) && lo.kind != AT_ABS && lo.kind != AT_FREE;
+  if (!window) {
+    if (lo.kind != AT_ABS || hi.kind != AT_ABS) w->c->prefix = true;
+    out[0] = at_free();
+    return 1;
+  }
+  out[0] = hi;
+  out[1] = at_shift(hi, lin_const(1), -1);
+  return lin_equal(lo.off, hi.off) ? 1 : 2;
+}
+
+/* ---- ranges: which units have this term ------------------------------------------------------------------------------------------------- */
+
+/* Bounds of ragged plates mention outer variables; those are compared by name. */
+static Lin bound_form(const Graph *g, Lin a)
+{
+  Lin r = lin_const(a.c);
+  for (int i = 0; i < a.n; i++) {
+    int atom = a.t[i].atom;
+    if (atom >= 0) {
+      Name name = g->vars.at[atom].name;
+      int s = 0;
+      while (s < g->symbols.n && g->symbols.at[s] != name) s++;
+      if (s == g->symbols.n) VEC_PUSH(((Graph *)g)->symbols, name);
+      atom = ~s;
+    }
+    r = lin_add(r, lin_atom(atom), a.t[i].coef);
+  }
+  return r;
+}
+
+typedef struct { BoundaryBox box[2 * MAX_AXES * 2]; int n; bool all; } Fit; /* all: the term is not there for the generic unit */
+
+static void add_box(Fit *f, int q, Lin lo, Lin hi)
+{
+  if (f->n == (int)(sizeof f->box / sizeof *f->box)) return;
+  BoundaryBox b = {0};
+  b.used[q] = true;
+  b.lo[q] = lo;
+  b.hi[q] = hi;
+  f->box[f->n++] = b;
+}
+
+static Lin lin_max(const Graph *g, Lin a, Lin b) { return lin_sign(g, lin_add(a, b, -1)) == -1 ? b : a; }
+static Lin lin_min(const Graph *g, Lin a, Lin b) { return lin_sign(g, lin_add(a, b, -1)) == 1 ? b : a; }
+
+/* The term (or reference) exists for units with lo <= index on axis q <= hi. One of few elements, or of none of the range, is not generic. */
+static void fit_range(Walk *w, int q, Lin lo, Lin hi, Fit *f)
+{
+  const Graph *g = w->g;
+  const Unit *u = &w->c->unit;
+  Lin above = lin_add(hi, u->lo[q], -1), below = lin_add(u->hi[q], lo, -1), length = lin_add(hi, lo, -1);
+  bool generic = w->merged[q] || u->fixed[q] ||
+                 !(lin_is_const(above) || lin_is_const(below) || lin_is_const(length) || lin_sign(g, above) == -1 || lin_sign(g, below) == -1);
+  int low = lin_sign(g, lin_add(lo, u->lo[q], -1)), high = lin_sign(g, lin_add(u->hi[q], hi, -1));
+  if (generic) {
+    if (low > 0) add_box(f, q, u->lo[q], lin_min(g, lin_add(lo, lin_const(1), -1), u->hi[q]));
+    if (high > 0) add_box(f, q, lin_max(g, lin_add(hi, lin_const(1), 1), u->lo[q]), u->hi[q]);
+    return;
+  }
+  f->all = true;
+  if (lin_sign(g, above) == -1 || lin_sign(g, below) == -1) return;
+  f->box[0] = (BoundaryBox){0};
+  f->n = 0;
+  add_box(f, q, low == 1 || low == 2 ? lo : u->lo[q], high == 1 || high == 2 ? hi : u->hi[q]);
+}
+
+/* Forms lo <= place <= hi as a condition on the unit. False: a constant place outside. */
+static bool fit_place(Walk *w, At a, Lin lo, Lin hi, Fit *f)
+{
+  lo = bound_form(w->g, lo);
+  hi = bound_form(w->g, hi);
+  if (a.kind == AT_ABS) return lin_sign(w->g, lin_add(a.off, lo, -1)) != -1 && lin_sign(w->g, lin_add(hi, a.off, -1)) != -1;
+  if (a.kind != AT_UNIT) return true;
+  if (a.sign > 0) fit_range(w, a.id, lin_add(lo, a.off, -1), lin_add(hi, a.off, -1), f);
+  else fit_range(w, a.id, lin_add(a.off, hi, -1), lin_add(a.off, lo, -1), f);
+  return true;
+}
+
+static bool fit_guard(Walk *w, const GTerm *t, const At *vars, const Guard *guard, Fit *f)
+{
+  for (int i = 0; i < guard->n; i++) {
+    long coef;
+    Lin rest;
+    int v = linear_var(guard->form[i], &coef, &rest);
+    if (v < 0) {
+      if (lin_sign(w->g, rest) == -1) return false;
+      continue;
+    }
+    int k = var_slot(t, v);
+    Lin other;
+    long c2;
+    if (k < 0 || labs(coef) != 1 || linear_var(rest, &c2, &other) >= 0) continue;
+    At a = at_shift(at_times(vars[k], coef), rest, 1);  /* a >= 0 */
+    if (a.kind == AT_ABS && lin_sign(w->g, a.off) == -1) return false;
+    if (a.kind != AT_UNIT) continue;
+    const Unit *u = &w->c->unit;
+    if (a.sign > 0) fit_range(w, a.id, lin_add(lin_const(0), a.off, -1), u->hi[a.id], f);
+    else fit_range(w, a.id, u->lo[a.id], a.off, f);
+  }
+  return true;
+}
+
+/* Does the term with its variables at these places (and the two references) exist for the generic unit? Where not for all units, says so. */
+static bool fits(Walk *w, const GTerm *t, const At *vars, const Guard *one, const Guard *two, bool own)
+{
+  Fit f = {0};
+  bool possible = true;
+  for (int k = 0; k < t->n_vars && possible; k++) possible = fit_place(w, vars[k], w->g->vars.at[t->vars[k]].lo, w->g->vars.at[t->vars[k]].hi, &f);
+  if (possible && one) possible = fit_guard(w, t, vars, one, &f);
+  if (possible && two) possible = fit_guard(w, t, vars, two, &f);
+  if (!possible) return false;
+  for (int i = 0; i < f.n; i++) {
+    f.box[i].own = own;
+    VEC_PUSH(w->c->boundary, f.box[i]);
+  }
+  return !f.all;
+}
+
+/* ---- nodes ---------------------------------------------------------------------------------------------------------------------------------- */
+
+static int find_node(const Component *c, bool is_term, int id, int n, const At *at)
+{
+  for (int i = 0; i < c->nodes.n; i++) {
+    const CNode *x = &c->nodes.at[i];
+    if (x->is_term != is_term || x->id != id || x->const_only) continue;
+    bool same = true;
+    for (int k = 0; k < n && same; k++) same = at_same_kind(x->at[k], at[k]);
+    if (same) return i;
+  }
+  return -1;
+}
+
+static int add_node(Walk *w, bool is_term, int id, int n, const At *at, int parent, int ref)
+{
+  CNode x = {.is_term = is_term, .id = id, .n = n, .parent = parent, .ref = ref};
+  memcpy(x.at, at, sizeof *at * (size_t)n);
+  VEC_PUSH(w->c->nodes, x);
+  return w->c->nodes.n - 1;
+}
+
+/* The family is met again: a generator if the offsets differ. */
+static void meet_again(Walk *w, int node, const At *at, int term_node, int ref)
+{
+  Component *c = w->c;
+  const CNode *x = &c->nodes.at[node];
+  Generator e = {.origin = GEN_CYCLE, .node = node, .term_node = term_node, .ref = ref};
+  bool set[MAX_AXES] = {false}, any = false;
+  for (int p = 0; p < x->n; p++) {
+    e.met[p] = at[p].off;
+    Lin d = lin_add(at[p].off, x->at[p].off, -1);
+    if (lin_is_const(d) && !d.c && x->at[p].kind != AT_UNIT) continue;
+    if (x->at[p].kind == AT_ORIGIN) {
+      c->crossed = true;
+      c->crossed_term = c->nodes.at[term_node].id;
+    }
+    if (x->at[p].kind != AT_UNIT) continue;
+    int q = x->at[p].id;
+    if (x->at[p].sign < 0) d = lin_add(lin_const(0), d, -1);
+    if (set[q] && !lin_equal(e.v[q], d)) c->bad_axes = true;
+    set[q] = true;
+    e.v[q] = d;
+    any = any || d.n || d.c;
+  }
+  if (!any) return;
+  for (int i = 0; i < c->generators.n; i++) {
+    bool same = true;
+    for (int q = 0; q < c->unit.n && same; q++) {
+      Lin sum = lin_add(c->generators.at[i].v[q], e.v[q], 1);
+      same = lin_equal(c->generators.at[i].v[q], e.v[q]) || (lin_is_const(sum) && !sum.c && c->unit.n == 1);
+    }
+    if (same) return;
+  }
+  VEC_PUSH(c->generators, e);
+}
+
+/* An element of a latent family is in the component. */
+static void reach_family(Walk *w, int family, int n, At *at, int term_node, int ref)
+{
+  Component *c = w->c;
+  bool constant = false;
+  for (int p = 0; p < n; p++) constant = constant || at[p].kind == AT_ABS;
+  int node = find_node(c, false, family, n, at);
+  if (node >= 0) {
+    meet_again(w, node, at, term_node, ref);
+    return;
+  }
+  if (constant && w->n_abs[family] >= w->abs_limit[family]) { /* a chain that leaves from a constant index: all of the family */
+    for (int p = 0; p < n; p++)
+      if (at[p].kind == AT_ABS) {
+        at[p] = at_free();
+        c->ordered[axis_of_position(w->axes, family, p)] = true;
+      }
+    if (find_node(c, false, family, n, at) >= 0) return;
+  }
+  w->n_abs[family] += constant;
+  VEC_PUSH(w->queue, add_node(w, false, family, n, at, term_node, ref));
+}
+
+static void add_entry(Walk *w, const GTerm *t, int term_node, int r, bool pinned, bool own)
+{
+  Component *c = w->c;
+  const GRef *ref = &t->refs.at[r];
+  const At *vars = c->nodes.at[term_node].at;
+  Entry e = {.family = ref->family, .n = ref->n, .term_node = term_node, .ref = r, .pinned = pinned, .own = own};
+  for (int p = 0; p < ref->n; p++) {
+    e.at[p] = eval(w, t, vars, &ref->ix[p]);
+    if (e.at[p].kind != AT_FREE) continue;
+    if (!ref->ix[p].reduced) {
+      if (ref->ix[p].kind == GI_LINEAR || ref->ix[p].kind == GI_TABLE) e.plate_free = true;
+    }
+  }
+  for (int i = 0; i < c->entries.n; i++) {
+    Entry *x = &c->entries.at[i];
+    if (x->family != e.family || x->n != e.n || x->pinned != e.pinned) continue;
+    bool same = true;
+    for (int p = 0; p < e.n && same; p++) same = at_equal(x->at[p], e.at[p]);
+    if (!same) continue;
+    x->plate_free = x->plate_free || e.plate_free;
+    x->own = x->own || e.own;
+    return;
+  }
+  VEC_PUSH(c->entries, e);
+}
+
+/* Axes of the unit that places mention. */
+static unsigned axes_of(const Component *c, At a, int depth)
+{
+  if (a.kind == AT_UNIT) return 1u << a.id;
+  if (a.kind != AT_ORIGIN || depth > 8) return 0;
+  const Origin *o = &c->origins.at[a.id];
+  unsigned r = 0;
+  for (int i = 0; i < o->n_args; i++)
+    if (o->args[i].kind != AT_ORIGIN || o->args[i].id != a.id) r |= axes_of(c, o->args[i], depth + 1);
+  return o->set ? r | axes_of(c, o->target, depth + 1) : r;
+}
+
+/* For the reduced graph without hubs: the element tells less of the unit than the term does, or stands in a sum over an axis. */
+static bool is_hub(const Walk *w, const GTerm *t, const At *vars, int n, const At *at, const GRef *ref)
+{
+  unsigned term = 0, element = 0;
+  for (int k = 0; k < t->n_vars; k++) term |= axes_of(w->c, vars[k], 0);
+  for (int p = 0; p < n; p++) {
+    element |= axes_of(w->c, at[p], 0);
+    if (ref->ix[p].reduced) return true;
+  }
+  return (term & ~element) != 0;
+}
+
+static void reach_references(Walk *w, int node, int from_ref, bool own)
+{
+  Component *c = w->c;
+  const GTerm *t = &w->g->terms.at[c->nodes.at[node].id];
+  At vars[MAX_AXES];
+  memcpy(vars, c->nodes.at[node].at, sizeof vars);
+  for (int k = 0; k < t->n_vars; k++)
+    for (int r = 0; r < t->refs.n; r++)
+      if (vars[k].kind == AT_FREE && t->refs.at[r].family == REF_INDEX) {
+        long coef;
+        Lin rest;
+        const GIndex *ix = &t->refs.at[r].ix[0];
+        if (ix->kind == GI_LINEAR && linear_var(ix->lin, &coef, &rest) == t->vars[k]) c->slotted[axis_of_var(w->axes, t->vars[k])] = true;
+      }
+  for (int r = 0; r < t->refs.n; r++) {
+    const GRef *ref = &t->refs.at[r];
+    bool pinned = ref->latent && w->o.pinned && w->o.pinned[ref->family];
+    if (r != from_ref && !fits(w, t, vars, &ref->guard, NULL, false)) continue;
+    if (!ref->latent || pinned) {
+      add_entry(w, t, node, r, pinned, own);
+      continue;
+    }
+    At pick[MAX_AXES][2], at[MAX_AXES];
+    int n_pick[MAX_AXES], two = -1;
+    for (int p = 0; p < ref->n; p++) {
+      n_pick[p] = eval_latent(w, t, vars, &ref->ix[p], pick[p]);
+      if (n_pick[p] == 2) two = p;
+    }
+    for (int which = 0; which < (two < 0 ? 1 : 2); which++) {
+      bool hub = false;
+      for (int p = 0; p < ref->n; p++) {
+        at[p] = pick[p][p == two ? which : 0];
+        if (w->o.pin_constant && ref->family == c->unit.family && c->unit.runs[p] && at[p].kind == AT_ABS) hub = true;
+      }
+      if (w->o.no_hubs && is_hub(w, t, vars, ref->n, at, ref)) hub = true;
+      if (hub) {
+        if (!w->o.no_hubs) add_entry(w, t, node, r, true, own);
+        for (int p = 0; p < ref->n; p++)
+          if (at[p].kind == AT_FREE && w->o.no_hubs) c->slotted[axis_of_position(w->axes, ref->family, p)] = true;
+        continue;
+      }
+      reach_family(w, ref->family, ref->n, at, node, r);
+    }
+  }
+}
+
+/* ---- from an element to a term ------------------------------------------------------------------------------------------------------------------ */
+
+typedef enum { SET_OK, SET_NEVER } SetResult;
+
+/* One more thing known about a plate variable. SET_NEVER: two things that hold together for special units only. */
+static SetResult set_var(At *vars, bool *known, int k, At a)
+{
+  if (known[k] && vars[k].kind != AT_FREE && a.kind != AT_FREE && !at_equal(vars[k], a)) return SET_NEVER;
+  if (!known[k] || vars[k].kind == AT_FREE) vars[k] = a;
+  known[k] = true;
+  return SET_OK;
+}
+
+/* The set of values of the term's unknown variables in table(...) with table(...) = target. */
+static void open_set(Walk *w, int term, int r, int pos, const GIndex *ix, At target, At *vars, bool *known)
+{
+  Component *c = w->c;
+  const GTerm *t = &w->g->terms.at[term];
+  Origin o = {.set = true, .ix = ix, .target = target, .term = term, .ref = r, .pos = pos};
+  bool in_table[MAX_AXES] = {false};
+  const GIndex *stack[4 * MAX_AXES];
+  int n = 0;
+  stack[n++] = ix;
+  while (n) {
+    const GIndex *x = stack[--n];
+    for (int i = 0; i < x->n_args && n < 4 * MAX_AXES; i++) stack[n++] = &x->args[i];
+    long coef;
+    Lin rest;
+    int v = x->kind == GI_LINEAR ? linear_var(x->lin, &coef, &rest) : -1, k = v < 0 ? -1 : var_slot(t, v);
+    if (k >= 0 && !known[k]) in_table[k] = true;
+  }
+  for (int k = 0; k < t->n_vars; k++) o.known[k] = known[k] ? vars[k] : at_free();
+  int id = -1;
+  for (int i = 0; i < c->origins.n && id < 0; i++) {
+    const Origin *x = &c->origins.at[i];
+    bool same = x->set && x->term == term && x->ref == r && x->pos == pos && at_equal(x->target, target);
+    for (int k = 0; k < t->n_vars && same; k++) same = at_equal(x->known[k], o.known[k]);
+    if (same) id = i;
+  }
+  bool fresh = id < 0;
+  if (fresh) {
+    if (c->origins.n == ORIGIN_MAX) {
+      c->crossed = true;
+      for (int k = 0; k < t->n_vars; k++)
+        if (in_table[k]) set_var(vars, known, k, at_free());
+      return;
+    }
+    id = c->origins.n;
+  }
+  for (int k = 0; k < t->n_vars; k++)
+    if (in_table[k]) {
+      vars[k] = (At){.kind = AT_ORIGIN, .id = id, .sub = o.n_bound, .sign = 1};
+      known[k] = true;
+      o.bound[o.n_bound++] = w->g->vars.at[t->vars[k]].name;
+    }
+  if (!fresh) return;
+  VEC_PUSH(c->origins, o);              /* its number is taken before the arguments are looked up, which mention it */
+  At args[MAX_AXES];
+  for (int i = 0; i < ix->n_args; i++) args[i] = eval(w, t, vars, &ix->args[i]);
+  c->origins.at[id].n_args = ix->n_args;
+  memcpy(c->origins.at[id].args, args, sizeof args);
+}
+
+/* The places of the term's variables when its reference r is the element at `at`. False: only for special units, or never. */
+static bool enter_term(Walk *w, int term, int r, const At *at, At *vars, bool own)
+{
+  const GTerm *t = &w->g->terms.at[term];
+  const GRef *ref = &t->refs.at[r];
+  bool known[MAX_AXES] = {false};
+  BoundaryBox special = {.own = own};
+  bool is_special = false;
+  for (int p = 0; p < ref->n; p++) {
+    const GIndex *ix = &ref->ix[p];
+    long coef;
+    Lin rest;
+    if (ix->kind == GI_LINEAR) {
+      int v = linear_var(ix->lin, &coef, &rest);
+      if (v >= 0) {
+        int k = var_slot(t, v);
+        if (k < 0) return false;
+        if (set_var(vars, known, k, at_times(at_shift(at[p], rest, -1), coef)) == SET_NEVER) return false;
+        continue;
+      }
+      if (at[p].kind == AT_ABS && !lin_equal(at[p].off, ix->lin)) return false;
+      if (at[p].kind == AT_UNIT) {
+        Lin u = at[p].sign > 0 ? lin_add(ix->lin, at[p].off, -1) : lin_add(at[p].off, ix->lin, -1);
+        int q = at[p].id;
+        if (lin_sign(w->g, lin_add(u, w->c->unit.lo[q], -1)) == -1 || lin_sign(w->g, lin_add(w->c->unit.hi[q], u, -1)) == -1) return false;
+        special.used[q] = is_special = true;
+        special.lo[q] = special.hi[q] = u;
+      }
+      if (at[p].kind == AT_ORIGIN) w->c->crossed = true; /* g[n] = 1 for some n: the data tell */
+    } else if (ix->kind == GI_RANGE) {
+      Lin rest_lo, rest_hi;
+      long c_lo, c_hi;
+      int lo = linear_var(ix->lin, &c_lo, &rest_lo), hi = linear_var(ix->hi, &c_hi, &rest_hi);
+      if (lo >= 0 && lo == hi && c_lo == c_hi) {
+        int k = var_slot(t, lo);
+        if (k >= 0 && set_var(vars, known, k, at_times(at_shift(at[p], c_hi > 0 ? rest_hi : rest_lo, -1), c_hi)) == SET_NEVER) return false;
+      } else if (lo >= 0 || hi >= 0) w->c->prefix = true;
+    }
+  }
+  for (int p = 0; p < ref->n; p++)
+    if (ref->ix[p].kind == GI_TABLE) {
+      At target = at[p];
+      if (target.kind == AT_FREE) continue;
+      open_set(w, term, r, p, &ref->ix[p], at_shift(target, ref->ix[p].lin, -1), vars, known);
+    }
+  for (int k = 0; k < t->n_vars; k++)
+    if (!known[k]) vars[k] = at_free();
+  if (is_special) {
+    VEC_PUSH(w->c->boundary, special);
+    return false;
+  }
+  return fits(w, t, vars, &ref->guard, NULL, own);
+}
+
+static bool only_constant(const GRef *ref, const At *at)
+{
+  for (int p = 0; p < ref->n; p++) {
+    long coef;
+    Lin rest;
+    if (at[p].kind == AT_ABS && (ref->ix[p].kind != GI_LINEAR || linear_var(ref->ix[p].lin, &coef, &rest) >= 0)) return false;
+  }
+  return true;
+}
+
+static void leave_family(Walk *w, int node)
+{
+  Component *c = w->c;
+  CNode x = c->nodes.at[node];
+  for (int i = 0; i < w->g->touch[x.id].n; i++) {
+    GTouch touch = w->g->touch[x.id].at[i];
+    const GTerm *t = &w->g->terms.at[touch.term];
+    const GRef *ref = &t->refs.at[touch.ref];
+    if (x.const_only && !only_constant(ref, x.at)) continue;
+    if (w->o.no_hubs) {
+      bool reduced = false;
+      for (int p = 0; p < ref->n; p++) reduced = reduced || ref->ix[p].reduced;
+      if (reduced) continue;
+    }
+    At vars[MAX_AXES] = {0};
+    if (!enter_term(w, touch.term, touch.ref, x.at, vars, node == 0)) continue;
+    int at = find_node(c, true, touch.term, t->n_vars, vars);
+    bool fresh = at < 0;
+    if (fresh) at = add_node(w, true, touch.term, t->n_vars, vars, node, touch.ref);
+    else if (node == 0) {               /* the unit's own, at another offset: its entries count as own */
+      bool same = true;
+      for (int k = 0; k < t->n_vars && same; k++) same = at_equal(c->nodes.at[at].at[k], vars[k]);
+      if (!same) {
+        CNode own = {.is_term = true, .id = touch.term, .n = t->n_vars, .parent = node, .ref = touch.ref, .const_only = true};
+        memcpy(own.at, vars, sizeof own.at);
+        VEC_PUSH(c->nodes, own);
+        at = c->nodes.n - 1;
+        fresh = true;
+      }
+    }
+    if (fresh) reach_references(w, at, touch.ref, node == 0);
+  }
+}
+
+/* Families whose reached elements run along an unbounded axis include their elements at constant indices. */
+static bool glue_constants(Walk *w)
+{
+  Component *c = w->c;
+  bool added = false;
+  int n = c->nodes.n;
+  for (int i = 0; i < n; i++) {
+    CNode x = c->nodes.at[i];
+    if (x.is_term || x.const_only) continue;
+    for (int k = 0; k < w->g->touch[x.id].n; k++) {
+      GTouch touch = w->g->touch[x.id].at[k];
+      const GRef *ref = &w->g->terms.at[touch.term].refs.at[touch.ref];
+      CNode y = x;
+      bool constant = false, possible = true;
+      for (int p = 0; p < x.n; p++) {
+        long coef;
+        Lin rest;
+        const GIndex *ix = &ref->ix[p];
+        if (ix->kind != GI_LINEAR || linear_var(ix->lin, &coef, &rest) >= 0) continue;
+        if (x.at[p].kind != AT_UNIT) continue;
+        if (!w->merged[x.at[p].id]) possible = false;
+        y.at[p] = at_abs(ix->lin);
+        constant = true;
+      }
+      if (!constant || !possible) continue;
+      bool there = false;
+      for (int j = 0; j < c->nodes.n && !there; j++) {
+        const CNode *z = &c->nodes.at[j];
+        there = !z->is_term && z->id == y.id;
+        for (int p = 0; p < y.n && there; p++) there = at_same_kind(z->at[p], y.at[p]);
+      }
+      if (there) continue;
+      y.const_only = true;
+      y.parent = -1;
+      VEC_PUSH(c->nodes, y);
+      VEC_PUSH(w->queue, c->nodes.n - 1);
+      added = true;
+    }
+  }
+  return added;
+}
+
+/* ---- order along free axes -------------------------------------------------------------------------------------------------------------------------- */
+
+/* Union-find with offsets over (node, place): a cycle of free places with a net offset is a chain hidden in a set. */
+typedef struct { int parent; long off; } Potential;
+
+static int find_potential(Potential *u, int i, long *off)
+{
+  *off = 0;
+  while (u[i].parent != i) {
+    *off += u[i].off;
+    i = u[i].parent;
+  }
+  return i;
+}
+
+static void find_order(Walk *w)
+{
+  Component *c = w->c;
+  Potential *u = NEW_ARRAY(Potential, c->nodes.n * MAX_AXES);
+  for (int i = 0; i < c->nodes.n * MAX_AXES; i++) u[i] = (Potential){i, 0};
+  for (int i = 0; i < c->nodes.n; i++) {
+    if (!c->nodes.at[i].is_term) continue;
+    CNode x = c->nodes.at[i];
+    const GTerm *t = &w->g->terms.at[x.id];
+    for (int r = 0; r < t->refs.n; r++) {
+      const GRef *ref = &t->refs.at[r];
+      if (!ref->latent || (w->o.pinned && w->o.pinned[ref->family])) continue;
+      At at[MAX_AXES], pick[2];
+      for (int p = 0; p < ref->n; p++) {
+        int n = eval_latent(w, t, x.at, &ref->ix[p], pick);
+        at[p] = pick[0];
+        long coef;
+        Lin rest;
+        int v = ref->ix[p].kind == GI_RANGE ? linear_var(ref->ix[p].lin, &coef, &rest) : -1;
+        (void)n;
+        if (v >= 0 && at[p].kind == AT_FREE && !lin_equal(ref->ix[p].lin, ref->ix[p].hi)) c->ordered[axis_of_position(w->axes, ref->family, p)] = true;
+      }
+      int f = find_node(c, false, ref->family, ref->n, at);
+      if (f < 0) continue;
+      for (int p = 0; p < ref->n; p++) {
+        long coef;
+        Lin rest;
+        if (at[p].kind != AT_FREE || ref->ix[p].kind != GI_LINEAR) continue;
+        int v = linear_var(ref->ix[p].lin, &coef, &rest), k = v < 0 ? -1 : var_slot(t, v);
+        if (k < 0 || coef != 1) continue;
+        long a, b, d = rest.c;
+        bool symbolic = rest.n > 0;     /* place of the family = place of the variable + rest */
+        int ra = find_potential(u, f * MAX_AXES + p, &a), rb = find_potential(u, i * MAX_AXES + k, &b);
+        if (ra != rb) u[ra] = (Potential){rb, b + d - a};
+        else if (symbolic || a != b + d) c->ordered[axis_of_position(w->axes, ref->family, p)] = true;
+      }
+    }
+  }
+}
+
+/* ---- the walk -------------------------------------------------------------------------------------------------------------------------------------------- */
+
+static Component *walk_once(Walk *w, const Unit *unit)
+{
+  const Graph *g = w->g;
+  Component *c = w->c = NEW(Component);
+  c->g = g;
+  c->unit = *unit;
+  c->crossed_term = -1;
+  c->ordered = NEW_ARRAY(bool, w->axes->n);
+  c->slotted = NEW_ARRAY(bool, w->axes->n);
+  w->n_abs = NEW_ARRAY(int, g->m->families.n);
+  w->queue.n = 0;
+  At at[MAX_AXES] = {0};
+  for (int p = 0; p < unit->n; p++) at[p] = unit->runs[p] ? (At){.kind = AT_UNIT, .id = p, .sign = 1} : at_abs(unit->at[p]);
+  VEC_PUSH(w->queue, add_node(w, false, unit->family, unit->n, at, -1, -1));
+  bool more = true;
+  for (int next = 0; more;) {
+    while (next < w->queue.n) leave_family(w, w->queue.at[next++]);
+    more = glue_constants(w);
+  }
+  find_order(w);
+  component_lattice(c, w->axes);
+  return c;
+}
+
+Component *explore(const Graph *g, Axes *axes, const Unit *unit, const ExploreOptions *options)
+{
+  Walk w = {.g = g, .axes = axes};
+  if (options) w.o = *options;
+  w.abs_limit = NEW_ARRAY(int, g->m->families.n);
+  for (int f = 0; f < g->m->families.n; f++) w.abs_limit[f] = ABS_SLACK + g->touch[f].n;
+  for (int round = 0; round <= MAX_AXES; round++) {
+    Component *c = walk_once(&w, unit);
+    bool again = false;
+    for (int q = 0; q < unit->n; q++)
+      if (c->grows[q] && !w.merged[q]) w.merged[q] = again = true;
+    if (!again) return c;
+  }
+  return w.c;
+}

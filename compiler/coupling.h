@@ -1,0 +1,147 @@
+/* The component of a generic element in the coupling graph, explored symbolically, and the lattice of translations that close it.
+ * Private to coupling.c, periodic.c, verdict.c, ground.c. */
+#ifndef PGMC_COUPLING_H
+#define PGMC_COUPLING_H
+
+#include "graph.h"
+
+#define MAX_AXES GRAPH_MAX_INDEX
+
+/* ---- the unit: the generic element whose component is sought ----------------------------------------------------------------- */
+
+/* An element of one range of a latent family. Axis p is index position p; it runs unless the index is constant in the whole range. */
+typedef struct {
+  int family, stmt;
+  int n;
+  bool runs[MAX_AXES];
+  bool fixed[MAX_AXES];                 /* runs over a number of elements that is a literal constant: growth along it is no growth */
+  Lin at[MAX_AXES];                     /* where it does not run */
+  Lin lo[MAX_AXES], hi[MAX_AXES];       /* where it does */
+  int var[MAX_AXES];                    /* its plate variable, in Graph.vars */
+  long shift[MAX_AXES];                 /* the index is the variable plus this; places count in indices, text in the variable */
+} Unit;
+
+/* ---- places of indices ---------------------------------------------------------------------------------------------------------- */
+
+typedef enum {
+  AT_UNIT,                              /* sign * (unit's index on axis id) + off: the potential of the theory */
+  AT_ABS,                               /* off */
+  AT_FREE,                              /* every value: the family or factor lacks what would tell */
+  AT_ORIGIN,                            /* origin `id`: value of a lookup, or bound variable number `sub` of a set; plus off */
+  AT_SPAN                               /* from *lo to *hi, each AT_UNIT or AT_ABS; in entries of the domain only */
+} AtKind;
+typedef struct At {
+  AtKind kind;
+  int id, sub, sign;
+  Lin off;
+  struct At *lo, *hi;
+} At;
+
+/* A lookup value table(args), or the elements i with table(... i ...) = target. */
+typedef struct {
+  bool set;
+  const GIndex *ix;                     /* GI_TABLE */
+  int n_args;
+  At args[MAX_AXES];                    /* bound variables: AT_ORIGIN of this origin */
+  At target;                            /* set */
+  int n_bound;
+  Name bound[MAX_AXES];                 /* names of the bound variables */
+  int term, ref, pos;                   /* set: where it came from; with n_known and known, what makes it the same set */
+  At known[MAX_AXES];
+  bool over_set;                        /* lookup: of an element of a set; it then ranges over an unknown part of the table's values */
+} Origin;
+
+/* ---- the component ---------------------------------------------------------------------------------------------------------------- */
+
+typedef struct {
+  bool is_term;
+  int id;                               /* family or term */
+  int n;
+  At at[MAX_AXES];                      /* family: its index positions; term: its plate variables */
+  int parent, ref;                      /* the node it was reached from, and through which reference of the term (of the two) */
+  bool const_only;                      /* an element glued on at a range end: only references to just this element count */
+} CNode;
+
+typedef enum { GEN_CYCLE, GEN_LACK } GenOrigin;
+
+/* C(n) = C(n + v). */
+typedef struct {
+  Lin v[MAX_AXES];
+  GenOrigin origin;
+  int node;                             /* the family node met again (GEN_CYCLE), or the copy of the unit's family with a free axis (GEN_LACK) */
+  int term_node, ref;                   /* GEN_CYCLE: the term node that met it, and its reference */
+  Lin met[MAX_AXES];                    /* offsets with which it was met */
+} Generator;
+
+/* An observed or known element (or set of them) in a term of the component. */
+typedef struct {
+  int family;                           /* or REF_INDEX */
+  int n;
+  At at[MAX_AXES];
+  bool plate_free;                      /* a free position that runs with a plate, not only with a reduction */
+  bool pinned;                          /* a latent element that is kept out of the component: its factor's parameters are an input */
+  bool own;                             /* in a term that touches the unit itself */
+  int term_node, ref;
+} Entry;
+
+/* Units with all of lo[q] <= index on q <= hi[q] (for the axes used) differ from the generic one. */
+typedef struct { bool used[MAX_AXES]; Lin lo[MAX_AXES], hi[MAX_AXES]; bool own; } BoundaryBox;
+
+/* ---- lattices (periodic.c) ------------------------------------------------------------------------------------------------------------ */
+
+/* Row-style Hermite normal form: row r has its first non-zero entry, positive, right of that of row r - 1. */
+typedef struct { int dim, rank; long row[MAX_AXES][MAX_AXES]; } Lattice;
+void lattice_add(Lattice *l, const long *v);
+bool lattice_contains(const Lattice *l, const long *v);
+void lattice_reduce(const Lattice *l, long *v);       /* the canonical representative of v modulo the lattice */
+bool lattice_has_axis(const Lattice *l, int axis);    /* contains the unit vector */
+
+typedef struct {
+  const Graph *g;
+  Unit unit;
+  VEC(CNode) nodes;
+  VEC(Generator) generators;
+  VEC(Entry) entries;
+  VEC(Origin) origins;
+  VEC(BoundaryBox) boundary;
+  bool crossed;                         /* lookups meet in a way that only the data can untangle */
+  bool crossed_formula;                 /* ... and one of them is an index expression, not data */
+  int crossed_term;
+  bool bad_axes;                        /* a cycle that no translation describes (indices exchanged with an offset, ...) */
+  bool prefix;                          /* a latent variable under a running sum or recurrence */
+  bool *ordered;                        /* per axis class (axis_class): a free index along which elements are chained */
+  bool *slotted;                        /* per axis class: a free index that also chooses the element of an indexed global */
+
+  /* filled by component_lattice */
+  Lattice lattice;                      /* of generators that are numbers */
+  VEC(int) symbolic;                    /* generators that are not */
+  bool grows[MAX_AXES];                 /* the lattice has an extent along the axis (fixed axes included) */
+  int rank;                             /* over the axes that are not fixed */
+  bool cyclic;                          /* some generator is a cycle, or order matters for another reason */
+} Component;
+
+typedef struct {
+  const bool *pinned;                   /* per family: kept out of the graph; NULL: none */
+  bool pin_constant;                    /* elements of the unit's own family at constant indices (a hub z[1]) are kept out */
+  bool no_hubs;                         /* what lacks an axis of the unit is kept out, and so are sums over an axis */
+} ExploreOptions;
+
+/* Classes of index positions and plate variables that some reference identifies. */
+typedef struct { const Graph *g; int n; int *parent; int *first; } Axes;
+Axes *axes_build(const Graph *g);
+int axis_of_position(Axes *a, int family, int pos);
+int axis_of_var(Axes *a, int var);
+
+Component *explore(const Graph *g, Axes *axes, const Unit *unit, const ExploreOptions *options);
+void component_lattice(Component *c, Axes *axes);
+
+/* Places of a term's reference, given places of its plate variables (as in entries). */
+const Origin *origin_at(const Component *c, At a);
+
+/* ground.c: grounds the model at a small size and compares with what `c` says of every element of the unit. BUG on disagreement.
+ * `merged`: what explore decided. Returns false when the model could not be grounded at a small size (say, a lookup without a bound). */
+typedef struct GroundModel GroundModel;
+GroundModel *ground_build(const Graph *g);            /* NULL: cannot */
+void ground_check(GroundModel *gm, const Component *c, bool exact);
+
+#endif

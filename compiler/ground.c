@@ -1,0 +1,677 @@
+/* The self-check: the model written out at a small size, its components found by union-find, compared with the symbolic answer.
+ *
+ * In: the model and, for each unit, the Component of coupling.c. Out: nothing, or BUG: a wrong verdict is never printed silently. Nothing here
+ * uses the references of graph.c: expressions are evaluated as they stand, index by index, so that a mistake in the symbolic treatment of
+ * offsets, lets, lookups, ranges or conditions shows. Sizes are small numbers that leave no plate empty; lookups get arbitrary values in range.
+ *
+ * What is compared, for each element of a unit away from its boundary:
+ *   every observed or known entry in its ground component is named by the domain (all verdicts);
+ *   every entry that the domain names and that exists is in its ground component (closes, set, slice; a slice may lose end elements). */
+#include "coupling.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#define MAX_WORK     60000              /* references visited while grounding */
+#define MAX_COMPARE 400000              /* element pairs compared, for the whole model */
+#define ATTEMPTS        24              /* choices of sizes tried */
+#define MAX_DEPTH       64              /* lets of lets, recurrences */
+
+typedef struct { int family, n; long index[MAX_AXES]; int root; bool latent; } Element;
+
+typedef struct { int term; int element; } Incidence;
+
+struct GroundModel {
+  const Graph *g;
+  const Model *m;
+  long *size;                           /* per family: value of a scalar input */
+  bool *has_size;
+  long *var;                            /* per variable: its value while evaluating */
+  VEC(Element) elements;
+  int *hash, hash_size;
+  VEC(Incidence) incidences;            /* known elements and the root of the term they are in */
+  VEC(int) term;                        /* elements of the term being grounded */
+  int work, compared;
+  bool failed;
+  int depth;
+};
+
+typedef struct GroundModel Ground;
+
+/* ---- integers ------------------------------------------------------------------------------------------------------------------ */
+
+static long eval_int(Ground *gm, const MExpr *e, bool *ok);
+
+static uint64_t mix(uint64_t h, uint64_t v)
+{
+  h = (h ^ v) * 0x9E3779B97F4A7C15u;
+  return h ^ (h >> 29);
+}
+
+/* Value of an element of an integer family: arbitrary, in its bounds, the same each time. */
+static long table_value(Ground *gm, int family, int n, const long *index, bool *ok)
+{
+  const Family *f = &gm->m->families.at[family];
+  if (!f->type.upper) {
+    *ok = false;
+    return 0;
+  }
+  long lo = f->type.lower ? eval_int(gm, f->type.lower, ok) : 1, hi = eval_int(gm, f->type.upper, ok);
+  if (!*ok || hi < lo) {
+    *ok = false;
+    return 0;
+  }
+  uint64_t h = mix(17, (uint64_t)family);
+  for (int i = 0; i < n; i++) h = mix(h, (uint64_t)index[i] + 101);
+  return lo + (long)(h % (uint64_t)(hi - lo + 1));
+}
+
+static long eval_ref(Ground *gm, const MExpr *e, bool *ok)
+{
+  const Family *f = &gm->m->families.at[e->family];
+  if (f->role == ROLE_INPUT && !f->n_index && !e->n_entry) {
+    if (!gm->has_size[e->family]) *ok = false;
+    return gm->size[e->family];
+  }
+  if ((f->role != ROLE_INPUT && f->role != ROLE_OBSERVED) || e->n_entry || !e->n_index) {
+    *ok = false;
+    return 0;
+  }
+  long index[MAX_AXES];
+  for (int k = 0; k < e->n_index; k++) {
+    if (e->index[k].kind == IX_SLICE) *ok = false;
+    else index[k] = eval_int(gm, e->index[k].expr, ok) + (e->index[k].kind == IX_LOOKUP ? e->index[k].shift : 0);
+    if (!*ok) return 0;
+  }
+  return table_value(gm, e->family, e->n_index, index, ok);
+}
+
+static long eval_int(Ground *gm, const MExpr *e, bool *ok)
+{
+  if (!*ok) return 0;
+  switch (e->kind) {
+  case M_NUM:
+    if (e->type.kind != TY_INT) *ok = false;
+    return (long)e->number;
+  case M_VAR: return gm->var[e->var];
+  case M_REF: return eval_ref(gm, e, ok);
+  case M_UNARY: {
+    long a = eval_int(gm, e->args[0], ok);
+    return e->op == OP_NEG ? -a : e->op == OP_NOT ? !a : (*ok = false, 0);
+  }
+  case M_COND: return eval_int(gm, e->args[eval_int(gm, e->args[0], ok) ? 1 : 2], ok);
+  case M_BINARY: {
+    long a = eval_int(gm, e->args[0], ok), b = eval_int(gm, e->args[1], ok);
+    if (!*ok) return 0;
+    switch (e->op) {
+    case OP_ADD: return a + b;
+    case OP_SUB: return a - b;
+    case OP_MUL: return a * b;
+    case OP_LT: return a < b;
+    case OP_LE: return a <= b;
+    case OP_GT: return a > b;
+    case OP_GE: return a >= b;
+    case OP_EQ: return a == b;
+    case OP_NE: return a != b;
+    case OP_AND: return a && b;
+    case OP_OR: return a || b;
+    default: break;
+    }
+    *ok = false;
+    return 0;
+  }
+  default: *ok = false; return 0;
+  }
+}
+
+/* ---- elements -------------------------------------------------------------------------------------------------------------------- */
+
+static int element_id(Ground *gm, int family, int n, const long *index, bool latent)
+{
+  uint64_t h = mix(5, (uint64_t)family);
+  for (int i = 0; i < n; i++) h = mix(h, (uint64_t)index[i] + 7);
+  if (2 * (gm->elements.n + 1) > gm->hash_size) {
+    int size = gm->hash_size ? 2 * gm->hash_size : 1024;
+    int *table = NEW_ARRAY(int, size);
+    gm->hash = table;
+    gm->hash_size = size;
+    for (int i = 0; i < gm->elements.n; i++) {
+      const Element *e = &gm->elements.at[i];
+      uint64_t k = mix(5, (uint64_t)e->family);
+      for (int p = 0; p < e->n; p++) k = mix(k, (uint64_t)e->index[p] + 7);
+      size_t at = k & (uint64_t)(size - 1);
+      while (table[at]) at = (at + 1) & (size_t)(size - 1);
+      table[at] = i + 1;
+    }
+  }
+  size_t at = h & (uint64_t)(gm->hash_size - 1);
+  for (; gm->hash[at]; at = (at + 1) & (size_t)(gm->hash_size - 1)) {
+    const Element *e = &gm->elements.at[gm->hash[at] - 1];
+    if (e->family == family && e->n == n && !memcmp(e->index, index, sizeof *index * (size_t)n)) return gm->hash[at] - 1;
+  }
+  Element e = {.family = family, .n = n, .root = gm->elements.n, .latent = latent};
+  memcpy(e.index, index, sizeof *index * (size_t)n);
+  VEC_PUSH(gm->elements, e);
+  gm->hash[at] = gm->elements.n;
+  return gm->elements.n - 1;
+}
+
+static int find_root(Ground *gm, int i)
+{
+  Element *e = gm->elements.at;
+  while (e[i].root != i) i = e[i].root = e[e[i].root].root;
+  return i;
+}
+
+/* ---- references ----------------------------------------------------------------------------------------------------------------------- */
+
+static void collect(Ground *gm, const MExpr *e);
+
+/* Does the statement define the element? Its plate variables then have their values. */
+static bool defines(Ground *gm, const Stmt *s, int n, const long *index, bool bind)
+{
+  if (s->n_index != n) return false;
+  for (int k = 0; k < n; k++) {
+    const Affine *a = &s->index[k].affine;
+    if (a->n == 1 && a->term[0].kind == ATOM_VAR) {
+      if (bind) gm->var[a->term[0].id] = index[k] - a->constant;
+      continue;
+    }
+    bool ok = true;
+    if (eval_int(gm, s->index[k].expr, &ok) != index[k] || !ok) return false;
+  }
+  for (int p = s->plate; p >= 0; p = gm->m->plates.at[p].parent) {
+    const Var *v = &gm->m->vars.at[gm->m->plates.at[p].var];
+    long x = gm->var[gm->m->plates.at[p].var];
+    bool ok = true;
+    if (bind && (x < eval_int(gm, v->lo, &ok) || x > eval_int(gm, v->hi, &ok) || !ok)) return false;
+  }
+  return true;
+}
+
+static const Stmt *definition(Ground *gm, int family, int n, const long *index)
+{
+  const Family *f = &gm->m->families.at[family];
+  long *old = NEW_ARRAY(long, gm->m->vars.n + 1);
+  memcpy(old, gm->var, sizeof *old * (size_t)gm->m->vars.n);
+  const Stmt *found = NULL;
+  for (int i = 0; i < f->n_statements && !found; i++) {
+    const Stmt *s = &gm->m->stmts.at[f->statements[i]];
+    if (s->kind != ST_AMORTIZE && defines(gm, s, n, index, true)) found = s;
+    memcpy(gm->var, old, sizeof *old * (size_t)gm->m->vars.n);
+  }
+  return found;
+}
+
+static void collect_element(Ground *gm, int family, int n, const long *index)
+{
+  const Family *f = &gm->m->families.at[family];
+  if (++gm->work > MAX_WORK) gm->failed = true;
+  if (gm->failed) return;
+  if (f->role == ROLE_LET) {
+    if (gm->depth > MAX_DEPTH) {
+      gm->failed = true;
+      return;
+    }
+    long *old = NEW_ARRAY(long, gm->m->vars.n + 1);
+    memcpy(old, gm->var, sizeof *old * (size_t)gm->m->vars.n);
+    const Stmt *s = f->block_let ? &gm->m->stmts.at[f->statements[0]] : definition(gm, family, n, index);
+    if (!s) gm->failed = true;
+    else {
+      if (!f->block_let) defines(gm, s, n, index, true);
+      gm->depth++;
+      collect(gm, s->value);
+      gm->depth--;
+    }
+    memcpy(gm->var, old, sizeof *old * (size_t)gm->m->vars.n);
+    return;
+  }
+  if (f->role == ROLE_GLOBAL || f->role == ROLE_PARAM) return;
+  if (f->role == ROLE_INPUT && !n) return;
+  const Stmt *s = definition(gm, family, n, index);
+  if (!s) {
+    gm->failed = true;
+    return;
+  }
+  bool latent = s->kind == ST_LATENT && !s->is_global;
+  VEC_PUSH(gm->term, element_id(gm, family, n, index, latent));
+}
+
+/* Elements lo..hi of position k that exist, for an index that a latent variable chooses. */
+static void whole_range(Ground *gm, int family, int k, long *lo, long *hi)
+{
+  const Family *f = &gm->m->families.at[family];
+  bool any = false;
+  for (int i = 0; i < f->n_statements; i++) {
+    const Stmt *s = &gm->m->stmts.at[f->statements[i]];
+    if (s->kind == ST_AMORTIZE || s->n_index <= k) continue;
+    const Affine *a = &s->index[k].affine;
+    bool ok = true;
+    long l, h;
+    if (a->n == 1 && a->term[0].kind == ATOM_VAR) {
+      const Var *v = &gm->m->vars.at[a->term[0].id];
+      l = eval_int(gm, v->lo, &ok) + a->constant;
+      h = eval_int(gm, v->hi, &ok) + a->constant;
+    } else l = h = eval_int(gm, s->index[k].expr, &ok);
+    if (!ok) continue;
+    if (!any || l < *lo) *lo = l;
+    if (!any || h > *hi) *hi = h;
+    any = true;
+  }
+  if (!any) gm->failed = true;
+}
+
+static void collect_family(Ground *gm, const MExpr *e)
+{
+  long lo[MAX_AXES], hi[MAX_AXES], at[MAX_AXES];
+  int family = e->family;
+  for (int k = 0; k < e->n_index; k++) {
+    const Index *ix = &e->index[k];
+    bool ok = true;
+    if (ix->kind == IX_SLICE) {
+      lo[k] = eval_int(gm, ix->lo, &ok);
+      hi[k] = eval_int(gm, ix->hi, &ok);
+    } else {
+      RefList refs = {0};
+      mexpr_refs(ix->expr, &refs);
+      bool latent = false;
+      for (int r = 0; r < refs.n; r++) {
+        Role role = gm->m->families.at[refs.at[r]->family].role;
+        if (role == ROLE_INPUT || role == ROLE_OBSERVED) continue;
+        collect(gm, refs.at[r]);
+        latent = true;
+      }
+      if (latent) whole_range(gm, family, k, &lo[k], &hi[k]);
+      else lo[k] = hi[k] = eval_int(gm, ix->expr, &ok) + (ix->kind == IX_LOOKUP ? ix->shift : 0);
+    }
+    if (!ok) gm->failed = true;
+    if (gm->failed) return;
+    at[k] = lo[k];
+    if (hi[k] < lo[k]) return;
+  }
+  for (int k = 0; k < e->n_entry; k++) {
+    RefList refs = {0};
+    if (e->entry[k].kind == IX_SLICE) continue;
+    mexpr_refs(e->entry[k].expr, &refs);
+    for (int r = 0; r < refs.n; r++) {
+      Role role = gm->m->families.at[refs.at[r]->family].role;
+      if (role != ROLE_INPUT && role != ROLE_OBSERVED) collect(gm, refs.at[r]);
+    }
+  }
+  for (;;) {
+    collect_element(gm, family, e->n_index, at);
+    int k = e->n_index - 1;
+    while (k >= 0 && at[k] == hi[k]) at[k] = lo[k], k--;
+    if (k < 0 || gm->failed) return;
+    at[k]++;
+  }
+}
+
+static void collect(Ground *gm, const MExpr *e)
+{
+  if (!e || gm->failed) return;
+  if (e->kind == M_REF) {
+    collect_family(gm, e);
+    return;
+  }
+  if (e->kind == M_COND) {
+    bool ok = true;
+    long c = eval_int(gm, e->args[0], &ok);
+    collect(gm, e->args[0]);
+    if (!ok || c) collect(gm, e->args[1]);
+    if (!ok || !c) collect(gm, e->args[2]);
+    return;
+  }
+  if (e->kind == M_REDUCE) {
+    const Var *v = &gm->m->vars.at[e->var];
+    bool ok = true;
+    long lo = eval_int(gm, v->lo, &ok), hi = eval_int(gm, v->hi, &ok), old = gm->var[e->var];
+    if (!ok) gm->failed = true;
+    for (long i = lo; i <= hi && !gm->failed; i++) {
+      gm->var[e->var] = i;
+      collect(gm, e->args[0]);
+    }
+    gm->var[e->var] = old;
+    return;
+  }
+  for (int k = 0; k < e->n_entry; k++)
+    if (e->entry[k].expr) collect(gm, e->entry[k].expr);
+  for (int i = 0; i < e->n_args; i++) collect(gm, e->args[i]);
+}
+
+/* ---- terms ---------------------------------------------------------------------------------------------------------------------------- */
+
+static void close_ground_term(Ground *gm)
+{
+  int first = -1;
+  for (int i = 0; i < gm->term.n; i++) {
+    if (!gm->elements.at[gm->term.at[i]].latent) continue;
+    int r = find_root(gm, gm->term.at[i]);
+    if (first < 0) first = r;
+    else gm->elements.at[r].root = first = find_root(gm, first);
+  }
+  for (int i = 0; i < gm->term.n && first >= 0; i++)
+    if (!gm->elements.at[gm->term.at[i]].latent) VEC_PUSH(gm->incidences, (Incidence){first, gm->term.at[i]});
+  gm->term.n = 0;
+}
+
+static bool constant(const Model *m, const MExpr *e)
+{
+  RefList refs = {0};
+  mexpr_refs(e, &refs);
+  for (int i = 0; i < refs.n; i++)
+    if (refs.at[i]->n_index || m->families.at[refs.at[i]->family].role != ROLE_INPUT) return false;
+  return true;
+}
+
+/* A factor's summands are terms of their own. */
+static void ground_factor(Ground *gm, const MExpr *e)
+{
+  if (e->kind == M_BINARY && (e->op == OP_ADD || e->op == OP_SUB)) {
+    ground_factor(gm, e->args[0]);
+    ground_factor(gm, e->args[1]);
+  } else if (e->kind == M_UNARY && e->op == OP_NEG) ground_factor(gm, e->args[0]);
+  else if (e->kind == M_BINARY && (e->op == OP_MUL || e->op == OP_DIV) && constant(gm->m, e->args[1])) ground_factor(gm, e->args[0]);
+  else if (e->kind == M_BINARY && e->op == OP_MUL && constant(gm->m, e->args[0])) ground_factor(gm, e->args[1]);
+  else if (e->kind == M_REDUCE && e->reduce == RED_SUM) {
+    const Var *v = &gm->m->vars.at[e->var];
+    bool ok = true;
+    long lo = eval_int(gm, v->lo, &ok), hi = eval_int(gm, v->hi, &ok);
+    if (!ok) gm->failed = true;
+    for (long i = lo; i <= hi && !gm->failed; i++) {
+      gm->var[e->var] = i;
+      ground_factor(gm, e->args[0]);
+    }
+  } else {
+    collect(gm, e);
+    close_ground_term(gm);
+  }
+}
+
+static void ground_statement(Ground *gm, const Stmt *s, const int *plates, int n)
+{
+  if (gm->failed) return;
+  if (n) {
+    int v = gm->m->plates.at[*plates].var;
+    bool ok = true;
+    long lo = eval_int(gm, gm->m->vars.at[v].lo, &ok), hi = eval_int(gm, gm->m->vars.at[v].hi, &ok);
+    if (!ok || hi < lo) gm->failed = true;
+    for (long i = lo; i <= hi && !gm->failed; i++) {
+      gm->var[v] = i;
+      ground_statement(gm, s, plates + 1, n - 1);
+    }
+    return;
+  }
+  if (s->kind == ST_FACTOR) {
+    ground_factor(gm, s->value);
+    return;
+  }
+  long index[MAX_AXES];
+  bool ok = true;
+  for (int k = 0; k < s->n_index; k++) index[k] = eval_int(gm, s->index[k].expr, &ok);
+  if (!ok) gm->failed = true;
+  else collect_element(gm, s->family, s->n_index, index);
+  for (int k = 0; k < s->dist.n_args; k++) collect(gm, s->dist.args[k]);
+  collect(gm, s->dist.t_lo);
+  collect(gm, s->dist.t_hi);
+  collect(gm, s->type.lower);
+  collect(gm, s->type.upper);
+  close_ground_term(gm);
+}
+
+/* Largest literal distance in any index: sizes should exceed it. */
+static long reach(const Graph *g)
+{
+  long max = 0;
+  for (int t = 0; t < g->terms.n; t++)
+    for (int r = 0; r < g->terms.at[t].refs.n; r++)
+      for (int p = 0; p < g->terms.at[t].refs.at[r].n; p++) {
+        long c = labs(g->terms.at[t].refs.at[r].ix[p].lin.c);
+        if (c > max && c < 64) max = c;
+      }
+  return max;
+}
+
+static int max_depth(const Model *m)
+{
+  int max = 0;
+  for (int i = 0; i < m->stmts.n; i++) {
+    int n = 0;
+    for (int p = m->stmts.at[i].plate; p >= 0; p = m->plates.at[p].parent) n++;
+    if (n > max) max = n;
+  }
+  return max;
+}
+
+GroundModel *ground_build(const Graph *g)
+{
+  const Model *m = g->m;
+  long base = reach(g);
+  int deep = max_depth(m);
+  for (int attempt = 0; attempt < ATTEMPTS; attempt++) {
+    Ground *gm = NEW(Ground);
+    gm->g = g;
+    gm->m = m;
+    gm->size = NEW_ARRAY(long, m->families.n);
+    gm->has_size = NEW_ARRAY(bool, m->families.n);
+    gm->var = NEW_ARRAY(long, m->vars.n + 1);
+    bool small = deep > 2 || attempt % 3 == 2;
+    for (int f = 0; f < m->families.n; f++) {
+      const Family *x = &m->families.at[f];
+      if (x->role != ROLE_INPUT || x->n_index || x->type.kind != TY_INT) continue;
+      gm->has_size[f] = true;
+      gm->size[f] = small ? 2 + (long)(mix((uint64_t)attempt, (uint64_t)f) % 3) : 4 + (long)(mix((uint64_t)attempt, (uint64_t)f) % 4);
+      if (attempt % 2 == 0 && !small) gm->size[f] += base + (base > 2 ? (long)(mix((uint64_t)f, (uint64_t)attempt) % (uint64_t)base) : 0);
+      bool ok = true;
+      long low = x->type.lower ? eval_int(gm, x->type.lower, &ok) : 1;
+      if (ok && gm->size[f] < low) gm->size[f] = low + attempt % 3;
+      long high = x->type.upper ? eval_int(gm, x->type.upper, &ok) : gm->size[f];
+      if (ok && gm->size[f] > high) gm->size[f] = high;
+    }
+    for (int i = 0; i < m->stmts.n && !gm->failed; i++) {
+      const Stmt *s = &m->stmts.at[i];
+      bool density = s->has_dist && (s->kind == ST_LATENT || s->kind == ST_OBSERVED || s->kind == ST_PARAM);
+      if (!density && s->kind != ST_FACTOR) continue;
+      if (s->kind == ST_LATENT && g->barren[s->family]) continue;
+      int plates[MAX_AXES];
+      ground_statement(gm, s, plates, model_plate_chain(m, s->plate, plates, MAX_AXES));
+    }
+    if (!gm->failed) return gm;
+  }
+  return NULL;
+}
+
+/* ---- comparison --------------------------------------------------------------------------------------------------------------------------- */
+
+static bool lin_value(Ground *gm, Lin a, long *value)
+{
+  *value = a.c;
+  for (int i = 0; i < a.n; i++) {
+    if (a.t[i].atom >= 0) return false;
+    Name name = gm->g->symbols.at[~a.t[i].atom];
+    int f = 0;
+    while (f < gm->m->families.n && (gm->m->families.at[f].name != name || !gm->has_size[f])) f++;
+    if (f == gm->m->families.n) return false;
+    *value += a.t[i].coef * gm->size[f];
+  }
+  return true;
+}
+
+typedef struct { Ground *gm; const Component *c; const long *unit; long bound[64][MAX_AXES]; bool ok; } Match;
+
+static long place_value(Match *x, At a);
+
+static long table_at(Match *x, const Origin *o)
+{
+  long args[MAX_AXES], r = 0;
+  for (int i = 0; i < o->n_args; i++) args[i] = place_value(x, o->args[i]);
+  if (o->ix->formula || !o->ix->n_args) {
+    x->ok = false;                      /* formulas are checked through their verdict only */
+    return 0;
+  }
+  bool ok = true;
+  r = table_value(x->gm, o->ix->family, o->n_args, args, &ok);
+  x->ok = x->ok && ok;
+  return r;
+}
+
+static long place_value(Match *x, At a)
+{
+  long off;
+  if (!lin_value(x->gm, a.off, &off)) x->ok = false;
+  switch (a.kind) {
+  case AT_UNIT: return a.sign * x->unit[a.id] + off;
+  case AT_ABS: return off;
+  case AT_ORIGIN: {
+    const Origin *o = &x->c->origins.at[a.id];
+    return off + (o->set ? x->bound[a.id][a.sub] : table_at(x, o));
+  }
+  default: x->ok = false; return 0;
+  }
+}
+
+/* Are the bound values an element of the set? Sets of sets: the lookup's value must be in the outer one. */
+static bool set_holds(Match *x, int id)
+{
+  const Origin *o = &x->c->origins.at[id];
+  long v = table_at(x, o), off;
+  if (o->target.kind == AT_FREE) return true;
+  if (o->target.kind == AT_ORIGIN && x->c->origins.at[o->target.id].set) {
+    if (!lin_value(x->gm, o->target.off, &off)) x->ok = false;
+    x->bound[o->target.id][o->target.sub] = v - off;
+    return set_holds(x, o->target.id);
+  }
+  return v == place_value(x, o->target);
+}
+
+/* Does the entry name the element, for this unit? */
+static bool matches(Match *x, const Entry *e, const Element *y, const Lattice *l)
+{
+  if (e->family != y->family || e->n != y->n) return false;
+  bool used[MAX_AXES] = {false}, set[64] = {false};
+  long move[MAX_AXES] = {0};
+  for (int p = 0; p < e->n; p++) {
+    At a = e->at[p];
+    if (a.kind == AT_FREE) continue;
+    if (a.kind == AT_SPAN) {
+      At ends[2] = {*a.lo, *a.hi};
+      bool any = false;
+      for (int k = 0; k < 2; k++) any = any || (ends[k].kind == AT_UNIT && x->c->grows[ends[k].id]);
+      if (!any && (y->index[p] < place_value(x, ends[0]) || y->index[p] > place_value(x, ends[1]))) return false;
+      continue;
+    }
+    if (a.kind == AT_ORIGIN && x->c->origins.at[a.id].set) {
+      long off;
+      if (!lin_value(x->gm, a.off, &off)) x->ok = false;
+      x->bound[a.id][a.sub] = y->index[p] - off;
+      set[a.id] = true;
+      continue;
+    }
+    long d = y->index[p] - place_value(x, a);
+    if (a.kind != AT_UNIT) {
+      if (d) return false;
+      continue;
+    }
+    d *= a.sign;
+    if (used[a.id] && move[a.id] != d) return false;
+    used[a.id] = true;
+    move[a.id] = d;
+  }
+  for (int i = 0; i < x->c->origins.n; i++)
+    if (set[i] && !set_holds(x, i)) return false;
+  Lattice r = {.dim = l->dim};
+  for (int i = 0; i < l->rank; i++) {
+    long v[MAX_AXES] = {0};
+    for (int q = 0; q < l->dim; q++) v[q] = used[q] ? l->row[i][q] : 0;
+    lattice_add(&r, v);
+  }
+  return lattice_contains(&r, move);
+}
+
+static bool on_boundary(Ground *gm, const Component *c, const long *unit, bool *ok)
+{
+  for (int i = 0; i < c->boundary.n; i++) {
+    const BoundaryBox *b = &c->boundary.at[i];
+    bool in = true;
+    for (int q = 0; q < c->unit.n && in; q++) {
+      long lo, hi;
+      if (!b->used[q]) continue;
+      if (!lin_value(gm, b->lo[q], &lo) || !lin_value(gm, b->hi[q], &hi)) *ok = false;
+      in = unit[q] >= lo && unit[q] <= hi;
+    }
+    if (in) return true;
+  }
+  return false;
+}
+
+/* At the first or last elements of a free position: ends of slices may be cut. */
+static bool at_slice_end(Ground *gm, const Component *c, const Entry *e, const Element *y, long slack)
+{
+  for (int p = 0; p < e->n; p++) {
+    bool moves = e->at[p].kind == AT_FREE || e->at[p].kind == AT_SPAN || (e->at[p].kind == AT_UNIT && c->grows[e->at[p].id]);
+    long lo = 0, hi = 0;
+    if (!moves) continue;
+    whole_range(gm, y->family, p, &lo, &hi);
+    if (y->index[p] <= lo + slack || y->index[p] >= hi - slack) return true;
+  }
+  return false;
+}
+
+static const char *element_text(const Ground *gm, const Element *y)
+{
+  StrBuf b = {0};
+  sb_puts(&b, gm->m->families.at[y->family].name);
+  for (int p = 0; p < y->n; p++) sb_printf(&b, "%s%ld", p ? "," : "[", y->index[p]);
+  if (y->n) sb_putc(&b, ']');
+  return sb_text(&b);
+}
+
+static void check_unit(Ground *gm, const Component *c, bool exact, const Lattice *l, int element)
+{
+  const Element unit = gm->elements.at[element];
+  bool ok = true;
+  if (on_boundary(gm, c, unit.index, &ok) || !ok) return;
+  Match x = {.gm = gm, .c = c, .unit = unit.index, .ok = true};
+  int root = find_root(gm, element);
+  bool *in = NEW_ARRAY(bool, gm->elements.n);
+  for (int i = 0; i < gm->incidences.n; i++)
+    if (find_root(gm, gm->incidences.at[i].term) == root) in[gm->incidences.at[i].element] = true;
+  for (int k = 0; k < gm->elements.n; k++) {
+    const Element *y = &gm->elements.at[k];
+    if (y->latent) continue;
+    gm->compared++;
+    const Entry *named = NULL;
+    for (int i = 0; i < c->entries.n && !named; i++)
+      if (matches(&x, &c->entries.at[i], y, l)) named = &c->entries.at[i];
+    if (!x.ok) return;
+    if (in[k] && !named)
+      BUG("model %s: %s is in the component of %s, but the analysis misses it", gm->m->name, element_text(gm, y), element_text(gm, &unit));
+    if (!exact || in[k] || !named || gm->m->families.at[y->family].role != ROLE_OBSERVED) continue;
+    if (at_slice_end(gm, c, named, y, 1)) continue;
+    BUG("model %s: the analysis names %s for %s, but it is in another component", gm->m->name, element_text(gm, y), element_text(gm, &unit));
+  }
+}
+
+void ground_check(GroundModel *gm, const Component *c, bool exact)
+{
+  Lattice l = {.dim = c->unit.n};
+  for (int i = 0; i < c->generators.n; i++) {
+    long v[MAX_AXES] = {0};
+    for (int q = 0; q < c->unit.n; q++)
+      if (!lin_value(gm, c->generators.at[i].v[q], &v[q])) return;
+    lattice_add(&l, v);
+  }
+  for (int i = 0; i < gm->elements.n; i++) {
+    const Element *y = &gm->elements.at[i];
+    if (y->family != c->unit.family || y->n != c->unit.n) continue;
+    bool here = true;
+    for (int q = 0; q < y->n && here; q++) {
+      long lo, hi;
+      if (!lin_value(gm, c->unit.lo[q], &lo) || !lin_value(gm, c->unit.hi[q], &hi)) return;
+      here = y->index[q] >= lo && y->index[q] <= hi;
+    }
+    if (!here) continue;
+    if (gm->compared > MAX_COMPARE) return;
+    check_unit(gm, c, exact, &l, i);
+  }
+}

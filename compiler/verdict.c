@@ -1,0 +1,1249 @@
+/* The verdict: class of the component, domain, boundary, witness, remedies, in words.
+ *
+ * In: the model. Out: Analysis. For every range of every local latent family the component of its generic element is explored (coupling.c), its
+ * lattice found (periodic.c), and from both together:
+ *
+ *   rank of the lattice on the unit's own axes     entries of the domain                    verdict
+ *   0                                              finitely many                            closes
+ *   0 ... less than all axes                       tied to the unit, free along an axis     set (order does not matter), slice (it does)
+ *   all axes                                       everything                               unbounded (a cycle, a running sum), unbounded-set (a hub, a sum)
+ *   all axes                                       finitely many                            position
+ *   lookups that meet                              -                                        data
+ * docs/analysis.md proves it. Every answer is compared with a grounded model (ground.c). */
+#include "analysis.h"
+#include "coupling.h"
+#include "dist.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#define PIN_MAX_FAMILIES 12             /* pinning is tried in components of at most so many families */
+
+/* ---- text of places ------------------------------------------------------------------------------------------------------------- */
+
+static const char *place_name(const Component *c, At a)
+{
+  const Graph *g = c->g;
+  switch (a.kind) {
+  case AT_UNIT: {
+    Lin element = lin_add(lin_atom(c->unit.var[a.id]), lin_const(c->unit.shift[a.id]), 1);
+    return lin_text(g, lin_add(a.off, element, a.sign));
+  }
+  case AT_ABS: return lin_text(g, a.off);
+  case AT_SPAN: return arena_printf("%s..%s", place_name(c, *a.lo), place_name(c, *a.hi));
+  default: return "*";
+  }
+}
+
+static bool name_taken(const Component *c, Name name)
+{
+  for (int q = 0; q < c->unit.n; q++)
+    if (c->unit.runs[q] && c->g->vars.at[c->unit.var[q]].name == name) return true;
+  return false;
+}
+
+static const char *bound_name(const Component *c, Name name) { return name_taken(c, name) ? arena_printf("%s2", name) : name; }
+
+/* Text of a place, the bound variable of set `self` standing as `bound`. */
+static const char *origin_text(const Component *c, At a, int self, const char *bound);
+
+static const char *table_text(const Component *c, const Origin *o, int self, const char *bound)
+{
+  StrBuf b = {0};
+  for (const char *p = o->ix->table; *p; p++)
+    if (*p == '\\' && p[1]) sb_puts(&b, origin_text(c, o->args[*++p - '1'], self, bound));
+    else sb_putc(&b, *p);
+  return sb_text(&b);
+}
+
+static const char *with_offset(const Graph *g, const char *text, Lin off)
+{
+  if (lin_is_const(off) && !off.c) return text;
+  const char *s = lin_text(g, off);
+  return arena_printf("%s%s%s", text, *s == '-' ? "" : "+", s);
+}
+
+static const char *origin_text(const Component *c, At a, int self, const char *bound)
+{
+  if (a.kind != AT_ORIGIN) return place_name(c, a);
+  const Origin *o = &c->origins.at[a.id];
+  const char *text;
+  if (a.id == self && bound) text = bound;
+  else if (o->set) text = bound_name(c, o->bound[a.sub]);
+  else text = table_text(c, o, self, bound);
+  return with_offset(c->g, text, a.off);
+}
+
+/* "county[i] = j", composed over sets of sets: "school[class[i]] = s". */
+static const char *set_condition(const Component *c, int origin)
+{
+  const Origin *o = &c->origins.at[origin];
+  const char *left = table_text(c, o, -1, NULL);
+  At target = o->target;
+  for (int depth = 0; depth < 8 && target.kind == AT_ORIGIN && c->origins.at[target.id].set; depth++) {
+    const Origin *up = &c->origins.at[target.id];
+    left = with_offset(c->g, left, lin_add(lin_const(0), target.off, -1));
+    left = table_text(c, up, target.id, left);
+    target = up->target;
+  }
+  return arena_printf("%s = %s", left, origin_text(c, target, -1, NULL));
+}
+
+/* ---- patterns: entries of the domain as they are printed ------------------------------------------------------------------------ */
+
+typedef struct {
+  const Entry *entry;
+  int family, n;
+  const char *name;
+  bool star[MAX_AXES];                  /* everything along this position */
+  bool whole_range[MAX_AXES];           /* ... and printed as lo..hi: of fixed length, in order */
+  const char *pos[MAX_AXES];
+  int sets[MAX_AXES];                   /* set origin at this position, or -1 */
+  bool growing;                         /* some position has no fixed length */
+  bool ordered;                         /* ... and order matters along it */
+  bool prefix;
+  bool tied;                            /* some position depends on the unit */
+  bool raw;                             /* the lattice not applied */
+  const char *text;
+} Pattern;
+
+typedef VEC(Pattern) PatternList;
+
+typedef struct {
+  const Model *m;
+  const Graph *g;
+  Axes *axes;
+  GroundModel *ground;
+  Analysis *a;
+} Judge;
+
+/* lo..hi of an index position over all definitions of the family, NULL if they do not make one range. */
+static const char *extent_text(const Judge *j, int family, int pos)
+{
+  const Family *f = &j->m->families.at[family];
+  Lin lo = {0}, hi = {0};
+  bool any = false;
+  if (!f->n_index) return NULL;
+  for (int i = 0; i < f->n_statements; i++) {
+    const Affine *a = &j->m->stmts.at[f->statements[i]].index[pos].affine;
+    Lin l = lin_const(a->constant), h = l;
+    if (a->n == 1 && a->term[0].kind == ATOM_VAR) {
+      l = lin_add(l, j->g->vars.at[a->term[0].id].lo, 1);
+      h = lin_add(h, j->g->vars.at[a->term[0].id].hi, 1);
+    } else if (a->n) return NULL;
+    if (!any) lo = l, hi = h;
+    else {
+      int sl = lin_sign(j->g, lin_add(l, lo, -1)), sh = lin_sign(j->g, lin_add(h, hi, -1));
+      if (sl == 2 || sh == 2) return NULL;
+      if (sl < 0) lo = l;
+      if (sh > 0) hi = h;
+    }
+    any = true;
+  }
+  return any ? arena_printf("%s..%s", lin_text(j->g, lo), lin_text(j->g, hi)) : NULL;
+}
+
+static bool at_depends(const Component *c, At a, int depth)
+{
+  if (a.kind == AT_UNIT) return true;
+  if (a.kind == AT_SPAN) return at_depends(c, *a.lo, depth) || at_depends(c, *a.hi, depth);
+  if (a.kind != AT_ORIGIN || depth > 8) return false;
+  const Origin *o = &c->origins.at[a.id];
+  if (o->set && at_depends(c, o->target, depth + 1)) return true;
+  for (int i = 0; i < o->n_args; i++)
+    if ((o->args[i].kind != AT_ORIGIN || o->args[i].id != a.id) && at_depends(c, o->args[i], depth + 1)) return true;
+  return false;
+}
+
+static int pattern_axis(const Judge *j, const Entry *e, int p)
+{
+  return e->family >= 0 ? axis_of_position(j->axes, e->family, p) : -1;
+}
+
+/* Along position p of a growing entry: in a fixed order and number, because each member has its own element of an indexed global? */
+static void star(const Judge *j, const Component *c, Pattern *x, int p, bool fixed)
+{
+  int axis = pattern_axis(j, x->entry, p);
+  const char *extent = extent_text(j, x->family, p);
+  x->star[p] = true;
+  x->pos[p] = "*";
+  if (extent && (fixed || (axis >= 0 && c->slotted[axis]))) {
+    x->whole_range[p] = true;
+    x->pos[p] = extent;
+    return;
+  }
+  x->growing = true;
+  if (axis >= 0 && c->ordered[axis]) x->ordered = true;
+}
+
+/* Unit places moved by the lattice: stars where it contains the axis, else multiples k, l, ... of its basis. */
+static void apply_lattice(const Judge *j, const Component *c, Pattern *x)
+{
+  const Entry *e = x->entry;
+  Lattice l = {.dim = x->n};
+  for (int r = 0; r < c->lattice.rank; r++) {
+    long v[MAX_AXES] = {0};
+    for (int p = 0; p < x->n; p++)
+      if (e->at[p].kind == AT_UNIT) v[p] = e->at[p].sign * c->lattice.row[r][e->at[p].id];
+    lattice_add(&l, v);
+  }
+  bool moved[MAX_AXES] = {false};
+  for (int p = 0; p < x->n; p++) moved[p] = lattice_has_axis(&l, p);
+  int symbolic = -1;                    /* the only generator with a size in it, if its direction is not covered */
+  for (int i = 0; i < c->symbolic.n; i++) {
+    const Generator *s = &c->generators.at[c->symbolic.at[i]];
+    bool open = false;
+    for (int p = 0; p < x->n; p++)
+      if (e->at[p].kind == AT_UNIT && !moved[p] && (s->v[e->at[p].id].n || s->v[e->at[p].id].c)) open = true;
+    if (!open) continue;
+    if (symbolic < 0 && !l.rank) symbolic = c->symbolic.at[i];
+    else {
+      for (int p = 0; p < x->n; p++)
+        if (e->at[p].kind == AT_UNIT && (s->v[e->at[p].id].n || s->v[e->at[p].id].c)) moved[p] = true;
+      if (symbolic >= 0)
+        for (int p = 0; p < x->n; p++)
+          if (e->at[p].kind == AT_UNIT && c->generators.at[symbolic].v[e->at[p].id].n) moved[p] = true;
+    }
+  }
+  for (int p = 0; p < x->n; p++) {      /* a span along a moved axis is everything */
+    if (e->at[p].kind != AT_SPAN) continue;
+    At ends[2] = {*e->at[p].lo, *e->at[p].hi};
+    for (int k = 0; k < 2; k++)
+      if (ends[k].kind == AT_UNIT && c->grows[ends[k].id]) moved[p] = true;
+  }
+  Lattice rest = {.dim = x->n};
+  long off[MAX_AXES] = {0};
+  for (int r = 0; r < l.rank; r++) {
+    long v[MAX_AXES];
+    for (int p = 0; p < x->n; p++) v[p] = moved[p] ? 0 : l.row[r][p];
+    lattice_add(&rest, v);
+  }
+  for (int p = 0; p < x->n; p++) off[p] = e->at[p].off.c;
+  if (rest.rank) lattice_reduce(&rest, off);
+  for (int p = 0; p < x->n; p++) {
+    int q = e->at[p].kind == AT_UNIT ? e->at[p].id : e->at[p].kind == AT_SPAN && e->at[p].hi->kind == AT_UNIT ? e->at[p].hi->id : -1;
+    if (moved[p]) {
+      star(j, c, x, p, q >= 0 && c->unit.fixed[q]);
+      if (!x->whole_range[p] && c->cyclic) x->ordered = true;
+      continue;
+    }
+    if (e->at[p].kind != AT_UNIT) continue;
+    At a = e->at[p];
+    a.off.c = off[p];
+    StrBuf b = {0};
+    bool steps = false;
+    sb_puts(&b, place_name(c, a));
+    for (int r = 0; r < rest.rank; r++) {
+      long s = rest.row[r][p];
+      if (!s) continue;
+      sb_printf(&b, s < 0 ? "-" : "+");
+      if (labs(s) != 1) sb_printf(&b, "%ld*", labs(s));
+      sb_putc(&b, "klmnop"[r]);
+      steps = true;
+    }
+    if (symbolic >= 0 && (c->generators.at[symbolic].v[a.id].n || c->generators.at[symbolic].v[a.id].c)) {
+      Lin s = c->generators.at[symbolic].v[a.id];
+      if (s.n && s.t[0].coef < 0) s = lin_add(lin_const(0), s, -1);
+      bool one = s.n == 1 && !s.c;
+      sb_printf(&b, one ? "+%s*k" : "+(%s)*k", lin_text(c->g, s));
+      steps = true;
+    }
+    x->pos[p] = sb_text(&b);
+    if (steps && !c->unit.fixed[a.id]) x->growing = true, x->ordered = x->ordered || c->cyclic;
+  }
+}
+
+static Pattern pattern_of(const Judge *j, const Component *c, const Entry *e, bool raw)
+{
+  Pattern x = {.entry = e, .family = e->family, .n = e->n, .raw = raw};
+  const char *condition[MAX_AXES];
+  int n_conditions = 0;
+  for (int p = 0; p < e->n; p++) {
+    At a = e->at[p];
+    x.sets[p] = -1;
+    x.tied = x.tied || at_depends(c, a, 0);
+    x.pos[p] = place_name(c, a);
+    if (a.kind == AT_FREE && e->family >= 0) star(j, c, &x, p, false);
+    if (a.kind == AT_ORIGIN) {
+      x.pos[p] = origin_text(c, a, -1, NULL);
+      const Origin *o = &c->origins.at[a.id];
+      if (!o->set) continue;
+      x.sets[p] = a.id;
+      x.growing = true;
+      bool again = false;
+      for (int k = 0; k < p; k++) again = again || x.sets[k] == a.id;
+      if (!again) condition[n_conditions++] = set_condition(c, a.id);
+    }
+    if (a.kind == AT_SPAN && (a.lo->kind == AT_ABS || a.hi->kind == AT_ABS)) x.growing = x.prefix = true;
+  }
+  if (!raw && (c->lattice.rank || c->symbolic.n)) apply_lattice(j, c, &x);
+  if (e->family == REF_INDEX) {         /* the index itself, whatever its offset */
+    At a = e->at[0];
+    x.name = x.text = a.kind == AT_UNIT ? c->g->vars.at[c->unit.var[a.id]].name : x.pos[0];
+    return x;
+  }
+  x.name = j->m->families.at[e->family].name;
+  int n = e->n;
+  if (!j->m->families.at[e->family].n_index)
+    while (n && x.star[n - 1]) n--;     /* all entries of a vector: the vector */
+  StrBuf b = {0};
+  sb_puts(&b, x.name);
+  for (int p = 0; p < n; p++) sb_printf(&b, "%s%s", p ? "," : "[", x.pos[p]);
+  for (int k = 0; k < n_conditions; k++) sb_printf(&b, "%s%s", k ? ", " : " | ", condition[k]);
+  if (n) sb_putc(&b, ']');
+  x.text = sb_text(&b);
+  return x;
+}
+
+/* Is the place an element of the set? */
+static bool in_set(const Component *c, At a, int set)
+{
+  const Origin *o = &c->origins.at[set];
+  if (a.kind == AT_ORIGIN && a.id == set) return true;
+  if (o->n_bound != 1) return false;
+  if (a.kind == AT_ORIGIN && c->origins.at[a.id].set) {
+    const Origin *x = &c->origins.at[a.id];
+    if (x->ix->table != o->ix->table || x->n_args != 1 || x->args[0].off.c || o->target.kind != AT_ORIGIN) return false;
+    return c->origins.at[o->target.id].set && in_set(c, x->target, o->target.id);
+  }
+  for (int i = 0; i < c->origins.n; i++) { /* the table's value at a */
+    const Origin *x = &c->origins.at[i];
+    if (x->set || x->ix->table != o->ix->table || x->n_args != o->n_args) continue;
+    bool same = true;
+    for (int k = 0; k < x->n_args && same; k++) {
+      At y = o->args[k];
+      if (y.kind == AT_ORIGIN && y.id == set) y = a;
+      same = x->args[k].kind == y.kind && x->args[k].id == y.id && x->args[k].sub == y.sub && lin_equal(x->args[k].off, y.off);
+    }
+    if (!same) continue;
+    At value = {.kind = AT_ORIGIN, .id = i, .sign = 1};
+    if (o->target.kind == AT_ORIGIN && o->target.id == i && lin_equal(o->target.off, value.off)) return true;
+    if (o->target.kind == AT_ORIGIN && c->origins.at[o->target.id].set && lin_is_const(o->target.off) && !o->target.off.c)
+      return in_set(c, value, o->target.id);
+  }
+  return false;
+}
+
+/* Everything that b names, a names. */
+static bool covers(const Component *c, const Pattern *a, const Pattern *b)
+{
+  if (a->family != b->family || a->n != b->n || a->entry->pinned != b->entry->pinned) return false;
+  if (a->family == REF_INDEX) return a->text == b->text || !strcmp(a->text, b->text);
+  for (int p = 0; p < a->n; p++) {
+    if (a->star[p]) continue;
+    if (b->star[p]) return false;
+    if (a->sets[p] >= 0) {
+      if (!in_set(c, b->entry->at[p], a->sets[p])) return false;
+      continue;
+    }
+    if (b->sets[p] >= 0 || strcmp(a->pos[p], b->pos[p])) return false;
+  }
+  return true;
+}
+
+static bool input_element(const Model *m, int family, const Entry *e)
+{
+  const Family *f = &m->families.at[family];
+  if (f->role == ROLE_INPUT) return true;
+  for (int i = 0; i < f->n_statements; i++) {
+    const Stmt *s = &m->stmts.at[f->statements[i]];
+    bool same = s->kind == ST_INPUT && s->n_index == e->n;
+    for (int p = 0; p < e->n && same; p++)
+      same = !s->index[p].affine.n && e->at[p].kind == AT_ABS && lin_is_const(e->at[p].off) && e->at[p].off.c == s->index[p].affine.constant;
+    if (same) return true;
+  }
+  return false;
+}
+
+/* Known values count where they vary with the unit or with the members of a set. */
+static bool counts(const Judge *j, const Component *c, const Entry *e)
+{
+  const GRef *ref = &c->g->terms.at[c->nodes.at[e->term_node].id].refs.at[e->ref];
+  if (ref->selector && !e->pinned) return false;
+  if (e->family == REF_INDEX) {
+    At a = e->at[0];
+    if (a.kind != AT_UNIT) return false;
+    return !c->grows[a.id] || c->unit.fixed[a.id] || c->slotted[axis_of_position(j->axes, c->unit.family, a.id)];
+  }
+  if (e->pinned || !input_element(j->m, e->family, e)) return true;
+  bool tied = e->plate_free;
+  for (int p = 0; p < e->n; p++) tied = tied || at_depends(c, e->at[p], 0);
+  return tied;
+}
+
+/* Least first: free positions and sets, then constants, then offsets. */
+static int place_order(const Pattern *x, int p, long *value)
+{
+  At a = x->entry->at[p];
+  *value = 0;
+  if (x->star[p] || x->sets[p] >= 0) return 0;
+  *value = a.off.c;
+  if (a.kind == AT_SPAN) *value = a.lo->off.c;
+  return a.kind == AT_ABS ? 1 : 2;
+}
+
+static int pattern_compare(const void *va, const void *vb)
+{
+  const Pattern *a = va, *b = vb;
+  int r = strcmp(a->name, b->name);
+  if (r) return r;
+  for (int p = 0; p < a->n && p < b->n; p++) {
+    long x, y;
+    int ka = place_order(a, p, &x), kb = place_order(b, p, &y);
+    if (ka != kb) return ka - kb;
+    if (x != y) return x < y ? -1 : 1;
+  }
+  return strcmp(a->text, b->text);
+}
+
+static void put_pattern(PatternList *list, Pattern x)
+{
+  for (int i = 0; i < list->n; i++)
+    if (!strcmp(list->at[i].text, x.text)) return;
+  VEC_PUSH(*list, x);
+}
+
+static void texts(PatternList *list, TextList *out)
+{
+  if (list->n) qsort(list->at, (size_t)list->n, sizeof *list->at, pattern_compare);
+  for (int i = 0; i < list->n; i++) VEC_PUSH(*out, list->at[i].text);
+}
+
+/* ---- class and domain -------------------------------------------------------------------------------------------------------------- */
+
+typedef struct { const char *verdict, *kind; PatternList domain; } Verdict;
+
+static int open_axes(const Unit *u)
+{
+  int n = 0;
+  for (int p = 0; p < u->n; p++) n += u->runs[p] && !u->fixed[p];
+  return n;
+}
+
+/* Largest patterns; for sets also what is the unit's own. */
+static void choose_domain(const Judge *j, const Component *c, const PatternList *all, bool mark_own, PatternList *out)
+{
+  for (int i = 0; i < all->n; i++) {
+    bool largest = true;
+    for (int k = 0; k < all->n && largest; k++)
+      largest = k == i || !covers(c, &all->at[k], &all->at[i]) || (covers(c, &all->at[i], &all->at[k]) && i < k);
+    if (largest) put_pattern(out, all->at[i]);
+  }
+  if (!mark_own) return;
+  PatternList raw = {0};
+  for (int i = 0; i < all->n; i++) VEC_PUSH(raw, pattern_of(j, c, all->at[i].entry, true));
+  for (int i = 0; i < raw.n; i++) {
+    bool smallest = true;
+    for (int k = 0; k < raw.n && smallest; k++)
+      smallest = k == i || !covers(c, &raw.at[i], &raw.at[k]) || covers(c, &raw.at[k], &raw.at[i]);
+    if (smallest || raw.at[i].entry->own) put_pattern(out, raw.at[i]);
+  }
+}
+
+static Verdict classify(const Judge *j, const Component *c)
+{
+  PatternList all = {0};
+  for (int i = 0; i < c->entries.n; i++)
+    if (counts(j, c, &c->entries.at[i])) VEC_PUSH(all, pattern_of(j, c, &c->entries.at[i], false));
+  bool growing = false, ordered = c->cyclic, whole = false, prefix = false, tied_prefix = true, fixed_growth = false;
+  for (int i = 0; i < all.n; i++) {
+    const Pattern *x = &all.at[i];
+    growing = growing || x->growing;
+    ordered = ordered || x->ordered;
+    if (x->growing && !x->raw) {
+      bool tied = false;                /* some position still depends on the unit */
+      for (int p = 0; p < x->n; p++)
+        tied = tied || (!x->star[p] && (x->sets[p] >= 0 || (at_depends(c, x->entry->at[p], 0) && x->entry->at[p].kind != AT_SPAN)));
+      if (x->prefix) prefix = true, tied_prefix = tied_prefix && tied;
+      else if (!tied) whole = true;
+    }
+  }
+  for (int q = 0; q < c->unit.n; q++) fixed_growth = fixed_growth || (c->grows[q] && c->unit.fixed[q]);
+  Verdict v = {0};
+  bool sets = false;
+  if (c->crossed || c->bad_axes) {
+    v.verdict = c->crossed && !c->crossed_formula ? "data" : "unknown";
+    v.kind = c->crossed && !c->crossed_formula ? "data" : "all";
+    sets = true;
+  } else if (c->rank == 0 || !growing) {
+    if (c->rank && c->cyclic) v.verdict = "position", v.kind = "window";
+    else if (whole) v.verdict = ordered ? "unbounded" : "unbounded-set", v.kind = "all", sets = !ordered;
+    else if (prefix) v.verdict = tied_prefix ? "slice" : "unbounded", v.kind = "slice";
+    else if (growing) v.verdict = v.kind = ordered ? "slice" : "set", sets = !ordered;
+    else v.verdict = "closes", v.kind = "window";
+  } else if (c->rank == open_axes(&c->unit) || whole) {
+    v.verdict = ordered ? "unbounded" : "unbounded-set";
+    v.kind = "all";
+    sets = !ordered;
+  } else {
+    v.verdict = v.kind = ordered ? "slice" : "set";
+    sets = !ordered;
+  }
+  choose_domain(j, c, &all, sets, &v.domain);
+  if (fixed_growth && !strcmp(v.verdict, "closes")) /* one of a few types: which one is an input */
+    for (int q = 0; q < c->unit.n; q++)
+      if (c->grows[q] && c->unit.fixed[q]) {
+        Entry *e = NEW(Entry);
+        *e = (Entry){.family = REF_INDEX, .n = 1};
+        e->at[0] = (At){.kind = AT_UNIT, .id = q, .sign = 1};
+        put_pattern(&v.domain, pattern_of(j, c, e, true));
+      }
+  return v;
+}
+
+static bool good_verdict(const char *v) { return !strcmp(v, "closes") || !strcmp(v, "set") || !strcmp(v, "slice"); }
+
+/* ---- what the scale needs ------------------------------------------------------------------------------------------------------------ */
+
+/* Degree of e in the unit's element: 0, 1, or 2 for anything else; refs that multiply it are marked. */
+static int degree(const GTerm *t, const GExpr *e, const bool *own, bool *coef)
+{
+  switch (e->kind) {
+  case GE_CONST: return 0;
+  case GE_REF: return own[e->ref];
+  case GE_ADD: {
+    int max = 0;
+    for (int i = 0; i < e->n; i++) {
+      int d = degree(t, e->args[i], own, coef);
+      if (d > max) max = d;
+    }
+    return max;
+  }
+  case GE_MUL: {
+    int sum = 0;
+    for (int i = 0; i < e->n; i++) sum += degree(t, e->args[i], own, coef);
+    if (sum != 1) return sum > 1 ? 2 : 0;
+    for (int i = 0; i < e->n; i++) {
+      bool *inside = NEW_ARRAY(bool, t->refs.n);
+      if (degree(t, e->args[i], own, inside)) {
+        for (int r = 0; r < t->refs.n; r++) coef[r] = coef[r] || inside[r];
+        continue;
+      }
+      VEC(const GExpr *) stack = {0};
+      VEC_PUSH(stack, e->args[i]);
+      while (stack.n) {
+        const GExpr *x = stack.at[--stack.n];
+        if (x->kind == GE_REF) coef[x->ref] = true;
+        for (int k = 0; k < x->n; k++) VEC_PUSH(stack, x->args[k]);
+      }
+    }
+    return 1;
+  }
+  case GE_FN:
+    for (int i = 0; i < e->n; i++)
+      if (degree(t, e->args[i], own, coef)) return 2;
+    return 0;
+  }
+  return 2;
+}
+
+static void mark_refs(const GExpr *e, bool *mark)
+{
+  if (!e) return;
+  if (e->kind == GE_REF) mark[e->ref] = true;
+  for (int i = 0; i < e->n; i++) mark_refs(e->args[i], mark);
+}
+
+/* The term is quadratic in the unit's element; coef: references in the coefficient of its square. */
+static bool quadratic(const GTerm *t, const bool *own, bool *coef)
+{
+  if (t->restricted) return false;
+  int location = -1, scale = -1;
+  switch (t->dist) {
+  case -1: return degree(t, t->value, own, NEW_ARRAY(bool, t->refs.n)) <= 1;
+  case DIST_flat: return t->value->kind == GE_REF;
+  case DIST_std_normal: break;
+  case DIST_normal:
+  case DIST_multi_normal:
+  case DIST_multi_normal_cholesky:
+  case DIST_lognormal: location = 0, scale = 1; break;
+  default: return false;
+  }
+  int d = degree(t, t->value, own, coef);
+  if (d > 1 || (d && t->dist == DIST_lognormal)) return false;
+  if (location >= 0 && degree(t, t->args[location], own, coef) > 1) return false;
+  if (scale >= 0) {
+    if (degree(t, t->args[scale], own, NEW_ARRAY(bool, t->refs.n))) return false;
+    mark_refs(t->args[scale], coef);
+  }
+  return true;
+}
+
+static bool real_line(const Model *m, const Family *f)
+{
+  if (f->type.kind == TY_INT || f->type.kind > TY_MATRIX || f->type.lower || f->type.upper) return false;
+  for (int i = 0; i < f->n_statements; i++) {
+    const Stmt *s = &m->stmts.at[f->statements[i]];
+    if (!s->has_dist) continue;
+    Support p = dist_info[s->dist.dist].support;
+    if (s->dist.truncated || (p != SUP_REAL && p != SUP_VECTOR && p != SUP_TYPE)) return false;
+  }
+  return true;
+}
+
+/* docs/analysis.md, "What the scale needs": for a Gaussian factor and terms quadratic in the unit, only what multiplies it, known noise, and the
+ * number of terms where a lookup decides it. False: as much as the mean. */
+static bool scale_domain(const Judge *j, const Component *c, PatternList *out)
+{
+  if (!real_line(j->m, &j->m->families.at[c->unit.family])) return false;
+  for (int i = 0; i < c->nodes.n; i++) {
+    const CNode *x = &c->nodes.at[i];
+    if (!x->is_term || x->parent != 0) continue;
+    const GTerm *t = &c->g->terms.at[x->id];
+    bool *own = NEW_ARRAY(bool, t->refs.n), *coef = NEW_ARRAY(bool, t->refs.n);
+    own[x->ref] = true;
+    for (int p = 0; p < t->refs.at[x->ref].n; p++)
+      if (t->refs.at[x->ref].ix[p].reduced && t->refs.at[x->ref].ix[p].kind != GI_LINEAR)
+        for (int r = 0; r < t->refs.n; r++) { /* the weights of a sum */
+          bool reduced = false;
+          for (int k = 0; k < t->refs.at[r].n; k++) reduced = reduced || t->refs.at[r].ix[k].reduced;
+          if (reduced && !t->refs.at[r].latent) coef[r] = true;
+        }
+    if (!quadratic(t, own, coef)) return false;
+    for (int r = 0; r < t->refs.n; r++)
+      if (coef[r] && t->refs.at[r].latent) return false;
+    int set = -1;
+    for (int k = 0; k < t->n_vars; k++)
+      if (x->at[k].kind == AT_ORIGIN && c->origins.at[x->at[k].id].set) set = x->at[k].id;
+    PatternList here = {0};
+    const Entry *value = NULL;
+    for (int k = 0; k < c->entries.n; k++) {
+      const Entry *e = &c->entries.at[k];
+      if (c->nodes.at[e->term_node].id != x->id || !e->own || e->pinned || !counts(j, c, e)) continue;
+      if (coef[e->ref]) VEC_PUSH(here, pattern_of(j, c, e, true));
+      if (t->value && t->value->kind == GE_REF && t->value->ref == e->ref) value = e;
+      else if (!value && e->family >= 0) value = e;
+    }
+    bool counted = false;
+    for (int k = 0; k < here.n; k++) {
+      for (int p = 0; p < here.at[k].n; p++) counted = counted || here.at[k].sets[p] == set;
+      put_pattern(out, here.at[k]);
+    }
+    if (set >= 0 && !counted && value) put_pattern(out, pattern_of(j, c, value, true));
+  }
+  return true;
+}
+
+/* ---- boundary ------------------------------------------------------------------------------------------------------------------------------ */
+
+static bool box_single(const BoundaryBox *b, int n, int *axis)
+{
+  int used = 0;
+  for (int q = 0; q < n; q++)
+    if (b->used[q]) used++, *axis = q;
+  return used == 1;
+}
+
+/* Joins b into a when both are ranges of one axis that overlap or touch. */
+static bool box_join(const Graph *g, BoundaryBox *a, const BoundaryBox *b, int q)
+{
+  Lin gap_ab = lin_add(b->lo[q], a->hi[q], -1), gap_ba = lin_add(a->lo[q], b->hi[q], -1);
+  int s1 = lin_sign(g, lin_add(gap_ab, lin_const(1), -1)), s2 = lin_sign(g, lin_add(gap_ba, lin_const(1), -1));
+  if (s1 == 2 || s2 == 2 || s1 > 0 || s2 > 0) return false;
+  int lo = lin_sign(g, lin_add(b->lo[q], a->lo[q], -1)), hi = lin_sign(g, lin_add(b->hi[q], a->hi[q], -1));
+  if (lo == 2 || hi == 2) return false;
+  if (lo < 0) a->lo[q] = b->lo[q];
+  if (hi > 0) a->hi[q] = b->hi[q];
+  return true;
+}
+
+static bool box_covers(const Graph *g, const BoundaryBox *a, const BoundaryBox *b, int n)
+{
+  for (int q = 0; q < n; q++) {
+    if (!a->used[q]) continue;
+    if (!b->used[q]) return false;
+    int lo = lin_sign(g, lin_add(b->lo[q], a->lo[q], -1)), hi = lin_sign(g, lin_add(a->hi[q], b->hi[q], -1));
+    if (lo == 2 || lo < 0 || hi == 2 || hi < 0) return false;
+  }
+  return true;
+}
+
+typedef VEC(BoundaryBox) BoxList;
+
+/* Low end before high end, axis by axis. */
+static int box_order(const Component *c, const BoundaryBox *a, const BoundaryBox *b)
+{
+  for (int q = 0; q < c->unit.n; q++) {
+    if (a->used[q] != b->used[q]) return a->used[q] ? -1 : 1;
+    if (!a->used[q]) continue;
+    int s = lin_sign(c->g, lin_add(a->lo[q], b->lo[q], -1));
+    if (s == 1 || s == -1) return s;
+    bool low_a = lin_equal(a->lo[q], c->unit.lo[q]), low_b = lin_equal(b->lo[q], c->unit.lo[q]);
+    if (low_a != low_b) return low_a ? -1 : 1;
+  }
+  return 0;
+}
+
+static void boundary_boxes(const Component *c, const BoxList *pieces, BoxList *out)
+{
+  bool whole = c->rank || c->crossed;
+  for (int q = 0; q < c->unit.n; q++) whole = whole || c->grows[q];
+  BoxList all = {0};
+  for (int i = 0; i < pieces->n; i++) VEC_PUSH(all, pieces->at[i]);
+  for (int i = 0; i < c->boundary.n; i++)
+    if (!whole || c->boundary.at[i].own) VEC_PUSH(all, c->boundary.at[i]);
+  for (bool changed = true; changed;) {
+    changed = false;
+    for (int i = 0; i < all.n; i++)
+      for (int k = 0; k < all.n; k++) {
+        int p = 0, q = 0;
+        if (i == k) continue;
+        bool one = box_single(&all.at[i], c->unit.n, &p) && box_single(&all.at[k], c->unit.n, &q) && p == q;
+        if ((one && box_join(c->g, &all.at[i], &all.at[k], p)) || box_covers(c->g, &all.at[i], &all.at[k], c->unit.n)) {
+          all.at[k] = all.at[--all.n];
+          changed = true;
+          if (i == all.n) break;
+          k--;
+        }
+      }
+  }
+  for (int i = 1; i < all.n; i++)       /* few: insertion */
+    for (int k = i; k && box_order(c, &all.at[k], &all.at[k - 1]) < 0; k--) {
+      BoundaryBox t = all.at[k];
+      all.at[k] = all.at[k - 1];
+      all.at[k - 1] = t;
+    }
+  *out = all;
+}
+
+static const char *box_text(const Component *c, const BoundaryBox *b)
+{
+  StrBuf s = {0};
+  for (int q = 0; q < c->unit.n; q++) {
+    if (!b->used[q]) continue;
+    Lin shift = lin_const(c->unit.shift[q]);
+    sb_printf(&s, "%s%s=%s", s.length ? " & " : "", c->g->vars.at[c->unit.var[q]].name, lin_text(c->g, lin_add(b->lo[q], shift, -1)));
+    if (!lin_equal(b->lo[q], b->hi[q])) sb_printf(&s, "..%s", lin_text(c->g, lin_add(b->hi[q], shift, -1)));
+  }
+  return sb_text(&s);
+}
+
+/* ---- witness --------------------------------------------------------------------------------------------------------------------------------- */
+
+static const char *node_text(const Judge *j, const Component *c, const CNode *x, const At *at)
+{
+  StrBuf b = {0};
+  sb_puts(&b, j->m->families.at[x->id].name);
+  for (int p = 0; p < x->n; p++) sb_printf(&b, "%s%s", p ? "," : "[", origin_text(c, at[p], -1, NULL));
+  if (x->n) sb_putc(&b, ']');
+  return sb_text(&b);
+}
+
+static WitnessStep node_step(const Judge *j, const Component *c, int i)
+{
+  const CNode *x = &c->nodes.at[i];
+  if (x->is_term) return (WitnessStep){c->g->terms.at[x->id].text, c->g->terms.at[x->id].span};
+  Span span = j->m->families.at[x->id].span;
+  if (x->parent >= 0) span = c->g->terms.at[c->nodes.at[x->parent].id].refs.at[x->ref].span;
+  return (WitnessStep){node_text(j, c, x, x->at), span};
+}
+
+typedef VEC(int) IntList;
+
+static void path_to_root(const Component *c, int i, IntList *out)
+{
+  for (; i >= 0; i = c->nodes.at[i].parent) VEC_PUSH(*out, i);
+}
+
+/* From `from` back to where the two paths part, and forward to `to`. */
+static void push_walk(const Judge *j, const Component *c, int from, int to, LatentVerdict *v)
+{
+  IntList a = {0}, b = {0};
+  path_to_root(c, from, &a);
+  path_to_root(c, to, &b);
+  while (a.n > 1 && b.n > 1 && a.at[a.n - 2] == b.at[b.n - 2]) a.n--, b.n--;
+  for (int i = 0; i < a.n; i++) VEC_PUSH(v->witness, node_step(j, c, a.at[i]));
+  for (int i = b.n - 2; i >= 0; i--) VEC_PUSH(v->witness, node_step(j, c, b.at[i]));
+}
+
+static void find_witness(const Judge *j, const Component *c, const Verdict *d, LatentVerdict *v)
+{
+  const Generator *best = NULL;
+  for (int i = 0; i < c->generators.n; i++) {
+    const Generator *e = &c->generators.at[i];
+    bool open = false;
+    for (int q = 0; q < c->unit.n; q++) open = open || (!c->unit.fixed[q] && (e->v[q].n || e->v[q].c));
+    if (open && (!best || (c->cyclic && best->origin == GEN_LACK && e->origin == GEN_CYCLE))) best = e;
+  }
+  if (c->crossed && c->crossed_term >= 0) {
+    for (int i = 0; i < c->nodes.n; i++)
+      if (c->nodes.at[i].is_term && c->nodes.at[i].id == c->crossed_term) {
+        push_walk(j, c, 0, i, v);
+        for (int k = 0; k < c->nodes.n; k++)
+          if (!c->nodes.at[k].is_term && c->nodes.at[k].parent == i) {
+            VEC_PUSH(v->witness, node_step(j, c, k));
+            break;
+          }
+        return;
+      }
+  }
+  if (best && best->origin == GEN_LACK) push_walk(j, c, 0, best->node, v);
+  else if (best) {
+    push_walk(j, c, best->node, best->term_node, v);
+    const CNode *x = &c->nodes.at[best->node];
+    At at[MAX_AXES];
+    memcpy(at, x->at, sizeof at);
+    for (int p = 0; p < x->n; p++) at[p].off = best->met[p];
+    VEC_PUSH(v->witness, (WitnessStep){node_text(j, c, x, at), c->g->terms.at[c->nodes.at[best->term_node].id].refs.at[best->ref].span});
+  } else
+    for (int i = 0; i < d->domain.n; i++) { /* an observed slice brings it */
+      const Pattern *x = &d->domain.at[i];
+      if (!x->growing || !x->entry) continue;
+      push_walk(j, c, 0, x->entry->term_node, v);
+      VEC_PUSH(v->witness, (WitnessStep){x->text, c->g->terms.at[c->nodes.at[x->entry->term_node].id].refs.at[x->entry->ref].span});
+      return;
+    }
+}
+
+/* ---- remedies ------------------------------------------------------------------------------------------------------------------------------------ */
+
+static void own_entries(const Judge *j, const Component *c, TextList *out)
+{
+  PatternList list = {0};
+  for (int i = 0; i < c->entries.n; i++) {
+    const Entry *e = &c->entries.at[i];
+    if (!e->own || !counts(j, c, e)) continue;
+    Pattern x = pattern_of(j, c, e, true);
+    if (x.tied && !x.growing) put_pattern(&list, x);
+  }
+  texts(&list, out);
+}
+
+/* Latent families of the component whose factors, kept free and passed as parameters, leave a bounded domain. */
+static void try_pins(Judge *j, const Component *c, LatentVerdict *v)
+{
+  bool *in = NEW_ARRAY(bool, j->m->families.n);
+  int n = 0;
+  bool constant = false;
+  for (int i = 0; i < c->nodes.n; i++) {
+    const CNode *x = &c->nodes.at[i];
+    if (x->is_term) continue;
+    if (x->id == c->unit.family) {
+      for (int p = 0; p < x->n; p++) constant = constant || (c->unit.runs[p] && x->at[p].kind == AT_ABS);
+      continue;
+    }
+    if (j->m->families.at[x->id].role == ROLE_LOCAL && !in[x->id]) in[x->id] = true, n++;
+  }
+  if (n > PIN_MAX_FAMILIES) return;
+  for (int f = constant ? -1 : 0; f < j->m->families.n; f++) {
+    if (f >= 0 && !in[f]) continue;
+    bool *pinned = NEW_ARRAY(bool, j->m->families.n);
+    ExploreOptions o = {.pinned = pinned, .pin_constant = f < 0};
+    if (f >= 0) pinned[f] = true;
+    Component *k = explore(j->g, j->axes, &c->unit, &o);
+    Verdict d = classify(j, k);
+    if (!good_verdict(d.verdict)) continue;
+    Remedy r = {.kind = "pin"};
+    texts(&d.domain, &r.domain);
+    r.note = f >= 0 ? arena_printf("keep %s free and pass the parameters of its factors", j->m->families.at[f].name)
+                    : arena_printf("keep the elements of %s at constant indices free and pass their parameters", v->name);
+    VEC_PUSH(v->remedies, r);
+  }
+}
+
+static void find_remedies(Judge *j, const Component *c, LatentVerdict *v)
+{
+  bool unbounded = !strcmp(v->verdict, "unbounded"), position = !strcmp(v->verdict, "position");
+  if (unbounded || position) {
+    Remedy r = {.kind = "structured", .note = "a factor over the whole sequence in potential form: each potential needs the entries of its own term"};
+    own_entries(j, c, &r.domain);
+    if (c->rank) VEC_PUSH(v->remedies, r);
+  }
+  try_pins(j, c, v);
+  bool set = !strcmp(v->verdict, "unbounded-set");
+  if (unbounded || set) {
+    Remedy r = {.kind = set ? "set-encoder" : "slice-encoder",
+                .note = set ? "a permutation-invariant encoder of all of it" : "an encoder of the whole sequence, in order, with the position"};
+    r.domain = v->domain;
+    VEC_PUSH(v->remedies, r);
+  }
+  if (unbounded && v->window.n && v->index.n) {
+    Remedy r = {.kind = "window", .option = "--window W", .note = "an approximation: measure how fast the gap falls with the half-width"};
+    int last = -1;
+    for (int q = 0; q < c->unit.n; q++)
+      if (c->unit.runs[q]) last = q;
+    Name name = last >= 0 ? c->g->vars.at[c->unit.var[last]].name : NULL;
+    for (int i = 0; i < v->window.n; i++) {
+      StrBuf b = {0};                   /* the plate variable t becomes t-W..t+W */
+      size_t k = name ? strlen(name) : 0;
+      for (const char *p = v->window.at[i]; *p;) {
+        bool at = name && p > v->window.at[i] && (p[-1] == '[' || p[-1] == ',') && !strncmp(p, name, k) && (p[k] == ']' || p[k] == ',');
+        if (at) {
+          sb_printf(&b, "%s-W..%s+W", name, name);
+          p += k;
+        } else sb_putc(&b, *p++);
+      }
+      VEC_PUSH(r.domain, sb_text(&b));
+    }
+    VEC_PUSH(v->remedies, r);
+  }
+}
+
+/* A function for this data set alone (theorem of exchangeable components): hubs and sums out of the graph, the rest bounded, the same weights. */
+static void find_this_data(Judge *j, const Component *c, LatentVerdict *v)
+{
+  if (strcmp(v->verdict, "unbounded-set")) return;
+  for (int i = 0; i < c->nodes.n; i++) { /* a sum with weights of its own for each member is not exchangeable */
+    if (!c->nodes.at[i].is_term) continue;
+    const GTerm *t = &c->g->terms.at[c->nodes.at[i].id];
+    bool sum = false, weights = false;
+    for (int r = 0; r < t->refs.n; r++)
+      for (int p = 0; p < t->refs.at[r].n; p++)
+        if (t->refs.at[r].ix[p].reduced) *(t->refs.at[r].latent ? &sum : &weights) = true;
+    if (sum && weights) return;
+  }
+  Component *k = explore(j->g, j->axes, &c->unit, &(ExploreOptions){.no_hubs = true});
+  Verdict d = classify(j, k);
+  if (strcmp(d.verdict, "closes") && strcmp(d.verdict, "set")) return;
+  v->has_this_data = true;
+  v->this_data_verdict = d.verdict;
+  texts(&d.domain, &v->this_data_domain);
+}
+
+/* ---- inputs --------------------------------------------------------------------------------------------------------------------------------------- */
+
+/* Positions between the brackets, split at commas outside inner brackets. */
+static int split_positions(const char *text, const char **at, int *length, int max)
+{
+  const char *p = strchr(text, '[');
+  int n = 0, depth = 0;
+  if (!p) return 0;
+  const char *begin = ++p;
+  for (; *p; p++) {
+    if (*p == '[') depth++;
+    bool end = *p == ']' && depth == 0;
+    if (*p == ']') depth--;
+    if ((*p == ',' && depth == 0) || end) {
+      if (n < max) at[n] = begin, length[n] = (int)(p - begin), n++;
+      begin = p + 1;
+      if (end) break;
+    }
+  }
+  return n;
+}
+
+/* Does input a contain entry b? Same name, each position the same, or `*` in a. */
+static bool text_covers(const char *a, const char *b)
+{
+  if (!strcmp(a, b)) return true;
+  size_t name = strcspn(a, "[");
+  if (name != strcspn(b, "[") || strncmp(a, b, name)) return false;
+  const char *pa[16], *pb[16];
+  int la[16], lb[16];
+  bool set = strchr(b, '|') != NULL;
+  int n = split_positions(a, pa, la, 16), m = split_positions(b, pb, lb, 16);
+  if (!n) return false;
+  bool all = true;
+  for (int k = 0; k < n; k++) all = all && la[k] == 1 && *pa[k] == '*';
+  if (all) return true;
+  if (set || n != m) return false;
+  for (int k = 0; k < n; k++) {
+    if (la[k] == 1 && *pa[k] == '*') continue;
+    if (la[k] != lb[k] || strncmp(pa[k], pb[k], (size_t)la[k])) return false;
+  }
+  return true;
+}
+
+/* Names of variables as whole words replaced. */
+static const char *rename_words(const char *text, int n, const Name *from, const Name *to)
+{
+  StrBuf out = {0};
+  for (const char *p = text; *p;) {
+    size_t k = 0;
+    while (p[k] == '_' || (p[k] >= 'a' && p[k] <= 'z') || (p[k] >= 'A' && p[k] <= 'Z') || (k && p[k] >= '0' && p[k] <= '9')) k++;
+    if (!k) {
+      sb_putc(&out, *p++);
+      continue;
+    }
+    Name word = intern_n(p, k);
+    for (int i = 0; i < n; i++)
+      if (from[i] == word) {
+        word = to[i];
+        break;
+      }
+    sb_puts(&out, word);
+    p += k;
+  }
+  return sb_text(&out);
+}
+
+static void choose_inputs(const Judge *j, const Component *c, LatentVerdict *v)
+{
+  const Model *m = j->m;
+  v->conditioning = "complete";
+  for (int i = 0; i < m->stmts.n; i++) {
+    const Stmt *s = &m->stmts.at[i];
+    if (s->kind != ST_AMORTIZE || s->family != v->family) continue;
+    Name from[MAX_AXES], to[MAX_AXES];
+    int n = 0;
+    bool here = s->n_index == c->unit.n;
+    for (int p = 0; p < s->n_index && here; p++) {
+      const Affine *a = &s->index[p].affine;
+      bool variable = a->n == 1 && a->term[0].kind == ATOM_VAR;
+      here = variable == c->unit.runs[p];
+      if (here && variable) from[n] = m->vars.at[a->term[0].id].name, to[n++] = j->g->vars.at[c->unit.var[p]].name;
+    }
+    if (!here) continue;
+    v->amortize = true;
+    for (int k = 0; k < s->n_from; k++) {
+      const char *text = rename_words(s->from[k].text, n, from, to);
+      StrBuf tight = {0};               /* x[g, *] as x[g,*] */
+      for (const char *p = text; *p; p++)
+        if (*p != ' ' || strchr(text, '|')) sb_putc(&tight, *p);
+      VEC_PUSH(v->inputs, sb_text(&tight));
+    }
+  }
+  if (!v->amortize) {
+    v->inputs = v->domain;
+    return;
+  }
+  for (int i = 0; i < v->domain.n; i++) {
+    bool there = false;
+    for (int k = 0; k < v->inputs.n; k++) there = there || text_covers(v->inputs.at[k], v->domain.at[i]);
+    if (!there) VEC_PUSH(v->missing, v->domain.at[i]);
+  }
+  for (int k = 0; k < v->inputs.n; k++) {
+    bool needed = false;
+    for (int i = 0; i < v->domain.n; i++) needed = needed || text_covers(v->inputs.at[k], v->domain.at[i]) || text_covers(v->domain.at[i], v->inputs.at[k]);
+    if (!needed) VEC_PUSH(v->superfluous, v->inputs.at[k]);
+  }
+  if (v->missing.n) v->conditioning = "gap";
+}
+
+static void find_window(const Judge *j, const Component *c, LatentVerdict *v)
+{
+  PatternList list = {0};
+  for (int i = 0; i < c->entries.n; i++) {
+    const Entry *e = &c->entries.at[i];
+    if (e->family == REF_INDEX || e->pinned || !counts(j, c, e)) continue;
+    Entry *centre = NEW(Entry);
+    *centre = *e;
+    bool unit = e->n > 0;
+    for (int p = 0; p < e->n; p++) {
+      At a = e->at[p].kind == AT_SPAN ? *e->at[p].hi : e->at[p];
+      unit = unit && a.kind == AT_UNIT && a.sign > 0;
+      a.off = lin_const(0);
+      centre->at[p] = a;
+    }
+    if (unit) put_pattern(&list, pattern_of(j, c, centre, true));
+  }
+  texts(&list, &v->window);
+}
+
+/* ---- a range of a family -------------------------------------------------------------------------------------------------------------------------- */
+
+/* Where an index position of a definition runs. */
+typedef struct { int var; Lin lo, hi; bool literal; } Run; /* var < 0: constant, lo = hi; literal: its length is a number */
+
+static Run run_of(const Judge *j, const Stmt *s, int p)
+{
+  const Affine *a = &s->index[p].affine;
+  Run r = {.var = -1, .literal = true};
+  Lin c = lin_const(a->constant);
+  if (a->n == 1 && a->term[0].kind == ATOM_VAR) {
+    const GVar *v = &j->g->vars.at[a->term[0].id];
+    r.var = a->term[0].id;
+    r.lo = lin_add(v->lo, c, 1);
+    r.hi = lin_add(v->hi, c, 1);
+    r.literal = lin_is_const(lin_add(r.hi, r.lo, -1));
+    return r;
+  }
+  for (int i = 0; i < a->n; i++)
+    for (int k = 0; k < j->g->symbols.n; k++)
+      if (a->term[i].kind == ATOM_INPUT && j->g->symbols.at[k] == j->m->families.at[a->term[i].id].name)
+        c = lin_add(c, lin_atom(~k), a->term[i].coef);
+  r.lo = r.hi = c;
+  return r;
+}
+
+typedef struct { bool runs[MAX_AXES], long_[MAX_AXES]; VEC(int) main, rest; } Pieces;
+
+/* Definitions that run wherever the family runs, and the others (its boundary). */
+static Pieces pieces_of(const Judge *j, const Family *f)
+{
+  Pieces r = {0};
+  const Model *m = j->m;
+  for (int i = 0; i < f->n_statements; i++)
+    for (int p = 0; p < f->n_index; p++) {
+      Run run = run_of(j, &m->stmts.at[f->statements[i]], p);
+      if (run.var >= 0) r.runs[p] = true;
+      if (!run.literal) r.long_[p] = true;
+    }
+  int best = -1;
+  int *score = NEW_ARRAY(int, f->n_statements);
+  for (int i = 0; i < f->n_statements; i++) {
+    for (int p = 0; p < f->n_index; p++) {
+      Run run = run_of(j, &m->stmts.at[f->statements[i]], p);
+      score[i] += r.long_[p] ? !run.literal : r.runs[p] && run.var >= 0;
+    }
+    if (score[i] > best) best = score[i];
+  }
+  for (int i = 0; i < f->n_statements; i++) {
+    if (m->stmts.at[f->statements[i]].kind != ST_LATENT) continue;
+    if (score[i] == best) VEC_PUSH(r.main, f->statements[i]);
+    else VEC_PUSH(r.rest, f->statements[i]);
+  }
+  return r;
+}
+
+static const char *unit_name(const Judge *j, const Stmt *s, int p)
+{
+  Run r = run_of(j, s, p);
+  return r.var >= 0 ? lin_text(j->g, lin_add(lin_atom(r.var), lin_const(s->index[p].affine.constant), 1)) : lin_text(j->g, r.lo);
+}
+
+static const char *range_text(const Judge *j, const Stmt *s)
+{
+  StrBuf b = {0};
+  for (int p = 0; p < s->n_index; p++) {
+    Run r = run_of(j, s, p);
+    sb_printf(&b, "%s%s", p ? ", " : "", lin_text(j->g, r.lo));
+    if (r.var >= 0) sb_printf(&b, "..%s", lin_text(j->g, r.hi));
+  }
+  return sb_text(&b);
+}
+
+static LatentVerdict entry_for(const Judge *j, int family, const Stmt *s, const char *role)
+{
+  LatentVerdict v = {.family = family, .name = j->m->families.at[family].name, .role = role, .verdict = role, .domain_kind = "none",
+                     .range = range_text(j, s), .conditioning = "none", .reason = ""};
+  for (int p = 0; p < s->n_index; p++) VEC_PUSH(v.index, unit_name(j, s, p));
+  return v;
+}
+
+/* No term holds two elements of local families, one of them of this family; labels that are summed out join the terms they stand in. */
+static bool structurally_separable(const Judge *j, const Component *c, int family)
+{
+  const Graph *g = j->g;
+  for (int i = 0; i < g->touch[family].n; i++) {
+    const GTerm *t = &g->terms.at[g->touch[family].at[i].term];
+    int elements = 0;
+    for (int r = 0; r < t->refs.n; r++) {
+      if (!t->refs.at[r].latent || j->m->families.at[t->refs.at[r].family].role != ROLE_LOCAL) continue;
+      elements++;
+      for (int p = 0; p < t->refs.at[r].n; p++)
+        if (t->refs.at[r].ix[p].kind == GI_RANGE || t->refs.at[r].ix[p].kind == GI_ANY) elements++;
+    }
+    if (elements > 1) return false;
+  }
+  int locals = 0;
+  for (int i = 0; i < c->nodes.n; i++)
+    locals += !c->nodes.at[i].is_term && j->m->families.at[c->nodes.at[i].id].role == ROLE_LOCAL;
+  return locals == 1 && !c->generators.n;
+}
+
+static const char *reason_of(const Judge *j, const Component *c, const LatentVerdict *v)
+{
+  if (!strcmp(v->verdict, "closes")) return "its component of the coupling graph is finite";
+  if (!strcmp(v->verdict, "set")) return "its component is its own group, whose members can be exchanged";
+  if (!strcmp(v->verdict, "slice")) return "its component is its own sequence, in order";
+  if (!strcmp(v->verdict, "unbounded")) return c->rank ? "its component runs along the whole plate, in order" : "a term holds a slice that grows with the plate";
+  if (!strcmp(v->verdict, "unbounded-set")) return "its component is the whole plate, whose members can be exchanged";
+  if (!strcmp(v->verdict, "position")) return "its component is unbounded but meets few observations: a different function at every index";
+  const char *term = c->crossed_term >= 0 ? c->g->terms.at[c->crossed_term].text : NULL;
+  (void)j;
+  if (!strcmp(v->verdict, "data")) return term ? arena_printf("lookups meet in %s: the data decide what is connected", term) : "lookups meet: the data decide what is connected";
+  if (c->crossed) return term ? arena_printf("no rule for the index expressions in %s", term) : "no rule for its index expressions";
+  return "no rule for indices that are exchanged with an offset";
+}
+
+static void judge_range(Judge *j, int family, const Pieces *pieces, int stmt)
+{
+  const Model *m = j->m;
+  const Stmt *s = &m->stmts.at[stmt];
+  Unit u = {.family = family, .stmt = stmt, .n = s->n_index};
+  for (int p = 0; p < u.n; p++) {
+    Run r = run_of(j, s, p);
+    u.runs[p] = r.var >= 0;
+    u.fixed[p] = u.runs[p] && !pieces->long_[p];
+    u.at[p] = u.lo[p] = r.lo;
+    u.hi[p] = r.hi;
+    u.var[p] = r.var;
+    if (u.runs[p]) u.shift[p] = s->index[p].affine.constant;
+  }
+  Component *c = explore(j->g, j->axes, &u, NULL);
+  LatentVerdict v = entry_for(j, family, s, "local");
+  Verdict d = classify(j, c);
+  v.verdict = d.verdict;
+  v.domain_kind = d.kind;
+  texts(&d.domain, &v.domain);
+  PatternList scale = {0};
+  if (scale_domain(j, c, &scale)) texts(&scale, &v.sd_domain);
+  else v.sd_domain = v.domain;
+  BoxList outside = {0}, boxes = {0};
+  for (int i = 0; i < pieces->rest.n; i++) {
+    BoundaryBox b = {.own = true};
+    for (int p = 0; p < u.n; p++) {
+      Run r = run_of(j, &m->stmts.at[pieces->rest.at[i]], p);
+      if (!u.runs[p] || !r.literal || u.fixed[p]) continue;
+      b.used[p] = true;
+      b.lo[p] = r.lo;
+      b.hi[p] = r.hi;
+    }
+    VEC_PUSH(outside, b);
+  }
+  boundary_boxes(c, &outside, &boxes);
+  for (int i = 0; i < boxes.n; i++) VEC_PUSH(v.boundary, box_text(c, &boxes.at[i]));
+  find_window(j, c, &v);
+  v.separable = structurally_separable(j, c, family);
+  v.reason = reason_of(j, c, &v);
+  if (!good_verdict(v.verdict)) {
+    find_witness(j, c, &d, &v);
+    find_remedies(j, c, &v);
+    find_this_data(j, c, &v);
+  }
+  choose_inputs(j, c, &v);
+  VEC_PUSH(j->a->latents, v);
+  c->boundary.n = 0;
+  for (int i = 0; i < boxes.n; i++) VEC_PUSH(c->boundary, boxes.at[i]);
+  if (j->ground) ground_check(j->ground, c, good_verdict(v.verdict));
+}
+
+static const char *model_verdict(const Analysis *a)
+{
+  int local = 0, good = 0, unknown = 0, data = 0;
+  for (int i = 0; i < a->latents.n; i++) {
+    const LatentVerdict *v = &a->latents.at[i];
+    if (strcmp(v->role, "local")) continue;
+    local++;
+    good += good_verdict(v->verdict);
+    unknown += !strcmp(v->verdict, "unknown");
+    data += !strcmp(v->verdict, "data");
+  }
+  return good == local ? "closes" : unknown ? "unknown" : data ? "data" : good ? "partly" : "open";
+}
+
+Analysis *analyse(const Model *m)
+{
+  Judge j = {.m = m, .g = graph_build(m), .a = NEW(Analysis)};
+  j.axes = axes_build(j.g);
+  j.ground = ground_build(j.g);
+  for (int f = 0; f < m->families.n; f++) {
+    const Family *x = &m->families.at[f];
+    const Stmt *first = x->n_statements ? &m->stmts.at[x->statements[0]] : NULL;
+    if (!first || x->role == ROLE_INPUT || x->role == ROLE_OBSERVED || x->role == ROLE_LET) continue;
+    if (x->role == ROLE_GLOBAL || x->role == ROLE_PARAM || x->role == ROLE_MARGINAL) {
+      const char *role = x->role == ROLE_GLOBAL ? "global" : x->role == ROLE_PARAM ? "param" : "marginal";
+      VEC_PUSH(j.a->latents, entry_for(&j, f, first, role));
+      continue;
+    }
+    Pieces pieces = pieces_of(&j, x);
+    for (int i = 0; i < pieces.main.n; i++) {
+      if (j.g->barren[f]) {
+        LatentVerdict v = entry_for(&j, f, &m->stmts.at[pieces.main.at[i]], "pruned");
+        v.reason = "no observed variable depends on it: drawn afterwards from its conditional prior";
+        VEC_PUSH(j.a->latents, v);
+      } else judge_range(&j, f, &pieces, pieces.main.at[i]);
+    }
+  }
+  j.a->verdict = model_verdict(j.a);
+  return j.a;
+}
+
+int verdict_strength(const char *verdict)
+{
+  static const char *const words[] = {"open", "unknown", "data", "partly", "closes"};
+  for (int i = 0; i < 5; i++)
+    if (!strcmp(words[i], verdict)) return i;
+  return -1;
+}
