@@ -1453,8 +1453,8 @@ static int emit_amortize(Emission *e)
     if (!v || FAMILY(e, i)->role != ROLE_LOCAL) continue;
     const char *base = arena_printf("%s_%s", e->name, v->name);
     bool inputs = v->amortize || !strcmp(v->verdict, "closes") || !strcmp(v->verdict, "set") || !strcmp(v->verdict, "slice");
-    emit_text_list(e, arena_printf("%s_inputs", base), &v->inputs);
-    emit_text_list(e, arena_printf("%s_sd_inputs", base), &v->sd_domain);
+    if (inputs) emit_text_list(e, arena_printf("%s_inputs", base), &v->inputs);
+    if (!v->amortize) emit_text_list(e, arena_printf("%s_sd_inputs", base), &v->sd_domain);
     emit_text_list(e, arena_printf("%s_window", base), &v->window);
     sb_printf(&table, "  {.family = %d, .verdict = \"%s\", .domain_kind = \"%s\", .domain = \"", i, v->verdict, v->domain_kind);
     for (int k = 0; k < v->domain.n; k++) sb_printf(&table, "%s%s", k ? ", " : "", v->domain.at[k]);

@@ -218,13 +218,11 @@ int main(int argc, char **argv)
   const Expectation *expectations;
   int n = emit_expectations(emission, &expectations);
   StrBuf plain = {0}, json = {0}, dot = {0}, source = {0};
-  report_text(model, analysis, expectations, n, &plain);
-  report_json(model, analysis, expectations, n, PGMC_VERSION, hash, &json);
-  report_dot(model, analysis, &dot);
   if (o.command == CMD_CHECK && !emit.dump_loop) {
     StrBuf shown = {0};
     if (o.format == FORMAT_TEXT) report_text_color(model, analysis, expectations, n, use_color(stdout), &shown);
-    else shown = o.format == FORMAT_JSON ? json : dot;
+    else if (o.format == FORMAT_JSON) report_json(model, analysis, expectations, n, PGMC_VERSION, hash, &shown);
+    else report_dot(model, analysis, &shown);
     fputs(sb_text(&shown), stdout);
   }
   int status = 0;
@@ -235,6 +233,12 @@ int main(int argc, char **argv)
   if (fflush(stdout) || ferror(stdout)) { fprintf(stderr, "pgmc: standard output: %s\n", strerror(errno)); return 3; }
   if ((o.command == CMD_CHECK && !emit.dump_loop) || status) return status;
 
+  /* the program carries its own report, which names the model's file and no directory */
+  const char *slash = strrchr(model->file, '/');
+  if (slash) model->file = slash + 1;
+  report_text(model, analysis, expectations, n, &plain);
+  report_json(model, analysis, expectations, n, PGMC_VERSION, hash, &json);
+  report_dot(model, analysis, &dot);
   emit_source(emission, sb_text(&plain), sb_text(&json), sb_text(&dot), &source);
   if (diag_errors()) settle_diagnostics(&o);
   if (emit.dump_loop) return 0;
