@@ -277,6 +277,19 @@ static bool check_bounds(Resolver *r, const Stmt *s, const Type *t)
   return true;
 }
 
+/* Labels that the probabilities do not have. */
+static bool check_labels(Resolver *r, const Stmt *s, const Type *t)
+{
+  Affine top, length;
+  DistId d = (DistId)s->dist.dist;
+  if ((d != DIST_categorical && d != DIST_categorical_logit) || !t->upper) return true;
+  const MExpr *n = s->dist.args[0]->type.dim[0];
+  if (!mexpr_affine(r->m, t->upper, &top) || !mexpr_affine(r->m, n, &length) || !affine_combine(&top, -1, &length, &top) || top.n || top.constant <= 0)
+    return true;
+  diag_error(t->upper->span, NULL, "%s gives probabilities to 1..%s; the upper bound is %s", dist_info[d].name, mexpr_text(r->m, n), mexpr_text(r->m, t->upper));
+  return false;
+}
+
 /* A discrete latent variable is a table of probabilities: its values must be finitely many. */
 static bool check_finite(const Stmt *s, const Type *t, Span span)
 {
@@ -302,7 +315,7 @@ bool resolve_dist(Resolver *r, const ADist *a, Stmt *s, const Type *t)
   fine = dist_check_args(r, d->dist, a->name_span, d->n_args, d->args, t, true, ast->type ? ast->type->span : ast->target_span) && fine;
   if (a->truncated) fine = truncation(r, a, s) && fine;
   if (!fine || !t) return false;
-  fine = check_bounds(r, s, t);
+  fine = check_bounds(r, s, t) && check_labels(r, s, t);
   if (s->kind == ST_LATENT && t->kind == TY_INT) fine = check_finite(s, t, ast->target_span) && fine;
   if (s->kind == ST_LATENT && dist_info[d->dist].kind == DK_DISCRETE && t->kind != TY_INT) {
     diag_error(ast->target_span, "declare an indexed family of int", "a discrete latent variable is a scalar");

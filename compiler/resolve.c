@@ -257,14 +257,14 @@ static const struct { const char *name; TypeKind kind; int dims; bool bounds; } 
 enum { N_TYPES = sizeof types / sizeof *types };
 
 /* Something else is resolved in between: its place in the blocks, no reductions around it. */
-typedef struct { Block *block; int visible; bool in_index; Span at; } Context;
+typedef struct { Block *block; int visible; bool in_index, in_condition; Span at; } Context;
 
 static Context enter(Resolver *r, Block *block)
 {
-  Context c = {r->block, r->visible_reductions, r->in_index, r->at};
+  Context c = {r->block, r->visible_reductions, r->in_index, r->in_condition, r->at};
   r->block = block;
   r->visible_reductions = r->reductions.n;
-  r->in_index = false;
+  r->in_index = r->in_condition = false;
   return c;
 }
 
@@ -273,6 +273,7 @@ static void leave(Resolver *r, Context c)
   r->block = c.block;
   r->visible_reductions = c.visible;
   r->in_index = c.in_index;
+  r->in_condition = c.in_condition;
   r->at = c.at;
 }
 
@@ -369,7 +370,8 @@ static bool infer_type(Resolver *r, int family)
   f->type.kind = TY_REAL;
   if (f->role == ROLE_LET) {
     if (r->depth == MAX_LET_CHAIN) {
-      diag_error(f->span, "write them in the order in which they use each other", "this let stands at the end of too long a chain of lets");
+      if (!r->chain_reported) diag_error(f->span, "write them in the order in which they use each other", "this let stands at the end of too long a chain of lets");
+      r->chain_reported = true;
       return false;
     }
     r->depth++;

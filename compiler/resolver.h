@@ -44,8 +44,9 @@ typedef struct Resolver {
   Block *block;
   VEC(int) reductions;                  /* variables in scope */
   int visible_reductions;               /* those from here on count */
-  bool in_index;
+  bool in_index, in_condition;
   Span at;                              /* the statement */
+  bool chain_reported;
   int depth;                            /* of lets resolved because others need them */
 } Resolver;
 

@@ -373,10 +373,12 @@ static MExpr *resolve_name(Resolver *r, const AExpr *base, int n, AExpr **args, 
   }
   MExpr *e = family_reference(r, family, n, args, span);
   const Family *f = &r->m->families.at[family];
-  /* an integer let without index that stands in an index means its definition: the index is classified by what is in it */
-  if (e && r->in_index && f->role == ROLE_LET && f->n_index == 0 && e->type.kind == TY_INT && f->n_statements == 1)
-    return r->m->stmts.at[f->statements[0]].value;
-  return e;
+  /* A let without index means its definition where whole numbers must be known: an index or a range is classified by what is in it, and a condition may
+   * use lets that are made of inputs. */
+  if (!e || f->role != ROLE_LET || f->n_index || e->n_entry || f->n_statements != 1) return e;
+  MExpr *value = r->m->stmts.at[f->statements[0]].value;
+  bool inlined = value && ((r->in_index && e->type.kind == TY_INT) || (r->in_condition && expr_only_known(r, value)));
+  return inlined ? value : e;
 }
 
 static MExpr *resolve_indexed(Resolver *r, const AExpr *a)
@@ -520,7 +522,12 @@ static MExpr *resolve_unary(Resolver *r, const AExpr *a)
 static MExpr *resolve_cond(Resolver *r, const AExpr *a)
 {
   MExpr *e = mexpr_new(M_COND, a->span, 3);
-  for (int i = 0; i < 3; i++) e->args[i] = resolve_expr(r, a->args[i]);
+  for (int i = 0; i < 3; i++) {
+    bool before = r->in_condition;
+    r->in_condition = before || i == 0;
+    e->args[i] = resolve_expr(r, a->args[i]);
+    r->in_condition = before;
+  }
   MExpr *c = e->args[0], *x = e->args[1], *y = e->args[2];
   bool fine = c && x && y;
   if (c) fine = require_scalar(r, c, "a condition") && fine;

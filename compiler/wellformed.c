@@ -17,9 +17,10 @@ typedef struct {
   Resolver *r;
   Model *m;
   Facts *facts;
+  bool *sound;                          /* by family: all its definitions were understood */
 } Check;
 
-static bool family_sound(const Check *c, int family)
+static bool understood(const Check *c, int family)
 {
   const Family *f = &c->m->families.at[family];
   if (c->r->families.at[family].damaged || name_is_damaged(c->r, f->name)) return false;
@@ -31,6 +32,8 @@ static bool family_sound(const Check *c, int family)
   }
   return true;
 }
+
+static bool family_sound(const Check *c, int family) { return c->sound[family]; }
 
 /* ---- points ------------------------------------------------------------------------------------------------------------------------- */
 
@@ -283,7 +286,7 @@ static void check_reference(const Check *c, const MExpr *ref, const Guard *guard
       for (int k = 0; k < ref->n_index; k++) constant = constant && !v[k].n;
       const char *word = f->role == ROLE_OBSERVED ? "input" : f->role == ROLE_LET ? "let" : "latent";
       if (constant && (f->role == ROLE_OBSERVED || f->role == ROLE_LOCAL || f->role == ROLE_GLOBAL || f->role == ROLE_LET))
-        hint = arena_printf("define it: %s %s %s ...%s", word, element, *word == 'l' && word[1] == 'a' ? "~" : "=", p.n ? "; or let the plate begin later" : "");
+        hint = arena_printf("define it: %s %s %s ...%s", word, element, *word == 'l' && word[1] == 'a' ? "~" : "=", p.n ? "; or begin the range later" : "");
       if (!strcmp(text, element)) diag_error(ref->span, hint, "%s is not defined", element);
       else diag_error(ref->span, hint, "%s reaches %s%s, which is not defined", text, element, corner_text(c, &p));
       return;
@@ -619,6 +622,8 @@ static bool may_meet(const Check *c, const MExpr *ref, const Stmt *s)
   for (int k = 0; k < ref->n_index; k++) {
     if (ref->index[k].kind != IX_AFFINE) return true;
     v[k] = ref->index[k].affine;
+    const Affine *d = &s->index[k].affine;
+    if (s->index[k].kind == IX_AFFINE && !d->n && !v[k].n && d->constant != v[k].constant) return false;
   }
   if (!piece_conditions(c->m, s, v, &conditions)) return true;
   for (int k = 0; k < conditions.n; k++) {
@@ -727,7 +732,14 @@ static void report_cycle(Cycles *y, const EdgeVec *edges)
   n = find_cycle(c, edges, first, cycle);
   const char *text = n ? cycle_text(y, edges, cycle, n) : mexpr_text(c->m, ref);
   if (open >= 0) {
-    diag_error(ref->span, "a reference back to its own family needs an offset of one sign along a plate, as z[t-1]", "'%s' may depend on itself: %s", name, text);
+    const char *hint = "a reference back to its own family needs an offset of one sign along a plate, as z[t-1]";
+    for (int k = 0; k < ref->n_index; k++) /* z[t-K]: is K positive? */
+      for (int i = 0; ref->index[k].kind == IX_AFFINE && i < ref->index[k].affine.n; i++) {
+        const AffineTerm *t = &ref->index[k].affine.term[i];
+        if (t->kind != ATOM_INPUT || t->coef > 0 || c->m->families.at[t->id].type.lower) continue;
+        hint = arena_printf("if it is always positive, say so: input %s : int<lower=1>", c->m->families.at[t->id].name);
+      }
+    diag_error(ref->span, hint, "'%s' may depend on itself: %s", name, text);
   } else if (back >= 0 && forth >= 0) {
     diag_error(ref->span, "all offsets of a cycle must have one sign along one plate", "'%s' depends on itself in both directions: %s", name, text);
     n = find_cycle(c, edges, forth, cycle);
@@ -858,7 +870,8 @@ static void check_unused(const Check *c)
 
 void check_wellformed(Resolver *r)
 {
-  Check c = {r, r->m, facts_of(r->m, true)};
+  Check c = {r, r->m, facts_of(r->m, true), NEW_ARRAY(bool, r->m->families.n)};
+  for (int i = 0; i < r->m->families.n; i++) c.sound[i] = understood(&c, i);
   for (int i = 0; i < r->m->families.n; i++)
     if (family_sound(&c, i)) check_duplicates(&c, i);
   check_references(&c);

@@ -417,6 +417,7 @@ static void repair_bounds(TokenVec *tokens)
       }
       if (kind == '<' || kind == LE || kind == EQ || kind == NE || kind == AND || kind == OR || kind == '?') {
         diag_error(t[k].span, "for example: real<lower=(a < b ? 0 : 1)>", "in a bound, a comparison or '?:' stands in parentheses");
+        tokens->at[k].kind = BAD;
         break;
       }
     }
