@@ -138,13 +138,21 @@ Bounds build_support(const Model *m, int family)
     const Stmt *st = &m->stmts.at[f->statements[i]];
     if (!st->has_dist) continue;
     Support sup = dist_info[st->dist.dist].support;
+    bool observed = f->role == ROLE_OBSERVED;                               /* arguments may be latent there: only what data can be checked against */
+    if (sup == SUP_CATEGORY || sup == SUP_BOUNDED_COUNT) {
+      const MExpr *last = st->dist.args[st->dist.n_args - 1];
+      if (!s.has_lower) s.has_lower = true, s.lower_number = sup == SUP_CATEGORY;
+      if (!s.has_upper && sup == SUP_BOUNDED_COUNT && f->type.kind == TY_INT) s.has_upper = true, s.upper = st->dist.args[0];
+      if (!s.has_upper && sup == SUP_CATEGORY && st->dist.dist != DIST_ordered_logistic) s.has_upper = true, s.upper = last->type.dim[0];
+      continue;
+    }
     if (!s.has_lower) {
       if (sup == SUP_POSITIVE || sup == SUP_NONNEGATIVE || sup == SUP_UNIT) s.has_lower = true, s.lower_number = 0;
-      if (sup == SUP_BETWEEN || sup == SUP_ABOVE) s.has_lower = true, s.lower = st->dist.args[0];
+      if (!observed && (sup == SUP_BETWEEN || sup == SUP_ABOVE)) s.has_lower = true, s.lower = st->dist.args[0];
     }
     if (!s.has_upper) {
       if (sup == SUP_UNIT) s.has_upper = true, s.upper_number = 1;
-      if (sup == SUP_BETWEEN) s.has_upper = true, s.upper = st->dist.args[1];
+      if (!observed && sup == SUP_BETWEEN) s.has_upper = true, s.upper = st->dist.args[1];
     }
   }
   s.transform = s.has_lower && s.has_upper ? TR_INTERVAL : s.has_lower ? TR_LOWER : s.has_upper ? TR_UPPER : TR_IDENTITY;

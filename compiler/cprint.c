@@ -41,7 +41,7 @@ const char *cprint_declare(CPrint *p, const char *key, const char *type, const c
   for (int i = 0; i < p->declared.n; i++)
     if (!strcmp(p->declared.at[i].key, key)) return p->declared.at[i].name;
   name = unique(p, name);
-  VEC_PUSH(p->declared, (Declared){key, name});
+  VEC_PUSH(p->declared, (Declared){key, type, name});
   sb_printf(&p->declarations, "  %s%s = %s;\n", type, name, key);
   return name;
 }

@@ -15,7 +15,7 @@ typedef enum { REF_OWN, REF_SHARED, REF_BUFFER } RefClass;
 
 typedef struct CPrint CPrint;
 typedef struct { Node node; const char *name, *comment; } NodeLabel;
-typedef struct { const char *key, *name; } Declared;
+typedef struct { const char *key, *type, *name; } Declared;
 struct CPrint {
   Kernel *k;
   Dag *d;

@@ -9,6 +9,7 @@
 #include "cprint.h"
 #include "dist.h"
 #include "grad.h"
+#include <ctype.h>
 #include <math.h>
 #include <string.h>
 
@@ -55,6 +56,8 @@ struct Emission {
   StrBuf check_table, ref_table, term_table, plate_table;
   int n_refs;
 };
+
+typedef VEC(int) IntList;
 
 #define FAMILY(e, i) (&(e)->m->families.at[i])
 #define STMT(e, i) (&(e)->m->stmts.at[i])
@@ -391,6 +394,26 @@ static void definition_index(Builder *b, const Stmt *s, Node *args)
   for (int k = 0; k < s->n_index; k++) args[k] = build_index(b, &s->index[k]);
 }
 
+/* Ranges may be read from input arrays (plate i in 1..M[g]), which are not there yet when the runtime asks for the first time: opens `if (e->M) {`
+ * for each of them. Returns how many blocks were opened. */
+static int open_guards(const Emission *e, CPrint *p, const Dag *d, Node n, IntList *seen)
+{
+  const XNode *x = dag_node(d, n);
+  int opened = 0;
+  if (x->op == X_INPUT && x->n_args) {
+    bool known = false;
+    for (int i = 0; i < seen->n; i++) known = known || seen->at[i] == x->aux;
+    if (!known) {
+      VEC_PUSH(*seen, x->aux);
+      cprint_line(p, "if (e->%s) {", c_name(FAMILY(e, x->aux)->name));
+      p->indent++;
+      opened++;
+    }
+  }
+  for (int i = 0; i < x->n_args; i++) opened += open_guards(e, p, d, x->args[i], seen);
+  return opened;
+}
+
 /* shape(): bounding boxes of families and terms, ranges of outermost plates. */
 static void emit_shape(Emission *e)
 {
@@ -416,7 +439,9 @@ static void emit_shape(Emission *e)
         int var = a->term[0].id, plate = m->vars.at[var].plate, axes[8];
         build_plates(b, s->plate, axes);
         Node lo = build_scalar(b, m->vars.at[var].lo), hi = build_scalar(b, m->vars.at[var].hi);
-        int opened = dag_axes(d, lo) | dag_axes(d, hi) ? open_plates(p, b, m->plates.at[plate].parent, 0) : 0;
+        IntList seen = {0};
+        int opened = open_guards(e, p, d, lo, &seen) + open_guards(e, p, d, hi, &seen);
+        if (dag_axes(d, lo) | dag_axes(d, hi)) opened += open_plates(p, b, m->plates.at[plate].parent, 0);
         Node keep = b->env[var];
         b->env[var] = lo;
         const char *from = cprint_expr(p, build_index(b, &s->index[k]));
@@ -434,8 +459,13 @@ static void emit_shape(Emission *e)
         cprint_line(p, "w->%s_n[%d] = %s.hi[%d] - %s.lo[%d] + 1;", c_name(f->name), k, box, k, box, k);
       }
     }
-    for (int k = 0; k < 2; k++)
-      cprint_line(p, "%s.dim[%d] = %s;", box, k, k < type_rank(f->type.kind) ? cprint_expr(p, build_scalar(b, f->type.dim[k])) : "1");
+    for (int k = 0; k < 2; k++) {
+      Node dim = k < type_rank(f->type.kind) ? build_scalar(b, f->type.dim[k]) : x_int(d, 1);
+      IntList seen = {0};
+      int opened = open_guards(e, p, d, dim, &seen);
+      cprint_line(p, "%s.dim[%d] = %s;", box, k, cprint_expr(p, dim));
+      close_loops(p, opened);
+    }
   }
   for (int i = 0; i < e->terms.n; i++) {
     const Stmt *s = STMT(e, e->terms.at[i].stmt);
@@ -445,7 +475,9 @@ static void emit_shape(Emission *e)
       const char *at = arena_printf("&shape->term[%d].lo[%d], &shape->term[%d].hi[%d]", i, k, i, k);
       const Axis *a = &d->axes.at[axes[k]];
       cprint_line(p, "pgm_range_start(%s);", at);
-      int opened = dag_axes(d, a->lo) | dag_axes(d, a->hi) ? open_plates(p, b, m->plates.at[chain[k]].parent, 0) : 0;
+      IntList seen = {0};
+      int opened = open_guards(e, p, d, a->lo, &seen) + open_guards(e, p, d, a->hi, &seen);
+      if (dag_axes(d, a->lo) | dag_axes(d, a->hi)) opened += open_plates(p, b, m->plates.at[chain[k]].parent, 0);
       cprint_line(p, "pgm_range_widen(%s, %s, %s);", at, cprint_expr(p, a->lo), cprint_expr(p, a->hi));
       close_loops(p, opened);
       cprint_line(p, "pgm_range_close(%s);", at);
@@ -463,8 +495,11 @@ static void emit_shape(Emission *e)
     int axes[8];
     build_plates(b, e->groups.at[g].plate, axes);
     const Axis *a = &d->axes.at[axes[0]];
+    IntList seen = {0};
+    int opened = open_guards(e, p, d, a->lo, &seen) + open_guards(e, p, d, a->hi, &seen);
     cprint_line(p, "shape->plate_lo[%d] = %s;", g, cprint_expr(p, a->lo));
     cprint_line(p, "shape->plate_hi[%d] = %s;", g, cprint_expr(p, a->hi));
+    close_loops(p, opened);
   }
   put(e, "/* Ranges and sizes, once the scalar inputs are known. */\nstatic void %s_shape(const void *env, PgmShape *shape)\n{\n", e->name);
   put(e, "  const struct %s_env *const e = env;\n  struct %s_env *const w = (struct %s_env *)env;\n%s", e->name, e->name, e->name, sb_text(&p->declarations));
@@ -660,6 +695,15 @@ static void dump_kernel(Emission *e, const Group *g, const char *what, const Ker
   kernel_dump(k, e->options.dump_loop);
 }
 
+/* Does the C text mention the identifier? */
+static bool mentions(const char *text, const char *name)
+{
+  size_t n = strlen(name);
+  for (const char *s = text; (s = strstr(s, name)); s++)
+    if ((s == text || !(isalnum((unsigned char)s[-1]) || s[-1] == '_')) && !(isalnum((unsigned char)s[n]) || s[n] == '_')) return true;
+  return false;
+}
+
 /* Value and gradient of a group's terms. Returns false when there is nothing to compute. */
 static bool emit_kernel(Emission *e, Group *g, KernelKind kind)
 {
@@ -713,11 +757,10 @@ static bool emit_kernel(Emission *e, Group *g, KernelKind kind)
       else sb_putc(&text, *s++);
     }
     put(e, "static long %s_%s_%s_scratch(const void *env, long count)\n{\n  const struct %s_env *const e = env;\n", e->name, suffix, kernel_names[kind], e->name);
-    for (int i = 0; i < p->declared.n; i++)
-      if (strstr(sb_text(&text), p->declared.at[i].name) && !strstr(p->declared.at[i].key, "."))
-        put(e, "  const long %s = %s;\n", p->declared.at[i].name, p->declared.at[i].key);
-      else if (strstr(sb_text(&text), p->declared.at[i].name) && !strcmp(p->declared.at[i].key, "e->rt.quad_n"))
-        put(e, "  const long quad_n = e->rt.quad_n;\n");
+    for (int i = 0; i < p->declared.n; i++) {
+      const Declared *v = &p->declared.at[i];
+      if (mentions(sb_text(&text), v->name) && (!strcmp(v->type, "const long ") || !strcmp(v->type, "const int "))) put(e, "  const long %s = %s;\n", v->name, v->key);
+    }
     put(e, "  (void)e, (void)count;\n  return %s;\n}\n\n", sb_text(&text));
   }
   return true;
@@ -1036,7 +1079,11 @@ static void emit_draw(Emission *e, int stmt)
     v[i] = build_value(b, c->args[i]);
     if (arrays && v[i].rank) v[i] = value_ready(b, v[i]);
     o.args[1 + i] = value_over(b, &v[i], arrays ? v[i].axis : dims);
-    if (arrays && v[i].rank) VEC_PUSH(p->k->arrays, o.args[1 + i]);
+    if (arrays && v[i].rank) {
+      Node inside = x_compare(d, X_LE, x_int(d, 0), x_axis(d, v[i].axis[0]));     /* a constant vector is written out: its loop must see the axis */
+      if (!(dag_axes(d, o.args[1 + i]) & AXIS_BIT(v[i].axis[0]))) o.args[1 + i] = x_cond(d, inside, o.args[1 + i], x_const(d, 0));
+      VEC_PUSH(p->k->arrays, o.args[1 + i]);
+    }
   }
   /* declared bounds restrict the draw; a distribution's own support needs no help */
   if (f->type.lower && is_latent_role(f)) w.lower = build_bound(b, s->family, 0, args);

@@ -109,6 +109,14 @@ bool dag_is_const(const Dag *d, Node n, double *value)
   return true;
 }
 
+/* c ? a : 0 or c ? 0 : a. Products go into the branch (see x_mul), so that the branch not taken cannot make 0 * infinity in a gradient. */
+static bool is_gate(const Dag *d, Node n)
+{
+  const XNode *x = dag_node(d, n);
+  double v;
+  return x->op == X_COND && ((dag_is_const(d, x->args[1], &v) && v == 0) || (dag_is_const(d, x->args[2], &v) && v == 0));
+}
+
 static bool is_number(const Dag *d, Node n, double v) { return dag_node(d, n)->op == X_CONST && dag_node(d, n)->number == v; }
 static bool is_op(const Dag *d, Node n, XOp op) { return dag_node(d, n)->op == op; }
 static bool is_fn(const Dag *d, Node n, Fn f) { return dag_node(d, n)->op == X_FN && dag_node(d, n)->aux == (int)f; }
@@ -245,6 +253,7 @@ Node x_neg(Dag *d, Node a)
   if (dag_is_const(d, a, &u)) return folded(d, a, a, -u);
   if (is_op(d, a, X_NEG)) return arg(d, a, 0);
   if (is_op(d, a, X_SUB)) return x_sub(d, arg(d, a, 1), arg(d, a, 0));
+  if (is_gate(d, a)) return x_cond(d, arg(d, a, 0), x_neg(d, arg(d, a, 1)), x_neg(d, arg(d, a, 2)));
   if (is_op(d, a, X_MUL) && dag_is_const(d, arg(d, a, 0), &u)) return x_mul(d, folded(d, arg(d, a, 0), a, -u), arg(d, a, 1));
   return make(d, X_NEG, 0, 0, 0, 1, &a, dag_node(d, a)->integer);
 }
@@ -265,6 +274,8 @@ Node x_mul(Dag *d, Node a, Node b)
   if (!ca && is_op(d, b, X_MUL) && dag_is_const(d, arg(d, b, 0), NULL)) return x_mul(d, arg(d, b, 0), x_mul(d, a, arg(d, b, 1)));
   if (!ca && is_op(d, a, X_MUL) && dag_is_const(d, arg(d, a, 0), NULL)) return x_mul(d, arg(d, a, 0), x_mul(d, arg(d, a, 1), b));
   if (a == b && !both_int(d, a, b)) return x_square(d, a);
+  if (is_gate(d, b) && !is_gate(d, a)) { Node t = a; a = b; b = t; }
+  if (is_gate(d, a)) return x_cond(d, arg(d, a, 0), x_mul(d, arg(d, a, 1), b), x_mul(d, arg(d, a, 2), b));
   if (is_fn(d, a, F_exp) && is_fn(d, b, F_exp)) return x_exp(d, x_add(d, arg(d, a, 0), arg(d, b, 0)));
   Node args[2] = {a, b};
   return make(d, X_MUL, 0, 0, 0, 2, args, both_int(d, a, b));
@@ -280,6 +291,7 @@ Node x_div(Dag *d, Node a, Node b)
   if (cb && v != 0 && 1 / v * v == 1 && frexp(v, &(int){0}) == 0.5) return x_mul(d, x_const(d, 1 / v), a);     /* powers of two are exact */
   if (is_fn(d, b, F_exp)) return x_mul(d, a, x_exp(d, x_neg(d, arg(d, b, 0))));
   if (is_op(d, a, X_NEG)) return x_neg(d, x_div(d, arg(d, a, 0), b));
+  if (is_gate(d, a)) return x_cond(d, arg(d, a, 0), x_div(d, arg(d, a, 1), b), x_div(d, arg(d, a, 2), b));
   Node args[2] = {a, b};
   return make(d, X_DIV, 0, 0, 0, 2, args, false);
 }

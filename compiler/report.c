@@ -50,12 +50,12 @@ static void reaches(Text *t, const LatentVerdict *v)
   }
 }
 
-static void print_witness(Text *t, const LatentVerdict *v)
+static void print_witness(Text *t, const Model *m, const LatentVerdict *v)
 {
   if (!v->witness.n) return;
   indent(t);
   sb_puts(t->out, "because ");
-  const char *file = source_file();
+  const char *file = m->file;
   for (int i = 0; i < v->witness.n; i++) {
     const WitnessStep *s = &v->witness.at[i];
     if (i) sb_puts(t->out, " - ");
@@ -129,7 +129,7 @@ static void print_local(Text *t, const Model *m, const LatentVerdict *v)
               v->domain.n ? joined(&v->domain, ", ") : "(none)");
   else if (!strcmp(word, "data")) sb_printf(t->out, "depends on the data: %s\n", v->reason);
   else sb_printf(t->out, "unknown, conservatively %s: %s\n", v->domain.n ? joined(&v->domain, ", ") : "everything", v->reason);
-  print_witness(t, v);
+  print_witness(t, m, v);
   if (v->boundary.n || !v->sd_domain.n) print_scale(t, v);
   print_inputs(t, v);
   print_remedies(t, m, v);
