@@ -1,11 +1,12 @@
-/* Adam: see adam.h. A stage ends when two windows in a row are not better than the best so far by more than twice its standard error; the
- * last stage's end is convergence. Coordinates that a minibatch does not touch keep their moments, and count their own visits for the bias
+/* Adam: see adam.h. A stage ends when four windows in a row are not better than the last that was, by more than twice the standard error of
+ * the difference; the last stage's end is convergence. Coordinates that a minibatch does not touch keep their moments, and count their own visits for the bias
  * correction. */
 #include "adam.h"
 
 #include <math.h>
 #include <string.h>
 
+enum { PATIENCE = 4 };
 static const double BETA1 = 0.9, BETA2 = 0.999, EPSILON = 1e-8, SHRINK = 0.3;
 
 size_t pgm_adam_size(long n, bool sparse) { return (size_t)n * (sparse ? 4 : 3) + 1; }
@@ -44,8 +45,9 @@ PgmAdamResult pgm_adam(const PgmAdamProblem *problem, const PgmAdamOptions *opti
     memset(w.visits, 0, (size_t)(2 * n) * sizeof *w.visits);
   }
   double step = options->step, best = -INFINITY, best_error = 0;
-  double sum = 0, square = 0;
-  long in_window = 0, in_stage = 0, skipped = 0;
+  const long group = options->group > 0 ? options->group : 1;
+  double sum = 0, square = 0, group_sum = 0;
+  long in_group = 0, in_window = 0, in_stage = 0, skipped = 0;
   int stage = 0, worse = 0;
   memcpy(average, x, (size_t)n * sizeof *x);
   for (long t = 1; t <= options->max_iter; t++) {
@@ -72,23 +74,27 @@ PgmAdamResult pgm_adam(const PgmAdamProblem *problem, const PgmAdamOptions *opti
       result.stop = PGM_ADAM_STOPPED;
       return result;
     }
+    group_sum += value;
+    if (++in_group < group) continue;
     in_window++;                       /* Welford */
-    double d = value - sum;
+    double d = group_sum / (double)group - sum;
     sum += d / (double)in_window;
-    square += d * (value - sum);
+    square += d * (group_sum / (double)group - sum);
+    group_sum = 0;
+    in_group = 0;
     if (in_window < options->window) continue;
     double error = sqrt(square / (double)(in_window - 1) / (double)in_window);
     result.value = sum;
     result.error = error;
-    if (sum > best + 2 * hypot(error, best_error)) worse = 0;
-    else worse++;
-    if (sum > best) {
+    worse++;
+    if (sum > best + 2 * hypot(error, best_error)) {
       best = sum;
       best_error = error;
+      worse = 0;
     }
     in_window = 0;
     sum = square = 0;
-    if (worse < 2) continue;
+    if (worse < PATIENCE) continue;
     worse = 0;
     if (++stage == options->stages) {
       result.stop = PGM_ADAM_CONVERGED;

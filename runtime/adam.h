@@ -21,7 +21,8 @@ typedef struct {
 typedef struct {
   double step;                         /* of the first stage */
   long max_iter;
-  long window;                         /* iterations whose values are averaged before they are compared */
+  long group;                          /* iterations that together see all data (an epoch); their values are averaged first. 0: 1 */
+  long window;                         /* groups whose averages are averaged before they are compared */
   int stages;                          /* each with 0.3 times the step of the one before */
   int threads;
 } PgmAdamOptions;

@@ -19,7 +19,7 @@
 #include "lbfgs.h"
 #include "local.h"
 
-enum { SWEEPS_COLD = 8, SWEEPS_INSIDE = 60, PATH_NODES = 20, MULTISTART_ROUNDS = 3 };
+enum { SWEEPS_COLD = 8, SWEEPS_INSIDE = 60, PATH_NODES = 20, MULTISTART_ROUNDS = 3, TRIAL = 250 };
 
 /* ---- the run: clock and callbacks --------------------------------------------------------------------------------------------------- */
 
@@ -437,8 +437,8 @@ static const PgmRange *stochastic_touched(void *data, long *n)
         add_range(k, at, at + f->size / 2);
         continue;
       }
-      for (long r = 0; r < rows[i].n; r++)
-        if (rows[i].weight[r] > 0) add_range(k, at + rows[i].row[r] * f->uwidth, at + (rows[i].row[r] + 1) * f->uwidth);
+      /* those that the batch's terms only refer to as well: without them a row would hear of its other terms too rarely */
+      for (long r = 0; r < rows[i].n; r++) add_range(k, at + rows[i].row[r] * f->uwidth, at + (rows[i].row[r] + 1) * f->uwidth);
     }
   }
   *n = k->ranges;
@@ -473,6 +473,15 @@ static int batch_axis(const PgmSession *s, long *lo, long *units)
   return best;
 }
 
+/* Many entries that all data inform, as the layers of a network: fixed draws of them would be fitted. */
+static bool big_globals(const PgmSession *s)
+{
+  long entries = 0;
+  for (int f = 0; f < s->model->n_families; f++)
+    if (s->model->families[f].role == PGM_GLOBAL || s->model->families[f].role == PGM_PARAM) entries += s->layout[f].elements * s->layout[f].uwidth;
+  return entries > 500;
+}
+
 static PgmStatus adam(Solve *v, Stochastic *k, bool rough, PgmSolution *out, PgmError *error)
 {
   const PgmFitOptions *o = v->run->options;
@@ -489,8 +498,10 @@ static PgmStatus adam(Solve *v, Stochastic *k, bool rough, PgmSolution *out, Pgm
   double *average = work + pgm_adam_size(q->size, sparse), *last = average + q->size;
   const long epoch = k->batch ? (k->units + k->batch - 1) / k->batch : 1;
   const PgmAdamProblem problem = {stochastic_value, sparse || v->pinned ? stochastic_touched : NULL, stochastic_accepted, k};
-  const PgmAdamOptions options = {.step = o->step > 0 ? o->step : 0.01, .max_iter = o->max_iter > 0 ? o->max_iter : 20000,
-                                  .window = epoch < 50 ? 50 : epoch > 500 ? 500 : epoch, .stages = rough ? 2 : 4, .threads = v->run->s->threads};
+  /* weights of networks want small steps, free factors larger ones; a window has at least 50 iterations and 8 epochs */
+  const bool network = big_globals(v->run->s) || q->functions > q->globals;
+  const PgmAdamOptions options = {.step = o->step > 0 ? o->step : network ? 0.003 : 0.03, .max_iter = o->max_iter > 0 ? o->max_iter : 50000, .group = epoch,
+                                  .window = epoch > 6 ? 8 : (50 + epoch - 1) / epoch, .stages = rough ? 2 : 4, .threads = v->run->s->threads};
   PgmAdamResult r = pgm_adam(&problem, &options, q->size, v->x, average, work);
   /* the average of the last stage or its last iterate: the better one on the same fresh draws of all data */
   memcpy(last, v->x, (size_t)q->size * sizeof *last);
@@ -505,7 +516,8 @@ static PgmStatus adam(Solve *v, Stochastic *k, bool rough, PgmSolution *out, Pgm
   strcpy(out->stopped, r.stop == PGM_ADAM_CONVERGED ? "converged" : r.stop == PGM_ADAM_MAX_ITER ? "max-iter" : r.stop == PGM_ADAM_STOPPED ? "signal" : "nan");
   switch (r.stop) {
   case PGM_ADAM_CONVERGED:
-    snprintf(out->criterion, sizeof out->criterion, "averages of %ld ELBO estimates no longer improve, at four step sizes down to %.1e", options.window,
+    snprintf(out->criterion, sizeof out->criterion, "averages of %ld ELBO estimates no longer improve, at %d step sizes down to %.1e", options.window * epoch,
+             options.stages,
              options.step * pow(0.3, options.stages - 1));
     break;
   case PGM_ADAM_MAX_ITER: snprintf(out->criterion, sizeof out->criterion, "%ld iterations", r.iterations); break;
@@ -524,10 +536,7 @@ bool pgm_solve_stochastic(const PgmSession *s, const PgmFitOptions *o)
 {
   if (o->optimizer == PGM_OPT_ADAM || o->batch > 0 || o->expectation == PGM_EXP_MONTE_CARLO) return true;
   if (o->optimizer != PGM_OPT_DEFAULT || o->expectation == PGM_EXP_FIXED_DRAWS || !pgm_needs_draws(s->model)) return false;
-  long shared = 0;                     /* entries that all data inform: fixed draws of them would be fitted */
-  for (int f = 0; f < s->model->n_families; f++)
-    if (s->model->families[f].role == PGM_GLOBAL || s->model->families[f].role == PGM_PARAM) shared += s->layout[f].elements * s->layout[f].uwidth;
-  return shared > 500;
+  return big_globals(s);
 }
 
 static PgmStatus not_finite(Solve *v, PgmError *error)
@@ -573,17 +582,17 @@ static PgmStatus cold_scales(Solve *v, PgmError *error)
 static PgmStatus deterministic(Solve *v, PgmStart start, bool rough, PgmSolution *out, PgmError *error)
 {
   const PgmFitOptions *o = v->run->options;
-  bool functions = false, wide = false;
-  for (int i = 0; i < v->q->n; i++) functions = functions || (v->q->source[i].kind == PGM_FUNCTION && v->q->source[i].at >= v->pinned);
-  wide = functions;
+  bool wide = false;                   /* weights of functions: a long way down a flat valley */
+  for (int i = 0; i < v->q->n; i++) wide = wide || (v->q->source[i].kind == PGM_FUNCTION && v->q->source[i].at >= v->pinned);
   Limits limits = {.tol = o->tol > 0 ? o->tol : rough ? 1e-3 : 1e-6, .max_iter = o->max_iter > 0 ? o->max_iter : wide ? 3000 : 2000, .window = wide ? 50 : 20};
+  if (rough && wide && limits.max_iter > TRIAL) limits.max_iter = TRIAL;
   PgmStatus st = PGM_OK;
   if (start == PGM_START_COLD && (st = cold_scales(v, error))) return st;
   double elbo = evaluate(v), settled = 0;
   if (!isfinite(elbo)) return not_finite(v, error);
   /* what further work could gain that anyone would see: a part of the ELBO, or of a nat */
-  limits.gain = o->tol > 0 ? o->tol : fmax((wide ? 1e-3 : 1e-7), (wide ? 1e-8 : 1e-12) * fabs(elbo));
-  if (rough) limits.gain = fmax(1e-2, 1e-7 * fabs(elbo));
+  limits.gain = o->tol > 0 ? o->tol : fmax((wide ? 1e-2 : 1e-7), (wide ? 1e-6 : 1e-12) * fabs(elbo));
+  if (rough) limits.gain = fmax(1e-1, 1e-5 * fabs(elbo));
   if (v->locals && start == PGM_START_COLD) elbo = sweep(v, SWEEPS_COLD, 1e-3, 0, &settled);
   const bool can_profile = v->locals && pgm_locals_complete(v->locals) && o->optimizer != PGM_OPT_LBFGS;
   for (int round = 0;; round++) {
@@ -596,7 +605,7 @@ static PgmStatus deterministic(Solve *v, PgmStart start, bool rough, PgmSolution
     if (st) return st;
     if (!strcmp(out->stopped, "nan")) return not_finite(v, error);
     elbo = out->elbo;
-    if (!v->locals || v->run->interrupted || round == MULTISTART_ROUNDS || !strcmp(out->stopped, "max-iter") || (start == PGM_START_WARM && v->pinned == 0))
+    if (!v->locals || rough || v->run->interrupted || round == MULTISTART_ROUNDS || !strcmp(out->stopped, "max-iter") || (start == PGM_START_WARM && v->pinned == 0))
       break;
     double gained = multistart(v, &elbo, &st, error);
     if (st) return st;

@@ -10,6 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "fixture_effects.h"
 #include "fixture_level.h"
 #include "fixture_linear.h"
 #include "fixture_saw.h"
@@ -159,6 +160,174 @@ static void sampled_objectives_come_near(void **state)
   close_case(&c);
 }
 
+/* ---- local terms that are not quadratic ------------------------------------------------------------------------------------------------ */
+
+static Case effects_case(const PgmModel *model, long n, int threads)
+{
+  Case c = {.n = n, .x = malloc((size_t)(2 * n) * sizeof(double))};
+  pgm_philox_normals((PgmKey){14, 0, 0}, 0, 2 * n, c.x);
+  for (long i = 0; i < n; i++) {
+    const double e = c.x[i], u = pgm_philox_uniform((PgmKey){14, 0, 1}, (uint64_t)i);
+    if (model == &poisson_model) {
+      const double rate = exp(1 + 0.8 * e);
+      double p = exp(-rate), sum = p;
+      int k = 0;
+      for (; u > sum && k < 100000; sum += p *= rate / ++k) continue;
+      c.x[i] = k;
+    } else if (model == &logistic_model) {
+      c.x[i] = u < 1 / (1 + exp(0.5 - 1.5 * e));
+    } else {
+      const double z = 5 * e;
+      c.x[i] = 1.5 + sin(z) * z + z + exp(cos(z)) * c.x[n + i];
+    }
+  }
+  c.data = data_of("x", n, c.x);
+  c.s = open_session(model, c.data, threads);
+  return c;
+}
+
+/* Coordinate ascent, written without the runtime: locals by damped Newton steps with numerical derivatives in the log sd, theta in closed form,
+ * log tau by Newton. Expectations by the trapezoidal rule on 201 nodes. Returns the ELBO without the constants of the data. */
+typedef struct { double theta, theta_sd, tau, tau_sd, elbo; } Plain;
+
+static double plain_local(bool poisson, double x, double m0, double s0, double p, double m, double l, double *gm, double *gl, double *pm)
+{
+  const double s = exp(l), d = m - m0;
+  double f = 0, fm = 0, fs = 0, h = 0;
+  if (poisson) {
+    const double rate = exp(m + s * s / 2);
+    f = x * m - rate, fm = x - rate, fs = -s * rate, h = rate;
+  } else {
+    for (int q = -100; q <= 100; q++) {
+      const double t = 0.08 * q, w = 0.08 * exp(-t * t / 2) / sqrt(2 * M_PI), z = m + s * t, v = 1 / (1 + exp(-z));
+      f += w * (x * z - (z > 0 ? z + log1p(exp(-z)) : log1p(exp(z))));
+      fm += w * (x - v), fs += w * (x - v) * t, h += w * v * (1 - v);
+    }
+  }
+  *gm = fm - d * p;
+  *gl = s * (fs - s * p) + 1;
+  *pm = h + p;
+  return f - 0.5 * p * (d * d + s * s + s0 * s0) + l;
+}
+
+static Plain plain_effects(bool poisson, long n, const double *x)
+{
+  double *m = calloc((size_t)n, sizeof *m), *l = calloc((size_t)n, sizeof *l), old = -INFINITY;
+  Plain b = {0, 0.1, 0, 0.1, 0};
+  for (int sweep = 0; sweep < 20000; sweep++) {
+    const double p = exp(-2 * b.tau + 2 * b.tau_sd * b.tau_sd);
+    double sum = 0, square = 0, elbo = 0;
+    for (long i = 0; i < n; i++) {
+      for (int k = 0; k < (sweep ? 1 : 50); k++) {
+        double gm, gl, pm, f = plain_local(poisson, x[i], b.theta, b.theta_sd, p, m[i], l[i], &gm, &gl, &pm), step = 1, a, c, e;
+        const double dm = fmax(fmin(gm / pm, 2), -2), dl = fmax(fmin(gl / 2, 1), -1);
+        while (step > 1e-4 && plain_local(poisson, x[i], b.theta, b.theta_sd, p, m[i] + step * dm, l[i] + step * dl, &a, &c, &e) < f) step /= 2;
+        m[i] += step * dm, l[i] += step * dl;
+      }
+      sum += m[i];
+    }
+    const double precision = (double)n * p + 0.01;
+    b.theta = p * sum / precision, b.theta_sd = 1 / sqrt(precision);
+    for (long i = 0; i < n; i++) square += (m[i] - b.theta) * (m[i] - b.theta) + exp(2 * l[i]) + b.theta_sd * b.theta_sd;
+    for (int k = 0; k < 50; k++) {       /* -n t - square exp(-2 t + 2 s^2) / 2 - (t^2 + s^2) / 2 + log s */
+      const double e = square * exp(-2 * b.tau + 2 * b.tau_sd * b.tau_sd);
+      b.tau += (e - (double)n - b.tau) / (2 * e + 1);
+      b.tau_sd = 1 / sqrt(2 * square * exp(-2 * b.tau + 2 * b.tau_sd * b.tau_sd) + 1);
+    }
+    if (sweep % 50) continue;
+    const double now = exp(-2 * b.tau + 2 * b.tau_sd * b.tau_sd), half = 0.5 * (1 + FIXTURE_LOG_2PI);
+    double gm, gl, pm;
+    elbo = -0.5 * (b.theta * b.theta + b.theta_sd * b.theta_sd) / 100 - log(10.) - 0.5 * FIXTURE_LOG_2PI + log(b.theta_sd) + half;
+    elbo += -0.5 * (b.tau * b.tau + b.tau_sd * b.tau_sd) - 0.5 * FIXTURE_LOG_2PI + log(b.tau_sd) + half;
+    for (long i = 0; i < n; i++)
+      elbo += plain_local(poisson, x[i], b.theta, b.theta_sd, now, m[i], l[i], &gm, &gl, &pm) - b.tau - 0.5 * FIXTURE_LOG_2PI + half - (poisson ? lgamma(x[i] + 1) : 0);
+    b.elbo = elbo;
+    if (elbo - old < 1e-7) break;
+    old = elbo;
+  }
+  free(m);
+  free(l);
+  return b;
+}
+
+static void effects_reach_the_plain_optimum(void **state)
+{
+  (void)state;
+  for (int k = 0; k < 2; k++) {
+    Case c = effects_case(k ? &logistic_model : &poisson_model, k ? 200 : 1000, 2);
+    Plain plain = plain_effects(!k, c.n, c.x);
+    for (int j = 0; j < 2; j++) {
+      PgmFitOptions o = pgm_fit_defaults();
+      o.optimizer = j ? PGM_OPT_LBFGS : PGM_OPT_DEFAULT;
+      PgmFit *fit = run(c.s, &o);
+      assert_true(fit->converged);
+      assert_true(fabs(fit->elbo - plain.elbo) < 1e-3);
+      assert_true(fabs(fit->factors[0].mean[0] - plain.theta) < 1e-3 * plain.theta_sd);
+      assert_true(fabs(exp(fit->factors[0].log_sd[0]) / plain.theta_sd - 1) < 1e-3);
+      assert_true(fabs(fit->factors[1].mean[0] - plain.tau) < 0.02 * plain.tau_sd);
+      assert_true(fabs(exp(fit->factors[1].log_sd[0]) / plain.tau_sd - 1) < 1e-3);
+      pgm_fit_free(fit);
+    }
+    close_case(&c);
+  }
+}
+
+/* From a cold start to the optimum for as many units as plain L-BFGS gives up on; the two optimisers must agree. */
+static void many_effects_converge(void **state)
+{
+  (void)state;
+  Case c = effects_case(&poisson_model, 100000, 2);
+  PgmFitOptions o = pgm_fit_defaults();
+  double profile = elbo_of(c.s, &o);
+  o.optimizer = PGM_OPT_LBFGS;
+  assert_true(fabs(elbo_of(c.s, &o) - profile) < 1e-6 * fabs(profile));
+  close_case(&c);
+}
+
+/* The best factor of every z[n] given theta's, by brute force: many starts, each climbed by itself. */
+static double best_alone(double x, double m0, double s0)
+{
+  double best = -INFINITY;
+  for (double start = -8; start <= 8; start += 0.5) {
+    double m = start, l = -1, step = 0.1, f = -INFINITY;
+    for (int k = 0; k < 400 && step > 1e-7; k++) {           /* compass search */
+      static const double way[5][2] = {{0, 0}, {1, 0}, {-1, 0}, {0, 1}, {0, -1}};
+      int at = -1;
+      for (int d = f == -INFINITY ? 0 : 1; d < 5; d++) {
+        const double mm = m + step * way[d][0], s = exp(l + step * way[d][1]);
+        double v = log(s) - 0.5 * (mm * mm + s * s);
+        for (int q = -25; q <= 25; q++) {
+          const double t = 0.24 * q, w = 0.24 * exp(-t * t / 2) / sqrt(2 * M_PI), z = mm + s * t, r = x - m0 - sin(z) * z - z;
+          v += w * (-0.5 * (r * r + s0 * s0) * exp(-2 * cos(z)) - cos(z));
+        }
+        if (v > f + 1e-12) f = v, at = d;
+      }
+      if (at >= 0) m += step * way[at][0], l += step * way[at][1], step *= 1.3;
+      else step *= 0.4;
+    }
+    best = fmax(best, f);
+  }
+  return best;
+}
+
+static void multimodal_locals_find_their_best_mode(void **state)
+{
+  (void)state;
+  Case c = effects_case(&nonlinear_model, 300, 2);
+  PgmFitOptions o = pgm_fit_defaults();
+  PgmFit *fit = run(c.s, &o);
+  const double m0 = fit->factors[0].mean[0], s0 = exp(fit->factors[0].log_sd[0]);
+  double best = log(s0) + 0.5 * (1 + FIXTURE_LOG_2PI);
+  for (long n = 0; n < c.n; n++) best += best_alone(c.x[n], m0, s0) + 0.5 * (1 + FIXTURE_LOG_2PI) - FIXTURE_LOG_2PI;
+  assert_true(fabs(fit->elbo - best) < 0.5);
+  o.method = PGM_AVI;
+  PgmFit *function = run(c.s, &o);
+  assert_true(fit->elbo - function->elbo < 3 && function->elbo < fit->elbo + 1e-3);
+  pgm_fit_free(fit);
+  pgm_fit_free(function);
+  close_case(&c);
+}
+
 /* ---- A-VI and constant VI --------------------------------------------------------------------------------------------------------------------- */
 
 static void linear_amortised_closes_the_gap(void **state)
@@ -279,6 +448,12 @@ static void gradients_of_all_sources(void **state)
     check_gradient(c.s, PGM_FUNCTION, 2, all[k], b, SAW_Z);
   }
   close_case(&c);
+  c = effects_case(&logistic_model, 9, 1);
+  for (int k = 0; k < 5; k++) check_gradient(c.s, PGM_FUNCTION, -1, all[k], all[k]->axis >= 0 ? &batch : NULL, EFFECTS_Z);
+  close_case(&c);
+  c = effects_case(&nonlinear_model, 9, 1);
+  for (int k = 0; k < 3; k++) check_gradient(c.s, PGM_FREE, 0, all[k], NULL, EFFECTS_Z);
+  close_case(&c);
   /* lower bounds (Jacobians), a lag between latents (the halo of a batch) */
   double x[12];
   pgm_philox_normals((PgmKey){13, 0, 0}, 0, 12, x);
@@ -383,10 +558,10 @@ static void functions_serve_new_data(void **state)
   close_case(&c);
 }
 
-static bool stop_at_three(void *data, long iteration, double seconds, double elbo, double norm)
+static bool stop_at_once(void *data, long iteration, double seconds, double elbo, double norm)
 {
-  (void)data, (void)seconds, (void)elbo, (void)norm;
-  return iteration < 3;
+  (void)data, (void)iteration, (void)seconds, (void)elbo, (void)norm;
+  return false;
 }
 
 static void interruption_keeps_the_fit_so_far(void **state)
@@ -394,13 +569,17 @@ static void interruption_keeps_the_fit_so_far(void **state)
   (void)state;
   Case c = saw_case(200, 1);
   PgmFitOptions o = pgm_fit_defaults();
-  o.optimizer = PGM_OPT_ADAM;
-  o.progress = stop_at_three;
-  PgmFit *fit = run(c.s, &o);
-  assert_false(fit->converged);
-  assert_string_equal(fit->stopped, "signal");
-  assert_true(isfinite(fit->elbo));
-  pgm_fit_free(fit);
+  PgmFit *fit;
+  for (int k = 0; k < 4; k++) {
+    o.method = k == 3 ? PGM_AVI : PGM_FVI;
+    o.optimizer = k == 1 ? PGM_OPT_ADAM : k == 2 ? PGM_OPT_LBFGS : PGM_OPT_DEFAULT;
+    o.progress = stop_at_once;
+    fit = run(c.s, &o);
+    assert_false(fit->converged);
+    assert_string_equal(fit->stopped, "signal");
+    assert_true(isfinite(fit->elbo));
+    pgm_fit_free(fit);
+  }
   o = pgm_fit_defaults();
   o.optimizer = PGM_OPT_ADAM;
   o.max_iter = 7;
@@ -604,6 +783,9 @@ int main(void)
     cmocka_unit_test(contradictions_are_usage_errors),
     cmocka_unit_test(linear_reaches_the_closed_form),
     cmocka_unit_test(strong_coupling_is_no_obstacle),
+    cmocka_unit_test(effects_reach_the_plain_optimum),
+    cmocka_unit_test(many_effects_converge),
+    cmocka_unit_test(multimodal_locals_find_their_best_mode),
     cmocka_unit_test(linear_amortised_closes_the_gap),
     cmocka_unit_test(saw_needs_both_inputs),
     cmocka_unit_test(sampled_objectives_come_near),
