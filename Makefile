@@ -1,7 +1,7 @@
 # pgmc: everything generated goes under build/.
 #   make            compiler and runtime          make check    set up, build, test (under five minutes)
 #   make demo       set up, build, three models   make asan     the tests under AddressSanitizer and UBSan
-#   make install PREFIX=...                       make promote  accept the current diagnostics and dumps as golden files
+#   make install PREFIX=... (uninstall)                       make promote  accept the current diagnostics and dumps as golden files
 
 CC      = gcc
 FLEX    = flex
@@ -18,7 +18,7 @@ LDFLAGS += $(if $(BLAS_DIR),-L$(BLAS_DIR))
 # What kernels are compiled with; docs/performance.md says why. The portable runtime leaves -march away.
 KERNEL  = -O3 -fno-math-errno -fno-trapping-math -fno-builtin-sin -fno-builtin-cos -fopenmp -g
 NATIVE  = -march=native -mprefer-vector-width=512
-PACKAGES = gcc make flex bison libgsl-dev libopenblas-serial-dev libjansson-dev zlib1g-dev libcmocka-dev
+PACKAGES = gcc libc6-dev make flex bison libgsl-dev libopenblas-serial-dev libjansson-dev zlib1g-dev libcmocka-dev
 
 COMPILER_SRC := $(filter-out compiler/main.c,$(wildcard compiler/*.c))
 RUNTIME_SRC  := $(wildcard runtime/*.c)
@@ -59,9 +59,70 @@ $(B)/unit/%: tests/unit/%.c $(COMPILER_OBJ) $(B)/libpgmrt.a
 	@mkdir -p $(@D)
 	$(CC) $(STD) $(WARN) $(CFLAGS) $(SAN) -fopenmp -MMD -Icompiler -Iruntime -I$(B)/grammar $< -o $@ $(LDFLAGS) $(COMPILER_OBJ) $(B)/libpgmrt.a -lcmocka $(LIBS)
 
+# ---- tests ----------------------------------------------------------------------------------------------------------------------------------
+E2E_SRC := $(wildcard tests/e2e/*.c)
+E2E_BIN := $(E2E_SRC:tests/e2e/%.c=$(B)/e2e/%)
+# Helpers of the end-to-end tests: they read results and compute references on their own, without the project's code.
+$(B)/e2e/%: tests/e2e/%.c
+	@mkdir -p $(@D)
+	$(CC) $(STD) $(WARN) $(CFLAGS) $(SAN) -MMD $< -o $@ $(LDFLAGS) $(LIBS)
+
+tests-built: all $(UNIT_BIN) $(E2E_BIN)
+unit: all $(UNIT_BIN)
+	tests/run.sh $(B) test_
+check: deps
+	@$(MAKE) --no-print-directory -s -j$$(nproc) tests-built
+	@tests/run.sh $(B)
+check-long: deps
+	@$(MAKE) --no-print-directory -s -j$$(nproc) tests-built
+	@LONG=1 tests/run.sh $(B)
+promote: all
+	-tests/bad.sh $(B)/pgmc --promote
+	-tests/good.sh $(B)/pgmc --promote
+# Everything under AddressSanitizer and UBSan, compiled models too.
+SANITIZE = -fsanitize=address,undefined -fno-sanitize-recover=all -fno-omit-frame-pointer
+asan: deps
+	@$(MAKE) --no-print-directory -s -j$$(nproc) B=$(B)-asan CFLAGS='-O1 -g' SAN='$(SANITIZE)' tests-built
+	@PGMC_CFLAGS='$(SANITIZE) -O1 -g' tests/run.sh $(B)-asan
+
+# What building needs, from Debian; at once when it is there. Elsewhere it only says what to install.
+deps:
+	@missing=$$(for p in $(PACKAGES); do \
+	  [ "$$(dpkg-query -W -f='$${db:Status-Status}' $$p 2>/dev/null)" = installed ] || printf ' %s' $$p; done); \
+	[ -n "$$missing" ] || exit 0; \
+	if ! command -v apt-get >/dev/null; then echo "make deps: not Debian; install what these packages hold:$$missing" >&2; exit 0; fi; \
+	as=; if [ "$$(id -u)" != 0 ]; then \
+	  as=sudo; command -v sudo >/dev/null || { echo "make deps: run as root: apt-get install$$missing" >&2; exit 1; }; fi; \
+	echo "installing$$missing"; \
+	$$as apt-get update -qq && $$as env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $$missing >/dev/null
+
+# make again, because BLAS_DIR and the like are looked up when make starts
+demo: deps
+	@$(MAKE) --no-print-directory -s -j$$(nproc) all
+	@examples/demo.sh $(B)/pgmc $(B)/demo
+
+BIN     = $(DESTDIR)$(PREFIX)/bin
+LIB     = $(DESTDIR)$(PREFIX)/lib/pgmc
+INCLUDE = $(DESTDIR)$(PREFIX)/include/pgmc
+MAN     = $(DESTDIR)$(PREFIX)/share/man/man1
+COMPLETION = $(DESTDIR)$(PREFIX)/share/bash-completion/completions
+# what emitted code and NAME.h are made of; the other headers are the runtime's own
+HEADERS = pgmrt.h pgm_math.h pgm_draw.h pgm_emit.h pgm.h error.h
+
+install: all
+	install -d $(BIN) $(LIB) $(INCLUDE) $(MAN) $(COMPLETION)
+	install -m 755 $(B)/pgmc $(BIN)
+	install -m 644 $(B)/libpgmrt.a $(B)/libpgmrt-portable.a $(LIB)
+	install -m 644 $(HEADERS:%=runtime/%) $(INCLUDE)
+	install -m 644 docs/man/pgmc.1 docs/man/pgmc-program.1 $(MAN)
+	install -m 644 docs/completion/pgmc.bash $(COMPLETION)/pgmc
+uninstall:
+	rm -f $(BIN)/pgmc $(MAN)/pgmc.1 $(MAN)/pgmc-program.1 $(COMPLETION)/pgmc
+	rm -rf $(LIB) $(INCLUDE)
+
 clean:
 	rm -rf $(B)
 
 -include $(shell find $(B) -name '*.d' 2>/dev/null)
-.PHONY: all check demo deps asan install promote clean unit
+.PHONY: all check check-long demo deps asan install promote clean unit tests-built uninstall
 .SECONDARY:
