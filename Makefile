@@ -1,7 +1,7 @@
 # pgmc: everything generated goes under build/.
 #   make            compiler and runtime          make check    set up, build, test (under five minutes)
 #   make demo       set up, build, three models   make asan     the tests under AddressSanitizer and UBSan
-#   make install PREFIX=... (uninstall)                       make promote  accept the current diagnostics and dumps as golden files
+#   make install PREFIX=... DESTDIR=... (uninstall)   make promote  accept the current diagnostics and dumps as golden files
 
 CC      = gcc
 FLEX    = flex
