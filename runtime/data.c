@@ -303,6 +303,11 @@ static PgmStatus load(const char *path, Bytes *out, PgmError *error)
 
 typedef enum { CELL_NUMBER, CELL_TEXT, CELL_TOO_LARGE } CellKind;
 
+static bool is_digit(char c)
+{
+  return c >= '0' && c <= '9';
+}
+
 static bool spelled(const char *p, size_t n, const char *word)
 {
   return strlen(word) == n && !strncasecmp(p, word, n);
@@ -412,8 +417,8 @@ enum { NOT_FINITE = 0x7f };
 static bool word_at(const char *p, const char *end, const char *word)
 {
   const size_t n = strlen(word);
-  return (size_t)(end - p) >= n && !memcmp(p, word, n) &&
-         (p + n == end || !(p[n] == '_' || (p[n] >= '0' && p[n] <= '9') || (p[n] | 32) >= 'a'));
+  if ((size_t)(end - p) < n || memcmp(p, word, n)) return false;
+  return p + n == end || !(p[n] == '_' || is_digit(p[n]) || ((p[n] | 32) >= 'a' && (p[n] | 32) <= 'z'));
 }
 
 static char *quote_word(char *p, size_t n, char second)
@@ -678,11 +683,6 @@ typedef struct {
   long row;
   CellKind kind;
 } ColumnFault; /* row -1: none */
-
-static bool is_digit(char c)
-{
-  return c >= '0' && c <= '9';
-}
 
 /* Splits "x.1.2" into x and 1, 2. */
 static void column_split(Column *c)

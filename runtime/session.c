@@ -571,13 +571,16 @@ static char *entry_place(const Opening *o, int family, long flat, long entry, ch
       break;
     }
   if (index >= 0 && o->source[index] == FROM_KEY) return pgm_data_place(o->key[index], o->key[index]->rank ? entry : 0, buffer, size);
+  if (o->array[family] && by_value(f)) return pgm_data_place(o->array[family], 0, buffer, size);
   if (o->array[family] && (index < 0 || o->source[index] == FROM_ARRAY)) {
     const long row = array_row(l, f, &o->mapping[family], flat);
     if (row >= 0) return pgm_data_place(o->array[family], row * l->width + entry, buffer, size);
   }
   char name[200];
-  snprintf(buffer, size, "%.200s:%d: %s", o->m->file, index >= 0 ? o->m->statements[index].line : f->line,
-           pgm_element_name(o->s, family, flat, f->rank ? entry : -1, name, sizeof name));
+  const bool counted = by_value(f) && o->origin[family];
+  snprintf(buffer, size, "%.200s:%d: %s%s%s%s", o->m->file, index >= 0 ? o->m->statements[index].line : f->line,
+           pgm_element_name(o->s, family, flat, f->rank ? entry : -1, name, sizeof name), counted ? " (" : "",
+           counted ? o->origin[family] : "", counted ? ")" : "");
   return buffer;
 }
 

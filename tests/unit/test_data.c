@@ -106,14 +106,14 @@ static void test_json(void **state)
   (void)state;
   PgmData *d =
       read_text("a.json", "{\n \"N\": 3,\n \"x\": [1, 2.5, -3e2],\n \"m\": [[1,2,3],[4,5,6]],\n\"e\": [],\n\"e2\": [[],[]], \"x[0]\": 7,"
-                          " \"s\": [NaN, Infinity, -Infinity, \"NaN\", \"+inf\", \"-inf\", \"Infinity\", \"-Infinity\", null]}");
+                          " \"s\": [NaN, Infinity, -Infinity, \"NaN\", \"+inf\", \"-inf\", \"Infinity\", \"-Infinity\", null, NaN]}");
   assert_array(d, "N", 0, NULL, VALUES(3));
   assert_array(d, "x", 1, DIMS(3), VALUES(1, 2.5, -300));
   assert_array(d, "m", 2, DIMS(2, 3), VALUES(1, 2, 3, 4, 5, 6));
   assert_array(d, "e", 1, DIMS(0), NULL);
   assert_array(d, "e2", 2, DIMS(2, 0), NULL);
   assert_array(d, "x[0]", 0, NULL, VALUES(7));
-  assert_array(d, "s", 1, DIMS(9), VALUES(NAN, INFINITY, -INFINITY, NAN, INFINITY, -INFINITY, INFINITY, -INFINITY, NAN));
+  assert_array(d, "s", 1, DIMS(10), VALUES(NAN, INFINITY, -INFINITY, NAN, INFINITY, -INFINITY, INFINITY, -INFINITY, NAN, NAN));
   assert_true(pgm_data_find(d, "N")->integer);
   assert_true(pgm_data_find(d, "m")->integer);
   assert_false(pgm_data_find(d, "x")->integer);
