@@ -158,16 +158,34 @@ static const char *files_read(const PgmData *d, char *buffer, size_t size)
   return buffer;
 }
 
+static PgmStatus wrong_rank(const Opening *o, int family)
+{
+  const PgmFamily *f = &o->m->families[family];
+  const PgmArray *a = o->array[family];
+  char place[PLACE_SIZE], line[PLACE_SIZE], name[200];
+  return pgm_fail(o->error, PGM_BAD_INPUT, "%s: an array of %d dimension%s, but %s%s needs %d (%s)",
+                  pgm_data_place(a, -1, place, sizeof place), a->rank, a->rank == 1 ? "" : "s", generic_name(f, name, sizeof name),
+                  f->rank == 2 ? ", a matrix,"
+                  : f->rank    ? ", a vector,"
+                               : "",
+                  f->n_index + f->rank, line_of(o->m, f->line, line));
+}
+
+/* A name that is not in the data, or a size that cannot be counted. */
 static PgmStatus missing_name(const Opening *o, int family)
 {
   const PgmFamily *f = &o->m->families[family];
   const PgmStatement *st = statement_of(o->m, family);
-  char files[600], line[PLACE_SIZE], counted[200] = "";
+  char files[600], line[PLACE_SIZE], place[PLACE_SIZE], counted[200] = "";
   for (int c = 0; c < o->m->n_counts; c++) {
     const PgmCount *count = &o->m->counts[c];
     const PgmArray *a = count->size == family ? o->array[count->array] : NULL;
     if (a && a->fault) /* it is there, but cannot be counted: that is what is wrong */
       return pgm_fail(o->error, PGM_BAD_INPUT, "%s (%s)", a->fault, line_of(o->m, o->m->families[count->array].line, line));
+    if (a && count->position >= 0) return wrong_rank(o, count->array);
+    if (a)
+      return pgm_fail(o->error, PGM_BAD_INPUT, "%s: its largest value should tell %s, but is not a whole number (%s)",
+                      pgm_data_place(a, -1, place, sizeof place), f->name, line_of(o->m, o->m->families[count->array].line, line));
     if (count->size == family && o->m->families[count->array].role != PGM_LET)
       snprintf(counted, sizeof counted, ", nor is '%s', from which it would be counted", o->m->families[count->array].name);
   }
@@ -538,13 +556,7 @@ static PgmStatus wrong_shape(const Opening *o, int family)
   line_of(o->m, st->line, line);
   pgm_data_place(a, -1, place, sizeof place);
   generic_name(f, name, sizeof name);
-  if (a->rank != f->n_index + f->rank)
-    return pgm_fail(o->error, PGM_BAD_INPUT, "%s: an array of %d dimension%s, but %s%s needs %d (%s)", place, a->rank,
-                    a->rank == 1 ? "" : "s", name,
-                    f->rank == 2 ? ", a matrix,"
-                    : f->rank    ? ", a vector,"
-                                 : "",
-                    f->n_index + f->rank, line);
+  if (a->rank != f->n_index + f->rank) return wrong_rank(o, family);
   for (int k = 0; k < a->rank; k++) {
     const long want = k < f->n_index ? o->mapping[family].extent[k] : l->dim[k - f->n_index];
     if (a->dim[k] == want) continue;
@@ -641,11 +653,11 @@ static PgmStatus copy_array(const Opening *o, int family)
     const double *from = a->value + row * l->width;
     for (long e = 0; e < l->width; e++) {
       if (!defined(l, flat)) {
-        char place[PLACE_SIZE], name[200];
+        char place[PLACE_SIZE], line[PLACE_SIZE], name[200];
         if (isnan(from[e])) continue;
-        return pgm_fail(o->error, PGM_BAD_INPUT, "%s: the model has no %s: null is expected here (rows of unequal length are padded)",
+        return pgm_fail(o->error, PGM_BAD_INPUT, "%s: the model has no %s: null is expected here (rows of unequal length are padded) (%s)",
                         pgm_data_place(a, row * l->width + e, place, sizeof place),
-                        pgm_element_name(o->s, family, flat, -1, name, sizeof name));
+                        pgm_element_name(o->s, family, flat, -1, name, sizeof name), line_of(o->m, f->line, line));
       }
       if (!put(l, flat * l->width + e, from[e])) return not_whole(o, family, flat, e, from[e]);
     }

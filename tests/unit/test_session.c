@@ -215,8 +215,10 @@ static void test_wrong_data(void **state)
                  "d.json: g[2]: 3000000000 is not a whole number of 32 bits, but g is an int (groups.pgm:6)");
   assert_refused(m, "{\"g\": [1, 3, 1], \"J\": 2, " GROUPS_ARRAYS "}", "d.json: g[2]: 3 is above the upper bound 2 (groups.pgm:6)");
   assert_refused(m, "{\"g\": [1, 2, 0], " GROUPS_ARRAYS "}", "d.json: g[3]: 0 is below the lower bound 1 (groups.pgm:6)");
-  assert_refused(m, "{\"g\": [1, \"b\", 1], " GROUPS_ARRAYS "}",
-                 "'J' is not in d.json, nor is 'g', from which it would be counted (groups.pgm:2: input J : int)");
+  assert_refused(m, "{\"g\": [1, \"b\", 1], " GROUPS_ARRAYS "}", "d.json: g[2]: text (\"b\"), not a number (groups.pgm:6)");
+  assert_refused(m, "{\"g\": [1, 2.5, 1], " GROUPS_ARRAYS "}",
+                 "d.json: g: its largest value should tell J, but is not a whole number (groups.pgm:6)");
+  assert_refused(m, "{\"y\": [[1, 2]]}", "d.json: y: an array of 2 dimensions, but y[n] needs 1 (groups.pgm:8)");
   assert_refused(m, "{\"g\": [1, \"b\", 1], \"J\": 2, " GROUPS_ARRAYS "}", "d.json: g[2]: text (\"b\"), not a number (groups.pgm:6)");
   assert_refused(m, "{\"g\": [1, 2], \"J\": 2, " GROUPS_ARRAYS "}", "d.json: g: 2 values, but g[n], n in 1..N needs 3 (groups.pgm:6)");
   assert_refused(m, "{\"g\": [[1, 2, 1]], \"J\": 2, " GROUPS_ARRAYS "}",
