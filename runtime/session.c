@@ -151,7 +151,7 @@ static char *generic_name(const PgmFamily *f, char *buffer, size_t size)
 static const char *files_read(const PgmData *d, char *buffer, size_t size)
 {
   size_t used = 0;
-  if (!d->n_files) return "no data file was given";
+  if (!d->n_files) return "not known: no data file was given";
   used = (size_t)snprintf(buffer, size, d->n_files > 1 ? "not in any of " : "not in ");
   for (int i = 0; i < d->n_files && used < size; i++)
     used += (size_t)snprintf(buffer + used, size - used, "%s%s", i ? ", " : "", d->files[i]);
@@ -398,6 +398,7 @@ static PgmStatus find_elements(const Opening *o, int family)
 {
   const PgmModel *m = o->m;
   PgmLayout *l = &o->s->layout[family];
+  if (!l->elements) return PGM_OK;
   int statements = 0;
   Marker mark = {.sink.run = mark_extent, .elements = l->elements, .consecutive = true, .twice = -1, .first = -1};
   char line[PLACE_SIZE], other[PLACE_SIZE], name[200];
@@ -895,6 +896,22 @@ static PgmStatus place_family(Opening *o, int family)
   return status;
 }
 
+static bool may_bound(const PgmFamily *f)
+{
+  return f->integer && f->role == PGM_INPUT && !by_value(f);
+}
+
+/* Reads an integer array that a range may need. It may itself lie in ranges not known yet: then it stays NULL for now, without an error. */
+static void try_ranges(Opening *o, int family)
+{
+  PgmError *const error = o->error;
+  PgmLayout *l = &o->s->layout[family];
+  o->error = NULL;
+  if (lay_out(o, family) || !l->elements || place_family(o, family)) layout_reset(l);
+  o->error = error;
+  set_pointer(o, family);
+}
+
 /* Steps 2 to 4. Ranges may depend on integer arrays, whose own ranges depend on sizes: repeats until the boxes stay the same. */
 static PgmStatus find_shape(Opening *o)
 {
@@ -913,16 +930,14 @@ static PgmStatus find_shape(Opening *o)
     if (pass && !memcmp(before, boxes, bytes)) break;
     if (pass > m->n_families) status = pgm_fail(o->error, PGM_INTERNAL, "%s: ranges depend on each other", m->file);
     for (int f = 0; f < m->n_families && !status; f++) {
-      const PgmFamily *family = &m->families[f];
-      const bool ranges_may_need_it = family->integer && family->role == PGM_INPUT && !by_value(family);
-      if (ranges_may_need_it && (!pass || memcmp(&before[f], &boxes[f], sizeof boxes[f]))) status = place_family(o, f);
+      if (!may_bound(&m->families[f])) continue;
+      if (!s->layout[f].idata || memcmp(&before[f], &boxes[f], sizeof boxes[f])) try_ranges(o, f);
     }
   }
   free(before);
-  for (int f = 0; f < m->n_families && !status; f++) {
-    const PgmFamily *family = &m->families[f];
-    if (!family->integer || family->role != PGM_INPUT || by_value(family)) status = place_family(o, f);
-  }
+  for (int round = 0; round < 2; round++) /* what ranges may need first: its errors are the causes of others */
+    for (int f = 0; f < m->n_families && !status; f++)
+      if (!s->layout[f].idata && (round || may_bound(&m->families[f]))) status = place_family(o, f);
   return status ? status : fill_defaults(o);
 }
 

@@ -261,6 +261,26 @@ static void test_supports_and_types(void **state)
                  "d.json: x[2]: inf is not finite: x[n] ~ normal(theta + tau * z[n], sigma) (linear.pgm:6)");
 }
 
+/* An integer array in a range that another integer array decides. */
+static void test_ragged_integers(void **state)
+{
+  PgmFamily families[GROUPS_FAMILIES];
+  PgmModel m = groups_model;
+  PgmData *d;
+  (void)state;
+  memcpy(families, groups_families, sizeof families);
+  families[GROUPS_R].integer = true;
+  m.families = families;
+  PgmSession *s = open_json(&m, GROUPS_DATA, &d);
+  assert_int_equal(s->layout[GROUPS_R].defined, 2);
+  assert_int_equal(s->layout[GROUPS_R].idata[1], 2);
+  close_all(s, d);
+  assert_refused(&m, "{\"g\": [1, 2, 1], \"M\": [2, 0], \"c\": [9, 8], " GROUPS_REST ", \"r\": [[1], [null]]}",
+                 "d.json: r: dimension 2 has 1 value, but r[j,i], j in 1..J, i in 1..M[j] needs 2 (groups.pgm:13)");
+  assert_refused(&m, "{\"g\": [1, 2, 1], \"M\": [2, 0.5], \"c\": [9, 8], " GROUPS_REST ", \"r\": [[1], [null]]}",
+                 "d.json: M[2]: 0.5 is not a whole number, but M is an int (groups.pgm:12)");
+}
+
 static void test_references_and_definitions(void **state)
 {
   PgmFamily families[GROUPS_FAMILIES];
@@ -569,6 +589,7 @@ int main(void)
                                      cmocka_unit_test(test_wrong_data),
                                      cmocka_unit_test(test_supports_and_types),
                                      cmocka_unit_test(test_references_and_definitions),
+                                     cmocka_unit_test(test_ragged_integers),
                                      cmocka_unit_test(test_gradients),
                                      cmocka_unit_test(test_lookups),
                                      cmocka_unit_test(test_same_bits),
