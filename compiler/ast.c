@@ -5,9 +5,9 @@
 const char *op_text(OpKind op)
 {
   static const char *const text[] = {
-    [OP_ADD] = "+", [OP_SUB] = "-", [OP_MUL] = "*", [OP_DIV] = "/", [OP_POW] = "^", [OP_EMUL] = ".*", [OP_EDIV] = "./",
-    [OP_LT] = "<", [OP_LE] = "<=", [OP_GT] = ">", [OP_GE] = ">=", [OP_EQ] = "==", [OP_NE] = "!=", [OP_AND] = "&&", [OP_OR] = "||",
-    [OP_NEG] = "-", [OP_NOT] = "!", [OP_TRANSPOSE] = "'",
+      [OP_ADD] = "+",   [OP_SUB] = "-",  [OP_MUL] = "*", [OP_DIV] = "/", [OP_POW] = "^", [OP_EMUL] = ".*",
+      [OP_EDIV] = "./", [OP_LT] = "<",   [OP_LE] = "<=", [OP_GT] = ">",  [OP_GE] = ">=", [OP_EQ] = "==",
+      [OP_NE] = "!=",   [OP_AND] = "&&", [OP_OR] = "||", [OP_NEG] = "-", [OP_NOT] = "!", [OP_TRANSPOSE] = "'",
   };
   return text[op];
 }
@@ -30,19 +30,43 @@ static void dump_expr(const AExpr *e, FILE *out)
     return;
   }
   switch (e->kind) {
-  case A_NUM: fprintf(out, e->is_int ? "%.0f" : "%#.15g", e->number); return;
-  case A_NAME: fputs(e->name, out); return;
-  case A_STAR: fputc('*', out); return;
-  case A_INDEX: fputs("(at", out); break;
-  case A_CALL: fprintf(out, "(%s", e->name); break;
-  case A_LPDF: fprintf(out, "(%s|", e->name); break;
-  case A_REDUCE: fprintf(out, "(%s over %s", e->name, e->var); break;
+  case A_NUM:
+    fprintf(out, e->is_int ? "%.0f" : "%#.15g", e->number);
+    return;
+  case A_NAME:
+    fputs(e->name, out);
+    return;
+  case A_STAR:
+    fputc('*', out);
+    return;
+  case A_INDEX:
+    fputs("(at", out);
+    break;
+  case A_CALL:
+    fprintf(out, "(%s", e->name);
+    break;
+  case A_LPDF:
+    fprintf(out, "(%s|", e->name);
+    break;
+  case A_REDUCE:
+    fprintf(out, "(%s over %s", e->name, e->var);
+    break;
   case A_UNARY:
-  case A_BINARY: fprintf(out, "(%s", op_text(e->op)); break;
-  case A_COND: fputs("(?:", out); break;
-  case A_VECTOR: fputs("(vector", out); break;
-  case A_SLICE: fputs("(..", out); break;
-  case A_SET: fprintf(out, "(where %s", e->var); break;
+  case A_BINARY:
+    fprintf(out, "(%s", op_text(e->op));
+    break;
+  case A_COND:
+    fputs("(?:", out);
+    break;
+  case A_VECTOR:
+    fputs("(vector", out);
+    break;
+  case A_SLICE:
+    fputs("(..", out);
+    break;
+  case A_SET:
+    fprintf(out, "(where %s", e->var);
+    break;
   }
   dump_args(e, out);
 }
@@ -82,7 +106,8 @@ static void dump_dist(const ADist *d, FILE *out)
 
 static void dump_stmts(const AStmtList *list, int indent, FILE *out)
 {
-  static const char *const roles[] = {[ST_INPUT] = "input", [ST_LATENT] = "latent", [ST_OBSERVED] = "observed", [ST_PARAM] = "param", [ST_LET] = "let"};
+  static const char *const roles[] = {
+      [ST_INPUT] = "input", [ST_LATENT] = "latent", [ST_OBSERVED] = "observed", [ST_PARAM] = "param", [ST_LET] = "let"};
   for (int i = 0; i < list->n; i++) {
     const AStmt *s = list->at[i];
     Place p = source_place(s->span.begin);

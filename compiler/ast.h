@@ -86,8 +86,8 @@ typedef struct {
   VEC(Name) damaged;
 } Ast;
 
-/* Parses the text of source_set. Problems go to diag. NULL when nothing is left to look at (no `model NAME {`). When the tree is there, call
- * resolve() even after syntax errors, which then finds the independent errors of the other statements. */
+/* Parses the text of source_set. Problems go to diag. NULL when nothing is left to look at (no `model NAME {`). When the tree is there,
+ * call resolve() even after syntax errors, which then finds the independent errors of the other statements. */
 Ast *parse_source(void);
 void ast_dump(const Ast *ast, FILE *out);             /* --dump ast: one statement per line, as nested lists */
 

@@ -9,7 +9,10 @@
 #define BLOCK_BYTES ((size_t)1 << 20)
 #define ALIGNMENT   _Alignof(max_align_t)
 
-static struct { char *at; size_t left; } arena;
+static struct {
+  char *at;
+  size_t left;
+} arena;
 
 void *arena_alloc(size_t bytes)
 {
@@ -31,9 +34,12 @@ void *arena_alloc(size_t bytes)
   return p;
 }
 
-/* ---- names ------------------------------------------------------------------------------------------------------------------ */
+/* ---- names ----------------------------------------------------------------------------------------------------------------- */
 
-static struct { Name *slot; size_t size, used; } names; /* size: a power of two, at most half full */
+static struct {
+  Name *slot;
+  size_t size, used;
+} names; /* size: a power of two, at most half full */
 
 static uint64_t text_hash(const char *text, size_t length)
 {
@@ -69,9 +75,12 @@ Name intern_n(const char *text, size_t length)
   return names.slot[i];
 }
 
-Name intern(const char *text) { return intern_n(text, strlen(text)); }
+Name intern(const char *text)
+{
+  return intern_n(text, strlen(text));
+}
 
-/* ---- vectors and strings ------------------------------------------------------------------------------------------------------ */
+/* ---- vectors and strings --------------------------------------------------------------------------------------------------- */
 
 void vec_grow(void **at, int *cap, size_t size)
 {
@@ -128,7 +137,10 @@ void sb_printf(StrBuf *b, const char *format, ...)
   va_end(args);
 }
 
-const char *sb_text(const StrBuf *b) { return b->text ? b->text : ""; }
+const char *sb_text(const StrBuf *b)
+{
+  return b->text ? b->text : "";
+}
 
 const char *arena_printf(const char *format, ...)
 {

@@ -16,12 +16,15 @@ static struct {
   VEC(int) line; /* offsets of the beginnings of lines */
 } source;
 
-typedef struct { Diag d; int order; } Entry; /* order: number of the diagnostic that a note belongs to */
+typedef struct {
+  Diag d;
+  int order;
+} Entry; /* order: number of the diagnostic that a note belongs to */
 static VEC(Entry) entries;
 static int n_errors;
 static bool dropped_last; /* the last diagnostic was a repetition: its notes go too */
 
-/* ---- source map --------------------------------------------------------------------------------------------------------------- */
+/* ---- source map ------------------------------------------------------------------------------------------------------------ */
 
 void source_set(const char *file, const char *text, size_t length)
 {
@@ -37,17 +40,28 @@ void source_set(const char *file, const char *text, size_t length)
     if (text[i] == '\n') VEC_PUSH(source.line, (int)i + 1);
 }
 
-const char *source_file(void) { return source.file; }
-const char *source_text(void) { return source.text; }
-size_t source_length(void) { return source.length; }
+const char *source_file(void)
+{
+  return source.file;
+}
+const char *source_text(void)
+{
+  return source.text;
+}
+size_t source_length(void)
+{
+  return source.length;
+}
 
 Place source_place(int offset)
 {
   int lo = 0, hi = source.line.n; /* line.at[lo] <= offset < line.at[hi] */
   while (hi - lo > 1) {
     int mid = (lo + hi) / 2;
-    if (source.line.at[mid] <= offset) lo = mid;
-    else hi = mid;
+    if (source.line.at[mid] <= offset)
+      lo = mid;
+    else
+      hi = mid;
   }
   return (Place){lo + 1, source.line.n ? offset - source.line.at[lo] + 1 : 1};
 }
@@ -56,13 +70,15 @@ const char *source_slice(Span span)
 {
   StrBuf b = {0};
   for (int i = span.begin; i < span.end; i++) {
-    if (!isspace((unsigned char)source.text[i])) sb_putc(&b, source.text[i]);
-    else if (b.length && b.text[b.length - 1] != ' ') sb_putc(&b, ' ');
+    if (!isspace((unsigned char)source.text[i]))
+      sb_putc(&b, source.text[i]);
+    else if (b.length && b.text[b.length - 1] != ' ')
+      sb_putc(&b, ' ');
   }
   return sb_text(&b);
 }
 
-/* ---- collecting ------------------------------------------------------------------------------------------------------------------ */
+/* ---- collecting ------------------------------------------------------------------------------------------------------------ */
 
 void diag(Severity severity, Span span, const char *hint, const char *format, ...)
 {
@@ -89,11 +105,23 @@ void diag(Severity severity, Span span, const char *hint, const char *format, ..
   VEC_PUSH(entries, (Entry){{severity, span, sb_text(&b), hint}, order});
 }
 
-int diag_errors(void) { return n_errors; }
-int diag_count(void) { return entries.n; }
-const Diag *diag_at(int i) { return &entries.at[i].d; }
+int diag_errors(void)
+{
+  return n_errors;
+}
+int diag_count(void)
+{
+  return entries.n;
+}
+const Diag *diag_at(int i)
+{
+  return &entries.at[i].d;
+}
 
-static int entry_begin(const Entry *e) { return entries.at[e->order].d.span.begin; }
+static int entry_begin(const Entry *e)
+{
+  return entries.at[e->order].d.span.begin;
+}
 
 static int entry_compare(const void *a, const void *b)
 {
@@ -112,9 +140,12 @@ static const Entry **sorted(void)
   return list;
 }
 
-/* ---- text form --------------------------------------------------------------------------------------------------------------------- */
+/* ---- text form ------------------------------------------------------------------------------------------------------------- */
 
-static const char *severity_name(Severity s) { return s == SEV_ERROR ? "error" : s == SEV_WARNING ? "warning" : "note"; }
+static const char *severity_name(Severity s)
+{
+  return s == SEV_ERROR ? "error" : s == SEV_WARNING ? "warning" : "note";
+}
 
 /* End of the span, or of its first line when it goes on to others, without blanks at the end; at least one byte wide. */
 static int visible_end(Span span, int line_end)
@@ -130,7 +161,8 @@ static int utf8_length(const unsigned char *s)
   int n = s[0] < 0x80 ? 1 : s[0] >= 0xc2 && s[0] < 0xe0 ? 2 : s[0] >= 0xe0 && s[0] < 0xf0 ? 3 : s[0] >= 0xf0 && s[0] < 0xf5 ? 4 : 0;
   for (int i = 1; i < n; i++)
     if ((s[i] & 0xc0) != 0x80) return 0;
-  if ((s[0] == 0xe0 && s[1] < 0xa0) || (s[0] == 0xed && s[1] > 0x9f) || (s[0] == 0xf0 && s[1] < 0x90) || (s[0] == 0xf4 && s[1] > 0x8f)) return 0;
+  if ((s[0] == 0xe0 && s[1] < 0xa0) || (s[0] == 0xed && s[1] > 0x9f) || (s[0] == 0xf0 && s[1] < 0x90) || (s[0] == 0xf4 && s[1] > 0x8f))
+    return 0;
   return n;
 }
 
@@ -148,8 +180,10 @@ static void print_text(FILE *out, const char *text, size_t length)
     const unsigned char *s = (const unsigned char *)text + i;
     int n = utf8_length(s);
     bool control = (*s < 32 && *s != '\t') || *s == 127 || (n == 2 && *s == 0xc2 && s[1] < 0xa0);
-    if (!n || control) fputc('?', out);
-    else fwrite(s, 1, (size_t)n, out);
+    if (!n || control)
+      fputc('?', out);
+    else
+      fwrite(s, 1, (size_t)n, out);
     i += (size_t)(n ? n : 1);
   }
 }
@@ -201,7 +235,7 @@ void diag_print(FILE *out, bool color)
   }
 }
 
-/* ---- JSON form ------------------------------------------------------------------------------------------------------------------------ */
+/* ---- JSON form ------------------------------------------------------------------------------------------------------------- */
 
 static void json_string(FILE *out, const char *text)
 {
@@ -212,10 +246,14 @@ static void json_string(FILE *out, const char *text)
   fputc('"', out);
   for (const unsigned char *s = (const unsigned char *)text; *s;) {
     int n = utf8_length(s);
-    if (*s == '"' || *s == '\\') fprintf(out, "\\%c", *s);
-    else if (*s < 32 || *s == 127) fprintf(out, "\\u%04x", *s);
-    else if (!n) fputs("\\ufffd", out);
-    else fwrite(s, 1, (size_t)n, out);
+    if (*s == '"' || *s == '\\')
+      fprintf(out, "\\%c", *s);
+    else if (*s < 32 || *s == 127)
+      fprintf(out, "\\u%04x", *s);
+    else if (!n)
+      fputs("\\ufffd", out);
+    else
+      fwrite(s, 1, (size_t)n, out);
     s += n ? n : 1;
   }
   fputc('"', out);
@@ -248,7 +286,7 @@ void diag_print_json(FILE *out)
   fprintf(out, "%s]}\n", entries.n ? "\n" : "");
 }
 
-/* ---- suggestions -------------------------------------------------------------------------------------------------------------------- */
+/* ---- suggestions ----------------------------------------------------------------------------------------------------------- */
 
 /* Edit distance with transpositions (optimal string alignment), letters compared without case; more than `limit` returns limit + 1. */
 static int edit_distance(const char *a, const char *b, int limit)

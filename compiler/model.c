@@ -18,7 +18,7 @@ int model_plate_chain(const Model *m, int plate, int *out, int max)
   return n;
 }
 
-/* ---- walks ------------------------------------------------------------------------------------------------------------------- */
+/* ---- walks ----------------------------------------------------------------------------------------------------------------- */
 
 typedef void (*Visit)(const MExpr *e, void *data);
 
@@ -48,7 +48,10 @@ static void visit_ref(const MExpr *e, void *data)
   if (e->kind == M_REF) VEC_PUSH(*out, e);
 }
 
-void mexpr_refs(const MExpr *e, RefList *out) { walk(e, visit_ref, out); }
+void mexpr_refs(const MExpr *e, RefList *out)
+{
+  walk(e, visit_ref, out);
+}
 
 static void visit_var(const MExpr *e, void *data)
 {
@@ -62,7 +65,11 @@ bool mexpr_has_var(const MExpr *e)
   return found;
 }
 
-typedef struct { const Model *m; unsigned roles; bool found; } Mention;
+typedef struct {
+  const Model *m;
+  unsigned roles;
+  bool found;
+} Mention;
 
 static void visit_mention(const MExpr *e, void *data)
 {
@@ -77,14 +84,16 @@ bool mexpr_mentions(const Model *m, const MExpr *e, unsigned roles)
   return q.found;
 }
 
-/* ---- constants and affine forms --------------------------------------------------------------------------------------------------- */
+/* ---- constants and affine forms -------------------------------------------------------------------------------------------- */
 
 bool mexpr_const_real(const MExpr *e, double *value)
 {
   double a, b;
   if (!e) return false;
   switch (e->kind) {
-  case M_NUM: *value = e->number; return true;
+  case M_NUM:
+    *value = e->number;
+    return true;
   case M_UNARY:
     if (e->op != OP_NEG || !mexpr_const_real(e->args[0], &a)) return false;
     *value = -a;
@@ -92,24 +101,42 @@ bool mexpr_const_real(const MExpr *e, double *value)
   case M_BINARY:
     if (!mexpr_const_real(e->args[0], &a) || !mexpr_const_real(e->args[1], &b)) return false;
     switch (e->op) {
-    case OP_ADD: *value = a + b; return true;
-    case OP_SUB: *value = a - b; return true;
+    case OP_ADD:
+      *value = a + b;
+      return true;
+    case OP_SUB:
+      *value = a - b;
+      return true;
     case OP_EMUL:
-    case OP_MUL: *value = a * b; return true;
+    case OP_MUL:
+      *value = a * b;
+      return true;
     case OP_EDIV:
-    case OP_DIV: *value = a / b; return true;
-    case OP_POW: *value = pow(a, b); return true;
-    default: return false;
+    case OP_DIV:
+      *value = a / b;
+      return true;
+    case OP_POW:
+      *value = pow(a, b);
+      return true;
+    default:
+      return false;
     }
   case M_CALL:
-    if (e->func == FUNC_pi) *value = M_PI;
-    else if (e->func == FUNC_e) *value = M_E;
-    else if (e->func == FUNC_sqrt2) *value = M_SQRT2;
-    else if (e->func == FUNC_positive_infinity) *value = INFINITY;
-    else if (e->func == FUNC_negative_infinity) *value = -INFINITY;
-    else return false;
+    if (e->func == FUNC_pi)
+      *value = M_PI;
+    else if (e->func == FUNC_e)
+      *value = M_E;
+    else if (e->func == FUNC_sqrt2)
+      *value = M_SQRT2;
+    else if (e->func == FUNC_positive_infinity)
+      *value = INFINITY;
+    else if (e->func == FUNC_negative_infinity)
+      *value = -INFINITY;
+    else
+      return false;
     return true;
-  default: return false;
+  default:
+    return false;
   }
 }
 
@@ -121,7 +148,10 @@ bool mexpr_const_int(const MExpr *e, long *value)
   return true;
 }
 
-static int term_compare(const AffineTerm *a, const AffineTerm *b) { return a->kind != b->kind ? (int)a->kind - (int)b->kind : a->id - b->id; }
+static int term_compare(const AffineTerm *a, const AffineTerm *b)
+{
+  return a->kind != b->kind ? (int)a->kind - (int)b->kind : a->id - b->id;
+}
 
 bool affine_combine(const Affine *a, long scale, const Affine *b, Affine *out)
 {
@@ -156,12 +186,14 @@ bool mexpr_affine(const Model *m, const MExpr *e, Affine *out)
   case M_NUM:
     *out = (Affine){.constant = (long)e->number};
     return true;
-  case M_VAR: return affine_atom(ATOM_VAR, e->var, out);
+  case M_VAR:
+    return affine_atom(ATOM_VAR, e->var, out);
   case M_REF: {
     const Family *f = &m->families.at[e->family];
     return f->role == ROLE_INPUT && !f->n_index && !e->n_entry && affine_atom(ATOM_INPUT, e->family, out);
   }
-  case M_UNARY: return e->op == OP_NEG && mexpr_affine(m, e->args[0], &a) && affine_combine(&zero, -1, &a, out);
+  case M_UNARY:
+    return e->op == OP_NEG && mexpr_affine(m, e->args[0], &a) && affine_combine(&zero, -1, &a, out);
   case M_BINARY:
     if (e->op != OP_ADD && e->op != OP_SUB && e->op != OP_MUL) return false;
     if (!mexpr_affine(m, e->args[0], &a) || !mexpr_affine(m, e->args[1], &b)) return false;
@@ -170,14 +202,16 @@ bool mexpr_affine(const Model *m, const MExpr *e, Affine *out)
     if (!a.n) return affine_combine(&zero, a.constant, &b, out);
     if (!b.n) return affine_combine(&zero, b.constant, &a, out);
     return false;
-  default: return false;
+  default:
+    return false;
   }
 }
 
 static MExpr *int_node(MKind kind, Span span, int n_args, MExpr *a, MExpr *b)
 {
   MExpr *e = NEW(MExpr);
-  *e = (MExpr){.kind = kind, .span = span, .type = {.kind = TY_INT}, .var = -1, .family = -1, .n_args = n_args, .args = NEW_ARRAY(MExpr *, 2)};
+  *e = (MExpr){
+      .kind = kind, .span = span, .type = {.kind = TY_INT}, .var = -1, .family = -1, .n_args = n_args, .args = NEW_ARRAY(MExpr *, 2)};
   e->args[0] = a;
   e->args[1] = b;
   return e;
@@ -213,8 +247,10 @@ static MExpr *add_terms(MExpr *sum, const Affine *a, bool plus, Span span)
     const AffineTerm *t = &a->term[i];
     if ((t->coef > 0) != plus) continue;
     MExpr *atom = int_node(t->kind == ATOM_VAR ? M_VAR : M_REF, span, 0, NULL, NULL);
-    if (t->kind == ATOM_VAR) atom->var = t->id;
-    else atom->family = t->id;
+    if (t->kind == ATOM_VAR)
+      atom->var = t->id;
+    else
+      atom->family = t->id;
     if (labs(t->coef) != 1) atom = int_binary(OP_MUL, int_number(labs(t->coef), span), atom);
     sum = add_term(sum, plus, atom);
   }
@@ -233,7 +269,7 @@ MExpr *affine_expr(const Affine *a, Span span)
   return sum;
 }
 
-/* ---- canonical text ---------------------------------------------------------------------------------------------------------------- */
+/* ---- canonical text -------------------------------------------------------------------------------------------------------- */
 
 /* Binding strength; the parser's table. */
 static int strength(const MExpr *e)
@@ -243,18 +279,25 @@ static int strength(const MExpr *e)
   if (e->kind == M_NUM && (e->number < 0 || signbit(e->number))) return 8;
   if (e->kind != M_BINARY) return 11;
   switch (e->op) {
-  case OP_OR: return 1;
-  case OP_AND: return 2;
+  case OP_OR:
+    return 1;
+  case OP_AND:
+    return 2;
   case OP_EQ:
-  case OP_NE: return 3;
+  case OP_NE:
+    return 3;
   case OP_LT:
   case OP_LE:
   case OP_GT:
-  case OP_GE: return 4;
+  case OP_GE:
+    return 4;
   case OP_ADD:
-  case OP_SUB: return 5;
-  case OP_POW: return 9;
-  default: return 6;
+  case OP_SUB:
+    return 5;
+  case OP_POW:
+    return 9;
+  default:
+    return 6;
   }
 }
 
@@ -323,8 +366,12 @@ static void print(const Model *m, const MExpr *e, bool tight, StrBuf *out)
   static const char *const reductions[] = {"sum", "prod", "min", "max", "mean", "log_sum_exp"};
   static const char *const suffix[] = {"lpdf", "lpmf", "lcdf", "lccdf"};
   switch (e->kind) {
-  case M_NUM: print_number(e, out); break;
-  case M_VAR: sb_puts(out, m->vars.at[e->var].name); break;
+  case M_NUM:
+    print_number(e, out);
+    break;
+  case M_VAR:
+    sb_puts(out, m->vars.at[e->var].name);
+    break;
   case M_REF:
     sb_puts(out, m->families.at[e->family].name);
     print_indices(m, e->n_index, e->index, out);
@@ -389,7 +436,10 @@ static void print(const Model *m, const MExpr *e, bool tight, StrBuf *out)
   }
 }
 
-void mexpr_print(const Model *m, const MExpr *e, StrBuf *out) { print(m, e, false, out); }
+void mexpr_print(const Model *m, const MExpr *e, StrBuf *out)
+{
+  print(m, e, false, out);
+}
 
 const char *mexpr_text(const Model *m, const MExpr *e)
 {
@@ -398,12 +448,21 @@ const char *mexpr_text(const Model *m, const MExpr *e)
   return sb_text(&b);
 }
 
-/* ---- the dump ------------------------------------------------------------------------------------------------------------------------ */
+/* ---- the dump -------------------------------------------------------------------------------------------------------------- */
 
 const char *type_name(TypeKind kind)
 {
-  static const char *const names[] = {"int", "real", "vector", "row_vector", "matrix", "simplex", "ordered", "positive_ordered",
-                                      "cov_matrix", "corr_matrix", "cholesky_factor_corr"};
+  static const char *const names[] = {"int",
+                                      "real",
+                                      "vector",
+                                      "row_vector",
+                                      "matrix",
+                                      "simplex",
+                                      "ordered",
+                                      "positive_ordered",
+                                      "cov_matrix",
+                                      "corr_matrix",
+                                      "cholesky_factor_corr"};
   return names[kind];
 }
 

@@ -49,8 +49,9 @@ typedef struct { long constant; int n; AffineTerm *term; } Affine;
 
 typedef enum {
   IX_AFFINE,                                          /* affine in variables and inputs */
-  IX_LOOKUP,                                          /* through an element of an integer family (expr is M_REF), plus `shift`. Integer lets without
-                                                       * index do not occur in indices, ranges and dimensions: their definition stands there */
+  IX_LOOKUP,                                          /* through an element of an integer family (expr is M_REF), plus `shift`. Integer
+                                                       * lets without index do not occur in indices, ranges and dimensions: their
+                                                       * definition stands there */
   IX_EXPR,                                            /* any other integer expression of inputs and variables (e.g. n / 2, n * m) */
   IX_SLICE                                            /* lo..hi, both affine or IX_EXPR-like; the result is a vector */
 } IndexKind;
@@ -148,8 +149,8 @@ typedef struct {
   int family;                                         /* defined family; ST_AMORTIZE: the latent; ST_FACTOR: -1 */
   bool is_global, is_marginal;                        /* `global latent`, `marginal latent` */
   int n_index;
-  Index *index;                                       /* index of the definition: IX_AFFINE, each enclosing plate variable once, with a constant;
-                                                       * other positions hold inputs only (rarely IX_EXPR or IX_LOOKUP: z[N * M], z[k[1]]) */
+  Index *index;                                       /* of the definition: IX_AFFINE, each enclosing plate variable once, with a constant;
+                                                       * other positions hold inputs only (rarely IX_EXPR, IX_LOOKUP: z[N * M], z[k[1]]) */
   MExpr *value;                                       /* default of an input (or NULL), value of a let, factor's expression */
   bool has_dist;
   DistCall dist;                                      /* latent, observed, param with a prior */

@@ -1,14 +1,14 @@
 /* Inequalities between affine forms over plate variables and inputs: range.h.
  *
- * To prove a >= 0, the variables are eliminated from the inside outwards, each replaced by the end of its range where the form is least; then facts about
- * inputs are subtracted until a constant is left. This is Fourier-Motzkin elimination on demand, cut off at a small depth; it is sound, and complete for
- * what models are made of (N >= 1, t in 2..N, lags). */
+ * To prove a >= 0, the variables are eliminated from the inside outwards, each replaced by the end of its range where the form is
+ * least; then facts about inputs are subtracted until a constant is left. This is Fourier-Motzkin elimination on demand, cut off at a
+ * small depth; it is sound, and complete for what models are made of (N >= 1, t in 2..N, lags). */
 #include "range.h"
 
 #include <stdlib.h>
 
 #define MAX_DEPTH 5
-#define MAX_FACTS 8                      /* about one input */
+#define MAX_FACTS 8 /* about one input */
 
 long affine_coef(const Affine *a, AtomKind kind, int id)
 {
@@ -91,7 +91,10 @@ static bool prove(const Facts *f, const Affine *a, int depth)
   return false;
 }
 
-bool prove_nonnegative(const Facts *f, const Affine *a) { return prove(f, a, 0); }
+bool prove_nonnegative(const Facts *f, const Affine *a)
+{
+  return prove(f, a, 0);
+}
 
 bool prove_ge(const Facts *f, const Affine *a, const Affine *b)
 {
@@ -145,14 +148,18 @@ static bool index_ends(const Facts *f, const Index *x, Affine *lo, Affine *hi)
 {
   Affine shift = {.constant = x->shift};
   switch (x->kind) {
-  case IX_AFFINE: *lo = *hi = x->affine; return true;
-  case IX_SLICE: return mexpr_affine(f->m, x->lo, lo) && mexpr_affine(f->m, x->hi, hi);
+  case IX_AFFINE:
+    *lo = *hi = x->affine;
+    return true;
+  case IX_SLICE:
+    return mexpr_affine(f->m, x->lo, lo) && mexpr_affine(f->m, x->hi, hi);
   case IX_LOOKUP: {
     const Type *t = &f->m->families.at[x->expr->family].type;
-    return t->lower && t->upper && mexpr_affine(f->m, t->lower, lo) && mexpr_affine(f->m, t->upper, hi) && affine_combine(lo, 1, &shift, lo) &&
-           affine_combine(hi, 1, &shift, hi);
+    return t->lower && t->upper && mexpr_affine(f->m, t->lower, lo) && mexpr_affine(f->m, t->upper, hi) &&
+           affine_combine(lo, 1, &shift, lo) && affine_combine(hi, 1, &shift, hi);
   }
-  case IX_EXPR: return false;
+  case IX_EXPR:
+    return false;
   }
   return false;
 }

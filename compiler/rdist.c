@@ -1,6 +1,6 @@
-/* Distributions in statements and log densities: names, arguments, shapes, constant arguments against their constraints, supports against
- * bounds. Shapes: a univariate distribution on a vector or matrix is element-wise, its arguments are scalars or have the variate's shape; a multivariate
- * one takes the variate whole. Row vectors are accepted for vectors. */
+/* Distributions in statements and log densities: names, arguments, shapes, constant arguments against their constraints, supports
+ * against bounds. Shapes: a univariate distribution on a vector or matrix is element-wise, its arguments are scalars or have the
+ * variate's shape; a multivariate one takes the variate whole. Row vectors are accepted for vectors. */
 #include "resolver.h"
 #include "dist.h"
 #include "func.h"
@@ -8,14 +8,31 @@
 #include <math.h>
 #include <string.h>
 
-static const struct { const char *name, *hint; } other_names[] = {
-  {"gaussian", "normal(mu, sigma)"}, {"Normal", "normal(mu, sigma)"}, {"laplace", "double_exponential(mu, sigma)"}, {"log_normal", "lognormal(mu, sigma)"},
-  {"half_normal", "a bound: real<lower=0> ~ normal(0, sigma)"}, {"half_cauchy", "a bound: real<lower=0> ~ cauchy(0, sigma)"},
-  {"inverse_gamma", "inv_gamma(alpha, beta)"}, {"neg_binomial", "neg_binomial_2(mu, phi)"}, {"negative_binomial", "neg_binomial_2(mu, phi)"},
-  {"multivariate_normal", "multi_normal(mu, Sigma)"}, {"t", "student_t(nu, mu, sigma)"}, {"expon", "exponential(beta)"}, {"chi2", "chi_square(nu)"},
-  {"improper_uniform", "flat()"}, {"lkj_cholesky", "lkj_corr_cholesky(eta)"}, {"dirac", "let NAME = VALUE;"}, {"delta", "let NAME = VALUE;"},
-  {"discrete_uniform", "categorical(rep_vector(1.0 / K, K))"}, {"multi_normal_prec", "multi_normal(mu, inverse_spd(Omega))"},
-  {"exp_mod_normal", "none of it"}, {"uniform_lpdf", "uniform(alpha, beta)"}, {"normal_lpdf", "normal(mu, sigma)"},
+static const struct {
+  const char *name, *hint;
+} other_names[] = {
+    {"gaussian", "normal(mu, sigma)"},
+    {"Normal", "normal(mu, sigma)"},
+    {"laplace", "double_exponential(mu, sigma)"},
+    {"log_normal", "lognormal(mu, sigma)"},
+    {"half_normal", "a bound: real<lower=0> ~ normal(0, sigma)"},
+    {"half_cauchy", "a bound: real<lower=0> ~ cauchy(0, sigma)"},
+    {"inverse_gamma", "inv_gamma(alpha, beta)"},
+    {"neg_binomial", "neg_binomial_2(mu, phi)"},
+    {"negative_binomial", "neg_binomial_2(mu, phi)"},
+    {"multivariate_normal", "multi_normal(mu, Sigma)"},
+    {"t", "student_t(nu, mu, sigma)"},
+    {"expon", "exponential(beta)"},
+    {"chi2", "chi_square(nu)"},
+    {"improper_uniform", "flat()"},
+    {"lkj_cholesky", "lkj_corr_cholesky(eta)"},
+    {"dirac", "let NAME = VALUE;"},
+    {"delta", "let NAME = VALUE;"},
+    {"discrete_uniform", "categorical(rep_vector(1.0 / K, K))"},
+    {"multi_normal_prec", "multi_normal(mu, inverse_spd(Omega))"},
+    {"exp_mod_normal", "none of it"},
+    {"uniform_lpdf", "uniform(alpha, beta)"},
+    {"normal_lpdf", "normal(mu, sigma)"},
 };
 
 int dist_lookup(Name name, Span span)
@@ -32,22 +49,30 @@ int dist_lookup(Name name, Span span)
   return -1;
 }
 
-/* ---- constant arguments ----------------------------------------------------------------------------------------------------------- */
+/* ---- constant arguments ---------------------------------------------------------------------------------------------------- */
 
-static const char *const constraint_text[] = {['p'] = "positive", ['n'] = "not negative", ['u'] = "between 0 and 1", ['c'] = "a whole number, not negative",
-                                              ['q'] = "positive", ['s'] = "a simplex: not negative, with sum 1", ['o'] = "in increasing order"};
+static const char *const constraint_text[] = {['p'] = "positive",           ['n'] = "not negative",
+                                              ['u'] = "between 0 and 1",    ['c'] = "a whole number, not negative",
+                                              ['q'] = "positive",           ['s'] = "a simplex: not negative, with sum 1",
+                                              ['o'] = "in increasing order"};
 
 /* Is the constant number against its constraint? */
 static bool violates(char constraint, double v)
 {
   switch (constraint) {
   case 'p':
-  case 'q': return !(v > 0);
-  case 'n': return !(v >= 0);
-  case 'u': return !(v >= 0 && v <= 1);
-  case 'c': return !(v >= 0 && v == floor(v));
-  case 's': return !(v >= 0 && v <= 1);
-  default: return isnan(v);
+  case 'q':
+    return !(v > 0);
+  case 'n':
+    return !(v >= 0);
+  case 'u':
+    return !(v >= 0 && v <= 1);
+  case 'c':
+    return !(v >= 0 && v == floor(v));
+  case 's':
+    return !(v >= 0 && v <= 1);
+  default:
+    return isnan(v);
   }
 }
 
@@ -86,7 +111,7 @@ static bool check_constant(const DistInfo *d, int i, const MExpr *e)
   return true;
 }
 
-/* ---- shapes --------------------------------------------------------------------------------------------------------------------------- */
+/* ---- shapes ---------------------------------------------------------------------------------------------------------------- */
 
 static bool fits(const Resolver *r, const Type *arg, const Type *variate)
 {
@@ -106,7 +131,8 @@ static bool wrong_shape(const Resolver *r, const DistInfo *d, int i, const MExpr
 static bool check_length(const Resolver *r, const DistInfo *d, int i, const MExpr *e, MExpr *length, MExpr *wanted)
 {
   if (same_length(r, length, wanted)) return true;
-  diag_error(e->span, NULL, "argument %s of %s has length %s, the variable %s", argument_name(d, i), d->name, mexpr_text(r->m, length), mexpr_text(r->m, wanted));
+  diag_error(e->span, NULL, "argument %s of %s has length %s, the variable %s", argument_name(d, i), d->name, mexpr_text(r->m, length),
+             mexpr_text(r->m, wanted));
   return false;
 }
 
@@ -153,19 +179,29 @@ static bool check_variate(const Resolver *r, const DistInfo *d, const Type *t, b
   if (d->shape == DSH_UNIVARIATE) return true;
   if (!exact) {
     if (rank == (d->support == SUP_COV || d->support == SUP_CHOLESKY_CORR ? 2 : 1)) return true;
-    diag_error(span, NULL, "%s is a distribution of %s; this is %s", d->name, rank == 2 || d->support < SUP_CHOLESKY_CORR ? "vectors" : "matrices",
-               shape_text(r, t));
+    diag_error(span, NULL, "%s is a distribution of %s; this is %s", d->name,
+               rank == 2 || d->support < SUP_CHOLESKY_CORR ? "vectors" : "matrices", shape_text(r, t));
     return false;
   }
   switch (d->support) {
-  case SUP_SIMPLEX: wanted = t->kind == TY_SIMPLEX ? NULL : "simplex[K]"; break;
-  case SUP_CHOLESKY_CORR: wanted = t->kind == TY_CHOLESKY_CORR ? NULL : "cholesky_factor_corr[K]"; break;
-  case SUP_COV: wanted = t->kind == TY_COV_MATRIX ? NULL : "cov_matrix[K]"; break;
-  default: wanted = rank == 1 ? NULL : "vector[K]"; break;
+  case SUP_SIMPLEX:
+    wanted = t->kind == TY_SIMPLEX ? NULL : "simplex[K]";
+    break;
+  case SUP_CHOLESKY_CORR:
+    wanted = t->kind == TY_CHOLESKY_CORR ? NULL : "cholesky_factor_corr[K]";
+    break;
+  case SUP_COV:
+    wanted = t->kind == TY_COV_MATRIX ? NULL : "cov_matrix[K]";
+    break;
+  default:
+    wanted = rank == 1 ? NULL : "vector[K]";
+    break;
   }
   if (!wanted) return true;
   diag_error(span, arena_printf("declare it : %s", wanted), "%s is a distribution of %s; this is %s", d->name,
-             d->support == SUP_SIMPLEX ? "simplexes" : d->support == SUP_COV || d->support == SUP_CHOLESKY_CORR ? "matrices" : "vectors",
+             d->support == SUP_SIMPLEX                                  ? "simplexes"
+             : d->support == SUP_COV || d->support == SUP_CHOLESKY_CORR ? "matrices"
+                                                                        : "vectors",
              is_scalar ? "a scalar" : shape_text(r, t));
   return false;
 }
@@ -175,7 +211,10 @@ bool dist_check_args(Resolver *r, int dist, Span name_span, int n, MExpr **args,
   const DistInfo *d = &dist_info[dist];
   if (n != d->n_args) {
     diag_error(name_span, arena_printf("%s(%s)", d->name, d->arguments), "%s takes %s, not %d", d->name,
-               d->n_args == 0 ? "no arguments" : d->n_args == 1 ? "one argument" : arena_printf("%d arguments", d->n_args), n);
+               d->n_args == 0   ? "no arguments"
+               : d->n_args == 1 ? "one argument"
+                                : arena_printf("%d arguments", d->n_args),
+               n);
     return false;
   }
   bool fine = true;
@@ -190,7 +229,7 @@ bool dist_check_args(Resolver *r, int dist, Span name_span, int n, MExpr **args,
   return fine;
 }
 
-/* ---- statements --------------------------------------------------------------------------------------------------------------------------- */
+/* ---- statements ------------------------------------------------------------------------------------------------------------ */
 
 static bool truncation(Resolver *r, const ADist *a, Stmt *s)
 {
@@ -232,13 +271,19 @@ static void support_ends(Support s, double *lo, double *hi)
   *hi = INFINITY;
   switch (s) {
   case SUP_UNIT:
-  case SUP_BINARY: *hi = 1; /* fall through */
+  case SUP_BINARY:
+    *hi = 1; /* fall through */
   case SUP_POSITIVE:
   case SUP_NONNEGATIVE:
   case SUP_BOUNDED_COUNT:
-  case SUP_COUNT: *lo = 0; break;
-  case SUP_CATEGORY: *lo = 1; break;
-  default: break;
+  case SUP_COUNT:
+    *lo = 0;
+    break;
+  case SUP_CATEGORY:
+    *lo = 1;
+    break;
+  default:
+    break;
   }
 }
 
@@ -250,21 +295,25 @@ static bool check_bounds(Resolver *r, const Stmt *s, const Type *t)
   support_ends(d->support, &lo, &hi);
   bool cut = false;
   if (t->lower) {
-    if (!mexpr_const_real(t->lower, &v)) cut = true;
+    if (!mexpr_const_real(t->lower, &v))
+      cut = true;
     else if (v > hi || (v == hi && d->kind == DK_CONTINUOUS)) {
       diag_error(t->lower->span, NULL, "%s has no mass above %g", d->name, v);
       return false;
-    } else cut = v > lo;
+    } else
+      cut = v > lo;
   }
   if (t->upper) {
-    if (!mexpr_const_real(t->upper, &v)) cut = true;
+    if (!mexpr_const_real(t->upper, &v))
+      cut = true;
     else if (v < lo || (v == lo && d->kind == DK_CONTINUOUS)) {
       diag_error(t->upper->span, NULL, "%s has no mass below %g", d->name, v);
       return false;
-    } else cut = cut || v < hi;
+    } else
+      cut = cut || v < hi;
   }
-  if (!cut || s->dist.truncated || d->support == SUP_TYPE || d->support == SUP_CATEGORY || d->support == SUP_BOUNDED_COUNT || d->support == SUP_BINARY ||
-      d->support == SUP_BETWEEN || d->support == SUP_ABOVE)
+  if (!cut || s->dist.truncated || d->support == SUP_TYPE || d->support == SUP_CATEGORY || d->support == SUP_BOUNDED_COUNT ||
+      d->support == SUP_BINARY || d->support == SUP_BETWEEN || d->support == SUP_ABOVE)
     return true;
   const unsigned random = 1u << ROLE_GLOBAL | 1u << ROLE_LOCAL | 1u << ROLE_MARGINAL | 1u << ROLE_PARAM | 1u << ROLE_LET;
   for (int i = 0; i < s->dist.n_args; i++)
@@ -284,9 +333,11 @@ static bool check_labels(Resolver *r, const Stmt *s, const Type *t)
   DistId d = (DistId)s->dist.dist;
   if ((d != DIST_categorical && d != DIST_categorical_logit) || !t->upper) return true;
   const MExpr *n = s->dist.args[0]->type.dim[0];
-  if (!mexpr_affine(r->m, t->upper, &top) || !mexpr_affine(r->m, n, &length) || !affine_combine(&top, -1, &length, &top) || top.n || top.constant <= 0)
+  if (!mexpr_affine(r->m, t->upper, &top) || !mexpr_affine(r->m, n, &length) || !affine_combine(&top, -1, &length, &top) || top.n ||
+      top.constant <= 0)
     return true;
-  diag_error(t->upper->span, NULL, "%s gives probabilities to 1..%s; the upper bound is %s", dist_info[d].name, mexpr_text(r->m, n), mexpr_text(r->m, t->upper));
+  diag_error(t->upper->span, NULL, "%s gives probabilities to 1..%s; the upper bound is %s", dist_info[d].name, mexpr_text(r->m, n),
+             mexpr_text(r->m, t->upper));
   return false;
 }
 
@@ -298,7 +349,8 @@ static bool check_finite(const Stmt *s, const Type *t, Span span)
   if (d->support == SUP_BINARY || d->support == SUP_CATEGORY || d->support == SUP_BOUNDED_COUNT) return true;
   if (t->upper && (d->support == SUP_COUNT || s->dist.t_lo)) return true;
   if (s->dist.t_hi && (d->support == SUP_COUNT || t->lower || s->dist.t_lo)) return true;
-  diag_error(span, "declare the range: int<lower=0, upper=20>", "a discrete latent variable takes finitely many values; %s has no largest one", d->name);
+  diag_error(span, "declare the range: int<lower=0, upper=20>",
+             "a discrete latent variable takes finitely many values; %s has no largest one", d->name);
   return false;
 }
 

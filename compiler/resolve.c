@@ -9,10 +9,10 @@
 
 #include <string.h>
 
-#define MAX_NEST       6                /* nested plates, and positions of an index: PGM_MAX_INDEX of the runtime */
-#define MAX_LET_CHAIN  500              /* lets that are resolved because another one needs them */
+#define MAX_NEST      6   /* nested plates, and positions of an index: PGM_MAX_INDEX of the runtime */
+#define MAX_LET_CHAIN 500 /* lets that are resolved because another one needs them */
 
-/* ---- names of families ---------------------------------------------------------------------------------------------------------- */
+/* ---- names of families ----------------------------------------------------------------------------------------------------- */
 
 static int name_slot(const Resolver *r, Name name)
 {
@@ -49,7 +49,7 @@ static void family_enter(Resolver *r, Name name, int family)
   r->names.used++;
 }
 
-/* ---- first pass: plates, statements, families --------------------------------------------------------------------------------------- */
+/* ---- first pass: plates, statements, families ------------------------------------------------------------------------------ */
 
 static bool mentions_name(const AExpr *e, Name name)
 {
@@ -75,17 +75,23 @@ static bool index_runs(const Resolver *r, const AStmt *s, const Block *block)
 static Role role_of(const Resolver *r, const AStmt *s, const Block *block)
 {
   switch (s->role) {
-  case ST_INPUT: return ROLE_INPUT;
-  case ST_OBSERVED: return ROLE_OBSERVED;
-  case ST_PARAM: return ROLE_PARAM;
-  case ST_LET: return ROLE_LET;
-  default: return s->is_marginal ? ROLE_MARGINAL : s->is_global || !index_runs(r, s, block) ? ROLE_GLOBAL : ROLE_LOCAL;
+  case ST_INPUT:
+    return ROLE_INPUT;
+  case ST_OBSERVED:
+    return ROLE_OBSERVED;
+  case ST_PARAM:
+    return ROLE_PARAM;
+  case ST_LET:
+    return ROLE_LET;
+  default:
+    return s->is_marginal ? ROLE_MARGINAL : s->is_global || !index_runs(r, s, block) ? ROLE_GLOBAL : ROLE_LOCAL;
   }
 }
 
 static const char *role_text(Role role)
 {
-  static const char *const text[] = {"an input", "a latent variable", "a latent variable", "a marginal latent variable", "observed", "a param", "a let"};
+  static const char *const text[] = {
+      "an input", "a latent variable", "a latent variable", "a marginal latent variable", "observed", "a param", "a let"};
   return text[role];
 }
 
@@ -99,20 +105,24 @@ static bool join_family(Resolver *r, int family, const AStmt *s, Role role)
     diag_error(s->name_span, NULL, "'%s' is defined twice", s->name);
     fine = false;
   } else if (s->index.n != f->n_index) {
-    diag_error(s->target_span, NULL, "'%s' has %d %s elsewhere, and %d here", s->name, f->n_index, f->n_index == 1 ? "index" : "indices", s->index.n);
+    diag_error(s->target_span, NULL, "'%s' has %d %s elsewhere, and %d here", s->name, f->n_index, f->n_index == 1 ? "index" : "indices",
+               s->index.n);
     fine = false;
   } else if (role != f->role) {
     bool data = (role == ROLE_INPUT || role == ROLE_OBSERVED) && (f->role == ROLE_INPUT || f->role == ROLE_OBSERVED);
-    bool latent = (role == ROLE_GLOBAL || role == ROLE_LOCAL) && (f->role == ROLE_GLOBAL || f->role == ROLE_LOCAL) && s->is_global == first->is_global;
+    bool latent = (role == ROLE_GLOBAL || role == ROLE_LOCAL) && (f->role == ROLE_GLOBAL || f->role == ROLE_LOCAL) &&
+                  s->is_global == first->is_global;
     if (data) {
       f->role = ROLE_OBSERVED;
     } else if (latent) {
       f->role = ROLE_LOCAL;
     } else if (role <= ROLE_LOCAL && f->role <= ROLE_LOCAL && role && f->role) {
-      diag_error(s->name_span, "write 'global' in all of them or in none", "'%s' is a global family elsewhere, and a local one here", s->name);
+      diag_error(s->name_span, "write 'global' in all of them or in none", "'%s' is a global family elsewhere, and a local one here",
+                 s->name);
       fine = false;
     } else {
-      diag_error(s->name_span, role == ROLE_INPUT && f->role == ROLE_LET ? arena_printf("write: let %s = ...", source_slice(s->target_span)) : NULL,
+      diag_error(s->name_span,
+                 role == ROLE_INPUT && f->role == ROLE_LET ? arena_printf("write: let %s = ...", source_slice(s->target_span)) : NULL,
                  "'%s' is %s elsewhere, and %s here", s->name, role_text(f->role), role_text(role));
       fine = false;
     }
@@ -140,8 +150,10 @@ static void declare(Resolver *r, const AStmt *s, Block *block, int stmt)
     family = m->families.n;
     VEC_PUSH(m->families, (Family){.name = s->name, .span = s->name_span, .role = role, .n_index = s->index.n, .block_let = block_let});
     VEC_PUSH(r->families, (FamilyWork){0});
-    if (block_let) VEC_PUSH(block->lets, family);
-    else family_enter(r, s->name, family);
+    if (block_let)
+      VEC_PUSH(block->lets, family);
+    else
+      family_enter(r, s->name, family);
   } else if (!join_family(r, family, s, role)) {
     r->stmts.at[stmt].damaged = true;
     m->stmts.at[stmt].family = family;
@@ -162,7 +174,8 @@ static void declare(Resolver *r, const AStmt *s, Block *block, int stmt)
 
 static void check_form(const AStmt *s)
 {
-  static const char *const words[] = {[ST_INPUT] = "input", [ST_LATENT] = "latent", [ST_OBSERVED] = "observed", [ST_PARAM] = "param", [ST_LET] = "let"};
+  static const char *const words[] = {
+      [ST_INPUT] = "input", [ST_LATENT] = "latent", [ST_OBSERVED] = "observed", [ST_PARAM] = "param", [ST_LET] = "let"};
   const char *target = source_slice(s->target_span), *word = words[s->role];
   if (s->role == ST_INPUT && s->dist)
     diag_error(s->dist->span, arena_printf("write: observed %s ~ ...", target), "an input is known and has no distribution");
@@ -170,9 +183,12 @@ static void check_form(const AStmt *s)
     diag_error(((Span){s->span.end, s->span.end}), s->role == ST_LATENT ? "~ flat() is the improper uniform distribution" : NULL,
                s->role == ST_LATENT ? "a latent variable needs a distribution: ~ ..." : "an observed variable needs a distribution: ~ ...");
   if (s->role == ST_LET && !s->value && !s->dist) diag_error(((Span){s->span.end, s->span.end}), NULL, "a let needs its value: = ...");
-  if (s->role == ST_LET && s->dist) diag_error(s->dist->span, arena_printf("write: latent %s ~ ...", target), "a let is deterministic and has no distribution");
+  if (s->role == ST_LET && s->dist)
+    diag_error(s->dist->span, arena_printf("write: latent %s ~ ...", target), "a let is deterministic and has no distribution");
   if (s->value && (s->role == ST_LATENT || s->role == ST_OBSERVED || s->role == ST_PARAM))
-    diag_error(s->value->span, s->role == ST_PARAM ? arena_printf("write: input %s = ...", target) : arena_printf("write: let %s = ... or: input %s = ...", target, target),
+    diag_error(s->value->span,
+               s->role == ST_PARAM ? arena_printf("write: input %s = ...", target)
+                                   : arena_printf("write: let %s = ... or: input %s = ...", target, target),
                "'%s' takes no value", word);
 }
 
@@ -200,7 +216,10 @@ static void collect(Resolver *r, const AStmtList *list, Block *block, int depth)
     }
     int stmt = m->stmts.n;
     StmtKind kind = s->kind == AS_FACTOR ? ST_FACTOR : s->kind == AS_AMORTIZE ? ST_AMORTIZE : s->role;
-    VEC_PUSH(m->stmts, (Stmt){.kind = kind, .span = s->span, .plate = block->plate, .family = -1, .is_global = s->is_global, .is_marginal = s->is_marginal});
+    VEC_PUSH(
+        m->stmts,
+        (Stmt){
+            .kind = kind, .span = s->span, .plate = block->plate, .family = -1, .is_global = s->is_global, .is_marginal = s->is_marginal});
     VEC_PUSH(r->stmts, (StmtWork){.ast = s, .block = block});
     if (s->kind != AS_DECLARATION) continue;
     int errors = diag_errors();
@@ -246,18 +265,35 @@ static void check_hiding(Resolver *r)
   }
 }
 
-/* ---- types ------------------------------------------------------------------------------------------------------------------------------ */
+/* ---- types ----------------------------------------------------------------------------------------------------------------- */
 
-static const struct { const char *name; TypeKind kind; int dims; bool bounds; } types[] = {
-  {"int", TY_INT, 0, true}, {"real", TY_REAL, 0, true}, {"vector", TY_VECTOR, 1, true}, {"row_vector", TY_ROW_VECTOR, 1, true},
-  {"matrix", TY_MATRIX, 2, true}, {"simplex", TY_SIMPLEX, 1, false}, {"ordered", TY_ORDERED, 1, false},
-  {"positive_ordered", TY_POSITIVE_ORDERED, 1, false}, {"cov_matrix", TY_COV_MATRIX, 1, false}, {"corr_matrix", TY_CORR_MATRIX, 1, false},
-  {"cholesky_factor_corr", TY_CHOLESKY_CORR, 1, false},
+static const struct {
+  const char *name;
+  TypeKind kind;
+  int dims;
+  bool bounds;
+} types[] = {
+    {"int", TY_INT, 0, true},
+    {"real", TY_REAL, 0, true},
+    {"vector", TY_VECTOR, 1, true},
+    {"row_vector", TY_ROW_VECTOR, 1, true},
+    {"matrix", TY_MATRIX, 2, true},
+    {"simplex", TY_SIMPLEX, 1, false},
+    {"ordered", TY_ORDERED, 1, false},
+    {"positive_ordered", TY_POSITIVE_ORDERED, 1, false},
+    {"cov_matrix", TY_COV_MATRIX, 1, false},
+    {"corr_matrix", TY_CORR_MATRIX, 1, false},
+    {"cholesky_factor_corr", TY_CHOLESKY_CORR, 1, false},
 };
 enum { N_TYPES = sizeof types / sizeof *types };
 
 /* Something else is resolved in between: its place in the blocks, no reductions around it. */
-typedef struct { Block *block; int visible; bool in_index, in_condition; Span at; } Context;
+typedef struct {
+  Block *block;
+  int visible;
+  bool in_index, in_condition;
+  Span at;
+} Context;
 
 static Context enter(Resolver *r, Block *block)
 {
@@ -285,10 +321,14 @@ static bool resolve_shape(Resolver *r, const AType *a, Type *out)
     const char *names[N_TYPES], *hint = NULL;
     for (int i = 0; i < N_TYPES; i++) names[i] = types[i].name;
     const char *near = diag_nearest(a->name, names, N_TYPES);
-    if (!strcmp(a->name, "array")) hint = "an array is an indexed family: plate n in 1..N { input x[n]; }";
-    else if (!strcmp(a->name, "float") || !strcmp(a->name, "double") || !strcmp(a->name, "number")) hint = "write real";
-    else if (!strcmp(a->name, "integer") || !strcmp(a->name, "bool")) hint = "write int";
-    else if (near) hint = arena_printf("did you mean '%s'?", near);
+    if (!strcmp(a->name, "array"))
+      hint = "an array is an indexed family: plate n in 1..N { input x[n]; }";
+    else if (!strcmp(a->name, "float") || !strcmp(a->name, "double") || !strcmp(a->name, "number"))
+      hint = "write real";
+    else if (!strcmp(a->name, "integer") || !strcmp(a->name, "bool"))
+      hint = "write int";
+    else if (near)
+      hint = arena_printf("did you mean '%s'?", near);
     diag_error(a->name_span, hint, "there is no type '%s'", a->name);
     return false;
   }
@@ -351,7 +391,10 @@ static bool resolve_bounds(Resolver *r, const AType *a, Type *t)
   t->lower = resolve_bound(r, a->lower, t);
   t->upper = resolve_bound(r, a->upper, t);
   if ((a->lower && !t->lower) || (a->upper && !t->upper)) return false;
-  if (t->lower && t->upper && mexpr_const_real(t->lower, &lo) && mexpr_const_real(t->upper, &hi) && (lo > hi || (lo == hi && t->kind != TY_INT))) {
+  if (t->kind == TY_INT && t->lower) mark_sizes(r, t->lower);
+  if (t->kind == TY_INT && t->upper) mark_sizes(r, t->upper);
+  if (t->lower && t->upper && mexpr_const_real(t->lower, &lo) && mexpr_const_real(t->upper, &hi) &&
+      (lo > hi || (lo == hi && t->kind != TY_INT))) {
     diag_error(a->span, NULL, "no number lies between %g and %g", lo, hi);
     return false;
   }
@@ -361,7 +404,10 @@ static bool resolve_bounds(Resolver *r, const AType *a, Type *t)
 static bool resolve_stmt(Resolver *r, int stmt);
 
 /* int and real go together, otherwise the kinds are the same. */
-static bool same_kind(const Type *a, const Type *b) { return type_rank(a->kind) == type_rank(b->kind) && (!type_rank(a->kind) || a->kind == b->kind); }
+static bool same_kind(const Type *a, const Type *b)
+{
+  return type_rank(a->kind) == type_rank(b->kind) && (!type_rank(a->kind) || a->kind == b->kind);
+}
 
 /* Without a type: int for a discrete distribution, else real; a let has the type of its value. */
 static bool infer_type(Resolver *r, int family)
@@ -370,7 +416,9 @@ static bool infer_type(Resolver *r, int family)
   f->type.kind = TY_REAL;
   if (f->role == ROLE_LET) {
     if (r->depth == MAX_LET_CHAIN) {
-      if (!r->chain_reported) diag_error(f->span, "write them in the order in which they use each other", "this let stands at the end of too long a chain of lets");
+      if (!r->chain_reported)
+        diag_error(f->span, "write them in the order in which they use each other",
+                   "this let stands at the end of too long a chain of lets");
       r->chain_reported = true;
       return false;
     }
@@ -403,7 +451,8 @@ static bool infer_type(Resolver *r, int family)
                          : dist_info[d].support == SUP_CHOLESKY_CORR ? "cholesky_factor_corr[K]"
                          : dist_info[d].support == SUP_COV           ? "cov_matrix[K]"
                                                                      : "vector[K]";
-      diag_error(s->target_span, arena_printf("%s : %s", source_slice(s->target_span), type), "%s needs the type of its variable", dist_info[d].name);
+      diag_error(s->target_span, arena_printf("%s : %s", source_slice(s->target_span), type), "%s needs the type of its variable",
+                 dist_info[d].name);
       return false;
     }
     if (dist_info[d].kind == DK_DISCRETE) f->type.kind = TY_INT;
@@ -436,7 +485,7 @@ const Type *family_type(Resolver *r, int family)
   return w->damaged ? NULL : &f->type;
 }
 
-/* ---- statements --------------------------------------------------------------------------------------------------------------------------- */
+/* ---- statements ------------------------------------------------------------------------------------------------------------ */
 
 /* The index of a definition: every enclosing plate's variable once, bare or with a constant offset; else integer expressions of inputs. */
 static bool definition_index(Resolver *r, Stmt *s, const StmtWork *w)
@@ -454,7 +503,8 @@ static bool definition_index(Resolver *r, Stmt *s, const StmtWork *w)
     const AExpr *e = a->index.at[i];
     Index *index = &s->index[i];
     if (e->kind == A_SLICE) {
-      diag_error(e->span, arena_printf("a range is a plate: plate k in %s { ... %s[k] ... }", source_slice(e->span), a->name), "a definition has no slice");
+      diag_error(e->span, arena_printf("a range is a plate: plate k in %s { ... %s[k] ... }", source_slice(e->span), a->name),
+                 "a definition has no slice");
       fine = false;
       continue;
     }
@@ -497,8 +547,9 @@ static bool definition_index(Resolver *r, Stmt *s, const StmtWork *w)
   for (int k = 0; k < n; k++) {
     if (seen[k]) continue;
     Name v = r->m->vars.at[r->m->plates.at[chain[k]].var].name;
-    diag_error(a->target_span, s->n_index ? arena_printf("its index carries the variable of every enclosing plate: %s[%s]", a->name, sb_text(&index))
-                                          : arena_printf("write %s[%s], or move it out of the plate", a->name, sb_text(&index)),
+    diag_error(a->target_span,
+               s->n_index ? arena_printf("its index carries the variable of every enclosing plate: %s[%s]", a->name, sb_text(&index))
+                          : arena_printf("write %s[%s], or move it out of the plate", a->name, sb_text(&index)),
                "'%s' is inside the plate of '%s', but its index does not carry it", a->name, v);
     break;
   }
@@ -516,7 +567,8 @@ static bool assignable(Resolver *r, const MExpr *value, const Type *to, const ch
   for (int i = 0; fine && i < rank; i++) fine = same_length(r, from->dim[i], to->dim[i]);
   if (fine) return true;
   const char *hint = NULL;
-  if (rank == 1 && type_rank(from->kind) == 0) hint = arena_printf("write rep_vector(%s, %s)", mexpr_text(r->m, value), mexpr_text(r->m, to->dim[0]));
+  if (rank == 1 && type_rank(from->kind) == 0)
+    hint = arena_printf("write rep_vector(%s, %s)", mexpr_text(r->m, value), mexpr_text(r->m, to->dim[0]));
   diag_error(value->span, hint, "%s is %s; this is %s", what, shape_text(r, to), shape_text(r, from));
   return false;
 }
@@ -554,8 +606,10 @@ static bool statement_type(Resolver *r, Stmt *s, const StmtWork *w)
     return false;
   }
   Type own = {0};
-  if (a == r->families.at[s->family].type) own = *t;
-  else if (!resolve_shape(r, a, &own) || !resolve_bounds(r, a, &own)) return false;
+  if (a == r->families.at[s->family].type)
+    own = *t;
+  else if (!resolve_shape(r, a, &own) || !resolve_bounds(r, a, &own))
+    return false;
   s->type = own;
   if (strcmp(type_text(r->m, &own), type_text(r->m, t))) {
     diag_error(a->span, NULL, "'%s' has the type %s elsewhere, and %s here", f->name, type_text(r->m, t), type_text(r->m, &own));
@@ -595,7 +649,8 @@ static bool resolve_declaration(Resolver *r, int stmt)
   if (s->kind == ST_INPUT && s->value && fine) fine = check_default(r, s->value, &s->type);
   if (a->dist) fine = resolve_dist(r, a->dist, s, typed ? &s->type : NULL) && fine;
   if (s->is_marginal && fine && s->type.kind != TY_INT) {
-    diag_error(a->target_span, "marginal latent c[n] : int<lower=1, upper=K> ~ categorical(p)", "a marginal latent variable is summed out: it must be discrete");
+    diag_error(a->target_span, "marginal latent c[n] : int<lower=1, upper=K> ~ categorical(p)",
+               "a marginal latent variable is summed out: it must be discrete");
     fine = false;
   }
   if (s->kind == ST_PARAM && fine && s->type.kind == TY_INT) {
@@ -605,7 +660,7 @@ static bool resolve_declaration(Resolver *r, int stmt)
   return fine;
 }
 
-/* ---- amortize --------------------------------------------------------------------------------------------------------------------------------- */
+/* ---- amortize -------------------------------------------------------------------------------------------------------------- */
 
 static void from_text(const Resolver *r, FromRef *f)
 {
@@ -614,10 +669,12 @@ static void from_text(const Resolver *r, FromRef *f)
   for (int i = 0; i < f->n_index; i++) {
     sb_putc(&b, i ? ',' : '[');
     Index *x = &f->index[i];
-    if (f->star[i]) sb_putc(&b, '*');
+    if (f->star[i])
+      sb_putc(&b, '*');
     else if (f->set_var >= 0 && x->kind == IX_AFFINE && x->expr->kind == M_VAR && x->expr->var == f->set_var)
       sb_printf(&b, "%s | %s = %s", mexpr_text(r->m, x->expr), mexpr_text(r->m, f->set_left), mexpr_text(r->m, f->set_right));
-    else sb_puts(&b, index_text(r->m, x));
+    else
+      sb_puts(&b, index_text(r->m, x));
   }
   if (f->n_index) sb_putc(&b, ']');
   f->text = sb_text(&b);
@@ -642,7 +699,8 @@ static bool resolve_set(Resolver *r, const AExpr *a, FromRef *out, Index *index)
   out->set_right = resolve_int(r, a->args[1], "the right side of the condition");
   if (!out->set_left || !out->set_right) return false;
   if (out->set_left->kind != M_REF || !mexpr_has_var(out->set_left) || !expr_only_known(r, out->set_left)) {
-    diag_error(a->args[0]->span, "for example: x[i | county[i] = j]", "the left side of the condition looks the bound name up in an integer input");
+    diag_error(a->args[0]->span, "for example: x[i | county[i] = j]",
+               "the left side of the condition looks the bound name up in an integer input");
     return false;
   }
   *index = (Index){.kind = IX_AFFINE, .span = a->span, .expr = mexpr_new(M_VAR, a->name_span, 0)};
@@ -657,8 +715,10 @@ static bool resolve_from(Resolver *r, const AExpr *a, FromRef *out)
   int n = a->kind == A_INDEX ? a->n - 1 : 0;
   *out = (FromRef){.span = a->span, .family = family_find(r, base->name), .n_index = n, .set_var = -1};
   if (out->family < 0) {
-    if (find_block_let(r, base->name) >= 0) diag_error(base->span, NULL, "the inputs of an inference function are observed or input, not let");
-    else report_unknown(r, base->name, base->span);
+    if (find_block_let(r, base->name) >= 0)
+      diag_error(base->span, NULL, "the inputs of an inference function are observed or input, not let");
+    else
+      report_unknown(r, base->name, base->span);
     return false;
   }
   const Family *f = &r->m->families.at[out->family];
@@ -668,7 +728,8 @@ static bool resolve_from(Resolver *r, const AExpr *a, FromRef *out)
     return false;
   }
   if (n != f->n_index) {
-    diag_error(a->span, f->n_index ? arena_printf("it is defined as %s", source_slice(r->stmts.at[f->statements[0]].ast->target_span)) : NULL,
+    diag_error(a->span,
+               f->n_index ? arena_printf("it is defined as %s", source_slice(r->stmts.at[f->statements[0]].ast->target_span)) : NULL,
                "'%s' has %d %s, not %d", f->name, f->n_index, f->n_index == 1 ? "index" : "indices", n);
     return false;
   }
@@ -677,8 +738,10 @@ static bool resolve_from(Resolver *r, const AExpr *a, FromRef *out)
   bool fine = true;
   for (int i = 0; i < n; i++) {
     const AExpr *e = a->args[i + 1];
-    if (e->kind == A_STAR) out->star[i] = true;
-    else fine = (e->kind == A_SET ? resolve_set(r, e, out, &out->index[i]) : resolve_index(r, e, &out->index[i])) && fine;
+    if (e->kind == A_STAR)
+      out->star[i] = true;
+    else
+      fine = (e->kind == A_SET ? resolve_set(r, e, out, &out->index[i]) : resolve_index(r, e, &out->index[i])) && fine;
   }
   if (fine) from_text(r, out);
   return fine;
@@ -697,8 +760,8 @@ static bool resolve_amortize(Resolver *r, int stmt)
   const Family *f = &r->m->families.at[family];
   s->family = family;
   if (f->role != ROLE_LOCAL) {
-    diag_error(a->name_span, f->role == ROLE_GLOBAL ? "a global one keeps a factor of its own" : NULL, "'%s' is not a local latent variable: there is nothing to amortise",
-               a->name);
+    diag_error(a->name_span, f->role == ROLE_GLOBAL ? "a global one keeps a factor of its own" : NULL,
+               "'%s' is not a local latent variable: there is nothing to amortise", a->name);
     return false;
   }
   for (int i = 0; i < stmt; i++) {
@@ -709,8 +772,8 @@ static bool resolve_amortize(Resolver *r, int stmt)
     return false;
   }
   if (a->index.n != f->n_index) {
-    diag_error(a->target_span, arena_printf("it is defined as %s", source_slice(r->stmts.at[f->statements[0]].ast->target_span)), "'%s' has %d %s, not %d", a->name,
-               f->n_index, f->n_index == 1 ? "index" : "indices", a->index.n);
+    diag_error(a->target_span, arena_printf("it is defined as %s", source_slice(r->stmts.at[f->statements[0]].ast->target_span)),
+               "'%s' has %d %s, not %d", a->name, f->n_index, f->n_index == 1 ? "index" : "indices", a->index.n);
     return false;
   }
   bool fine = definition_index(r, s, w);
@@ -762,7 +825,7 @@ static bool resolve_stmt(Resolver *r, int stmt)
   return !w->damaged;
 }
 
-/* ---- plates --------------------------------------------------------------------------------------------------------------------------------------- */
+/* ---- plates ---------------------------------------------------------------------------------------------------------------- */
 
 static void resolve_plates(Resolver *r)
 {

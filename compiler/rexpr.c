@@ -1,20 +1,21 @@
 /* Expressions of the tree -> typed MExpr: names, indices, shapes, functions. NULL stands for an expression that is wrong and has been
  * reported; what contains it is NULL too and says nothing, but its other parts are still looked at.
  *
- * Shapes follow Stan: `*` is linear algebra, `.*` and `./` are element-wise, a scalar goes with everything. Lengths are integer expressions of inputs;
- * two lengths are in conflict only when their difference is a constant other than zero. */
+ * Shapes follow Stan: `*` is linear algebra, `.*` and `./` are element-wise, a scalar goes with everything. Lengths are integer
+ * expressions of inputs; two lengths are in conflict only when their difference is a constant other than zero. */
 #include "resolver.h"
 #include "dist.h"
 #include "func.h"
 
 #include <string.h>
 
-/* ---- making nodes --------------------------------------------------------------------------------------------------------------- */
+/* ---- making nodes ---------------------------------------------------------------------------------------------------------- */
 
 MExpr *mexpr_new(MKind kind, Span span, int n_args)
 {
   MExpr *e = NEW(MExpr);
-  *e = (MExpr){.kind = kind, .span = span, .var = -1, .family = -1, .func = -1, .dist = -1, .n_args = n_args, .args = NEW_ARRAY(MExpr *, n_args)};
+  *e = (MExpr){
+      .kind = kind, .span = span, .var = -1, .family = -1, .func = -1, .dist = -1, .n_args = n_args, .args = NEW_ARRAY(MExpr *, n_args)};
   return e;
 }
 
@@ -46,11 +47,26 @@ static MExpr *length_sum(const Resolver *r, MExpr *a, long scale, MExpr *b, long
   return sum;
 }
 
-static Type scalar(TypeKind kind) { return (Type){.kind = kind}; }
-static Type vector(TypeKind kind, MExpr *n) { return (Type){.kind = kind, .dim = {n}}; }
-static Type matrix(MExpr *r, MExpr *c) { return (Type){.kind = TY_MATRIX, .dim = {r, c}}; }
-static bool is_scalar(const Type *t) { return t->kind == TY_INT || t->kind == TY_REAL; }
-static bool is_vector(const Type *t) { return t->kind == TY_VECTOR || t->kind == TY_ROW_VECTOR; }
+static Type scalar(TypeKind kind)
+{
+  return (Type){.kind = kind};
+}
+static Type vector(TypeKind kind, MExpr *n)
+{
+  return (Type){.kind = kind, .dim = {n}};
+}
+static Type matrix(MExpr *r, MExpr *c)
+{
+  return (Type){.kind = TY_MATRIX, .dim = {r, c}};
+}
+static bool is_scalar(const Type *t)
+{
+  return t->kind == TY_INT || t->kind == TY_REAL;
+}
+static bool is_vector(const Type *t)
+{
+  return t->kind == TY_VECTOR || t->kind == TY_ROW_VECTOR;
+}
 
 const char *shape_text(const Resolver *r, const Type *t)
 {
@@ -78,7 +94,7 @@ static bool same_dims(const Resolver *r, const Type *a, const Type *b)
   return true;
 }
 
-/* ---- names --------------------------------------------------------------------------------------------------------------------------- */
+/* ---- names ----------------------------------------------------------------------------------------------------------------- */
 
 int find_var(const Resolver *r, Name name)
 {
@@ -120,25 +136,31 @@ void report_unknown(Resolver *r, Name name, Span span)
   }
   for (int i = 0; i < r->m->families.n; i++) {
     const Family *f = &r->m->families.at[i];
-    if (f->name == name) hint = "a let without an index is known in its own block only";
-    else if (!f->block_let) VEC_PUSH(near, f->name);
+    if (f->name == name)
+      hint = "a let without an index is known in its own block only";
+    else if (!f->block_let)
+      VEC_PUSH(near, f->name);
   }
   for (int i = 0; i < r->m->plates.n && !hint; i++)
     if (r->m->vars.at[r->m->plates.at[i].var].name == name) hint = "the variable of a plate is known inside the plate only";
   const char *nearest = diag_nearest(name, near.at, near.n);
   int func = func_find(name);
-  if (!hint && func >= 0 && func_info[func].class_ == FC_CONSTANT) hint = arena_printf("write %s()", name);
-  else if (!hint && nearest) hint = arena_printf("did you mean '%s'?", nearest);
-  else if (!hint && func >= 0) hint = arena_printf("the function takes its arguments in parentheses: %s(%s)", name, func_info[func].arguments);
+  if (!hint && func >= 0 && func_info[func].class_ == FC_CONSTANT)
+    hint = arena_printf("write %s()", name);
+  else if (!hint && nearest)
+    hint = arena_printf("did you mean '%s'?", nearest);
+  else if (!hint && func >= 0)
+    hint = arena_printf("the function takes its arguments in parentheses: %s(%s)", name, func_info[func].arguments);
   diag_error(span, hint, "'%s' is not declared", name);
 }
 
-/* ---- what expressions may depend on ------------------------------------------------------------------------------------------------------ */
+/* ---- what expressions may depend on ---------------------------------------------------------------------------------------- */
 
 static bool indices_only_known(const Resolver *r, int n, const Index *index)
 {
   for (int i = 0; i < n; i++) {
-    if (index[i].kind == IX_SLICE ? !expr_only_known(r, index[i].lo) || !expr_only_known(r, index[i].hi) : !expr_only_known(r, index[i].expr))
+    if (index[i].kind == IX_SLICE ? !expr_only_known(r, index[i].lo) || !expr_only_known(r, index[i].hi)
+                                  : !expr_only_known(r, index[i].expr))
       return false;
   }
   return true;
@@ -154,7 +176,7 @@ bool expr_only_known(const Resolver *r, const MExpr *e)
   return true;
 }
 
-/* ---- indices ----------------------------------------------------------------------------------------------------------------------------- */
+/* ---- indices --------------------------------------------------------------------------------------------------------------- */
 
 void mark_sizes(Resolver *r, const MExpr *e)
 {
@@ -249,11 +271,17 @@ bool resolve_index(Resolver *r, const AExpr *a, Index *out)
   return fine;
 }
 
-/* ---- references ----------------------------------------------------------------------------------------------------------------------------- */
+/* ---- references ------------------------------------------------------------------------------------------------------------ */
 
-static const char *counted(int n, const char *one, const char *many) { return n == 1 ? arena_printf("one %s", one) : arena_printf("%d %s", n, many); }
+static const char *counted(int n, const char *one, const char *many)
+{
+  return n == 1 ? arena_printf("one %s", one) : arena_printf("%d %s", n, many);
+}
 
-static MExpr *slice_length(const Resolver *r, const Index *i) { return length_sum(r, i->hi, -1, i->lo, 1, i->span); }
+static MExpr *slice_length(const Resolver *r, const Index *i)
+{
+  return length_sum(r, i->hi, -1, i->lo, 1, i->span);
+}
 
 /* Type of t[entry...]; dimensions that are not indexed stay. */
 static bool entry_type(Resolver *r, const Type *t, int n, const Index *entry, Span span, Type *out)
@@ -269,11 +297,16 @@ static bool entry_type(Resolver *r, const Type *t, int n, const Index *entry, Sp
   }
   MExpr *length[2] = {NULL, NULL}; /* NULL: this dimension is gone */
   for (int i = 0; i < rank; i++) length[i] = i >= n ? t->dim[i] : entry[i].kind == IX_SLICE ? slice_length(r, &entry[i]) : NULL;
-  if (rank == 1) *out = length[0] ? vector(t->kind, length[0]) : scalar(TY_REAL);
-  else if (length[0] && length[1]) *out = matrix(length[0], length[1]);
-  else if (length[0]) *out = vector(TY_VECTOR, length[0]);
-  else if (length[1]) *out = vector(TY_ROW_VECTOR, length[1]);
-  else *out = scalar(TY_REAL);
+  if (rank == 1)
+    *out = length[0] ? vector(t->kind, length[0]) : scalar(TY_REAL);
+  else if (length[0] && length[1])
+    *out = matrix(length[0], length[1]);
+  else if (length[0])
+    *out = vector(TY_VECTOR, length[0]);
+  else if (length[1])
+    *out = vector(TY_ROW_VECTOR, length[1]);
+  else
+    *out = scalar(TY_REAL);
   return true;
 }
 
@@ -283,11 +316,14 @@ static Type element_type(const Type *t)
   switch (t->kind) {
   case TY_SIMPLEX:
   case TY_ORDERED:
-  case TY_POSITIVE_ORDERED: return vector(TY_VECTOR, t->dim[0]);
+  case TY_POSITIVE_ORDERED:
+    return vector(TY_VECTOR, t->dim[0]);
   case TY_COV_MATRIX:
   case TY_CORR_MATRIX:
-  case TY_CHOLESKY_CORR: return matrix(t->dim[0], t->dim[1]);
-  default: return (Type){.kind = t->kind, .dim = {t->dim[0], t->dim[1]}};
+  case TY_CHOLESKY_CORR:
+    return matrix(t->dim[0], t->dim[1]);
+  default:
+    return (Type){.kind = t->kind, .dim = {t->dim[0], t->dim[1]}};
   }
 }
 
@@ -309,8 +345,11 @@ static MExpr *family_reference(Resolver *r, int family, int n, AExpr **args, Spa
   if (!fine || !declared || r->families.at[family].damaged) return NULL;
   if (n < f->n_index) {
     bool whole = n == 0 && f->n_index == 1 && type_rank(f->type.kind) == 0;
-    diag_error(span, arena_printf("it is defined as %s%s", definition_text(r, family), whole ? arena_printf("; a vector of its elements is a slice: %s[lo..hi]", f->name) : ""),
-               "'%s' has %s; %s", f->name, counted(f->n_index, "index", "indices"), n ? counted(n, "is given", "are given") : "none is given");
+    diag_error(span,
+               arena_printf("it is defined as %s%s", definition_text(r, family),
+                            whole ? arena_printf("; a vector of its elements is a slice: %s[lo..hi]", f->name) : ""),
+               "'%s' has %s; %s", f->name, counted(f->n_index, "index", "indices"),
+               n ? counted(n, "is given", "are given") : "none is given");
     return NULL;
   }
   if (n > f->n_index && type_rank(f->type.kind) == 0) {
@@ -319,8 +358,12 @@ static MExpr *family_reference(Resolver *r, int family, int n, AExpr **args, Spa
     return NULL;
   }
   if (n > f->n_index + type_rank(f->type.kind)) {
-    diag_error(span, f->n_index ? arena_printf("it is defined as %s, and its elements are %s", definition_text(r, family), shape_text(r, declared)) : NULL,
-               "'%s' takes at most %s; %s", f->name, counted(f->n_index + type_rank(f->type.kind), "index", "indices"), counted(n, "is given", "are given"));
+    diag_error(span,
+               f->n_index
+                   ? arena_printf("it is defined as %s, and its elements are %s", definition_text(r, family), shape_text(r, declared))
+                   : NULL,
+               "'%s' takes at most %s; %s", f->name, counted(f->n_index + type_rank(f->type.kind), "index", "indices"),
+               counted(n, "is given", "are given"));
     return NULL;
   }
   MExpr *e = mexpr_new(M_REF, span, 0);
@@ -334,7 +377,8 @@ static MExpr *family_reference(Resolver *r, int family, int n, AExpr **args, Spa
   for (int i = 0; i < e->n_index; i++) {
     if (index[i].kind != IX_SLICE) continue;
     if (slices++ || !is_scalar(&element)) {
-      diag_error(index[i].span, NULL, slices > 1 ? "only one index of '%s' can be a slice" : "a slice needs scalar elements; those of '%s' are not", f->name);
+      diag_error(index[i].span, NULL,
+                 slices > 1 ? "only one index of '%s' can be a slice" : "a slice needs scalar elements; those of '%s' are not", f->name);
       return NULL;
     }
     e->type = vector(TY_VECTOR, slice_length(r, &index[i]));
@@ -373,8 +417,8 @@ static MExpr *resolve_name(Resolver *r, const AExpr *base, int n, AExpr **args, 
   }
   MExpr *e = family_reference(r, family, n, args, span);
   const Family *f = &r->m->families.at[family];
-  /* A let without index means its definition where whole numbers must be known: an index or a range is classified by what is in it, and a condition may
-   * use lets that are made of inputs. */
+  /* A let without index means its definition where whole numbers must be known: an index or a range is classified by what is in it, and
+   * a condition may use lets that are made of inputs. */
   if (!e || f->role != ROLE_LET || f->n_index || e->n_entry || f->n_statements != 1) return e;
   MExpr *value = r->m->stmts.at[f->statements[0]].value;
   bool inlined = value && ((r->in_index && e->type.kind == TY_INT) || (r->in_condition && expr_only_known(r, value)));
@@ -404,7 +448,7 @@ static MExpr *resolve_indexed(Resolver *r, const AExpr *a)
   return fine && entry_type(r, &of->type, n, e->entry, a->span, &e->type) ? e : NULL;
 }
 
-/* ---- operators --------------------------------------------------------------------------------------------------------------------------------- */
+/* ---- operators ------------------------------------------------------------------------------------------------------------- */
 
 /* Element-wise with broadcasting of scalars. */
 static bool broadcast(Resolver *r, const Type *a, const Type *b, Span span, const char *what, Type *out)
@@ -421,7 +465,8 @@ static bool broadcast(Resolver *r, const Type *a, const Type *b, Span span, cons
     *out = *a;
     return true;
   }
-  diag_error(span, is_vector(a) && is_vector(b) && a->kind != b->kind ? "x' turns a row vector into a vector and the other way round" : NULL,
+  diag_error(span,
+             is_vector(a) && is_vector(b) && a->kind != b->kind ? "x' turns a row vector into a vector and the other way round" : NULL,
              "%s: the shapes %s and %s do not fit", what, shape_text(r, a), shape_text(r, b));
   return false;
 }
@@ -431,17 +476,24 @@ static bool product_type(Resolver *r, const MExpr *a, const MExpr *b, Span span,
   const Type *s = &a->type, *t = &b->type;
   if (is_scalar(s) || is_scalar(t)) return broadcast(r, s, t, span, "product", out);
   const char *hint = NULL;
-  if (s->kind == TY_MATRIX && t->kind == TY_MATRIX) *out = matrix(s->dim[0], t->dim[1]);
-  else if (s->kind == TY_MATRIX && t->kind == TY_VECTOR) *out = vector(TY_VECTOR, s->dim[0]);
-  else if (s->kind == TY_ROW_VECTOR && t->kind == TY_MATRIX) *out = vector(TY_ROW_VECTOR, t->dim[1]);
-  else if (s->kind == TY_ROW_VECTOR && t->kind == TY_VECTOR) *out = scalar(TY_REAL);
+  if (s->kind == TY_MATRIX && t->kind == TY_MATRIX)
+    *out = matrix(s->dim[0], t->dim[1]);
+  else if (s->kind == TY_MATRIX && t->kind == TY_VECTOR)
+    *out = vector(TY_VECTOR, s->dim[0]);
+  else if (s->kind == TY_ROW_VECTOR && t->kind == TY_MATRIX)
+    *out = vector(TY_ROW_VECTOR, t->dim[1]);
+  else if (s->kind == TY_ROW_VECTOR && t->kind == TY_VECTOR)
+    *out = scalar(TY_REAL);
   else if (s->kind == TY_VECTOR && t->kind == TY_ROW_VECTOR) {
     *out = matrix(s->dim[0], t->dim[0]);
     return true;
   } else {
-    if (is_vector(s) && s->kind == t->kind) hint = "element by element: a .* b; their inner product: dot(a, b)";
-    else if (s->kind == TY_VECTOR) hint = "the matrix stands on the left: A * x";
-    else hint = "a column vector stands on the right of a matrix: x' turns the row";
+    if (is_vector(s) && s->kind == t->kind)
+      hint = "element by element: a .* b; their inner product: dot(a, b)";
+    else if (s->kind == TY_VECTOR)
+      hint = "the matrix stands on the left: A * x";
+    else
+      hint = "a column vector stands on the right of a matrix: x' turns the row";
     diag_error(span, hint, "cannot multiply %s by %s", shape_text(r, s), shape_text(r, t));
     return false;
   }
@@ -449,7 +501,8 @@ static bool product_type(Resolver *r, const MExpr *a, const MExpr *b, Span span,
   if (same_length(r, inner, t->dim[0])) return true;
   if (s->kind == TY_MATRIX && t->kind == TY_VECTOR && same_length(r, s->dim[0], t->dim[0]))
     hint = arena_printf("the transpose has that many columns: %s' * ...", a->kind == M_REF ? mexpr_text(r->m, a) : "A");
-  diag_error(span, hint, "cannot multiply %s by %s: %s against %s", shape_text(r, s), shape_text(r, t), mexpr_text(r->m, inner), mexpr_text(r->m, t->dim[0]));
+  diag_error(span, hint, "cannot multiply %s by %s: %s against %s", shape_text(r, s), shape_text(r, t), mexpr_text(r->m, inner),
+             mexpr_text(r->m, t->dim[0]));
   return false;
 }
 
@@ -464,13 +517,19 @@ static bool binary_type(Resolver *r, OpKind op, const MExpr *a, const MExpr *b, 
 {
   const Type *s = &a->type, *t = &b->type;
   switch (op) {
-  case OP_ADD: return broadcast(r, s, t, span, "sum", out);
-  case OP_SUB: return broadcast(r, s, t, span, "difference", out);
-  case OP_MUL: return product_type(r, a, b, span, out);
-  case OP_EMUL: return broadcast(r, s, t, span, "element-wise product", out);
+  case OP_ADD:
+    return broadcast(r, s, t, span, "sum", out);
+  case OP_SUB:
+    return broadcast(r, s, t, span, "difference", out);
+  case OP_MUL:
+    return product_type(r, a, b, span, out);
+  case OP_EMUL:
+    return broadcast(r, s, t, span, "element-wise product", out);
   case OP_DIV:
     if (!is_scalar(t)) {
-      diag_error(span, t->kind == TY_MATRIX ? "a linear system is solved by mdivide_left(A, b); element by element: ./" : "element by element: a ./ b",
+      diag_error(span,
+                 t->kind == TY_MATRIX ? "a linear system is solved by mdivide_left(A, b); element by element: ./"
+                                      : "element by element: a ./ b",
                  "cannot divide %s by %s", shape_text(r, s), shape_text(r, t));
       return false;
     }
@@ -514,8 +573,10 @@ static MExpr *resolve_unary(Resolver *r, const AExpr *a)
     return e;
   }
   if (is_scalar(&x->type)) return x;
-  if (x->type.kind == TY_MATRIX) e->type = matrix(x->type.dim[1], x->type.dim[0]);
-  else e->type = vector(x->type.kind == TY_VECTOR ? TY_ROW_VECTOR : TY_VECTOR, x->type.dim[0]);
+  if (x->type.kind == TY_MATRIX)
+    e->type = matrix(x->type.dim[1], x->type.dim[0]);
+  else
+    e->type = vector(x->type.kind == TY_VECTOR ? TY_ROW_VECTOR : TY_VECTOR, x->type.dim[0]);
   return e;
 }
 
@@ -560,11 +621,13 @@ static MExpr *resolve_vector(Resolver *r, const AExpr *a)
   for (int i = 0; i < a->n; i++) {
     const MExpr *x = e->args[i];
     if (rows ? x->kind != M_VECTOR || x->type.kind != TY_VECTOR : !is_scalar(&x->type)) {
-      diag_error(x->span, NULL, rows ? "the rows of a matrix are written [a, b, c]" : "the entries of a vector are scalars; this is %s", shape_text(r, &x->type));
+      diag_error(x->span, NULL, rows ? "the rows of a matrix are written [a, b, c]" : "the entries of a vector are scalars; this is %s",
+                 shape_text(r, &x->type));
       return NULL;
     }
     if (rows && x->n_args != e->args[0]->n_args) {
-      diag_error(x->span, NULL, "the rows of a matrix have one length; this one has %d entries, the first %d", x->n_args, e->args[0]->n_args);
+      diag_error(x->span, NULL, "the rows of a matrix have one length; this one has %d entries, the first %d", x->n_args,
+                 e->args[0]->n_args);
       return NULL;
     }
   }
@@ -572,13 +635,14 @@ static MExpr *resolve_vector(Resolver *r, const AExpr *a)
   return e;
 }
 
-/* ---- functions ------------------------------------------------------------------------------------------------------------------------------------ */
+/* ---- functions ------------------------------------------------------------------------------------------------------------- */
 
 static bool require_matrix(Resolver *r, const MExpr *call, int i, bool square)
 {
   const Type *t = &call->args[i]->type;
   if (t->kind == TY_MATRIX && (!square || same_length(r, t->dim[0], t->dim[1]))) return true;
-  diag_error(call->args[i]->span, NULL, "%s() takes a %smatrix; this is %s", func_info[call->func].name, square ? "square " : "", shape_text(r, t));
+  diag_error(call->args[i]->span, NULL, "%s() takes a %smatrix; this is %s", func_info[call->func].name, square ? "square " : "",
+             shape_text(r, t));
   return false;
 }
 
@@ -596,7 +660,8 @@ static bool require_size(Resolver *r, const MExpr *call, int i)
   const MExpr *e = call->args[i];
   long value;
   if (e->type.kind != TY_INT || !expr_only_known(r, e)) {
-    diag_error(e->span, NULL, "a length is a whole number made of inputs; this is %s", e->type.kind == TY_INT ? "not known in advance" : shape_text(r, &e->type));
+    diag_error(e->span, NULL, "a length is a whole number made of inputs; this is %s",
+               e->type.kind == TY_INT ? "not known in advance" : shape_text(r, &e->type));
     return false;
   }
   if (mexpr_const_int(e, &value) && value < 0) {
@@ -610,7 +675,8 @@ static bool require_size(Resolver *r, const MExpr *call, int i)
 static bool require_length(Resolver *r, const MExpr *call, MExpr *a, MExpr *b)
 {
   if (same_length(r, a, b)) return true;
-  diag_error(call->span, NULL, "%s(): the lengths %s and %s do not fit", func_info[call->func].name, mexpr_text(r->m, a), mexpr_text(r->m, b));
+  diag_error(call->span, NULL, "%s(): the lengths %s and %s do not fit", func_info[call->func].name, mexpr_text(r->m, a),
+             mexpr_text(r->m, b));
   return false;
 }
 
@@ -647,7 +713,8 @@ static bool matrix_call_type(Resolver *r, MExpr *e)
   case FUNC_append_col: {
     bool row = e->func == FUNC_append_row;
     if (s->kind == TY_MATRIX || t->kind == TY_MATRIX) {
-      if (!require_matrix(r, e, 0, false) || !require_matrix(r, e, 1, false) || !require_length(r, e, s->dim[row], t->dim[row])) return false;
+      if (!require_matrix(r, e, 0, false) || !require_matrix(r, e, 1, false) || !require_length(r, e, s->dim[row], t->dim[row]))
+        return false;
       MExpr *sum = length_sum(r, s->dim[!row], 1, t->dim[!row], 0, e->span);
       *out = row ? matrix(sum, s->dim[1]) : matrix(s->dim[0], sum);
       return true;
@@ -655,8 +722,8 @@ static bool matrix_call_type(Resolver *r, MExpr *e)
     TypeKind kind = row ? TY_VECTOR : TY_ROW_VECTOR;
     for (int i = 0; i < 2; i++)
       if (!is_scalar(&e->args[i]->type) && e->args[i]->type.kind != kind) {
-        diag_error(e->args[i]->span, row ? "row vectors are joined by append_col" : "vectors are joined by append_row", "%s() does not take %s",
-                   func_info[e->func].name, shape_text(r, &e->args[i]->type));
+        diag_error(e->args[i]->span, row ? "row vectors are joined by append_col" : "vectors are joined by append_row",
+                   "%s() does not take %s", func_info[e->func].name, shape_text(r, &e->args[i]->type));
         return false;
       }
     MExpr *one = mexpr_int(1, e->span);
@@ -684,9 +751,12 @@ static bool matrix_call_type(Resolver *r, MExpr *e)
     return require_matrix(r, e, 0, false);
   case FUNC_quad_form: /* B' A B */
     if (!require_matrix(r, e, 0, true)) return false;
-    if (t->kind == TY_VECTOR) *out = scalar(TY_REAL);
-    else if (!require_matrix(r, e, 1, false)) return false;
-    else *out = matrix(t->dim[1], t->dim[1]);
+    if (t->kind == TY_VECTOR)
+      *out = scalar(TY_REAL);
+    else if (!require_matrix(r, e, 1, false))
+      return false;
+    else
+      *out = matrix(t->dim[1], t->dim[1]);
     return require_length(r, e, s->dim[0], t->dim[0]);
   case FUNC_trace:
   case FUNC_log_det:
@@ -702,11 +772,15 @@ static bool matrix_call_type(Resolver *r, MExpr *e)
   case FUNC_mdivide_left_spd:
   case FUNC_mdivide_left_tri_low:
     if (!require_matrix(r, e, 0, true)) return false;
-    if (t->kind == TY_VECTOR) *out = vector(TY_VECTOR, s->dim[1]);
-    else if (!require_matrix(r, e, 1, false)) return false;
-    else *out = matrix(s->dim[1], t->dim[1]);
+    if (t->kind == TY_VECTOR)
+      *out = vector(TY_VECTOR, s->dim[1]);
+    else if (!require_matrix(r, e, 1, false))
+      return false;
+    else
+      *out = matrix(s->dim[1], t->dim[1]);
     return require_length(r, e, s->dim[0], t->dim[0]);
-  default: BUG("no shape for %s", func_info[e->func].name);
+  default:
+    BUG("no shape for %s", func_info[e->func].name);
   }
 }
 
@@ -726,7 +800,9 @@ static bool call_type(Resolver *r, MExpr *e)
   case FC_REDUCE:
     e->type = scalar(TY_REAL);
     if (!is_scalar(&e->args[0]->type)) return true;
-    diag_error(e->args[0]->span, arena_printf("over the elements of a family: %s(m in 1..M: x[m]), or a slice: %s(x[1..M])", func_info[e->func].name, func_info[e->func].name),
+    diag_error(e->args[0]->span,
+               arena_printf("over the elements of a family: %s(m in 1..M: x[m]), or a slice: %s(x[1..M])", func_info[e->func].name,
+                            func_info[e->func].name),
                "%s() takes a vector or matrix; this is %s", func_info[e->func].name, shape_text(r, &e->args[0]->type));
     return false;
   case FC_DOT:
@@ -735,7 +811,8 @@ static bool call_type(Resolver *r, MExpr *e)
   case FC_VECTOR:
     e->type = e->args[0]->type;
     return require_vector(r, e, 0);
-  case FC_MATRIX: return matrix_call_type(r, e);
+  case FC_MATRIX:
+    return matrix_call_type(r, e);
   case FC_SIZE:
     e->type = scalar(TY_INT);
     return true;
@@ -747,7 +824,8 @@ static bool call_type(Resolver *r, MExpr *e)
     if (e->args[0]->kind == M_REF && r->m->families.at[e->args[0]->family].role == ROLE_OBSERVED) return true;
     diag_error(e->args[0]->span, NULL, "present() takes an observed element, as present(x[n])");
     return false;
-  case FC_REDUCE_OR_MAP: break;
+  case FC_REDUCE_OR_MAP:
+    break;
   }
   BUG("class of %s", func_info[e->func].name);
 }
@@ -772,12 +850,39 @@ static MExpr *size_call(const MExpr *e)
   return product;
 }
 
-static const struct { const char *name, *hint; } other_names[] = {
-  {"ln", "log"}, {"sigmoid", "inv_logit"}, {"expit", "inv_logit"}, {"logistic", "inv_logit"}, {"gammaln", "lgamma"}, {"log_gamma", "lgamma"},
-  {"gamma", "tgamma"}, {"power", "pow"}, {"size", "num_elements"}, {"length", "num_elements"}, {"std", "sd"}, {"var", "variance"}, {"average", "mean"},
-  {"inner", "dot"}, {"cholesky", "cholesky_decompose"}, {"solve", "mdivide_left"}, {"swish", "silu"}, {"inv_sigmoid", "logit"}, {"probit", "inv_Phi"},
-  {"logsumexp", "log_sum_exp"}, {"cumsum", "cumulative_sum"}, {"product", "prod"}, {"arctan2", "atan2"}, {"erfinv", "inv_Phi"}, {"det", "log_det"},
-  {"determinant", "log_det"}, {"log_factorial", "lgamma"}, {"choose", "lchoose"}, {"step", "a condition, as x > 0 ? a : b"}, {"trans", "transpose"},
+static const struct {
+  const char *name, *hint;
+} other_names[] = {
+    {"ln", "log"},
+    {"sigmoid", "inv_logit"},
+    {"expit", "inv_logit"},
+    {"logistic", "inv_logit"},
+    {"gammaln", "lgamma"},
+    {"log_gamma", "lgamma"},
+    {"gamma", "tgamma"},
+    {"power", "pow"},
+    {"size", "num_elements"},
+    {"length", "num_elements"},
+    {"std", "sd"},
+    {"var", "variance"},
+    {"average", "mean"},
+    {"inner", "dot"},
+    {"cholesky", "cholesky_decompose"},
+    {"solve", "mdivide_left"},
+    {"swish", "silu"},
+    {"inv_sigmoid", "logit"},
+    {"probit", "inv_Phi"},
+    {"logsumexp", "log_sum_exp"},
+    {"cumsum", "cumulative_sum"},
+    {"product", "prod"},
+    {"arctan2", "atan2"},
+    {"erfinv", "inv_Phi"},
+    {"det", "log_det"},
+    {"determinant", "log_det"},
+    {"log_factorial", "lgamma"},
+    {"choose", "lchoose"},
+    {"step", "a condition, as x > 0 ? a : b"},
+    {"trans", "transpose"},
 };
 
 static MExpr *unknown_function(Resolver *r, const AExpr *a)
@@ -788,7 +893,8 @@ static MExpr *unknown_function(Resolver *r, const AExpr *a)
   int family = find_block_let(r, a->name);
   if (family < 0) family = family_find(r, a->name);
   if (family >= 0) {
-    hint = r->m->families.at[family].n_index ? arena_printf("elements are in brackets: %s", definition_text(r, family)) : "a product needs its '*'";
+    hint = r->m->families.at[family].n_index ? arena_printf("elements are in brackets: %s", definition_text(r, family))
+                                             : "a product needs its '*'";
   } else if (dist_find(a->name) >= 0) {
     hint = arena_printf("its log density is %s_lp%cf(x | %s)", a->name, dist_info[dist_find(a->name)].kind == DK_DISCRETE ? 'm' : 'd',
                         dist_info[dist_find(a->name)].arguments);
@@ -830,12 +936,14 @@ static MExpr *resolve_call(Resolver *r, const AExpr *a)
     Name dist;
     LpKind lp;
     if (!split_lp(a->name, &dist, &lp) || dist_find(dist) < 0) return unknown_function(r, a);
-    diag_error(a->span, arena_printf("write %s(x | %s)", a->name, dist_info[dist_find(dist)].arguments), "a '|' stands between the value and the arguments of %s()", a->name);
+    diag_error(a->span, arena_printf("write %s(x | %s)", a->name, dist_info[dist_find(dist)].arguments),
+               "a '|' stands between the value and the arguments of %s()", a->name);
     return NULL;
   }
   const FuncInfo *f = &func_info[e->func];
   if (a->n < f->min_args || a->n > f->max_args) {
-    diag_error(a->span, arena_printf("%s(%s)", f->name, f->class_ == FC_REDUCE_OR_MAP ? "x) or " : f->arguments), "%s() takes %s, not %d", f->name,
+    diag_error(a->span, arena_printf("%s(%s)", f->name, f->class_ == FC_REDUCE_OR_MAP ? "x) or " : f->arguments), "%s() takes %s, not %d",
+               f->name,
                f->min_args == f->max_args ? f->max_args ? counted(f->min_args, "argument", "arguments") : "no arguments"
                                           : arena_printf("%d or %d arguments", f->min_args, f->max_args),
                a->n);
@@ -878,7 +986,8 @@ static MExpr *resolve_reduce(Resolver *r, const AExpr *a)
   int op = 0;
   while (op < 6 && strcmp(a->name, names[op])) op++;
   if (op == 6) {
-    diag_error(((Span){a->span.begin, a->span.begin + (int)strlen(a->name)}), "the reductions are sum, prod, min, max, mean and log_sum_exp", "'%s' is not a reduction", a->name);
+    diag_error(((Span){a->span.begin, a->span.begin + (int)strlen(a->name)}),
+               "the reductions are sum, prod, min, max, mean and log_sum_exp", "'%s' is not a reduction", a->name);
     return NULL;
   }
   if (find_var(r, a->var) >= 0 || find_block_let(r, a->var) >= 0 || family_find(r, a->var) >= 0) {
@@ -908,7 +1017,8 @@ static MExpr *resolve_reduce(Resolver *r, const AExpr *a)
   if (!body || !fine) return NULL;
   e->args[0] = body;
   e->type = body->type;
-  if (!is_scalar(&body->type) && op != RED_SUM && op != RED_MEAN) return require_scalar(r, body, arena_printf("%s(m in ...)", a->name)) ? e : NULL;
+  if (!is_scalar(&body->type) && op != RED_SUM && op != RED_MEAN)
+    return require_scalar(r, body, arena_printf("%s(m in ...)", a->name)) ? e : NULL;
   if (e->type.kind == TY_INT && (op == RED_MEAN || op == RED_LSE)) e->type.kind = TY_REAL;
   return e;
 }
@@ -922,12 +1032,18 @@ MExpr *resolve_expr(Resolver *r, const AExpr *a)
     e->type = scalar(a->is_int ? TY_INT : TY_REAL);
     e->number = a->number;
     return e;
-  case A_NAME: return resolve_name(r, a, 0, NULL, a->span);
-  case A_INDEX: return resolve_indexed(r, a);
-  case A_CALL: return resolve_call(r, a);
-  case A_LPDF: return resolve_lpdf(r, a);
-  case A_REDUCE: return resolve_reduce(r, a);
-  case A_UNARY: return resolve_unary(r, a);
+  case A_NAME:
+    return resolve_name(r, a, 0, NULL, a->span);
+  case A_INDEX:
+    return resolve_indexed(r, a);
+  case A_CALL:
+    return resolve_call(r, a);
+  case A_LPDF:
+    return resolve_lpdf(r, a);
+  case A_REDUCE:
+    return resolve_reduce(r, a);
+  case A_UNARY:
+    return resolve_unary(r, a);
   case A_BINARY: {
     MExpr *x = resolve_expr(r, a->args[0]), *y = resolve_expr(r, a->args[1]);
     if (!x || !y) return NULL;
@@ -937,11 +1053,14 @@ MExpr *resolve_expr(Resolver *r, const AExpr *a)
     e->args[1] = y;
     return binary_type(r, a->op, x, y, a->span, &e->type) ? e : NULL;
   }
-  case A_COND: return resolve_cond(r, a);
-  case A_VECTOR: return resolve_vector(r, a);
+  case A_COND:
+    return resolve_cond(r, a);
+  case A_VECTOR:
+    return resolve_vector(r, a);
   case A_SLICE:
   case A_STAR:
-  case A_SET: break;
+  case A_SET:
+    break;
   }
   BUG("an index outside of brackets");
 }

@@ -1,6 +1,6 @@
-/* Checks over several statements together: elements defined twice, references to elements that nobody defines, cycles, factors with two marginal
- * variables, inputs that nobody uses. An error is reported only where it is certain for every data set (plates of open size count as non-empty); what the
- * bounds leave open is checked when data are loaded.
+/* Checks over several statements together: elements defined twice, references to elements that nobody defines, cycles, factors with two
+ * marginal variables, inputs that nobody uses. An error is reported only where it is certain for every data set (plates of open size
+ * count as non-empty); what the bounds leave open is checked when data are loaded.
  *
  *   plate t in 1..N { latent z[t] ~ normal(z[t-1], 1); }      z[t-1] reaches z[0] at t = 1
  *   plate t in 1..N { latent z[t] ~ normal(z[t], 1); }        z[t] -> z[t]
@@ -11,13 +11,13 @@
 
 #include <string.h>
 
-#define MAX_VARS 4                       /* in a reference whose corners are tried */
+#define MAX_VARS 4 /* in a reference whose corners are tried */
 
 typedef struct {
   Resolver *r;
   Model *m;
   Facts *facts;
-  bool *sound;                          /* by family: all its definitions were understood */
+  bool *sound; /* by family: all its definitions were understood */
 } Check;
 
 static bool understood(const Check *c, int family)
@@ -33,12 +33,18 @@ static bool understood(const Check *c, int family)
   return true;
 }
 
-static bool family_sound(const Check *c, int family) { return c->sound[family]; }
+static bool family_sound(const Check *c, int family)
+{
+  return c->sound[family];
+}
 
-/* ---- points ------------------------------------------------------------------------------------------------------------------------- */
+/* ---- points ---------------------------------------------------------------------------------------------------------------- */
 
 /* A choice of ends for variables: var = value (affine in inputs and in variables further out). */
-typedef struct { int n, var[16]; Affine value[16]; } Corner;
+typedef struct {
+  int n, var[16];
+  Affine value[16];
+} Corner;
 
 static bool at_corner(const Corner *p, const Affine *a, Affine *out)
 {
@@ -80,8 +86,8 @@ static void sort_vars(int *vars, int n)
     }
 }
 
-/* The corner number `which` (a bit per variable); false when an end is not affine, or the range may be empty there. A plate counts as non-empty
- * unless it is certainly empty; a reduction must certainly have an element. */
+/* The corner number `which` (a bit per variable); false when an end is not affine, or the range may be empty there. A plate counts as
+ * non-empty unless it is certainly empty; a reduction must certainly have an element. */
 static bool make_corner(const Check *c, const int *vars, int n, unsigned which, Corner *p)
 {
   p->n = 0;
@@ -106,7 +112,7 @@ static bool make_corner(const Check *c, const int *vars, int n, unsigned which, 
   return true;
 }
 
-/* ---- elements defined twice --------------------------------------------------------------------------------------------------------------- */
+/* ---- elements defined twice ------------------------------------------------------------------------------------------------ */
 
 static void stmt_vars(const Check *c, const Stmt *s, int *vars, int *n)
 {
@@ -171,10 +177,14 @@ static void check_duplicates(const Check *c, int family)
     }
 }
 
-/* ---- references to nothing ------------------------------------------------------------------------------------------------------------------- */
+/* ---- references to nothing ------------------------------------------------------------------------------------------------- */
 
 /* Conditions of `?:` around a reference: each must hold (or fail) for it to be evaluated. */
-typedef struct Guard { const MExpr *condition; bool holds; const struct Guard *outer; } Guard;
+typedef struct Guard {
+  const MExpr *condition;
+  bool holds;
+  const struct Guard *outer;
+} Guard;
 
 typedef enum { NO, YES, OPEN } Answer;
 
@@ -193,13 +203,20 @@ static Answer truth(const Check *c, const Corner *p, const MExpr *e)
   if (!expr_at(c, p, e->args[0], &a) || !expr_at(c, p, e->args[1], &b)) return OPEN;
   bool gt = prove_gt(c->facts, &a, &b), lt = prove_gt(c->facts, &b, &a), ge = prove_ge(c->facts, &a, &b), le = prove_ge(c->facts, &b, &a);
   switch (e->op) {
-  case OP_LT: return lt ? YES : ge ? NO : OPEN;
-  case OP_LE: return le ? YES : gt ? NO : OPEN;
-  case OP_GT: return gt ? YES : le ? NO : OPEN;
-  case OP_GE: return ge ? YES : lt ? NO : OPEN;
-  case OP_EQ: return ge && le ? YES : gt || lt ? NO : OPEN;
-  case OP_NE: return gt || lt ? YES : ge && le ? NO : OPEN;
-  default: return OPEN;
+  case OP_LT:
+    return lt ? YES : ge ? NO : OPEN;
+  case OP_LE:
+    return le ? YES : gt ? NO : OPEN;
+  case OP_GT:
+    return gt ? YES : le ? NO : OPEN;
+  case OP_GE:
+    return ge ? YES : lt ? NO : OPEN;
+  case OP_EQ:
+    return ge && le ? YES : gt || lt ? NO : OPEN;
+  case OP_NE:
+    return gt || lt ? YES : ge && le ? NO : OPEN;
+  default:
+    return OPEN;
   }
 }
 
@@ -218,7 +235,8 @@ static bool certainly_outside(const Check *c, int family, const Affine *v)
     if (!piece_conditions(c->m, s, v, &conditions)) return false;
     for (int k = 0; !apart && k < conditions.n; k++) {
       Affine failed; /* -condition - 1 >= 0 */
-      apart = affine_combine(&zero, -1, &conditions.at[k], &failed) && affine_combine(&failed, 1, &minus_one, &failed) && prove_nonnegative(c->facts, &failed);
+      apart = affine_combine(&zero, -1, &conditions.at[k], &failed) && affine_combine(&failed, 1, &minus_one, &failed) &&
+              prove_nonnegative(c->facts, &failed);
     }
     if (!apart) return false;
   }
@@ -238,10 +256,15 @@ static bool latent_lookup_end(const Check *c, const Index *x, bool high, Affine 
 static bool index_end(const Check *c, const Index *x, bool high, Affine *out)
 {
   switch (x->kind) {
-  case IX_AFFINE: *out = x->affine; return true;
-  case IX_SLICE: return mexpr_affine(c->m, high ? x->hi : x->lo, out);
-  case IX_LOOKUP: return latent_lookup_end(c, x, high, out);
-  case IX_EXPR: return false;
+  case IX_AFFINE:
+    *out = x->affine;
+    return true;
+  case IX_SLICE:
+    return mexpr_affine(c->m, high ? x->hi : x->lo, out);
+  case IX_LOOKUP:
+    return latent_lookup_end(c, x, high, out);
+  case IX_EXPR:
+    return false;
   }
   return false;
 }
@@ -250,7 +273,8 @@ static const char *corner_text(const Check *c, const Corner *p)
 {
   StrBuf b = {0};
   for (int i = p->n - 1; i >= 0; i--)
-    sb_printf(&b, "%s%s = %s", b.length ? ", " : " at ", c->m->vars.at[p->var[i]].name, mexpr_text(c->m, affine_expr(&p->value[i], (Span){0, 0})));
+    sb_printf(&b, "%s%s = %s", b.length ? ", " : " at ", c->m->vars.at[p->var[i]].name,
+              mexpr_text(c->m, affine_expr(&p->value[i], (Span){0, 0})));
   return sb_text(&b);
 }
 
@@ -286,9 +310,12 @@ static void check_reference(const Check *c, const MExpr *ref, const Guard *guard
       for (int k = 0; k < ref->n_index; k++) constant = constant && !v[k].n;
       const char *word = f->role == ROLE_OBSERVED ? "input" : f->role == ROLE_LET ? "let" : "latent";
       if (constant && (f->role == ROLE_OBSERVED || f->role == ROLE_LOCAL || f->role == ROLE_GLOBAL || f->role == ROLE_LET))
-        hint = arena_printf("define it: %s %s %s ...%s", word, element, *word == 'l' && word[1] == 'a' ? "~" : "=", p.n ? "; or begin the range later" : "");
-      if (!strcmp(text, element)) diag_error(ref->span, hint, "%s is not defined", element);
-      else diag_error(ref->span, hint, "%s reaches %s%s, which is not defined", text, element, corner_text(c, &p));
+        hint = arena_printf("define it: %s %s %s ...%s", word, element, *word == 'l' && word[1] == 'a' ? "~" : "=",
+                            p.n ? "; or begin the range later" : "");
+      if (!strcmp(text, element))
+        diag_error(ref->span, hint, "%s is not defined", element);
+      else
+        diag_error(ref->span, hint, "%s reaches %s%s, which is not defined", text, element, corner_text(c, &p));
       return;
     }
 }
@@ -317,8 +344,9 @@ static void check_entry(const Check *c, const MExpr *ref, const Type *t, int n, 
           if (!expr_at(c, &p, entry[k].lo, &lo) || !expr_at(c, &p, entry[k].hi, &hi) || !prove_ge(c->facts, &hi, &lo)) continue;
         }
         if (!below && !above) continue;
-        diag_error(entry[k].span, NULL, "%s has no entry %s%s: entries run from 1 to %s", ref->kind == M_REF ? c->m->families.at[ref->family].name : "the value",
-                   mexpr_text(c->m, affine_expr(&v, entry[k].span)), corner_text(c, &p), mexpr_text(c->m, t->dim[k]));
+        diag_error(entry[k].span, NULL, "%s has no entry %s%s: entries run from 1 to %s",
+                   ref->kind == M_REF ? c->m->families.at[ref->family].name : "the value", mexpr_text(c->m, affine_expr(&v, entry[k].span)),
+                   corner_text(c, &p), mexpr_text(c->m, t->dim[k]));
         return;
       }
     }
@@ -416,9 +444,11 @@ static void all_refs(const Model *m, const MExpr *e, RefList *out)
   for (int i = 0; i < e->n_args; i++) all_refs(m, e->args[i], out);
 }
 
-/* ---- strongly connected components ------------------------------------------------------------------------------------------------------------ */
+/* ---- strongly connected components ----------------------------------------------------------------------------------------- */
 
-typedef struct { int from, to, tag; } Edge;
+typedef struct {
+  int from, to, tag;
+} Edge;
 typedef VEC(Edge) EdgeVec;
 
 /* Component number of each node, by Tarjan's algorithm without recursion; returns the number of components. */
@@ -442,8 +472,10 @@ static int components(int n, const EdgeVec *edges, int *component)
       }
       if (next[v] < start[v + 1]) {
         int w = list[next[v]++];
-        if (!index[w]) path[depth++] = w;
-        else if (component[w] < 0 && index[w] < low[v]) low[v] = index[w];
+        if (!index[w])
+          path[depth++] = w;
+        else if (component[w] < 0 && index[w] < low[v])
+          low[v] = index[w];
         continue;
       }
       depth--;
@@ -460,14 +492,15 @@ static int components(int n, const EdgeVec *edges, int *component)
   return count;
 }
 
-/* ---- cycles ---------------------------------------------------------------------------------------------------------------------------------------- */
+/* ---- cycles ---------------------------------------------------------------------------------------------------------------- */
 
 /* Nodes are defining statements, an edge says that an element of `from` may depend on one of `to`, by the reference refs[tag]. */
 typedef struct {
   const Check *c;
   EdgeVec edges;
   VEC(const MExpr *) refs;
-  int *axis;                            /* by family: the position of its index along which offsets are measured, -1 = none yet */
+  int *axis;  /* by family: the position of its index along which offsets are measured, -1 = none yet */
+  int *local; /* by statement: scratch of each_component, -1 between its calls */
 } Cycles;
 
 typedef enum { DIR_BACK, DIR_FORTH, DIR_SAME, DIR_NOT_FORTH, DIR_NOT_BACK, DIR_UNKNOWN } Direction;
@@ -575,27 +608,41 @@ static void spread_axis(Cycles *y, const EdgeVec *edges)
 
 static bool well_founded(Cycles *y, const EdgeVec *edges, int depth);
 
-/* Edges whose ends are in one component, by component. */
+/* Edges whose ends are in one component, by component; nodes are numbered anew, so that the work depends on the edges alone. */
 static bool each_component(Cycles *y, const EdgeVec *edges, int depth)
 {
-  int n = y->c->m->stmts.n, *component = NEW_ARRAY(int, n), count = components(n, edges, component);
+  if (!edges->n) return true;
+  VEC(int) nodes = {0};
+  EdgeVec renamed = {0};
+  for (int i = 0; i < edges->n; i++) {
+    int ends[2] = {edges->at[i].from, edges->at[i].to};
+    for (int k = 0; k < 2; k++)
+      if (y->local[ends[k]] < 0) {
+        y->local[ends[k]] = nodes.n;
+        VEC_PUSH(nodes, ends[k]);
+      }
+    VEC_PUSH(renamed, (Edge){y->local[ends[0]], y->local[ends[1]], 0});
+  }
+  for (int i = 0; i < nodes.n; i++) y->local[nodes.at[i]] = -1;
+  int *component = NEW_ARRAY(int, nodes.n), count = components(nodes.n, &renamed, component);
   EdgeVec *inner = NEW_ARRAY(EdgeVec, count);
   for (int i = 0; i < edges->n; i++)
-    if (component[edges->at[i].from] == component[edges->at[i].to]) VEC_PUSH(inner[component[edges->at[i].from]], edges->at[i]);
+    if (component[renamed.at[i].from] == component[renamed.at[i].to]) VEC_PUSH(inner[component[renamed.at[i].from]], edges->at[i]);
   for (int i = 0; i < count; i++)
     if (inner[i].n && !well_founded(y, &inner[i], depth)) return false;
   return true;
 }
 
-/* One strongly connected component: there must be an axis along which no edge goes the wrong way; what does not move along it must be well founded
- * by itself. */
+/* One strongly connected component: there must be an axis along which no edge goes the wrong way; what does not move along it must be
+ * well founded by itself. */
 static bool well_founded(Cycles *y, const EdgeVec *edges, int depth)
 {
   const Check *c = y->c;
   int first = c->m->stmts.at[edges->at[0].from].family;
   if (depth > 6) return false;
   for (int k = 0; k < full_index_count(c, first); k++) {
-    for (int i = 0; i < edges->n; i++) y->axis[c->m->stmts.at[edges->at[i].from].family] = y->axis[y->refs.at[edges->at[i].tag]->family] = -1;
+    for (int i = 0; i < edges->n; i++)
+      y->axis[c->m->stmts.at[edges->at[i].from].family] = y->axis[y->refs.at[edges->at[i].tag]->family] = -1;
     y->axis[first] = k;
     spread_axis(y, edges);
     bool back = true, forth = true;
@@ -628,7 +675,8 @@ static bool may_meet(const Check *c, const MExpr *ref, const Stmt *s)
   if (!piece_conditions(c->m, s, v, &conditions)) return true;
   for (int k = 0; k < conditions.n; k++) {
     Affine failed;
-    if (affine_combine(&zero, -1, &conditions.at[k], &failed) && affine_combine(&failed, 1, &minus_one, &failed) && prove_nonnegative(c->facts, &failed))
+    if (affine_combine(&zero, -1, &conditions.at[k], &failed) && affine_combine(&failed, 1, &minus_one, &failed) &&
+        prove_nonnegative(c->facts, &failed))
       return false;
   }
   return true;
@@ -644,14 +692,15 @@ static const char *defined_text(const Check *c, int stmt)
   return sb_text(&b);
 }
 
-#define MAX_CYCLE 64
+typedef VEC(int) IntVec;
 
-/* The shortest walk that begins with edge `first` and returns to where that came from; its edges in order, their number (0: there is none, or it is too
- * long to print). */
-static int find_cycle(const Check *c, const EdgeVec *edges, int first, int *out)
+/* The shortest walk that begins with edge `first` and returns to where that came from; its edges in order, none if there is no such
+ * walk. */
+static IntVec find_cycle(const Check *c, const EdgeVec *edges, int first)
 {
-  int nodes = c->m->stmts.n, head = 0, tail = 0, target = edges->at[first].from, n = 0;
+  int nodes = c->m->stmts.n, head = 0, tail = 0, target = edges->at[first].from;
   int *by = NEW_ARRAY(int, nodes), *queue = NEW_ARRAY(int, nodes + 1), *start = NEW_ARRAY(int, nodes + 2), *list = NEW_ARRAY(int, edges->n);
+  IntVec back = {0}, cycle = {0};
   for (int i = 0; i < edges->n; i++) start[edges->at[i].from + 2]++;
   for (int i = 2; i < nodes + 2; i++) start[i] += start[i - 1];
   for (int i = 0; i < edges->n; i++) list[start[edges->at[i].from + 1]++] = i;
@@ -666,43 +715,43 @@ static int find_cycle(const Check *c, const EdgeVec *edges, int first, int *out)
         queue[tail++] = edges->at[list[i]].to;
       }
   }
-  if (by[target] < 0) return 0;
-  int v = target;
-  for (;;) {
-    if (n == MAX_CYCLE) return 0;
-    out[n++] = by[v];
-    v = edges->at[by[v]].from;
-    if (out[n - 1] == first) break;
-  }
-  for (int i = 0; i < n / 2; i++) {
-    int t = out[i];
-    out[i] = out[n - 1 - i];
-    out[n - 1 - i] = t;
-  }
-  return n;
+  if (by[target] < 0) return cycle;
+  for (int v = target; !back.n || back.at[back.n - 1] != first; v = edges->at[by[v]].from) VEC_PUSH(back, by[v]);
+  while (back.n) VEC_PUSH(cycle, back.at[--back.n]);
+  return cycle;
 }
 
-/* "z[t] -> x[t] -> z[t]"; where a reference and the definition it meets are written differently, "z[t] -> x[t-1], x[t] -> z[t]". */
-static const char *cycle_text(const Cycles *y, const EdgeVec *edges, const int *cycle, int n)
+/* "z[t] -> x[t] -> z[t]"; where a reference and the definition it meets are written differently, "z[t] -> x[t-1], x[t] -> z[t]". The
+ * middle of a long one is left out. */
+static const char *cycle_text(const Cycles *y, const EdgeVec *edges, const IntVec *cycle)
 {
   const Check *c = y->c;
   StrBuf b = {0};
   const char *last = NULL;
-  for (int i = 0; i < n; i++) {
-    const Edge *e = &edges->at[cycle[i]];
+  for (int i = 0; i < cycle->n; i++) {
+    if (cycle->n > 10 && i == 4) {
+      sb_puts(&b, " -> ...");
+      i = cycle->n - 4;
+    }
+    const Edge *e = &edges->at[cycle->at[i]];
     const char *from = defined_text(c, e->from);
-    if (!last) sb_puts(&b, from);
-    else if (strcmp(last, from)) sb_printf(&b, ", %s", from);
+    if (!last)
+      sb_puts(&b, from);
+    else if (strcmp(last, from) && i != cycle->n - 4)
+      sb_printf(&b, ", %s", from);
     last = mexpr_text(c->m, y->refs.at[e->tag]);
     sb_printf(&b, " -> %s", last);
   }
   return sb_text(&b);
 }
 
+#define MAX_TRIES 64 /* of edges that might close a cycle */
+
 static void report_cycle(Cycles *y, const EdgeVec *edges)
 {
   const Check *c = y->c;
-  int cycle[MAX_CYCLE], n = 0, back = -1, forth = -1, open = -1;
+  int back = -1, forth = -1, open = -1;
+  IntVec cycle = {0};
   for (int i = 0; i < edges->n; i++) y->axis[c->m->stmts.at[edges->at[i].from].family] = -1;
   y->axis[c->m->stmts.at[edges->at[0].from].family] = full_index_count(c, c->m->stmts.at[edges->at[0].from].family) ? 0 : -1;
   spread_axis(y, edges);
@@ -715,22 +764,21 @@ static void report_cycle(Cycles *y, const EdgeVec *edges)
     if (d == DIR_FORTH && forth < 0) forth = i;
     if ((d == DIR_UNKNOWN || d == DIR_NOT_FORTH || d == DIR_NOT_BACK) && open < 0) open = i;
   }
-  for (int i = 0; i < same.n && !n; i++) { /* an element that surely depends on itself, in one line */
-    n = find_cycle(c, &same, i, cycle);
-    if (n) {
-      diag_error(y->refs.at[same.at[cycle[0]].tag]->span, NULL, "%s depends on itself: %s", defined_text(c, same.at[cycle[0]].from),
-                 cycle_text(y, &same, cycle, n));
-      for (int k = 1; k < n && k < 4; k++)
-        diag_note(y->refs.at[same.at[cycle[k]].tag]->span, "%s depends on %s here", defined_text(c, same.at[cycle[k]].from),
-                  mexpr_text(c->m, y->refs.at[same.at[cycle[k]].tag]));
+  for (int i = 0; i < same.n && i < MAX_TRIES && !cycle.n; i++) cycle = find_cycle(c, &same, i);
+  if (cycle.n) { /* an element that surely depends on itself */
+    const Edge *e = &same.at[cycle.at[0]];
+    diag_error(y->refs.at[e->tag]->span, NULL, "%s depends on itself: %s", defined_text(c, e->from), cycle_text(y, &same, &cycle));
+    for (int k = 1; k < cycle.n && k < 4; k++) {
+      e = &same.at[cycle.at[k]];
+      diag_note(y->refs.at[e->tag]->span, "%s depends on %s here", defined_text(c, e->from), mexpr_text(c->m, y->refs.at[e->tag]));
     }
+    return;
   }
-  if (n) return;
   int first = open >= 0 ? open : back >= 0 ? back : 0;
   const MExpr *ref = y->refs.at[edges->at[first].tag];
   const char *name = c->m->families.at[c->m->stmts.at[edges->at[first].from].family].name;
-  n = find_cycle(c, edges, first, cycle);
-  const char *text = n ? cycle_text(y, edges, cycle, n) : mexpr_text(c->m, ref);
+  cycle = find_cycle(c, edges, first);
+  const char *text = cycle_text(y, edges, &cycle);
   if (open >= 0) {
     const char *hint = "a reference back to its own family needs an offset of one sign along a plate, as z[t-1]";
     for (int k = 0; k < ref->n_index; k++) /* z[t-K]: is K positive? */
@@ -741,9 +789,10 @@ static void report_cycle(Cycles *y, const EdgeVec *edges)
       }
     diag_error(ref->span, hint, "'%s' may depend on itself: %s", name, text);
   } else if (back >= 0 && forth >= 0) {
-    diag_error(ref->span, "all offsets of a cycle must have one sign along one plate", "'%s' depends on itself in both directions: %s", name, text);
-    n = find_cycle(c, edges, forth, cycle);
-    if (n) diag_note(y->refs.at[edges->at[forth].tag]->span, "the other direction: %s", cycle_text(y, edges, cycle, n));
+    diag_error(ref->span, "all offsets of a cycle must have one sign along one plate", "'%s' depends on itself in both directions: %s",
+               name, text);
+    cycle = find_cycle(c, edges, forth);
+    diag_note(y->refs.at[edges->at[forth].tag]->span, "the other direction: %s", cycle_text(y, edges, &cycle));
   } else {
     diag_error(ref->span, "all offsets of a cycle must have one sign along one plate", "'%s' may depend on itself: %s", name, text);
   }
@@ -781,11 +830,13 @@ static void check_cycles(const Check *c)
   for (int i = 0; i < families.n; i++)
     if (component[families.at[i].from] == component[families.at[i].to]) cyclic[component[families.at[i].from]] = true;
   /* within cyclic components of names: statements, and only those that can meet */
-  Cycles y = {.c = c, .axis = NEW_ARRAY(int, m->families.n)};
+  Cycles y = {.c = c, .axis = NEW_ARRAY(int, m->families.n), .local = NEW_ARRAY(int, m->stmts.n)};
+  for (int i = 0; i < m->stmts.n; i++) y.local[i] = -1;
   for (int i = 0; i < m->stmts.n; i++)
     for (int k = 0; k < refs[i].n; k++) {
       const MExpr *ref = refs[i].at[k];
-      if (!cyclic[component[ref->family]] || component[ref->family] != component[m->stmts.at[i].family] || !family_sound(c, ref->family)) continue;
+      if (!cyclic[component[ref->family]] || component[ref->family] != component[m->stmts.at[i].family] || !family_sound(c, ref->family))
+        continue;
       VEC_PUSH(y.refs, ref);
       const Family *f = &m->families.at[ref->family];
       for (int j = 0; j < f->n_statements; j++)
@@ -800,9 +851,13 @@ static void check_cycles(const Check *c)
     if (inner[i].n && !well_founded(&y, &inner[i], 0)) report_cycle(&y, &inner[i]);
 }
 
-/* ---- marginal variables --------------------------------------------------------------------------------------------------------------------------- */
+/* ---- marginal variables ---------------------------------------------------------------------------------------------------- */
 
-typedef struct { const Check *c; bool *seen; VEC(const MExpr *) marginal; } MarginalRefs;
+typedef struct {
+  const Check *c;
+  int *seen, factor;
+  VEC(const MExpr *) marginal;
+} MarginalRefs; /* seen: by let, the last factor that met it */
 
 /* Elements of marginal families that a factor contains, directly or through lets. */
 static void marginal_refs(MarginalRefs *q, const MExpr *e)
@@ -812,8 +867,8 @@ static void marginal_refs(MarginalRefs *q, const MExpr *e)
   for (int i = 0; i < refs.n; i++) {
     const Family *f = &q->c->m->families.at[refs.at[i]->family];
     if (f->role == ROLE_MARGINAL) VEC_PUSH(q->marginal, refs.at[i]);
-    if (f->role != ROLE_LET || q->seen[refs.at[i]->family]) continue;
-    q->seen[refs.at[i]->family] = true;
+    if (f->role != ROLE_LET || q->seen[refs.at[i]->family] == q->factor) continue;
+    q->seen[refs.at[i]->family] = q->factor;
     for (int k = 0; k < f->n_statements; k++)
       if (q->c->m->stmts.at[f->statements[k]].value) marginal_refs(q, q->c->m->stmts.at[f->statements[k]].value);
   }
@@ -822,11 +877,12 @@ static void marginal_refs(MarginalRefs *q, const MExpr *e)
 static void check_marginals(const Check *c)
 {
   bool any = false;
+  int *seen = NEW_ARRAY(int, c->m->families.n);
   for (int i = 0; i < c->m->families.n; i++) any = any || c->m->families.at[i].role == ROLE_MARGINAL;
   for (int i = 0; any && i < c->m->stmts.n; i++) {
     const Stmt *s = &c->m->stmts.at[i];
     if (c->r->stmts.at[i].damaged || s->kind == ST_LET || s->kind == ST_AMORTIZE) continue;
-    MarginalRefs q = {.c = c, .seen = NEW_ARRAY(bool, c->m->families.n)};
+    MarginalRefs q = {.c = c, .seen = seen, .factor = i + 1};
     const MExpr *list[64];
     int n = stmt_exprs(s, list);
     for (int k = 0; k < n; k++) marginal_refs(&q, list[k]);
@@ -834,13 +890,14 @@ static void check_marginals(const Check *c)
     for (int k = 0; k < q.marginal.n; k++) {
       const char *other = mexpr_text(c->m, q.marginal.at[k]);
       if (!strcmp(own, other)) continue;
-      diag_error(q.marginal.at[k]->span, "declare one of them as latent, without marginal", "the marginal variables %s and %s meet in one factor", own, other);
+      diag_error(q.marginal.at[k]->span, "declare one of them as latent, without marginal",
+                 "the marginal variables %s and %s meet in one factor", own, other);
       break;
     }
   }
 }
 
-/* ---- what looks like a mistake ----------------------------------------------------------------------------------------------------------------------- */
+/* ---- what looks like a mistake --------------------------------------------------------------------------------------------- */
 
 static void check_unused(const Check *c)
 {
@@ -856,15 +913,15 @@ static void check_unused(const Check *c)
       break;
     }
   }
-  for (int i = 0; i < c->m->plates.n; i++) {
-    bool empty = true;
-    for (int k = 0; k < c->m->stmts.n && empty; k++)
-      for (int p = c->m->stmts.at[k].plate; p >= 0; p = c->m->plates.at[p].parent) empty = empty && p != i;
-    if (empty) diag_warning(c->m->plates.at[i].span, NULL, "this plate is empty");
-  }
+  bool *filled = NEW_ARRAY(bool, c->m->plates.n);
+  for (int i = 0; i < c->m->stmts.n; i++)
+    for (int p = c->m->stmts.at[i].plate; p >= 0; p = c->m->plates.at[p].parent) filled[p] = true;
+  for (int i = 0; i < c->m->plates.n; i++)
+    if (!filled[i]) diag_warning(c->m->plates.at[i].span, NULL, "this plate is empty");
   for (int i = 0; i < c->m->stmts.n; i++) {
     const Stmt *s = &c->m->stmts.at[i];
-    if (s->kind == ST_FACTOR && expr_only_known(c->r, s->value)) diag_warning(s->value->span, NULL, "this factor is constant: it changes nothing");
+    if (s->kind == ST_FACTOR && expr_only_known(c->r, s->value))
+      diag_warning(s->value->span, NULL, "this factor is constant: it changes nothing");
   }
 }
 

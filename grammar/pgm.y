@@ -1,8 +1,9 @@
-/* Grammar of the .pgm language (docs/language.md): tokens -> tree (compiler/ast.h). Pure, without conflicts; actions only build the tree.
+/* Grammar of the .pgm language (docs/language.md): tokens -> tree (compiler/ast.h). Pure, without conflicts; actions only build the
+ * tree.
  *
  * Errors. The whole text is scanned first. repair() then puts in the semicolons and braces whose absence is certain: before a word that
- * begins a statement, at the end of the text. After a syntax error the parser's next token is RESYNC, which stands for the rest of the broken statement;
- * so an error costs one statement and never the brace of its plate. */
+ * begins a statement, at the end of the text. After a syntax error the parser's next token is RESYNC, which stands for the rest of the
+ * broken statement; so an error costs one statement and never the brace of its plate. */
 %define api.pure full
 %define api.location.type {Span}
 %define parse.error custom
@@ -56,8 +57,8 @@ static AStmt *declaration(AStmt *role, AStmt *target, AType *type, AStmt *tail, 
 }
 
 %token <token> NAME "a name" NUMBER "a number"
-%token MODEL "'model'" INPUT "'input'" LATENT "'latent'" GLOBAL "'global'" MARGINAL "'marginal'" OBSERVED "'observed'" PARAM "'param'" LET "'let'"
-%token FACTOR "'factor'" PLATE "'plate'" IN "'in'" AMORTIZE "'amortize'"
+%token MODEL "'model'" INPUT "'input'" LATENT "'latent'" GLOBAL "'global'" MARGINAL "'marginal'" OBSERVED "'observed'"
+%token PARAM "'param'" LET "'let'" FACTOR "'factor'" PLATE "'plate'" IN "'in'" AMORTIZE "'amortize'"
 %token DOTS "'..'" EMUL "'.*'" EDIV "'./'" EQ "'=='" NE "'!='" LE "'<='" GE "'>='" AND "'&&'" OR "'||'"
 %token ARROW "'<-'" PLUS_EQUALS "'+='" BAD "this" RESYNC "the rest of a statement"
 
@@ -108,7 +109,7 @@ statement: declaration semicolon
 semicolon: ';' { forgotten(@1, @0, ";"); }
          ;
 
-/* ---- declarations ------------------------------------------------------------------------------------------------------------- */
+/* ---- declarations ---------------------------------------------------------------------------------------------------------- */
 
 declaration: role target opt_type tail { $$ = declaration($1, $2, $3, $4, (Span){@1.begin, @4.end}); }
            ;
@@ -180,7 +181,7 @@ opt_expr: %empty { $$ = NULL; }
         | expr
         ;
 
-/* ---- plates, amortize ------------------------------------------------------------------------------------------------------------ */
+/* ---- plates, amortize ------------------------------------------------------------------------------------------------------ */
 
 plate: PLATE NAME IN expr DOTS expr block {
          $$ = NEW(AStmt);
@@ -228,7 +229,7 @@ from_index: index_item
             }
           ;
 
-/* ---- expressions -------------------------------------------------------------------------------------------------------------------- */
+/* ---- expressions ----------------------------------------------------------------------------------------------------------- */
 
 exprs: expr { $$ = (AList){0}; VEC_PUSH($$, $1); }
      | exprs ',' expr { $$ = $1; VEC_PUSH($$, $3); }
@@ -282,7 +283,7 @@ expr: NUMBER { $$ = node(p, A_NUM, @$, 0); $$->number = $1.number; $$->is_int = 
 
 %%
 
-/* ---- building the tree ------------------------------------------------------------------------------------------------------------ */
+/* ---- building the tree ----------------------------------------------------------------------------------------------------- */
 
 /* Sets the depth; what is nested too deeply for the recursions of later passes is refused and cut off. */
 static AExpr *finish(Parser *p, AExpr *e)
@@ -365,11 +366,11 @@ static AStmt *declaration(AStmt *role, AStmt *target, AType *type, AStmt *tail, 
   return s;
 }
 
-/* ---- repair: what is certainly missing ------------------------------------------------------------------------------------------------ */
+/* ---- repair: what is certainly missing ------------------------------------------------------------------------------------- */
 
 static bool begins_statement(const TokenVec *t, int i)
 {
-  switch (t->at[i].kind) {
+  switch (i < 0 ? 0 : t->at[i].kind) {
   case LATENT: return !i || (t->at[i - 1].kind != GLOBAL && t->at[i - 1].kind != MARGINAL);
   case INPUT:
   case GLOBAL:
@@ -429,16 +430,20 @@ static void insert_ends(TokenVec *tokens)
 {
   TokenVec out = {0};
   int first = -1; /* kind of the first token of the current statement; -1 at its start */
+  int depth = 0;  /* of its brackets */
   for (int i = 0; i < tokens->n; i++) {
-    Token t = tokens->at[i];
-    Span here = {t.span.begin, t.span.begin};
-    if (first >= 0 && (begins_statement(tokens, i) || t.kind == '}')) {
+    Token t = tokens->at[i], last = i ? tokens->at[i - 1] : t;
+    bool begins = begins_statement(tokens, i) && !begins_statement(tokens, i - 1); /* `input factor`: a reserved word for a name */
+    if (begins && depth > 0) begins = source_place(t.span.begin).line > source_place(last.span.begin).line; /* and so is `f(factor` */
+    if (first >= 0 && (begins || t.kind == '}')) {
       int kind = (first == PLATE || first == MODEL) && t.kind != '}' ? '{' : ';';
-      VEC_PUSH(out, (Token){.kind = kind, .span = here});
+      VEC_PUSH(out, (Token){.kind = kind, .span = {t.span.begin, t.span.begin}});
       first = -1;
     }
     VEC_PUSH(out, t);
+    depth += t.kind == '(' || t.kind == '[' ? 1 : t.kind == ')' || t.kind == ']' ? -1 : 0;
     first = ends_statement(t.kind) ? -1 : first >= 0 ? first : t.kind;
+    if (first < 0) depth = 0;
   }
   *tokens = out;
 }
@@ -451,7 +456,8 @@ static int line_indent(const TokenVec *t, int i)
   return source_place(t->at[i].span.begin).column;
 }
 
-/* Braces without a partner (not reported when the text was not read to its end). Of several candidates for the one that was forgotten, indentation tells which. */
+/* Braces without a partner (not reported when the text was not read to its end). Of several candidates for the one that was forgotten,
+ * indentation tells which. */
 static void balance_braces(TokenVec *tokens, bool whole)
 {
   VEC(int) open = {0};
@@ -489,14 +495,17 @@ static void balance_braces(TokenVec *tokens, bool whole)
   if (suspect >= 0) {
     /* the brace belongs before the first line that is indented no more than the line of its partner */
     int indent = line_indent(tokens, suspect), line = source_place(tokens->at[suspect].span.begin).line, at = suspect + 1;
-    while (at < end && (source_place(tokens->at[at].span.begin).line == line || source_place(tokens->at[at].span.begin).column > indent)) at++;
+    for (; at < end; at++) {
+      Place place = source_place(tokens->at[at].span.begin);
+      if (place.line != line && place.column <= indent) break;
+    }
     insert_token(tokens, at, '}', tokens->at[at].span.begin);
     open.n--;
   }
   for (int i = 0; i < open.n; i++) insert_token(tokens, tokens->n - 1, '}', tokens->at[tokens->n - 1].span.begin);
 }
 
-/* ---- tokens to the parser ---------------------------------------------------------------------------------------------------------------- */
+/* ---- tokens to the parser -------------------------------------------------------------------------------------------------- */
 
 static int yylex(YYSTYPE *value, Span *span, Parser *p)
 {
@@ -562,7 +571,7 @@ static void plan_recovery(Parser *p, int at)
   p->resync = true;
 }
 
-/* ---- messages ---------------------------------------------------------------------------------------------------------------------------- */
+/* ---- messages -------------------------------------------------------------------------------------------------------------- */
 
 static const char *token_text(const Token *t)
 {
@@ -573,8 +582,9 @@ static const char *token_text(const Token *t)
 
 static bool is_type_name(Name n)
 {
-  static const char *const types[] = {"real", "int", "vector", "row_vector", "matrix", "simplex", "ordered", "positive_ordered", "cov_matrix",
-                                      "corr_matrix", "cholesky_factor_corr", "cholesky_factor_cov", "unit_vector", "array", "complex"};
+  static const char *const types[] = {"real",       "int",         "vector",               "row_vector",          "matrix",
+                                      "simplex",    "ordered",     "positive_ordered",     "cov_matrix",          "corr_matrix",
+                                      "array",      "complex",     "cholesky_factor_corr", "cholesky_factor_cov", "unit_vector"};
   for (size_t i = 0; i < sizeof types / sizeof *types; i++)
     if (!strcmp(n, types[i])) return true;
   return false;
@@ -609,7 +619,8 @@ static void report_statement(const Parser *p, int i)
   int kind = p->tokens.at[k].kind;
   const char *target = source_slice((Span){t->span.begin, p->tokens.at[k - 1].span.end});
   if (is_type_name(t->name)) {
-    diag_error(t->span, "write: input NAME : TYPE; or: latent NAME : TYPE ~ DISTRIBUTION(...);", "a declaration begins with its role, not with the type");
+    diag_error(t->span, "write: input NAME : TYPE; or: latent NAME : TYPE ~ DISTRIBUTION(...);",
+               "a declaration begins with its role, not with the type");
     return;
   }
   if (kind == '~') {
@@ -663,7 +674,9 @@ static int yyreport_syntax_error(const yypcontext_t *context, Parser *p)
       diag_error(((Span){last->span.end, last->span.end}), "write: model NAME { ... }", "the model's name is missing");
     else if (at == 0 && t->kind == 0) diag_error(((Span){0, 0}), "write: model NAME { ... }", "the file has no model");
     else if (at == 0 && t->kind == NAME && (t[1].kind == '{' || t[1].kind == NAME)) report_statement(p, at);
-    else diag_error(t->span, "a file is one model: model NAME { ... }", "expected %s instead of %s", at ? "the model's name" : "'model'", token_text(t));
+    else
+      diag_error(t->span, "a file is one model: model NAME { ... }", "expected %s instead of %s", at ? "the model's name" : "'model'",
+                 token_text(t));
   } else if (WANTS(0)) {
     diag_error(t->span, "a file is one model", "nothing may follow the model's closing brace");
   } else if (first && t->kind == NAME && WANTS(PLATE)) {
@@ -679,7 +692,8 @@ static int yyreport_syntax_error(const yypcontext_t *context, Parser *p)
   } else if (last->kind == ':' && t->kind == '=' && WANTS(NAME)) {
     diag_error(((Span){last->span.begin, t->span.end}), "write '='", "':=' is not an operator");
   } else if (t->kind == ARROW) {
-    diag_error(t->span, WANTS('=') ? "write '='" : WANTS('<') ? "for a comparison with a negative number put a blank: a < -b" : NULL, "'<-' is not an operator");
+    const char *blank = "for a comparison with a negative number put a blank: a < -b";
+    diag_error(t->span, WANTS('=') ? "write '='" : WANTS('<') ? blank : NULL, "'<-' is not an operator");
   } else if (t->kind == EQ && WANTS('=')) {
     diag_error(t->span, "'==' compares; a value is given by '='", "expected '=' instead of '=='");
   } else if (t->kind == '=' && WANTS(EQ)) {
@@ -688,6 +702,8 @@ static int yyreport_syntax_error(const yypcontext_t *context, Parser *p)
     diag_error(t->span, "a range is written 1..N", "expected '..' instead of ':'");
   } else if (t->kind == IN && last->kind == NAME && p->tokens.at[begin].kind != PLATE && open >= 0) {
     diag_error(t->span, "for example: sum(m in 1..M: x[m])", "a range stands at the beginning of the parentheses of a reduction");
+  } else if ((t->kind == GLOBAL || t->kind == MARGINAL) && last->kind == LATENT) {
+    diag_error(t->span, arena_printf("write: %s latent", t->name), "%s stands before 'latent'", token_text(t));
   } else if (t->name && t->kind != NAME && WANTS(NAME)) {
     diag_error(t->span, "choose another name", "%s is a reserved word", token_text(t));
   } else if (WANTS(DOTS) && p->tokens.at[begin].kind == PLATE && open < 0) {

@@ -1,5 +1,5 @@
-/* The front end: precedence and spans, types of expressions, kinds of indices, roles, affine proofs, which models are accepted and which are not,
- * canonical text, suggestions, the JSON form of diagnostics. */
+/* The front end: precedence and spans, types of expressions, kinds of indices, roles, affine proofs, which models are accepted and
+ * which are not, canonical text, suggestions, the JSON form of diagnostics. */
 #define _GNU_SOURCE
 #include "ast.h"
 #include "dist.h"
@@ -41,7 +41,10 @@ static const Model *model(const char *text)
   return m;
 }
 
-static const Model *body(const char *statements) { return model(arena_printf("model m {\n%s\n}\n", statements)); }
+static const Model *body(const char *statements)
+{
+  return model(arena_printf("model m {\n%s\n}\n", statements));
+}
 
 /* Number of errors. */
 static int errors(const char *statements)
@@ -78,27 +81,27 @@ static void test_precedence(void **state)
 {
   (void)state;
   static const char *const cases[][2] = {
-    {"1 + 2 * 3", "(+ 1 (* 2 3))"},
-    {"1 - 2 - 3", "(- (- 1 2) 3)"},
-    {"2 ^ 3 ^ 4", "(^ 2 (^ 3 4))"},
-    {"-2 ^ 2", "(- (^ 2 2))"},
-    {"2 ^ -1 * 3", "(* (^ 2 (- 1)) 3)"},
-    {"a' ^ 2", "(^ (' a) 2)"},
-    {"-a'", "(- (' a))"},
-    {"a .* b ./ c", "(./ (.* a b) c)"},
-    {"a * b'", "(* a (' b))"},
-    {"!a && b || c", "(|| (&& (! a) b) c)"},
-    {"a < b == c > d", "(== (< a b) (> c d))"},
-    {"a + 1 < b * 2", "(< (+ a 1) (* b 2))"},
-    {"a ? b : c ? d : e", "(?: a b (?: c d e))"},
-    {"z[n-1][k]", "(at (at z (- n 1)) k)"},
-    {"z[1..N]", "(at z (.. 1 N))"},
-    {"sum(m in 1..M: W[n, m] * z[m])", "(sum over m 1 M (* (at W n m) (at z m)))"},
-    {"normal_lpdf(x | m, s)", "(normal_lpdf| x m s)"},
-    {"[a, b, 1.5]", "(vector a b 1.50000000000000)"},
-    {"f(a)[2]'", "(' (at (f a) 2))"},
-    {"+a - +b", "(- a b)"},
-    {"1e3 + .5", "(+ 1000.00000000000 0.500000000000000)"},
+      {"1 + 2 * 3", "(+ 1 (* 2 3))"},
+      {"1 - 2 - 3", "(- (- 1 2) 3)"},
+      {"2 ^ 3 ^ 4", "(^ 2 (^ 3 4))"},
+      {"-2 ^ 2", "(- (^ 2 2))"},
+      {"2 ^ -1 * 3", "(* (^ 2 (- 1)) 3)"},
+      {"a' ^ 2", "(^ (' a) 2)"},
+      {"-a'", "(- (' a))"},
+      {"a .* b ./ c", "(./ (.* a b) c)"},
+      {"a * b'", "(* a (' b))"},
+      {"!a && b || c", "(|| (&& (! a) b) c)"},
+      {"a < b == c > d", "(== (< a b) (> c d))"},
+      {"a + 1 < b * 2", "(< (+ a 1) (* b 2))"},
+      {"a ? b : c ? d : e", "(?: a b (?: c d e))"},
+      {"z[n-1][k]", "(at (at z (- n 1)) k)"},
+      {"z[1..N]", "(at z (.. 1 N))"},
+      {"sum(m in 1..M: W[n, m] * z[m])", "(sum over m 1 M (* (at W n m) (at z m)))"},
+      {"normal_lpdf(x | m, s)", "(normal_lpdf| x m s)"},
+      {"[a, b, 1.5]", "(vector a b 1.50000000000000)"},
+      {"f(a)[2]'", "(' (at (f a) 2))"},
+      {"+a - +b", "(- a b)"},
+      {"1e3 + .5", "(+ 1000.00000000000 0.500000000000000)"},
   };
   for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) assert_string_equal(dump_ast(cases[i][0]), cases[i][1]);
 }
@@ -123,32 +126,93 @@ static void test_spans(void **state)
 static void test_plain_words(void **state)
 {
   (void)state;
-  body("input T : int; input lower = 1; input from = 2; input upper = 3; input real = 1; input vector = 2; input normal = 3; input sum = 1;\n"
+  body("input T : int; input lower = 1; input from = 2; input upper = 3; input real = 1; input vector = 2; input normal = 3; input sum = "
+       "1;\n"
        "latent a : real<lower=lower, upper=upper> ~ normal(normal, from) T[lower, ];\n"
        "plate t in 1..T { latent z[t] ~ normal(a, real); observed x[t] ~ normal(z[t], vector * sum); amortize z[t] from x[t]; }");
 }
 
-static const char *const scope =
-  "input K : int; input H : int; input n : int; input a; input v : vector[K]; input r : row_vector[K]; input W : matrix[H, K]; input S : cov_matrix[K];\n"
-  "input p : simplex[K]; input B : matrix[2, 3]; plate i in 1..10 { input x[i]; input c[i] : int<lower=1, upper=10>; input u[i] : vector[K]; }\n";
+static const char *const scope = "input K : int; input H : int; input n : int; input a; input v : vector[K]; input r : row_vector[K]; "
+                                 "input W : matrix[H, K]; input S : cov_matrix[K];\n"
+                                 "input p : simplex[K]; input B : matrix[2, 3]; plate i in 1..10 { input x[i]; input c[i] : int<lower=1, "
+                                 "upper=10>; input u[i] : vector[K]; }\n";
 
 static void test_types(void **state)
 {
   (void)state;
   static const char *const cases[][2] = {
-    {"1 + n", "int"}, {"1 + a", "real"}, {"n / 2", "real"}, {"n ^ 2", "real"}, {"a < 1", "int"}, {"n * n - 1", "int"}, {"abs(n)", "int"}, {"abs(a)", "real"},
-    {"exp(n)", "real"}, {"max(n, 2)", "int"}, {"max(v)", "real"}, {"v + 1", "vector[K]"}, {"2 * v", "vector[K]"}, {"v .* v", "vector[K]"},
-    {"W * v", "vector[H]"}, {"v' * W'", "row_vector[H]"}, {"r * v", "real"}, {"v * r", "matrix[K, K]"}, {"v * v'", "matrix[K, K]"}, {"W * S", "matrix[H, K]"},
-    {"W * W'", "matrix[H, H]"}, {"W[1]", "row_vector[K]"}, {"W[1, 2]", "real"}, {"W[1..2, 2]", "vector[2]"}, {"W[2, 1..K]", "row_vector[K]"}, {"v[2..K]", "vector[K - 1]"},
-    {"x[3]", "real"}, {"x[1..4]", "vector[4]"}, {"c[1]", "int"}, {"c[1..3]", "vector[3]"}, {"u[2]", "vector[K]"}, {"u[2][1]", "real"}, {"u[2, 1]", "real"},
-    {"p", "vector[K]"}, {"S", "matrix[K, K]"}, {"softmax(v)", "vector[K]"}, {"dot(v, r)", "real"}, {"sum(W)", "real"}, {"log_sum_exp(v)", "real"},
-    {"leaky_relu(W * v, 0.1)", "vector[H]"}, {"pow(v, 2)", "vector[K]"}, {"v ^ 2", "vector[K]"}, {"rep_vector(0, K + 1)", "vector[K + 1]"}, {"[1, a, n]", "vector[3]"},
-    {"[[1, 2, 3], [4, 5, 6]]", "matrix[2, 3]"}, {"diag_matrix(v)", "matrix[K, K]"}, {"identity_matrix(K)", "matrix[K, K]"}, {"cholesky_decompose(S)", "matrix[K, K]"},
-    {"mdivide_left(S, v)", "vector[K]"}, {"log_det(S)", "real"}, {"diag_pre_multiply(v, S)", "matrix[K, K]"}, {"append_row(v, [1, 2])", "vector[K + 2]"},
-    {"append_row(v, 1)", "vector[K + 1]"}, {"append_col(W, W)", "matrix[H, K + K]"}, {"quad_form(S, v)", "real"}, {"rows(W)", "int"}, {"num_elements(v)", "int"},
-    {"sum(m in 1..10: x[m])", "real"}, {"sum(m in 1..10: c[m])", "int"}, {"mean(m in 1..10: c[m])", "real"}, {"sum(m in 1..10: u[m])", "vector[K]"},
-    {"n > 2 ? 1 : 2", "int"}, {"n > 2 ? 1 : 2.5", "real"}, {"n > 2 ? v : 2 * v", "vector[K]"}, {"normal_lpdf(x[1] | 0, 1)", "real"}, {"(W * v)[2]", "real"},
-    {"pi()", "real"}, {"v'", "row_vector[K]"}, {"a'", "real"}, {"-v", "vector[K]"}, {"!n", "int"}, {"to_row_vector(v)", "row_vector[K]"},
+      {"1 + n", "int"},
+      {"1 + a", "real"},
+      {"n / 2", "real"},
+      {"n ^ 2", "real"},
+      {"a < 1", "int"},
+      {"n * n - 1", "int"},
+      {"abs(n)", "int"},
+      {"abs(a)", "real"},
+      {"exp(n)", "real"},
+      {"max(n, 2)", "int"},
+      {"max(v)", "real"},
+      {"v + 1", "vector[K]"},
+      {"2 * v", "vector[K]"},
+      {"v .* v", "vector[K]"},
+      {"W * v", "vector[H]"},
+      {"v' * W'", "row_vector[H]"},
+      {"r * v", "real"},
+      {"v * r", "matrix[K, K]"},
+      {"v * v'", "matrix[K, K]"},
+      {"W * S", "matrix[H, K]"},
+      {"W * W'", "matrix[H, H]"},
+      {"W[1]", "row_vector[K]"},
+      {"W[1, 2]", "real"},
+      {"W[1..2, 2]", "vector[2]"},
+      {"W[2, 1..K]", "row_vector[K]"},
+      {"v[2..K]", "vector[K - 1]"},
+      {"x[3]", "real"},
+      {"x[1..4]", "vector[4]"},
+      {"c[1]", "int"},
+      {"c[1..3]", "vector[3]"},
+      {"u[2]", "vector[K]"},
+      {"u[2][1]", "real"},
+      {"u[2, 1]", "real"},
+      {"p", "vector[K]"},
+      {"S", "matrix[K, K]"},
+      {"softmax(v)", "vector[K]"},
+      {"dot(v, r)", "real"},
+      {"sum(W)", "real"},
+      {"log_sum_exp(v)", "real"},
+      {"leaky_relu(W * v, 0.1)", "vector[H]"},
+      {"pow(v, 2)", "vector[K]"},
+      {"v ^ 2", "vector[K]"},
+      {"rep_vector(0, K + 1)", "vector[K + 1]"},
+      {"[1, a, n]", "vector[3]"},
+      {"[[1, 2, 3], [4, 5, 6]]", "matrix[2, 3]"},
+      {"diag_matrix(v)", "matrix[K, K]"},
+      {"identity_matrix(K)", "matrix[K, K]"},
+      {"cholesky_decompose(S)", "matrix[K, K]"},
+      {"mdivide_left(S, v)", "vector[K]"},
+      {"log_det(S)", "real"},
+      {"diag_pre_multiply(v, S)", "matrix[K, K]"},
+      {"append_row(v, [1, 2])", "vector[K + 2]"},
+      {"append_row(v, 1)", "vector[K + 1]"},
+      {"append_col(W, W)", "matrix[H, K + K]"},
+      {"quad_form(S, v)", "real"},
+      {"rows(W)", "int"},
+      {"num_elements(v)", "int"},
+      {"sum(m in 1..10: x[m])", "real"},
+      {"sum(m in 1..10: c[m])", "int"},
+      {"mean(m in 1..10: c[m])", "real"},
+      {"sum(m in 1..10: u[m])", "vector[K]"},
+      {"n > 2 ? 1 : 2", "int"},
+      {"n > 2 ? 1 : 2.5", "real"},
+      {"n > 2 ? v : 2 * v", "vector[K]"},
+      {"normal_lpdf(x[1] | 0, 1)", "real"},
+      {"(W * v)[2]", "real"},
+      {"pi()", "real"},
+      {"v'", "row_vector[K]"},
+      {"a'", "real"},
+      {"-v", "vector[K]"},
+      {"!n", "int"},
+      {"to_row_vector(v)", "row_vector[K]"},
   };
   for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
     const Model *m = body(arena_printf("%slet y = %s;", scope, cases[i][0]));
@@ -162,10 +226,57 @@ static void test_wrong_types(void **state)
 {
   (void)state;
   static const char *const cases[] = {
-    "v * v", "B * B", "v + r", "W + v", "v / v", "1 / v", "W ^ 2", "v < 1", "!v", "v && n", "[v, 1]", "dot(v, a)", "softmax(W)", "x[a]", "x[1.5]", "x[n / 2]", "x", "x[1, 2]",
-    "v[1, 2]", "a[1]", "K[1]", "exp()", "exp(1, 2)", "pi", "foo(1)", "sum(a)", "log_det(B)", "cholesky_decompose(B)", "mdivide_left(S, [1]')", "rep_vector(v, K)", "rep_vector(0, a)",
-    "a > 0 ? v : 1", "present(a)", "x[1..2][1]", "u[1..2]", "normal_lpdf(a, 0, 1)", "normal_lpmf(a | 0, 1)", "normal_lpdf(a | 0)", "poisson_lpmf(a | 1)",
-    "categorical_lcdf(n | p)", "append_row(v, r)", "transpose(a)", "rows()", "sum(m in 1..a: 1)", "sum(K in 1..2: 1)", "prod(m in 1..2: v)", "v[0]", "v[K + 1]", "W[1, K + 1]", "x[11]", "x[0]",
+      "v * v",
+      "B * B",
+      "v + r",
+      "W + v",
+      "v / v",
+      "1 / v",
+      "W ^ 2",
+      "v < 1",
+      "!v",
+      "v && n",
+      "[v, 1]",
+      "dot(v, a)",
+      "softmax(W)",
+      "x[a]",
+      "x[1.5]",
+      "x[n / 2]",
+      "x",
+      "x[1, 2]",
+      "v[1, 2]",
+      "a[1]",
+      "K[1]",
+      "exp()",
+      "exp(1, 2)",
+      "pi",
+      "foo(1)",
+      "sum(a)",
+      "log_det(B)",
+      "cholesky_decompose(B)",
+      "mdivide_left(S, [1]')",
+      "rep_vector(v, K)",
+      "rep_vector(0, a)",
+      "a > 0 ? v : 1",
+      "present(a)",
+      "x[1..2][1]",
+      "u[1..2]",
+      "normal_lpdf(a, 0, 1)",
+      "normal_lpmf(a | 0, 1)",
+      "normal_lpdf(a | 0)",
+      "poisson_lpmf(a | 1)",
+      "categorical_lcdf(n | p)",
+      "append_row(v, r)",
+      "transpose(a)",
+      "rows()",
+      "sum(m in 1..a: 1)",
+      "sum(K in 1..2: 1)",
+      "prod(m in 1..2: v)",
+      "v[0]",
+      "v[K + 1]",
+      "W[1, K + 1]",
+      "x[11]",
+      "x[0]",
   };
   for (size_t i = 0; i < sizeof cases / sizeof *cases; i++)
     if (errors(arena_printf("%slet y = %s;", scope, cases[i])) != 1) fail_msg("%s: %d errors\n%s", cases[i], diag_errors(), messages());
@@ -174,11 +285,26 @@ static void test_wrong_types(void **state)
 static void test_index_kinds(void **state)
 {
   (void)state;
-  static const struct { const char *index; IndexKind kind; const char *text; } cases[] = {
-    {"n", IX_AFFINE, "n"}, {"n - 1", IX_AFFINE, "n-1"}, {"2 * n + K", IX_AFFINE, "2*n+K"}, {"N + 1 - n", IX_AFFINE, "N+1-n"}, {"3", IX_AFFINE, "3"},
-    {"g[n]", IX_LOOKUP, "g[n]"}, {"g[n] + 2", IX_LOOKUP, "g[n]+2"}, {"1 + g[n] - 3", IX_LOOKUP, "g[n]-2"}, {"g[g[n]]", IX_LOOKUP, "g[g[n]]"}, {"k", IX_LOOKUP, "g[n]-1"},
-    {"n * K", IX_EXPR, "n*K"}, {"g[n] + n", IX_EXPR, "g[n]+n"}, {"max(n - 1, 1)", IX_EXPR, "max(n-1,1)"}, {"n > 1 ? n - 1 : 1", IX_EXPR, "n>1 ? n-1 : 1"},
-    {"n - 3 .. n", IX_SLICE, "n-3..n"},
+  static const struct {
+    const char *index;
+    IndexKind kind;
+    const char *text;
+  } cases[] = {
+      {"n", IX_AFFINE, "n"},
+      {"n - 1", IX_AFFINE, "n-1"},
+      {"2 * n + K", IX_AFFINE, "2*n+K"},
+      {"N + 1 - n", IX_AFFINE, "N+1-n"},
+      {"3", IX_AFFINE, "3"},
+      {"g[n]", IX_LOOKUP, "g[n]"},
+      {"g[n] + 2", IX_LOOKUP, "g[n]+2"},
+      {"1 + g[n] - 3", IX_LOOKUP, "g[n]-2"},
+      {"g[g[n]]", IX_LOOKUP, "g[g[n]]"},
+      {"k", IX_LOOKUP, "g[n]-1"},
+      {"n * K", IX_EXPR, "n*K"},
+      {"g[n] + n", IX_EXPR, "g[n]+n"},
+      {"max(n - 1, 1)", IX_EXPR, "max(n-1,1)"},
+      {"n > 1 ? n - 1 : 1", IX_EXPR, "n>1 ? n-1 : 1"},
+      {"n - 3 .. n", IX_SLICE, "n-3..n"},
   };
   for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
     const Model *m = body(arena_printf("input N : int; input K : int; plate i in -100..1000000 { input z[i]; }\n"
@@ -195,14 +321,20 @@ static void test_index_kinds(void **state)
 static void test_roles(void **state)
 {
   (void)state;
-  const Model *m = body("input N : int; latent g ~ normal(0, 1); latent w[1] ~ normal(g, 1); latent w[2] ~ normal(w[1], 1);\n"
-                        "plate n in 1..N { latent z[n] ~ normal(w[2], 1); global latent q[n] ~ normal(0, 1); marginal latent c[n] ~ bernoulli(0.5);\n"
-                        "let h = z[n] + c[n]; observed x[n] ~ normal(h + q[n] + x[n-1], s); }\n"
-                        "latent z[0] ~ normal(0, 1); input x[0] = 1; param s : real<lower=0>;");
-  static const struct { const char *name; Role role; } wanted[] = {
-    {"N", ROLE_INPUT}, {"g", ROLE_GLOBAL}, {"w", ROLE_GLOBAL}, {"z", ROLE_LOCAL}, {"q", ROLE_GLOBAL}, {"c", ROLE_MARGINAL}, {"h", ROLE_LET}, {"x", ROLE_OBSERVED}, {"s", ROLE_PARAM},
+  const Model *m =
+      body("input N : int; latent g ~ normal(0, 1); latent w[1] ~ normal(g, 1); latent w[2] ~ normal(w[1], 1);\n"
+           "plate n in 1..N { latent z[n] ~ normal(w[2], 1); global latent q[n] ~ normal(0, 1); marginal latent c[n] ~ bernoulli(0.5);\n"
+           "let h = z[n] + c[n]; observed x[n] ~ normal(h + q[n] + x[n-1], s); }\n"
+           "latent z[0] ~ normal(0, 1); input x[0] = 1; param s : real<lower=0>;");
+  static const struct {
+    const char *name;
+    Role role;
+  } wanted[] = {
+      {"N", ROLE_INPUT},    {"g", ROLE_GLOBAL}, {"w", ROLE_GLOBAL},   {"z", ROLE_LOCAL}, {"q", ROLE_GLOBAL},
+      {"c", ROLE_MARGINAL}, {"h", ROLE_LET},    {"x", ROLE_OBSERVED}, {"s", ROLE_PARAM},
   };
-  for (size_t i = 0; i < sizeof wanted / sizeof *wanted; i++) assert_int_equal(m->families.at[family(m, wanted[i].name)].role, wanted[i].role);
+  for (size_t i = 0; i < sizeof wanted / sizeof *wanted; i++)
+    assert_int_equal(m->families.at[family(m, wanted[i].name)].role, wanted[i].role);
   assert_true(m->families.at[family(m, "h")].block_let);
   assert_int_equal(m->families.at[family(m, "c")].type.kind, TY_INT);
   assert_int_equal(m->families.at[family(m, "x")].n_statements, 2);
@@ -213,7 +345,8 @@ static void test_roles(void **state)
 static void test_block_lets(void **state)
 {
   (void)state;
-  const Model *m = body("input N : int; plate n in 1..N { let h = n; observed x[n] ~ normal(h, 1); } plate n in 1..N { let h = 2.5; plate k in 1..2 { observed y[n, k] ~ normal(h, 1); } }");
+  const Model *m = body("input N : int; plate n in 1..N { let h = n; observed x[n] ~ normal(h, 1); } plate n in 1..N { let h = 2.5; plate "
+                        "k in 1..2 { observed y[n, k] ~ normal(h, 1); } }");
   int count = 0;
   for (int i = 0; i < m->families.n; i++) count += !strcmp(m->families.at[i].name, "h");
   assert_int_equal(count, 2);
@@ -229,10 +362,11 @@ static Affine affine_of(const Model *m, const char *let)
 static void test_proofs(void **state)
 {
   (void)state;
-  const Model *m = body("input N : int<lower=1>; input M : int<lower=N>; input K : int<lower=2, upper=5>; input J : int;\n"
-                        "plate t in 2..N { plate u in t..M { plate j in 1..J {\n"
-                        "let a = t - 2; let b = N - t; let c = u - 2; let d = M - 1; let e = K - 2; let f = 5 - K; let g = 2 * u - 2 * t; let h = J - 1;\n"
-                        "let o = t - 3; let p = N - 2 - t; let q = J; let s = 3 - K; let v = u - M + 1; let w = M + K - t - 2; } } }");
+  const Model *m = body(
+      "input N : int<lower=1>; input M : int<lower=N>; input K : int<lower=2, upper=5>; input J : int;\n"
+      "plate t in 2..N { plate u in t..M { plate j in 1..J {\n"
+      "let a = t - 2; let b = N - t; let c = u - 2; let d = M - 1; let e = K - 2; let f = 5 - K; let g = 2 * u - 2 * t; let h = J - 1;\n"
+      "let o = t - 3; let p = N - 2 - t; let q = J; let s = 3 - K; let v = u - M + 1; let w = M + K - t - 2; } } }");
   static const char *const provable = "abcdefghw", *const open = "opsv";
   Facts *f = facts_of(m, true), *g = facts_of(m, false);
   for (const char *s = provable; *s; s++) {
@@ -270,15 +404,19 @@ static void test_references_proved(void **state)
                         "plate n in 1..N { input g[n] : int<lower=1, upper=J>; input h[n] : int; latent z[n] ~ normal(z[n-1], 1);\n"
                         "observed x[n] ~ normal(a[g[n]] + a[h[n]] + sum(a[1..J]) + z[n], 1); }");
   Facts *f = facts_of(m, false);
-  static const struct { const char *text; bool proved; } wanted[] = {
-    {"a[g[n]]", true}, {"a[h[n]]", false}, {"a[1..J]", true}, {"z[n]", true}, {"z[n-1]", false}, {"g[n]", true},
+  static const struct {
+    const char *text;
+    bool proved;
+  } wanted[] = {
+      {"a[g[n]]", true}, {"a[h[n]]", false}, {"a[1..J]", true}, {"z[n]", true}, {"z[n-1]", false}, {"g[n]", true},
   };
   for (int i = 0; i < m->stmts.n; i++) {
     RefList refs = {0};
     for (int k = 0; k < m->stmts.at[i].dist.n_args; k++) mexpr_refs(m->stmts.at[i].dist.args[k], &refs);
     for (int k = 0; k < refs.n; k++)
       for (size_t w = 0; w < sizeof wanted / sizeof *wanted; w++)
-        if (!strcmp(mexpr_text(m, refs.at[k]), wanted[w].text) && reference_in_range(f, refs.at[k]) != wanted[w].proved) fail_msg("%s", wanted[w].text);
+        if (!strcmp(mexpr_text(m, refs.at[k]), wanted[w].text) && reference_in_range(f, refs.at[k]) != wanted[w].proved)
+          fail_msg("%s", wanted[w].text);
   }
 }
 
@@ -286,34 +424,41 @@ static void test_accepted(void **state)
 {
   (void)state;
   static const char *const cases[] = {
-    "input T : int<lower=1>; latent z[1] ~ normal(0, 1); plate t in 2..T { latent z[t] ~ normal(z[t-1], 1); }",
-    "input T : int<lower=2>; latent z[T] ~ normal(0, 1); plate t in 1..T - 1 { latent z[t] ~ normal(z[t+1], 1); }",
-    "input R : int; input C : int; plate i in 1..R { plate j in 1..C { latent z[i, j] ~ normal((i > 1 ? z[i-1, j] : 0) + (j > 1 ? z[i, j-1] : 0), 1); } }",
-    "input R : int; input C : int; plate i in 1..R { plate j in 1..C { latent z[i, j] ~ normal((i > 1 && j < C ? z[i-1, j+1] : 0) + (j > 1 ? z[i, j-1] : 0), 1); } }",
-    "input T : int<lower=1>; let s[0] = 0; plate t in 1..T { let m = s[t-1]; let s[t] = m + u[t]; latent u[t] ~ normal(m, 1); }",
-    "input T : int; plate t in 1..T { latent z[t] ~ normal(sum(j in 1..t-1: z[j]), 1); }",
-    "input T : int; plate t in 1..T { latent z[t] ~ normal(t > 1 ? mean(z[1..t-1]) : 0, 1); }",
-    "input T : int; latent z[0] ~ normal(0, 1); latent y[0] ~ normal(0, 1); plate t in 1..T { latent z[t] ~ normal(y[t-1], 1); latent y[t] ~ normal(z[t], 1); }",
-    "input K : int<lower=1>; input T : int; plate t in 1..T { latent z[t] ~ normal(t > K ? z[t-K] : 0, 1); }",
-    "input N : int; plate i in 1..N { plate j in 1..i { observed x[i, j] ~ normal(j > 1 ? x[i, j-1] : 0, 1); } }",
-    "input N : int; plate i in 1..N { plate j in 1..i - 1 { observed y[i, j] ~ normal(w[i, j], 1); } plate j in 1..i { latent w[i, j] ~ normal(0, 1); } }",
-    "plate n in 2 .. 1 { observed x[n] ~ normal(x[n-1], 1); }",
-    "input N : int; plate n in 1..N { input n_k[n] : int<lower=0>; plate k in 1..n_k[n] { observed x[n, k] ~ normal(0, 1); } }",
-    "input K : int = 3; let H = 2 * K; latent W : matrix[H, K] ~ normal(0, 1); plate h in 1..H { factor W[h, 1]; }",
-    "input K : int; latent L : cholesky_factor_corr[K] ~ lkj_corr_cholesky(2); latent s : vector<lower=0>[K] ~ normal(0, 1); let D = diag_pre_multiply(s, L);\n"
-    "plate n in 1..5 { latent z[n] : vector[K] ~ multi_normal_cholesky(rep_vector(0, K), D); observed y[n] : vector[K] ~ poisson_log(z[n]); }",
-    "latent S : cov_matrix[2] ~ wishart(3, identity_matrix(2)); observed y : row_vector[2] ~ multi_normal([0, 0], S);",
-    "input a = 1; let b = 2 * a; observed y ~ normal(b > 1 ? 0 : 1, 1);",
-    "latent k : int<lower=1, upper=3> ~ flat(); plate k3 in 1..3 { global latent m[k3] ~ normal(0, 1); } observed y ~ normal(m[k], 1);",
-    "latent k ~ binomial(3, 0.5); latent j ~ poisson(3) T[, 10]; observed y ~ normal(k + j, 1);",
-    "observed y : real<lower=0, upper=1> ~ beta(1, 1); observed c ~ ordered_logistic(0, [-1, 0, 1]); observed o ~ neg_binomial_2(3, 1);",
-    "latent c : ordered[3] ~ normal(0, 1); observed y ~ ordered_logistic(0, c); observed x ~ categorical_logit(c);",
-    "param W : matrix[2, 2]; param p : simplex[2]; param q : real<lower=0> ~ gamma(1, 1); factor sum(W) + p[1] + q;",
-    "input N : int; input M : int; plate n in 1..N { plate m in 1..M { observed y[m, n + 1] ~ normal(0, 1); } }",
-    "input N : int; input k[1] : int; observed y[N * N] ~ normal(0, 1); observed z[k[1]] ~ normal(0, 1);",
-    "/* a * b ** c */ input a; # comment\n// another \xc3\xa9\nobserved y ~ normal(a, 1);;",
-    "input y0 : vector[3] = [1, 2, 3]; input S : matrix[2, 2] = [[1, 0.5], [0.5, 1]]; factor sum(y0) + log_det(S);",
-    "input N : int; plate n in 1..N { latent z[n] ~ normal(0, 1); observed x[n] ~ normal(z[n], 1); observed x2[n] ~ normal(present(x[n]) ? z[n] : 0, 1); }",
+      "input T : int<lower=1>; latent z[1] ~ normal(0, 1); plate t in 2..T { latent z[t] ~ normal(z[t-1], 1); }",
+      "input T : int<lower=2>; latent z[T] ~ normal(0, 1); plate t in 1..T - 1 { latent z[t] ~ normal(z[t+1], 1); }",
+      "input R : int; input C : int; plate i in 1..R { plate j in 1..C { latent z[i, j] ~ normal((i > 1 ? z[i-1, j] : 0) + (j > 1 ? z[i, "
+      "j-1] : 0), 1); } }",
+      "input R : int; input C : int; plate i in 1..R { plate j in 1..C { latent z[i, j] ~ normal((i > 1 && j < C ? z[i-1, j+1] : 0) + (j > "
+      "1 ? z[i, j-1] : 0), 1); } }",
+      "input T : int<lower=1>; let s[0] = 0; plate t in 1..T { let m = s[t-1]; let s[t] = m + u[t]; latent u[t] ~ normal(m, 1); }",
+      "input T : int; plate t in 1..T { latent z[t] ~ normal(sum(j in 1..t-1: z[j]), 1); }",
+      "input T : int; plate t in 1..T { latent z[t] ~ normal(t > 1 ? mean(z[1..t-1]) : 0, 1); }",
+      "input T : int; latent z[0] ~ normal(0, 1); latent y[0] ~ normal(0, 1); plate t in 1..T { latent z[t] ~ normal(y[t-1], 1); latent "
+      "y[t] ~ normal(z[t], 1); }",
+      "input K : int<lower=1>; input T : int; plate t in 1..T { latent z[t] ~ normal(t > K ? z[t-K] : 0, 1); }",
+      "input N : int; plate i in 1..N { plate j in 1..i { observed x[i, j] ~ normal(j > 1 ? x[i, j-1] : 0, 1); } }",
+      "input N : int; plate i in 1..N { plate j in 1..i - 1 { observed y[i, j] ~ normal(w[i, j], 1); } plate j in 1..i { latent w[i, j] ~ "
+      "normal(0, 1); } }",
+      "plate n in 2 .. 1 { observed x[n] ~ normal(x[n-1], 1); }",
+      "input N : int; plate n in 1..N { input n_k[n] : int<lower=0>; plate k in 1..n_k[n] { observed x[n, k] ~ normal(0, 1); } }",
+      "input K : int = 3; let H = 2 * K; latent W : matrix[H, K] ~ normal(0, 1); plate h in 1..H { factor W[h, 1]; }",
+      "input K : int; latent L : cholesky_factor_corr[K] ~ lkj_corr_cholesky(2); latent s : vector<lower=0>[K] ~ normal(0, 1); let D = "
+      "diag_pre_multiply(s, L);\n"
+      "plate n in 1..5 { latent z[n] : vector[K] ~ multi_normal_cholesky(rep_vector(0, K), D); observed y[n] : vector[K] ~ "
+      "poisson_log(z[n]); }",
+      "latent S : cov_matrix[2] ~ wishart(3, identity_matrix(2)); observed y : row_vector[2] ~ multi_normal([0, 0], S);",
+      "input a = 1; let b = 2 * a; observed y ~ normal(b > 1 ? 0 : 1, 1);",
+      "latent k : int<lower=1, upper=3> ~ flat(); plate k3 in 1..3 { global latent m[k3] ~ normal(0, 1); } observed y ~ normal(m[k], 1);",
+      "latent k ~ binomial(3, 0.5); latent j ~ poisson(3) T[, 10]; observed y ~ normal(k + j, 1);",
+      "observed y : real<lower=0, upper=1> ~ beta(1, 1); observed c ~ ordered_logistic(0, [-1, 0, 1]); observed o ~ neg_binomial_2(3, 1);",
+      "latent c : ordered[3] ~ normal(0, 1); observed y ~ ordered_logistic(0, c); observed x ~ categorical_logit(c);",
+      "param W : matrix[2, 2]; param p : simplex[2]; param q : real<lower=0> ~ gamma(1, 1); factor sum(W) + p[1] + q;",
+      "input N : int; input M : int; plate n in 1..N { plate m in 1..M { observed y[m, n + 1] ~ normal(0, 1); } }",
+      "input N : int; input k[1] : int; observed y[N * N] ~ normal(0, 1); observed z[k[1]] ~ normal(0, 1);",
+      "/* a * b ** c */ input a; # comment\n// another \xc3\xa9\nobserved y ~ normal(a, 1);;",
+      "input y0 : vector[3] = [1, 2, 3]; input S : matrix[2, 2] = [[1, 0.5], [0.5, 1]]; factor sum(y0) + log_det(S);",
+      "input N : int; plate n in 1..N { latent z[n] ~ normal(0, 1); observed x[n] ~ normal(z[n], 1); observed x2[n] ~ normal(present(x[n]) "
+      "? z[n] : 0, 1); }",
   };
   for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) body(cases[i]);
 }
@@ -322,17 +467,22 @@ static void test_accepted(void **state)
 static void test_refused(void **state)
 {
   (void)state;
-  static const struct { const char *text; int errors; } cases[] = {
-    {"input T : int; plate t in 1..T { latent z[t] ~ normal(sum(j in 1..t: z[j]), 1); }", 1},
-    {"input R : int<lower=2>; plate i in 1..R { plate j in 1..R { latent z[i, j] ~ normal((j > 1 ? z[i, j-1] : 0) + (j < R ? z[i, j+1] : 0), 1); } }", 1},
-    {"latent a ~ normal(b, 1); latent b ~ normal(a, 1);", 1},
-    {"input N : int; plate n in 1..N { latent z[n] ~ normal(z[n-1], 1); } plate n in 1..N { latent y[n] ~ normal(y[n+1], 1); }", 2},
-    {"input T : int; latent z[0] ~ normal(0, 1); plate t in 1..T { latent z[t] ~ normal(y[t], 1); latent y[t] ~ normal(z[t], 1); }", 1},
-    {"plate n in 1..3 { latent z[n] ~ normal(0, 1); } latent z[2] ~ normal(0, 1);", 1},
-    {"plate n in 1..3 { latent z[n] ~ normal(0, 1); } plate n in 3..5 { latent z[n] ~ normal(0, 1); }", 1},
-    {"plate n in 1..3 { latent z[n] ~ normal(0, 1); } factor z[4]; factor z[0] + z[5];", 3},
-    {"plate i in 1..3 { plate j in 1..i { latent z[i, j] ~ normal(0, 1); } } factor z[2, 3];", 1},
-    {"latent a ~ normal(0, 1) latent b ~ normal(0, 1) latent c ~ normal(q, 1)", 4},
+  static const struct {
+    const char *text;
+    int errors;
+  } cases[] = {
+      {"input T : int; plate t in 1..T { latent z[t] ~ normal(sum(j in 1..t: z[j]), 1); }", 1},
+      {"input R : int<lower=2>; plate i in 1..R { plate j in 1..R { latent z[i, j] ~ normal((j > 1 ? z[i, j-1] : 0) + (j < R ? z[i, j+1] : "
+       "0), 1); } }",
+       1},
+      {"latent a ~ normal(b, 1); latent b ~ normal(a, 1);", 1},
+      {"input N : int; plate n in 1..N { latent z[n] ~ normal(z[n-1], 1); } plate n in 1..N { latent y[n] ~ normal(y[n+1], 1); }", 2},
+      {"input T : int; latent z[0] ~ normal(0, 1); plate t in 1..T { latent z[t] ~ normal(y[t], 1); latent y[t] ~ normal(z[t], 1); }", 1},
+      {"plate n in 1..3 { latent z[n] ~ normal(0, 1); } latent z[2] ~ normal(0, 1);", 1},
+      {"plate n in 1..3 { latent z[n] ~ normal(0, 1); } plate n in 3..5 { latent z[n] ~ normal(0, 1); }", 1},
+      {"plate n in 1..3 { latent z[n] ~ normal(0, 1); } factor z[4]; factor z[0] + z[5];", 3},
+      {"plate i in 1..3 { plate j in 1..i { latent z[i, j] ~ normal(0, 1); } } factor z[2, 3];", 1},
+      {"latent a ~ normal(0, 1) latent b ~ normal(0, 1) latent c ~ normal(q, 1)", 4},
   };
   for (size_t i = 0; i < sizeof cases / sizeof *cases; i++)
     if (errors(cases[i].text) != cases[i].errors) fail_msg("%s: %d errors\n%s", cases[i].text, diag_errors(), messages());
@@ -341,16 +491,20 @@ static void test_refused(void **state)
 static void test_warnings(void **state)
 {
   (void)state;
-  static const struct { const char *text, *warning; } cases[] = {
-    {"input a; observed y ~ normal(0, 1);", "the input 'a' is not used"},
-    {"latent a ~ flat(); observed y ~ normal(0, 1);", "nothing depends on 'a', so that its posterior is improper"},
-    {"latent s ~ lognormal(0, 1); latent a : real<lower=0> ~ normal(0, s); observed y ~ normal(a, 1);",
-     "the bound leaves this density unnormalised, by a factor that depends on s"},
-    {"input N : int; plate n in 1..N { }", "this plate is empty"},
-    {"factor 2.0;", "this factor is constant: it changes nothing"},
-    {"latent s : real<lower=0> ~ normal(0, 1); observed y ~ normal(0, s);", NULL},
-    {"latent s : real<lower=0> ~ gamma(1, 1); latent t ~ lognormal(0, s); latent a : real<lower=0> ~ normal(0, t) T[0, ]; observed y ~ normal(a, 1);", NULL},
-    {"latent a ~ flat(); observed y ~ normal(a, 1);", NULL},
+  static const struct {
+    const char *text, *warning;
+  } cases[] = {
+      {"input a; observed y ~ normal(0, 1);", "the input 'a' is not used"},
+      {"latent a ~ flat(); observed y ~ normal(0, 1);", "nothing depends on 'a', so that its posterior is improper"},
+      {"latent s ~ lognormal(0, 1); latent a : real<lower=0> ~ normal(0, s); observed y ~ normal(a, 1);",
+       "the bound leaves this density unnormalised, by a factor that depends on s"},
+      {"input N : int; plate n in 1..N { }", "this plate is empty"},
+      {"factor 2.0;", "this factor is constant: it changes nothing"},
+      {"latent s : real<lower=0> ~ normal(0, 1); observed y ~ normal(0, s);", NULL},
+      {"latent s : real<lower=0> ~ gamma(1, 1); latent t ~ lognormal(0, s); latent a : real<lower=0> ~ normal(0, t) T[0, ]; observed y ~ "
+       "normal(a, 1);",
+       NULL},
+      {"latent a ~ flat(); observed y ~ normal(a, 1);", NULL},
   };
   for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
     body(cases[i].text);
@@ -364,10 +518,28 @@ static void test_text(void **state)
 {
   (void)state;
   static const char *const cases[][2] = {
-    {"a-(b-c)", "a - (b - c)"}, {"(a*b)/c", "a * b / c"}, {"a/(b*c)", "a / (b * c)"}, {"-(a+b)", "-(a + b)"}, {"(-a)^2", "(-a)^2"}, {"-a^2", "-a^2"}, {"(a^b)^c", "(a^b)^c"},
-    {"a^b^c", "a^b^c"}, {"(a<b)?a:(b>c?b:c)", "a < b ? a : b > c ? b : c"}, {"1.5e-3*a", "0.0015 * a"}, {"2.0", "2.0"}, {"1e300", "1e+300"}, {"0.1", "0.1"},
-    {"-1 - -2", "-1 - -2"}, {"sum(m in 1..3:x[ m+1 ])", "sum(m in 1..3: x[m+1])"}, {"normal_lpdf(a|b,c)", "normal_lpdf(a | b, c)"}, {"log_sum_exp( [a,b] )", "log_sum_exp([a, b])"},
-    {"(a > 0) && !(b > 0)", "a > 0 && !(b > 0)"}, {"2 ^ -a", "2^(-a)"}, {"(a + b) * c", "(a + b) * c"}, {"x[1 .. 3]' * x[2..4]", "x[1..3]' * x[2..4]"}, {"--a", "-(-a)"},
+      {"a-(b-c)", "a - (b - c)"},
+      {"(a*b)/c", "a * b / c"},
+      {"a/(b*c)", "a / (b * c)"},
+      {"-(a+b)", "-(a + b)"},
+      {"(-a)^2", "(-a)^2"},
+      {"-a^2", "-a^2"},
+      {"(a^b)^c", "(a^b)^c"},
+      {"a^b^c", "a^b^c"},
+      {"(a<b)?a:(b>c?b:c)", "a < b ? a : b > c ? b : c"},
+      {"1.5e-3*a", "0.0015 * a"},
+      {"2.0", "2.0"},
+      {"1e300", "1e+300"},
+      {"0.1", "0.1"},
+      {"-1 - -2", "-1 - -2"},
+      {"sum(m in 1..3:x[ m+1 ])", "sum(m in 1..3: x[m+1])"},
+      {"normal_lpdf(a|b,c)", "normal_lpdf(a | b, c)"},
+      {"log_sum_exp( [a,b] )", "log_sum_exp([a, b])"},
+      {"(a > 0) && !(b > 0)", "a > 0 && !(b > 0)"},
+      {"2 ^ -a", "2^(-a)"},
+      {"(a + b) * c", "(a + b) * c"},
+      {"x[1 .. 3]' * x[2..4]", "x[1..3]' * x[2..4]"},
+      {"--a", "-(-a)"},
   };
   const char *head = "input a; input b; input c; plate i in 1..9 { input x[i]; }";
   for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
@@ -383,13 +555,16 @@ static void test_amortize(void **state)
 {
   (void)state;
   const Model *m = body("input N : int<lower=1>; input J : int;\n"
-                        "plate j in 1..J { latent a[j] ~ normal(0, 1); amortize a[j] from x[i | county[i] = j], w[i | county[i] = j], g; plate k in 1..3 { observed y[j, k] ~ normal(a[j], 1); } }\n"
-                        "plate n in 1..N { input county[n] : int; input w[n]; observed x[n] ~ normal(a[county[n]] * w[n] + z[n], 1); latent z[n] ~ normal(0, 1);\n"
+                        "plate j in 1..J { latent a[j] ~ normal(0, 1); amortize a[j] from x[i | county[i] = j], w[i | county[i] = j], g; "
+                        "plate k in 1..3 { observed y[j, k] ~ normal(a[j], 1); } }\n"
+                        "plate n in 1..N { input county[n] : int; input w[n]; observed x[n] ~ normal(a[county[n]] * w[n] + z[n], 1); "
+                        "latent z[n] ~ normal(0, 1);\n"
                         "amortize z[n] from x[n], y[ county[n], * ], y[1, 1..2]; } input g;");
   static const char *const wanted[] = {"x[i | county[i] = j]", "w[i | county[i] = j]", "g", "x[n]", "y[county[n],*]", "y[1,1..2]"};
   int k = 0;
   for (int i = 0; i < m->stmts.n; i++)
-    for (int j = 0; m->stmts.at[i].kind == ST_AMORTIZE && j < m->stmts.at[i].n_from; j++) assert_string_equal(m->stmts.at[i].from[j].text, wanted[k++]);
+    for (int j = 0; m->stmts.at[i].kind == ST_AMORTIZE && j < m->stmts.at[i].n_from; j++)
+      assert_string_equal(m->stmts.at[i].from[j].text, wanted[k++]);
   assert_int_equal(k, 6);
 }
 
@@ -446,7 +621,8 @@ static void test_json(void **state)
 static void test_lengths(void **state)
 {
   (void)state;
-  const Model *m = body("input K : int; input M : int; input A : matrix[K, M]; input v : vector[K]; let a = A * v; let b = A' * v; let c = A * v + v; factor a[1] + b[1] + c[1];");
+  const Model *m = body("input K : int; input M : int; input A : matrix[K, M]; input v : vector[K]; let a = A * v; let b = A' * v; let c = "
+                        "A * v + v; factor a[1] + b[1] + c[1];");
   assert_int_equal(m->lengths.n, 1);
   assert_string_equal(mexpr_text(m, m->lengths.at[0].a), "M");
   assert_string_equal(mexpr_text(m, m->lengths.at[0].b), "K");
@@ -466,11 +642,27 @@ static void test_layout(void **state)
 int main(void)
 {
   const struct CMUnitTest tests[] = {
-    cmocka_unit_test(test_precedence), cmocka_unit_test(test_spans), cmocka_unit_test(test_plain_words), cmocka_unit_test(test_types),
-    cmocka_unit_test(test_wrong_types), cmocka_unit_test(test_index_kinds), cmocka_unit_test(test_roles), cmocka_unit_test(test_block_lets),
-    cmocka_unit_test(test_proofs), cmocka_unit_test(test_affine), cmocka_unit_test(test_references_proved), cmocka_unit_test(test_accepted),
-    cmocka_unit_test(test_refused), cmocka_unit_test(test_warnings), cmocka_unit_test(test_text), cmocka_unit_test(test_amortize), cmocka_unit_test(test_tables),
-    cmocka_unit_test(test_suggestions), cmocka_unit_test(test_json), cmocka_unit_test(test_lengths), cmocka_unit_test(test_layout),
+      cmocka_unit_test(test_precedence),
+      cmocka_unit_test(test_spans),
+      cmocka_unit_test(test_plain_words),
+      cmocka_unit_test(test_types),
+      cmocka_unit_test(test_wrong_types),
+      cmocka_unit_test(test_index_kinds),
+      cmocka_unit_test(test_roles),
+      cmocka_unit_test(test_block_lets),
+      cmocka_unit_test(test_proofs),
+      cmocka_unit_test(test_affine),
+      cmocka_unit_test(test_references_proved),
+      cmocka_unit_test(test_accepted),
+      cmocka_unit_test(test_refused),
+      cmocka_unit_test(test_warnings),
+      cmocka_unit_test(test_text),
+      cmocka_unit_test(test_amortize),
+      cmocka_unit_test(test_tables),
+      cmocka_unit_test(test_suggestions),
+      cmocka_unit_test(test_json),
+      cmocka_unit_test(test_lengths),
+      cmocka_unit_test(test_layout),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }
