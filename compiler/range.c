@@ -54,7 +54,7 @@ Facts *facts_of(const Model *m, bool plates_run)
   }
   for (int i = 0; plates_run && i < m->plates.n; i++) {
     const Var *v = &m->vars.at[m->plates.at[i].var];
-    if (m->plates.at[i].parent < 0 && v->lo && v->hi) add_fact(f, v->hi, v->lo);
+    if (v->lo && v->hi) add_fact(f, v->hi, v->lo);
   }
   return f;
 }

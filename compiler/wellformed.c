@@ -87,7 +87,8 @@ static void sort_vars(int *vars, int n)
 }
 
 /* The corner number `which` (a bit per variable); false when an end is not affine, or the range may be empty there. A plate counts as
- * non-empty unless it is certainly empty; a reduction must certainly have an element. */
+ * non-empty unless it is certainly empty; a reduction, and a plate whose size changes with an outer variable, must certainly have an
+ * element at this corner. */
 static bool make_corner(const Check *c, const int *vars, int n, unsigned which, Corner *p)
 {
   p->n = 0;
@@ -107,7 +108,8 @@ static bool make_corner(const Check *c, const int *vars, int n, unsigned which, 
     Affine lo, hi;
     bool known = expr_at(c, p, v->lo, &lo) && expr_at(c, p, v->hi, &hi);
     if (known && prove_gt(c->facts, &lo, &hi)) return false;
-    if (v->kind == VAR_REDUCTION && !(known && prove_ge(c->facts, &hi, &lo))) return false;
+    bool open = v->kind == VAR_REDUCTION || mexpr_has_var(v->lo) || (known && mexpr_has_var(v->hi));
+    if (open && !(known && prove_ge(c->facts, &hi, &lo))) return false;
   }
   return true;
 }
