@@ -1010,14 +1010,25 @@ static PgmStatus find_bounds(Opening *o, int family)
   return PGM_OK;
 }
 
+/* An observed element that simulate is to draw: the array holds nothing yet. */
+static bool left_to_simulate(const Opening *o, int family, long flat)
+{
+  const PgmLayout *l = &o->s->layout[family];
+  const int rank = l->piece ? l->piece[flat] : 1;
+  for (int i = 0, r = 0; i < o->m->n_statements; i++)
+    if (o->m->statements[i].family == family && ++r == rank) return o->source[i] == FROM_NOWHERE;
+  return false;
+}
+
 static PgmStatus check_bounds(const Opening *o, int family)
 {
   const PgmFamily *f = &o->m->families[family];
   const PgmLayout *l = &o->s->layout[family];
+  const bool open = o->options->for_simulate && f->role == PGM_OBSERVED;
   for (long flat = 0; flat < l->elements && (l->lower || l->upper); flat++) {
     const double lower = l->lower ? l->lower[f->uniform_bounds ? 0 : flat] : -INFINITY;
     const double upper = l->upper ? l->upper[f->uniform_bounds ? 0 : flat] : INFINITY;
-    if (!defined(l, flat)) continue;
+    if (!defined(l, flat) || (open && left_to_simulate(o, family, flat))) continue;
     for (long e = 0; e < l->width; e++) {
       const double v = entry_of(l, flat * l->width + e);
       if (v < lower) return bad_entry(o, family, flat, e, "%.17g is below the lower bound %.17g", v, lower);
