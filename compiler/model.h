@@ -167,7 +167,7 @@ typedef struct FromRef {
   int n_index;
   Index *index;                                       /* meaningless where star[k] or for the bound variable of a set */
   bool *star;                                         /* star[k]: position k is `*` */
-  int set_var;                                        /* x[i | county[i] = j]: variable i (VAR_REDUCTION, without lo and hi), else -1 */
+  int set_var;                                        /* x[i | county[i] = j]: variable i (VAR_REDUCTION), else -1 */
   MExpr *set_left, *set_right;                        /* county[i], j */
 } FromRef;
 

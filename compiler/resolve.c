@@ -747,6 +747,32 @@ static bool resolve_from(Resolver *r, const AExpr *a, FromRef *out)
   return fine;
 }
 
+/* The bound variable of a set runs over the elements of its family: the range of the plate that defines them, 1..1 where that depends on
+ * other plates. */
+static void set_ranges(Resolver *r)
+{
+  Model *m = r->m;
+  for (int i = 0; i < m->stmts.n; i++)
+    for (int k = 0; m->stmts.at[i].kind == ST_AMORTIZE && k < m->stmts.at[i].n_from; k++) {
+      const FromRef *f = &m->stmts.at[i].from[k];
+      if (f->family < 0 || f->set_var < 0) continue;
+      Var *v = &m->vars.at[f->set_var];
+      v->lo = v->hi = mexpr_int(1, f->span);
+      const Stmt *s = &m->stmts.at[m->families.at[f->family].statements[0]];
+      for (int j = 0; j < f->n_index && j < s->n_index; j++) {
+        const Affine *a = &s->index[j].affine;
+        if (f->star[j] || !f->index[j].expr || f->index[j].expr->var != f->set_var || a->n != 1 || a->term[0].kind != ATOM_VAR) continue;
+        const Var *plate = &m->vars.at[a->term[0].id];
+        Affine lo, hi, offset = {.constant = a->constant};
+        if (!mexpr_affine(m, plate->lo, &lo) || !mexpr_affine(m, plate->hi, &hi) || mexpr_has_var(plate->lo) || mexpr_has_var(plate->hi))
+          continue;
+        if (!affine_combine(&lo, 1, &offset, &lo) || !affine_combine(&hi, 1, &offset, &hi)) continue;
+        v->lo = affine_expr(&lo, f->span);
+        v->hi = affine_expr(&hi, f->span);
+      }
+    }
+}
+
 static bool resolve_amortize(Resolver *r, int stmt)
 {
   Stmt *s = &r->m->stmts.at[stmt];
@@ -892,6 +918,7 @@ Model *resolve(const Ast *ast)
       const Family *f = &r->m->families.at[r->m->stmts.at[i].family];
       if (!r->families.at[r->m->stmts.at[i].family].type) r->m->stmts.at[i].type = f->type;
     }
+  set_ranges(r);
   check_wellformed(r);
   return diag_errors() ? NULL : r->m;
 }
