@@ -172,7 +172,7 @@ static bool check_variate(const Resolver *r, const DistInfo *d, const Type *t, b
     diag_error(span, "declare it : int, or leave the type away", "%s is a distribution of whole numbers; this is real", d->name);
     return false;
   }
-  if (d->kind == DK_CONTINUOUS && t->kind == TY_INT && d->support != SUP_TYPE) {
+  if (d->kind == DK_CONTINUOUS && exact && t->kind == TY_INT && d->support != SUP_TYPE) { /* normal_lpdf(0 | m, s) is fine */
     diag_error(span, NULL, "%s is continuous; this is int", d->name);
     return false;
   }
