@@ -1,8 +1,8 @@
-/* The syntax tree: what the parser builds, what resolve.c reads. Nothing is checked here beyond the grammar: names are text, indices are
- * expressions, and a statement holds whatever the user wrote after its name. Every node has its span. Everything is in the arena.
+/* The syntax tree: what the parser builds, what resolve.c reads. Nothing is checked here beyond the grammar: names are text, indices
+ * are expressions, and a statement holds whatever the user wrote after its name. Every node has its span. Everything is in the arena.
  *
- * A file with syntax errors still gives a tree of the statements that were understood; the names that occur in the others are in `damaged`,
- * so that resolve.c does not complain about what it could not see. */
+ * A file with syntax errors still gives a tree of the statements that were understood; the names that the others may have declared are
+ * in `damaged`, so that resolve.c does not complain about what it could not see. */
 #ifndef PGMC_AST_H
 #define PGMC_AST_H
 

@@ -561,8 +561,13 @@ static void plan_recovery(Parser *p, int at)
       break;
     }
   }
-  for (int k = begin; k < i; k++)
-    if (p->tokens.at[k].kind == NAME) VEC_PUSH(p->ast->damaged, p->tokens.at[k].name);
+  bool target = true, block = false; /* names before '~' and the like may have been declared here; in a skipped block, all */
+  for (int k = begin; k < i; k++) {
+    int kind = p->tokens.at[k].kind;
+    block = block || (kind == '{' && !header);
+    if (kind == '~' || kind == '=' || kind == ':' || kind == ARROW || kind == PLUS_EQUALS || kind == IN) target = false;
+    if (kind == NAME && (target || block)) VEC_PUSH(p->ast->damaged, p->tokens.at[k].name);
+  }
   if (header && p->tokens.at[i].kind == '{') {
     if (i > at) p->next = i;
     return;
