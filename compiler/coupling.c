@@ -151,6 +151,7 @@ static At lookup(Walk *w, const GIndex *ix, int n, const At *args)
   bool over_set = false;
   for (int i = 0; i < n; i++) {
     if (args[i].kind == AT_FREE || args[i].kind == AT_SPAN) return at_free();
+    if (args[i].kind == AT_UNIT && w->merged[args[i].id]) return at_free(); /* at every row that the component runs through */
     over_set = over_set || names_set(w, args[i]);
   }
   for (int i = 0; i < c->origins.n; i++) {
@@ -281,6 +282,7 @@ static void fit_range(Walk *w, int q, Lin lo, Lin hi, Fit *f)
                  !(lin_is_const(above) || lin_is_const(below) || lin_is_const(length) || lin_sign(g, above) == -1 || lin_sign(g, below) == -1);
   int low = lin_sign(g, lin_add(lo, u->lo[q], -1)), high = lin_sign(g, lin_add(u->hi[q], hi, -1));
   if (generic) {
+    if (lin_sign(g, above) == -1 || lin_sign(g, below) == -1) return; /* of another range, joined to this one */
     if (low > 0) add_box(f, q, u->lo[q], lin_min(g, lin_add(lo, lin_const(1), -1), u->hi[q]));
     if (high > 0) add_box(f, q, lin_max(g, lin_add(hi, lin_const(1), 1), u->lo[q]), u->hi[q]);
     return;
@@ -328,14 +330,13 @@ static bool fit_guard(Walk *w, const GTerm *t, const At *vars, const Guard *guar
   return true;
 }
 
-/* Does the term with its variables at these places (and the two references) exist for the generic unit? Where not for all units, says so. */
-static bool fits(Walk *w, const GTerm *t, const At *vars, const Guard *one, const Guard *two, bool own)
+/* Does the term with its variables at these places (and the reference with this guard) exist for the generic unit? Where not for all units, says so. */
+static bool fits(Walk *w, const GTerm *t, const At *vars, const Guard *guard, bool own)
 {
   Fit f = {0};
   bool possible = true;
   for (int k = 0; k < t->n_vars && possible; k++) possible = fit_place(w, vars[k], w->g->vars.at[t->vars[k]].lo, w->g->vars.at[t->vars[k]].hi, &f);
-  if (possible && one) possible = fit_guard(w, t, vars, one, &f);
-  if (possible && two) possible = fit_guard(w, t, vars, two, &f);
+  if (possible) possible = fit_guard(w, t, vars, guard, &f);
   if (!possible) return false;
   for (int i = 0; i < f.n; i++) {
     f.box[i].own = own;
@@ -350,7 +351,7 @@ static int find_node(const Component *c, bool is_term, int id, int n, const At *
 {
   for (int i = 0; i < c->nodes.n; i++) {
     const CNode *x = &c->nodes.at[i];
-    if (x->is_term != is_term || x->id != id || x->const_only) continue;
+    if (x->is_term != is_term || x->id != id || (is_term && x->const_only)) continue;
     bool same = true;
     for (int k = 0; k < n && same; k++) same = at_same_kind(x->at[k], at[k]);
     if (same) return i;
@@ -366,20 +367,42 @@ static int add_node(Walk *w, bool is_term, int id, int n, const At *at, int pare
   return w->c->nodes.n - 1;
 }
 
-/* The family is met again: a generator if the offsets differ. */
-static void meet_again(Walk *w, int node, const At *at, int term_node, int ref)
+/* Does the way between two nodes stay inside the set (no lookup is followed on it)? Both then hold for every member. */
+static bool within_set(const Component *c, int a, int b, int origin)
+{
+  for (int side = 0; side < 2; side++) {
+    int other = side ? a : b;
+    for (int i = side ? b : a; i >= 0; i = c->nodes.at[i].parent) {
+      bool on_both = false, in = false;
+      for (int k = other; k >= 0; k = c->nodes.at[k].parent) on_both = on_both || k == i;
+      for (int p = 0; p < c->nodes.at[i].n; p++) in = in || (c->nodes.at[i].at[p].kind == AT_ORIGIN && c->nodes.at[i].at[p].id == origin);
+      if (!in) return false;
+      if (on_both) break;
+    }
+  }
+  return true;
+}
+
+/* A node is met again, from `from`: a generator if the offsets differ. True: it is met as another member of a set, and `at` then has free
+ * places instead, to go on from: a chain over the members takes in everything; if it leads through the table, the data decide. */
+static bool meet_again(Walk *w, int node, At *at, int from, int ref)
 {
   Component *c = w->c;
-  const CNode *x = &c->nodes.at[node];
-  Generator e = {.origin = GEN_CYCLE, .node = node, .term_node = term_node, .ref = ref};
-  bool set[MAX_AXES] = {false}, any = false;
+  const CNode known = c->nodes.at[node], *x = &known;
+  Generator e = {.origin = GEN_CYCLE, .node = node, .from = from, .ref = ref};
+  bool set[MAX_AXES] = {false}, any = false, freed = false;
   for (int p = 0; p < x->n; p++) {
     e.met[p] = at[p].off;
     Lin d = lin_add(at[p].off, x->at[p].off, -1);
     if (lin_is_const(d) && !d.c && x->at[p].kind != AT_UNIT) continue;
     if (x->at[p].kind == AT_ORIGIN) {
-      c->crossed = true;
-      c->crossed_term = c->nodes.at[term_node].id;
+      if (!within_set(c, node, from, x->at[p].id)) {
+        c->crossed = true;
+        c->crossed_term = x->is_term ? x->id : c->nodes.at[from].id;
+      }
+      int axis = x->is_term ? axis_of_var(w->axes, w->g->terms.at[x->id].vars[p]) : axis_of_position(w->axes, x->id, p);
+      c->ordered[axis] = freed = true;
+      at[p] = at_free();
     }
     if (x->at[p].kind != AT_UNIT) continue;
     int q = x->at[p].id;
@@ -389,16 +412,17 @@ static void meet_again(Walk *w, int node, const At *at, int term_node, int ref)
     e.v[q] = d;
     any = any || d.n || d.c;
   }
-  if (!any) return;
+  if (!any) return freed;
   for (int i = 0; i < c->generators.n; i++) {
     bool same = true;
     for (int q = 0; q < c->unit.n && same; q++) {
       Lin sum = lin_add(c->generators.at[i].v[q], e.v[q], 1);
       same = lin_equal(c->generators.at[i].v[q], e.v[q]) || (lin_is_const(sum) && !sum.c && c->unit.n == 1);
     }
-    if (same) return;
+    if (same) return freed;
   }
   VEC_PUSH(c->generators, e);
+  return freed;
 }
 
 /* An element of a latent family is in the component. */
@@ -409,14 +433,14 @@ static void reach_family(Walk *w, int family, int n, At *at, int term_node, int 
   for (int p = 0; p < n; p++) constant = constant || at[p].kind == AT_ABS;
   int node = find_node(c, false, family, n, at);
   if (node >= 0) {
-    meet_again(w, node, at, term_node, ref);
+    if (meet_again(w, node, at, term_node, ref)) reach_family(w, family, n, at, term_node, ref);
     return;
   }
   if (constant && w->n_abs[family] >= w->abs_limit[family]) { /* a chain that leaves from a constant index: all of the family */
     for (int p = 0; p < n; p++)
       if (at[p].kind == AT_ABS) {
         at[p] = at_free();
-        c->ordered[axis_of_position(w->axes, family, p)] = true;
+        c->ordered[axis_of_position(w->axes, family, p)] = c->loose = true;
       }
     if (find_node(c, false, family, n, at) >= 0) return;
   }
@@ -424,7 +448,9 @@ static void reach_family(Walk *w, int family, int n, At *at, int term_node, int 
   VEC_PUSH(w->queue, add_node(w, false, family, n, at, term_node, ref));
 }
 
-static void add_entry(Walk *w, const GTerm *t, int term_node, int r, bool pinned, bool own)
+/* `from`: for the unit's own terms, the reference that is the unit; where it is summed over, an entry with the same summation index is met
+ * at the unit's place (the weights W[n,m] of sum(m in 1..M: W[n,m] * z[m]) seen from z[m]). */
+static void add_entry(Walk *w, const GTerm *t, int term_node, int r, bool pinned, bool own, const GRef *from)
 {
   Component *c = w->c;
   const GRef *ref = &t->refs.at[r];
@@ -432,6 +458,9 @@ static void add_entry(Walk *w, const GTerm *t, int term_node, int r, bool pinned
   Entry e = {.family = ref->family, .n = ref->n, .term_node = term_node, .ref = r, .pinned = pinned, .own = own};
   for (int p = 0; p < ref->n; p++) {
     e.at[p] = eval(w, t, vars, &ref->ix[p]);
+    for (int k = 0; from && k < from->n; k++)
+      if (ref->ix[p].kind == GI_RANGE && from->ix[k].kind == GI_RANGE && ref->ix[p].var >= 0 && ref->ix[p].var == from->ix[k].var)
+        e.at[p] = at_shift(c->nodes.at[0].at[k], lin_const(ref->ix[p].var_off - from->ix[k].var_off), 1);
     if (e.at[p].kind != AT_FREE) continue;
     if (!ref->ix[p].reduced) {
       if (ref->ix[p].kind == GI_LINEAR || ref->ix[p].kind == GI_TABLE) e.plate_free = true;
@@ -491,9 +520,12 @@ static void reach_references(Walk *w, int node, int from_ref, bool own)
   for (int r = 0; r < t->refs.n; r++) {
     const GRef *ref = &t->refs.at[r];
     bool pinned = ref->latent && w->o.pinned && w->o.pinned[ref->family];
-    if (r != from_ref && !fits(w, t, vars, &ref->guard, NULL, false)) continue;
+    if (r != from_ref && !fits(w, t, vars, &ref->guard, own)) continue;
     if (!ref->latent || pinned) {
-      add_entry(w, t, node, r, pinned, own);
+      add_entry(w, t, node, r, pinned, own, NULL);
+      if (own) add_entry(w, t, node, r, pinned, own, &t->refs.at[from_ref]);
+      for (int p = 0; p < ref->n && pinned; p++) /* members of a set then differ by the parameters they meet */
+        if (eval(w, t, vars, &ref->ix[p]).kind == AT_FREE) c->slotted[axis_of_position(w->axes, ref->family, p)] = true;
       continue;
     }
     At pick[MAX_AXES][2], at[MAX_AXES];
@@ -510,7 +542,7 @@ static void reach_references(Walk *w, int node, int from_ref, bool own)
       }
       if (w->o.no_hubs && is_hub(w, t, vars, ref->n, at, ref)) hub = true;
       if (hub) {
-        if (!w->o.no_hubs) add_entry(w, t, node, r, true, own);
+        if (!w->o.no_hubs) add_entry(w, t, node, r, true, own, NULL);
         for (int p = 0; p < ref->n; p++)
           if (at[p].kind == AT_FREE && w->o.no_hubs) c->slotted[axis_of_position(w->axes, ref->family, p)] = true;
         continue;
@@ -634,15 +666,15 @@ static bool enter_term(Walk *w, int term, int r, const At *at, At *vars, bool ow
     VEC_PUSH(w->c->boundary, special);
     return false;
   }
-  return fits(w, t, vars, &ref->guard, NULL, own);
+  return fits(w, t, vars, &ref->guard, own);
 }
 
-static bool only_constant(const GRef *ref, const At *at)
+static bool only_constant(const GRef *ref, const CNode *x)
 {
   for (int p = 0; p < ref->n; p++) {
     long coef;
     Lin rest;
-    if (at[p].kind == AT_ABS && (ref->ix[p].kind != GI_LINEAR || linear_var(ref->ix[p].lin, &coef, &rest) >= 0)) return false;
+    if (x->glued[p] && (ref->ix[p].kind != GI_LINEAR || linear_var(ref->ix[p].lin, &coef, &rest) >= 0)) return false;
   }
   return true;
 }
@@ -655,7 +687,7 @@ static void leave_family(Walk *w, int node)
     GTouch touch = w->g->touch[x.id].at[i];
     const GTerm *t = &w->g->terms.at[touch.term];
     const GRef *ref = &t->refs.at[touch.ref];
-    if (x.const_only && !only_constant(ref, x.at)) continue;
+    if (x.const_only && !only_constant(ref, &x)) continue;
     if (w->o.no_hubs) {
       bool reduced = false;
       for (int p = 0; p < ref->n; p++) reduced = reduced || ref->ix[p].reduced;
@@ -666,7 +698,12 @@ static void leave_family(Walk *w, int node)
     int at = find_node(c, true, touch.term, t->n_vars, vars);
     bool fresh = at < 0;
     if (fresh) at = add_node(w, true, touch.term, t->n_vars, vars, node, touch.ref);
-    else if (node == 0) {               /* the unit's own, at another offset: its entries count as own */
+    else if (meet_again(w, at, vars, node, touch.ref)) {
+      at = find_node(c, true, touch.term, t->n_vars, vars);
+      fresh = at < 0;
+      if (fresh) at = add_node(w, true, touch.term, t->n_vars, vars, node, touch.ref);
+    }
+    if (!fresh && node == 0) {               /* the unit's own, at another offset: its entries count as own */
       bool same = true;
       for (int k = 0; k < t->n_vars && same; k++) same = at_equal(c->nodes.at[at].at[k], vars[k]);
       if (!same) {
@@ -685,7 +722,21 @@ static void leave_family(Walk *w, int node)
 static bool glue_constants(Walk *w)
 {
   Component *c = w->c;
-  bool added = false;
+  bool added = false, full[MAX_AXES], together[MAX_AXES][MAX_AXES] = {{false}};
+  Lattice l = {.dim = c->unit.n};
+  for (int i = 0; i < c->generators.n; i++) {
+    long v[MAX_AXES] = {0};
+    const Generator *e = &c->generators.at[i];
+    for (int q = 0; q < c->unit.n; q++) v[q] = e->v[q].n ? 0 : e->v[q].c;
+    lattice_add(&l, v);
+    for (int q = 0; q < c->unit.n; q++)
+      for (int r = 0; r < c->unit.n; r++)
+        if (q != r && (e->v[q].n || e->v[q].c) && (e->v[r].n || e->v[r].c)) together[q][r] = true;
+  }
+  for (int q = 0; q < c->unit.n; q++) {
+    full[q] = lattice_has_axis(&l, q);
+    for (int r = 0; r < c->unit.n && full[q]; r++) together[q][r] = together[r][q] = false;
+  }
   int n = c->nodes.n;
   for (int i = 0; i < n; i++) {
     CNode x = c->nodes.at[i];
@@ -694,16 +745,20 @@ static bool glue_constants(Walk *w)
       GTouch touch = w->g->touch[x.id].at[k];
       const GRef *ref = &w->g->terms.at[touch.term].refs.at[touch.ref];
       CNode y = x;
-      bool constant = false, possible = true;
+      bool constant = false, possible = true, loose = false, oblique = false;
       for (int p = 0; p < x.n; p++) {
         long coef;
         Lin rest;
         const GIndex *ix = &ref->ix[p];
         if (ix->kind != GI_LINEAR || linear_var(ix->lin, &coef, &rest) >= 0) continue;
         if (x.at[p].kind != AT_UNIT) continue;
-        if (!w->merged[x.at[p].id]) possible = false;
+        int q = x.at[p].id;
+        if (!w->merged[q]) possible = false;
         y.at[p] = at_abs(ix->lin);
-        constant = true;
+        y.glued[p] = constant = true;
+        for (int r = 0; r < x.n; r++) /* which of them, along an axis that moves with this one, cannot be said */
+          if (r != p && x.at[r].kind == AT_UNIT && together[q][x.at[r].id]) y.at[r] = at_free(), loose = oblique = true;
+        if (!full[q]) loose = true;
       }
       if (!constant || !possible) continue;
       bool there = false;
@@ -713,8 +768,10 @@ static bool glue_constants(Walk *w)
         for (int p = 0; p < y.n && there; p++) there = at_same_kind(z->at[p], y.at[p]);
       }
       if (there) continue;
-      y.const_only = true;
+      y.const_only = !oblique;
       y.parent = -1;
+      c->loose = c->loose || loose;
+      c->oblique = c->oblique || oblique;
       VEC_PUSH(c->nodes, y);
       VEC_PUSH(w->queue, c->nodes.n - 1);
       added = true;

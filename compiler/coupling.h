@@ -59,7 +59,8 @@ typedef struct {
   int n;
   At at[MAX_AXES];                      /* family: its index positions; term: its plate variables */
   int parent, ref;                      /* the node it was reached from, and through which reference of the term (of the two) */
-  bool const_only;                      /* an element glued on at a range end: only references to just this element count */
+  bool const_only;                      /* family: an element glued on at a range end: only references to just this element count; */
+  bool glued[MAX_AXES];                 /* its constant indices. Term: a second place of a term, for its own entries */
 } CNode;
 
 typedef enum { GEN_CYCLE, GEN_LACK } GenOrigin;
@@ -68,8 +69,8 @@ typedef enum { GEN_CYCLE, GEN_LACK } GenOrigin;
 typedef struct {
   Lin v[MAX_AXES];
   GenOrigin origin;
-  int node;                             /* the family node met again (GEN_CYCLE), or the copy of the unit's family with a free axis (GEN_LACK) */
-  int term_node, ref;                   /* GEN_CYCLE: the term node that met it, and its reference */
+  int node;                             /* the node met again (GEN_CYCLE), or the copy of the unit's family with a free axis (GEN_LACK) */
+  int from, ref;                        /* GEN_CYCLE: the node it was met from, and the reference between the two */
   Lin met[MAX_AXES];                    /* offsets with which it was met */
 } Generator;
 
@@ -108,6 +109,8 @@ typedef struct {
   bool crossed_formula;                 /* ... and one of them is an index expression, not data */
   int crossed_term;
   bool bad_axes;                        /* a cycle that no translation describes (indices exchanged with an offset, ...) */
+  bool loose;                           /* the entries may be more than the component meets (a chain of stride 2 from a constant index) */
+  bool oblique;                         /* constant indices meet a lattice that is not along the axes: everything is taken */
   bool prefix;                          /* a latent variable under a running sum or recurrence */
   bool *ordered;                        /* per axis class (axis_class): a free index along which elements are chained */
   bool *slotted;                        /* per axis class: a free index that also chooses the element of an indexed global */

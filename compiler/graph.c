@@ -246,7 +246,8 @@ static GIndex index_normal(Build *b, Lin a)
     int n = lin_vars(f, &t);
     if (n > 1 || (n == 1 && labs(t.coef) != 1)) return (GIndex){.kind = GI_ANY, .reduced = true};
   }
-  return (GIndex){.kind = GI_RANGE, .lin = lo, .hi = hi, .reduced = true};
+  bool bare = lin_vars(a, &t) == 1 && t.coef == 1 && a.n == 1;
+  return (GIndex){.kind = GI_RANGE, .lin = lo, .hi = hi, .reduced = true, .var = bare ? t.atom : -1, .var_off = a.c};
 }
 
 /* ---- expressions ----------------------------------------------------------------------------------------------------------------- */
@@ -458,6 +459,13 @@ static void guard_condition(Build *b, const MExpr *c, bool negated)
   if (negated) op = op == OP_LT ? OP_GE : op == OP_LE ? OP_GT : op == OP_GT ? OP_LE : op == OP_GE ? OP_LT : op == OP_EQ ? OP_NE : OP_EQ;
   if (op == OP_GE || op == OP_EQ) guard_with(b, d);
   if (op == OP_LE || op == OP_EQ) guard_with(b, minus);
+  if (op == OP_NE && d.n == 1 && d.t[0].atom >= 0 && labs(d.t[0].coef) == 1) { /* n != 1 is n >= 2 where n starts at 1 */
+    const GVar *v = &b->g->vars.at[d.t[0].atom];
+    Lin first = lin_replace(d, d.t[0].atom, v->lo), last = lin_replace(d, d.t[0].atom, v->hi);
+    bool up = d.t[0].coef > 0;
+    if (lin_is_const(first) && !first.c) guard_with(b, lin_add(up ? d : minus, lin_const(1), -1));
+    if (lin_is_const(last) && !last.c) guard_with(b, lin_add(up ? minus : d, lin_const(1), -1));
+  }
   if (op == OP_GT) guard_with(b, lin_add(d, lin_const(1), -1));
   if (op == OP_LT) guard_with(b, lin_add(minus, lin_const(1), -1));
 }
@@ -719,6 +727,10 @@ static GExpr *visit(Build *b, const MExpr *e)
       GExpr *top = visit(b, e->args[0]);
       return ge_two(GE_MUL, top, visit_all(b, GE_FN, 1, e->args + 1));
     }
+    if (e->op == OP_POW && e->args[1]->kind == M_NUM && e->args[1]->number == 2) {
+      GExpr *a = visit(b, e->args[0]);
+      return ge_two(GE_MUL, a, a);
+    }
     return visit_all(b, GE_FN, e->n_args, e->args);
   case M_COND: {
     bool outer = b->in_condition;
@@ -739,6 +751,10 @@ static GExpr *visit(Build *b, const MExpr *e)
     case FUNC_sum: case FUNC_mean: case FUNC_cumulative_sum: case FUNC_reverse: case FUNC_to_vector: case FUNC_to_row_vector: case FUNC_transpose:
     case FUNC_append_row: case FUNC_append_col: case FUNC_diagonal: case FUNC_diag_matrix: case FUNC_trace: return visit_all(b, GE_ADD, e->n_args, e->args);
     case FUNC_rep_vector: case FUNC_rep_row_vector: case FUNC_rep_matrix: return visit(b, e->args[0]);
+    case FUNC_square: case FUNC_dot_self: {
+      GExpr *a = visit(b, e->args[0]);
+      return ge_two(GE_MUL, a, a);
+    }
     case FUNC_dot: case FUNC_dot_product: case FUNC_diag_pre_multiply: case FUNC_diag_post_multiply: return visit_all(b, GE_MUL, e->n_args, e->args);
     default: return visit_all(b, GE_FN, e->n_args, e->args);
     }

@@ -43,6 +43,8 @@ typedef enum {
 typedef struct GIndex {
   GIndexKind kind;
   bool reduced;                         /* varies with a reduction variable */
+  int var;                              /* GI_RANGE: the reduction variable, where the index is just that plus var_off; else -1 */
+  long var_off;
   Lin lin, hi;
   const char *table;                    /* interned; the text with \1, \2, ... for the arguments: "county[\1]" */
   int family;                           /* of a lookup */

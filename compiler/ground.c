@@ -6,7 +6,8 @@
  *
  * What is compared, for each element of a unit away from its boundary:
  *   every observed or known entry in its ground component is named by the domain (all verdicts);
- *   every entry that the domain names and that exists is in its ground component (closes, set, slice; a slice may lose end elements). */
+ *   every entry that the domain names and that exists is in its ground component (closes, set, slice; a slice may lose end elements);
+ *   elements that a generator moves onto each other are connected (the negative verdicts). */
 #include "coupling.h"
 
 #include <stdlib.h>
@@ -534,6 +535,14 @@ static long place_value(Match *x, At a)
 static bool set_holds(Match *x, int id)
 {
   const Origin *o = &x->c->origins.at[id];
+  const GTerm *t = &x->gm->g->terms.at[o->term];
+  for (int k = 0, b = 0; k < t->n_vars && b < o->n_bound; k++) { /* the term has that row */
+    const GVar *v = &x->gm->g->vars.at[t->vars[k]];
+    long lo, hi;
+    if (v->name != o->bound[b]) continue;
+    if (lin_value(x->gm, v->lo, &lo) && lin_value(x->gm, v->hi, &hi) && (x->bound[id][b] < lo || x->bound[id][b] > hi)) return false;
+    b++;
+  }
   long v = table_at(x, o), off;
   if (o->target.kind == AT_FREE) return true;
   if (o->target.kind == AT_ORIGIN && x->c->origins.at[o->target.id].set) {
@@ -652,6 +661,31 @@ static void check_unit(Ground *gm, const Component *c, bool exact, const Lattice
   }
 }
 
+/* C(n) = C(n + v): elements a generator apart, away from the ends, are connected. */
+static void check_generator(Ground *gm, const Component *c, const long *v)
+{
+  long slack = 2 * reach(gm->g) + 1;
+  for (int i = 0; i < gm->elements.n; i++) {
+    const Element *y = &gm->elements.at[i];
+    long to[MAX_AXES];
+    bool inside = y->family == c->unit.family && y->n == c->unit.n, ok = true;
+    for (int q = 0; q < y->n && inside; q++) {
+      long lo, hi;
+      to[q] = y->index[q] + v[q];
+      if (!lin_value(gm, c->unit.lo[q], &lo) || !lin_value(gm, c->unit.hi[q], &hi)) return;
+      long room = v[q] ? slack : 0;
+      inside = y->index[q] >= lo + room && y->index[q] <= hi - room && to[q] >= lo + room && to[q] <= hi - room;
+    }
+    if (!inside || on_boundary(gm, c, y->index, &ok) || on_boundary(gm, c, to, &ok) || !ok) continue;
+    for (int k = 0; k < gm->elements.n; k++) {
+      const Element *z = &gm->elements.at[k];
+      if (z->family != y->family || z->n != y->n || memcmp(z->index, to, sizeof *to * (size_t)y->n)) continue;
+      if (find_root(gm, i) != find_root(gm, k))
+        BUG("model %s: %s and %s should be connected", gm->m->name, element_text(gm, y), element_text(gm, z));
+    }
+  }
+}
+
 void ground_check(GroundModel *gm, const Component *c, bool exact)
 {
   Lattice l = {.dim = c->unit.n};
@@ -660,6 +694,7 @@ void ground_check(GroundModel *gm, const Component *c, bool exact)
     for (int q = 0; q < c->unit.n; q++)
       if (!lin_value(gm, c->generators.at[i].v[q], &v[q])) return;
     lattice_add(&l, v);
+    if (!c->origins.n && !c->bad_axes && i < 8) check_generator(gm, c, v);
   }
   for (int i = 0; i < gm->elements.n; i++) {
     const Element *y = &gm->elements.at[i];

@@ -89,7 +89,7 @@ static void add_free_axes(Component *c)
     if (!copy) continue;
     for (int p = 0; p < x->n; p++)
       if (c->unit.runs[p] && x->at[p].kind == AT_FREE) {
-        Generator e = {.origin = GEN_LACK, .node = i, .term_node = -1, .ref = -1};
+        Generator e = {.origin = GEN_LACK, .node = i, .from = -1, .ref = -1};
         e.v[p] = lin_const(1);
         VEC_PUSH(c->generators, e);
       }

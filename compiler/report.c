@@ -67,20 +67,22 @@ static void print_witness(Text *t, const Model *m, const LatentVerdict *v)
     sb_puts(t->out, tilde ? tilde + 3 : s->text);
     if (s->span.end > s->span.begin) sb_printf(t->out, " [%s:%d]", file ? file : "", source_place(s->span.begin).line);
   }
-  int last = -1;
-  for (int i = 0; i < v->index.n; i++)
-    if (v->index.at[i][0] > '9') last = i;
-  bool all = !strcmp(v->verdict, "unbounded") || !strcmp(v->verdict, "unbounded-set") || !strcmp(v->verdict, "position");
-  if (all && last >= 0) sb_printf(t->out, " - ... reaches every %s", v->index.at[last]);
+  if (!strcmp(v->verdict, "unbounded") || !strcmp(v->verdict, "unbounded-set") || !strcmp(v->verdict, "position")) {
+    int n = 0;
+    for (int i = 0; i < v->index.n; i++)
+      if (v->index.at[i][0] > '9') sb_printf(t->out, "%s%s", n++ ? ", " : " - ... reaches every ", v->index.at[i]);
+  }
   sb_putc(t->out, '\n');
 }
 
 static void print_remedies(Text *t, const Model *m, const LatentVerdict *v)
 {
-  for (int i = 0; i < v->remedies.n; i++) {
-    const Remedy *r = &v->remedies.at[i];
+  int printed = 0;
+  for (int i = 0; i < 2 * v->remedies.n; i++) { /* first what an option of the tool does */
+    const Remedy *r = &v->remedies.at[i % v->remedies.n];
+    if ((r->option != NULL) != (i < v->remedies.n)) continue;
     indent(t);
-    sb_printf(t->out, "%s ", i ? "     or:" : "instead:");
+    sb_printf(t->out, "%s ", printed++ ? "     or:" : "instead:");
     if (!strcmp(r->kind, "window")) sb_printf(t->out, "%s, and measure: ./%s gap data.json --window 0..5\n", r->option, m->name);
     else sb_printf(t->out, "%s: %s\n", r->note, r->domain.n ? joined(&r->domain, ", ") : "no input");
   }
@@ -130,7 +132,7 @@ static void print_local(Text *t, const Model *m, const LatentVerdict *v)
   else if (!strcmp(word, "data")) sb_printf(t->out, "depends on the data: %s\n", v->reason);
   else sb_printf(t->out, "unknown, conservatively %s: %s\n", v->domain.n ? joined(&v->domain, ", ") : "everything", v->reason);
   print_witness(t, m, v);
-  if (v->boundary.n || !v->sd_domain.n) print_scale(t, v);
+  if (strcmp(word, "data") && strcmp(word, "unknown")) print_scale(t, v);
   print_inputs(t, v);
   print_remedies(t, m, v);
 }
@@ -171,7 +173,10 @@ void report_text_color(const Model *m, const Analysis *a, const Expectation *lis
   sb_puts(out, ": ");
   styled(&t, style, head);
   sb_putc(out, '\n');
-  for (int i = 0; i < a->latents.n; i++) print_latent(&t, m, &a->latents.at[i]);
+  for (int i = 0; i < 2 * a->latents.n; i++) { /* locals first: they are what the question is about */
+    const LatentVerdict *v = &a->latents.at[i % a->latents.n];
+    if (!strcmp(v->role, "local") == (i < a->latents.n)) print_latent(&t, m, v);
+  }
   for (int i = 0; i < a->warnings.n; i++) {
     Place p = source_place(a->warnings.at[i].span.begin);
     sb_printf(out, "  warning: %s [%s:%d]\n", a->warnings.at[i].message, m->file, p.line);

@@ -108,6 +108,7 @@ typedef struct {
 } Pattern;
 
 typedef VEC(Pattern) PatternList;
+typedef VEC(Entry) EntryList;
 
 typedef struct {
   const Model *m;
@@ -158,6 +159,18 @@ static bool at_depends(const Component *c, At a, int depth)
 static int pattern_axis(const Judge *j, const Entry *e, int p)
 {
   return e->family >= 0 ? axis_of_position(j->axes, e->family, p) : -1;
+}
+
+/* The family has a literal number of elements along the position. */
+static bool position_fixed(const Judge *j, int family, int pos)
+{
+  const Family *f = &j->m->families.at[family];
+  for (int i = 0; i < f->n_statements && f->n_index; i++) {
+    const Affine *a = &j->m->stmts.at[f->statements[i]].index[pos].affine;
+    if (a->n != 1 || a->term[0].kind != ATOM_VAR) continue;
+    if (!lin_is_const(lin_add(j->g->vars.at[a->term[0].id].hi, j->g->vars.at[a->term[0].id].lo, -1))) return false;
+  }
+  return f->n_index > 0;
 }
 
 /* Along position p of a growing entry: in a fixed order and number, because each member has its own element of an indexed global? */
@@ -253,11 +266,23 @@ static void apply_lattice(const Judge *j, const Component *c, Pattern *x)
   }
 }
 
+/* The set that a place ranges over, itself or as an argument of a lookup; -1. */
+static int set_inside(const Component *c, At a, int depth)
+{
+  if (a.kind != AT_ORIGIN || depth > 8) return -1;
+  const Origin *o = &c->origins.at[a.id];
+  if (o->set) return a.id;
+  for (int i = 0; i < o->n_args; i++) {
+    int set = set_inside(c, o->args[i], depth + 1);
+    if (set >= 0) return set;
+  }
+  return -1;
+}
+
 static Pattern pattern_of(const Judge *j, const Component *c, const Entry *e, bool raw)
 {
   Pattern x = {.entry = e, .family = e->family, .n = e->n, .raw = raw};
-  const char *condition[MAX_AXES];
-  int n_conditions = 0;
+  int conditions[MAX_AXES], n_conditions = 0;
   for (int p = 0; p < e->n; p++) {
     At a = e->at[p];
     x.sets[p] = -1;
@@ -266,13 +291,13 @@ static Pattern pattern_of(const Judge *j, const Component *c, const Entry *e, bo
     if (a.kind == AT_FREE && e->family >= 0) star(j, c, &x, p, false);
     if (a.kind == AT_ORIGIN) {
       x.pos[p] = origin_text(c, a, -1, NULL);
-      const Origin *o = &c->origins.at[a.id];
-      if (!o->set) continue;
-      x.sets[p] = a.id;
+      int set = set_inside(c, a, 0);
+      if (set < 0) continue;
       x.growing = true;
+      if (c->origins.at[a.id].set) x.sets[p] = set;
       bool again = false;
-      for (int k = 0; k < p; k++) again = again || x.sets[k] == a.id;
-      if (!again) condition[n_conditions++] = set_condition(c, a.id);
+      for (int k = 0; k < n_conditions; k++) again = again || conditions[k] == set;
+      if (!again) conditions[n_conditions++] = set;
     }
     if (a.kind == AT_SPAN && (a.lo->kind == AT_ABS || a.hi->kind == AT_ABS)) x.growing = x.prefix = true;
   }
@@ -289,7 +314,7 @@ static Pattern pattern_of(const Judge *j, const Component *c, const Entry *e, bo
   StrBuf b = {0};
   sb_puts(&b, x.name);
   for (int p = 0; p < n; p++) sb_printf(&b, "%s%s", p ? "," : "[", x.pos[p]);
-  for (int k = 0; k < n_conditions; k++) sb_printf(&b, "%s%s", k ? ", " : " | ", condition[k]);
+  for (int k = 0; k < n_conditions; k++) sb_printf(&b, "%s%s", k ? ", " : " | ", set_condition(c, conditions[k]));
   if (n) sb_putc(&b, ']');
   x.text = sb_text(&b);
   return x;
@@ -378,7 +403,10 @@ static int place_order(const Pattern *x, int p, long *value)
   *value = 0;
   if (x->star[p] || x->sets[p] >= 0) return 0;
   *value = a.off.c;
-  if (a.kind == AT_SPAN) *value = a.lo->off.c;
+  if (a.kind == AT_SPAN) {
+    *value = a.lo->off.c;
+    if (a.lo->kind == AT_ABS) return 0;
+  }
   return a.kind == AT_ABS ? 1 : 2;
 }
 
@@ -392,6 +420,10 @@ static int pattern_compare(const void *va, const void *vb)
     int ka = place_order(a, p, &x), kb = place_order(b, p, &y);
     if (ka != kb) return ka - kb;
     if (x != y) return x < y ? -1 : 1;
+    if (a->sets[p] >= 0 && b->sets[p] >= 0 && a->sets[p] != b->sets[p]) { /* the larger set is the one with the longer way to it */
+      size_t la = strlen(a->text), lb = strlen(b->text);
+      if (la != lb) return la > lb ? -1 : 1;
+    }
   }
   return strcmp(a->text, b->text);
 }
@@ -436,32 +468,100 @@ static void choose_domain(const Judge *j, const Component *c, const PatternList 
     bool smallest = true;
     for (int k = 0; k < raw.n && smallest; k++)
       smallest = k == i || !covers(c, &raw.at[i], &raw.at[k]) || covers(c, &raw.at[k], &raw.at[i]);
-    if (smallest || raw.at[i].entry->own) put_pattern(out, raw.at[i]);
+    if ((smallest || raw.at[i].entry->own) && raw.at[i].tied) put_pattern(out, raw.at[i]);
+  }
+}
+
+/* The span at position p of `a` takes in b, which differs from it there only: x[1..t-1] and x[t] are x[1..t]. */
+static bool span_absorbs(const Graph *g, Entry *a, const Entry *b, int p)
+{
+  if (a == b || a->family != b->family || a->n != b->n || a->pinned != b->pinned) return false;
+  for (int k = 0; k < a->n; k++) {
+    if (k == p) continue;
+    if (a->at[k].kind != b->at[k].kind || a->at[k].kind == AT_SPAN || a->at[k].id != b->at[k].id || a->at[k].sub != b->at[k].sub) return false;
+    if (a->at[k].kind != AT_FREE && (a->at[k].sign != b->at[k].sign || !lin_equal(a->at[k].off, b->at[k].off))) return false;
+  }
+  At *lo = a->at[p].lo, *hi = a->at[p].hi, one = b->at[p];
+  if (one.kind != AT_UNIT || one.sign < 0) return false;
+  bool to_lo = lo->kind == AT_UNIT && lo->id == one.id, to_hi = hi->kind == AT_UNIT && hi->id == one.id;
+  if (!to_lo && !to_hi) return false;
+  Lin below = to_lo ? lin_add(lo->off, one.off, -1) : lin_const(0), above = to_hi ? lin_add(one.off, hi->off, -1) : lin_const(0);
+  int s_lo = lin_sign(g, lin_add(below, lin_const(1), -1)), s_hi = lin_sign(g, lin_add(above, lin_const(1), -1)); /* 0: just outside */
+  if (s_lo > 0 || s_hi > 0) return false;
+  if (to_lo && s_lo == 0) lo->off = one.off;
+  if (to_hi && s_hi == 0) hi->off = one.off;
+  a->own = a->own || b->own;
+  return true;
+}
+
+/* Entries with spans that touch joined into one. */
+static void join_spans(const Component *c, EntryList *list)
+{
+  for (bool changed = true; changed;) {
+    changed = false;
+    for (int i = 0; i < list->n; i++)
+      for (int p = 0; p < list->at[i].n; p++) {
+        if (list->at[i].at[p].kind != AT_SPAN) continue;
+        for (int k = 0; k < list->n; k++)
+          if (span_absorbs(c->g, &list->at[i], &list->at[k], p)) {
+            list->at[k] = list->at[--list->n];
+            changed = true;
+            goto next;
+          }
+      }
+  next:;
   }
 }
 
 static Verdict classify(const Judge *j, const Component *c)
 {
   PatternList all = {0};
-  for (int i = 0; i < c->entries.n; i++)
-    if (counts(j, c, &c->entries.at[i])) VEC_PUSH(all, pattern_of(j, c, &c->entries.at[i], false));
+  EntryList entries = {0};
+  for (int i = 0; i < c->entries.n; i++) {
+    if (!counts(j, c, &c->entries.at[i])) continue;
+    Entry e = c->entries.at[i];
+    for (int p = 0; p < e.n; p++)
+      if (e.at[p].kind == AT_SPAN) { /* a copy whose ends may move */
+        At *ends = NEW_ARRAY(At, 2);
+        ends[0] = *e.at[p].lo;
+        ends[1] = *e.at[p].hi;
+        e.at[p].lo = &ends[0];
+        e.at[p].hi = &ends[1];
+      }
+    VEC_PUSH(entries, e);
+  }
+  join_spans(c, &entries);
+  for (int i = 0; i < entries.n; i++) VEC_PUSH(all, pattern_of(j, c, &entries.at[i], false));
   bool growing = false, ordered = c->cyclic, whole = false, prefix = false, tied_prefix = true, fixed_growth = false;
   for (int i = 0; i < all.n; i++) {
     const Pattern *x = &all.at[i];
     growing = growing || x->growing;
     ordered = ordered || x->ordered;
-    if (x->growing && !x->raw) {
+    bool row = false;                   /* of as many members as there are elements of an indexed global */
+    for (int p = 0; p < x->n; p++) row = row || (x->whole_range[p] && !position_fixed(j, x->family, p));
+    if (x->growing || row) {
       bool tied = false;                /* some position still depends on the unit */
       for (int p = 0; p < x->n; p++)
         tied = tied || (!x->star[p] && (x->sets[p] >= 0 || (at_depends(c, x->entry->at[p], 0) && x->entry->at[p].kind != AT_SPAN)));
       if (x->prefix) prefix = true, tied_prefix = tied_prefix && tied;
-      else if (!tied) whole = true;
+      else if (!tied && !x->entry->pinned) whole = true;
     }
   }
   for (int q = 0; q < c->unit.n; q++) fixed_growth = fixed_growth || (c->grows[q] && c->unit.fixed[q]);
   Verdict v = {0};
   bool sets = false;
-  if (c->crossed || c->bad_axes) {
+  bool chained = false;                 /* unbounded whatever the lookups do: cycles alone reach along every axis */
+  if (c->crossed) {
+    Lattice l = {.dim = c->unit.n};
+    for (int i = 0; i < c->generators.n; i++) {
+      long e[MAX_AXES] = {0};
+      for (int q = 0; q < c->unit.n; q++)
+        if (!c->unit.fixed[q]) e[q] = c->generators.at[i].v[q].n ? 1 : c->generators.at[i].v[q].c;
+      if (c->generators.at[i].origin == GEN_CYCLE) lattice_add(&l, e);
+    }
+    chained = l.rank && l.rank == open_axes(&c->unit);
+  }
+  if ((c->crossed && !chained) || c->bad_axes) {
     v.verdict = c->crossed && !c->crossed_formula ? "data" : "unknown";
     v.kind = c->crossed && !c->crossed_formula ? "data" : "all";
     sets = true;
@@ -472,9 +572,10 @@ static Verdict classify(const Judge *j, const Component *c)
     else if (growing) v.verdict = v.kind = ordered ? "slice" : "set", sets = !ordered;
     else v.verdict = "closes", v.kind = "window";
   } else if (c->rank == open_axes(&c->unit) || whole) {
-    v.verdict = ordered ? "unbounded" : "unbounded-set";
+    bool line = c->rank == open_axes(&c->unit) ? c->cyclic : ordered;
+    v.verdict = c->rank < open_axes(&c->unit) && c->oblique ? "unknown" : line ? "unbounded" : "unbounded-set";
     v.kind = "all";
-    sets = !ordered;
+    sets = !line;
   } else {
     v.verdict = v.kind = ordered ? "slice" : "set";
     sets = !ordered;
@@ -495,53 +596,55 @@ static bool good_verdict(const char *v) { return !strcmp(v, "closes") || !strcmp
 
 /* ---- what the scale needs ------------------------------------------------------------------------------------------------------------ */
 
-/* Degree of e in the unit's element: 0, 1, or 2 for anything else; refs that multiply it are marked. */
-static int degree(const GTerm *t, const GExpr *e, const bool *own, bool *coef)
-{
-  switch (e->kind) {
-  case GE_CONST: return 0;
-  case GE_REF: return own[e->ref];
-  case GE_ADD: {
-    int max = 0;
-    for (int i = 0; i < e->n; i++) {
-      int d = degree(t, e->args[i], own, coef);
-      if (d > max) max = d;
-    }
-    return max;
-  }
-  case GE_MUL: {
-    int sum = 0;
-    for (int i = 0; i < e->n; i++) sum += degree(t, e->args[i], own, coef);
-    if (sum != 1) return sum > 1 ? 2 : 0;
-    for (int i = 0; i < e->n; i++) {
-      bool *inside = NEW_ARRAY(bool, t->refs.n);
-      if (degree(t, e->args[i], own, inside)) {
-        for (int r = 0; r < t->refs.n; r++) coef[r] = coef[r] || inside[r];
-        continue;
-      }
-      VEC(const GExpr *) stack = {0};
-      VEC_PUSH(stack, e->args[i]);
-      while (stack.n) {
-        const GExpr *x = stack.at[--stack.n];
-        if (x->kind == GE_REF) coef[x->ref] = true;
-        for (int k = 0; k < x->n; k++) VEC_PUSH(stack, x->args[k]);
-      }
-    }
-    return 1;
-  }
-  case GE_FN:
-    for (int i = 0; i < e->n; i++)
-      if (degree(t, e->args[i], own, coef)) return 2;
-    return 0;
-  }
-  return 2;
-}
-
 static void mark_refs(const GExpr *e, bool *mark)
 {
   if (!e) return;
   if (e->kind == GE_REF) mark[e->ref] = true;
   for (int i = 0; i < e->n; i++) mark_refs(e->args[i], mark);
+}
+
+#define NOT_QUADRATIC 3
+
+/* Degree of e in the unit's element: 0, 1, 2, or NOT_QUADRATIC. References that multiply it are marked in coef. */
+static int degree(const GTerm *t, const GExpr *e, const bool *own, bool *coef)
+{
+  int d, total = 0;
+  switch (e->kind) {
+  case GE_CONST: return 0;
+  case GE_REF: return own[e->ref];
+  case GE_ADD:
+    for (int i = 0; i < e->n; i++)
+      if ((d = degree(t, e->args[i], own, coef)) > total) total = d;
+    return total;
+  case GE_MUL:
+    for (int i = 0; i < e->n; i++) total += degree(t, e->args[i], own, coef);
+    if (!total) return 0;
+    for (int i = 0; i < e->n; i++)
+      if (!degree(t, e->args[i], own, coef)) mark_refs(e->args[i], coef);
+    return total < NOT_QUADRATIC ? total : NOT_QUADRATIC;
+  case GE_FN:
+    for (int i = 0; i < e->n; i++)
+      if (degree(t, e->args[i], own, coef)) return NOT_QUADRATIC;
+    return 0;
+  }
+  return NOT_QUADRATIC;
+}
+
+/* The same for a potential, marking what multiplies the square only. */
+static int potential_degree(const GTerm *t, const GExpr *e, const bool *own, bool *coef)
+{
+  if (e->kind == GE_ADD) {
+    int max = 0;
+    for (int i = 0; i < e->n; i++) {
+      int d = potential_degree(t, e->args[i], own, coef);
+      if (d > max) max = d;
+    }
+    return max;
+  }
+  bool *marks = NEW_ARRAY(bool, t->refs.n);
+  int d = degree(t, e, own, marks);
+  for (int r = 0; r < t->refs.n && d == 2; r++) coef[r] = coef[r] || marks[r];
+  return d;
 }
 
 /* The term is quadratic in the unit's element; coef: references in the coefficient of its square. */
@@ -550,7 +653,7 @@ static bool quadratic(const GTerm *t, const bool *own, bool *coef)
   if (t->restricted) return false;
   int location = -1, scale = -1;
   switch (t->dist) {
-  case -1: return degree(t, t->value, own, NEW_ARRAY(bool, t->refs.n)) <= 1;
+  case -1: return potential_degree(t, t->value, own, coef) <= 2;
   case DIST_flat: return t->value->kind == GE_REF;
   case DIST_std_normal: break;
   case DIST_normal:
@@ -563,7 +666,7 @@ static bool quadratic(const GTerm *t, const bool *own, bool *coef)
   if (d > 1 || (d && t->dist == DIST_lognormal)) return false;
   if (location >= 0 && degree(t, t->args[location], own, coef) > 1) return false;
   if (scale >= 0) {
-    if (degree(t, t->args[scale], own, NEW_ARRAY(bool, t->refs.n))) return false;
+    if (degree(t, t->args[scale], own, coef)) return false;
     mark_refs(t->args[scale], coef);
   }
   return true;
@@ -581,6 +684,19 @@ static bool real_line(const Model *m, const Family *f)
   return true;
 }
 
+/* Some position of the entry is a member of the set, or of a set of sets over it. */
+static bool entry_in_set(const Component *c, const Entry *e, int set)
+{
+  for (int p = 0; p < e->n; p++) {
+    At a = e->at[p];
+    for (int depth = 0; depth < 8 && a.kind == AT_ORIGIN && c->origins.at[a.id].set; depth++) {
+      if (a.id == set) return true;
+      a = c->origins.at[a.id].target;
+    }
+  }
+  return false;
+}
+
 /* docs/analysis.md, "What the scale needs": for a Gaussian factor and terms quadratic in the unit, only what multiplies it, known noise, and the
  * number of terms where a lookup decides it. False: as much as the mean. */
 static bool scale_domain(const Judge *j, const Component *c, PatternList *out)
@@ -592,6 +708,8 @@ static bool scale_domain(const Judge *j, const Component *c, PatternList *out)
     const GTerm *t = &c->g->terms.at[x->id];
     bool *own = NEW_ARRAY(bool, t->refs.n), *coef = NEW_ARRAY(bool, t->refs.n);
     own[x->ref] = true;
+    for (int p = 0; p < t->refs.at[x->ref].n; p++)
+      if (t->refs.at[x->ref].ix[p].kind == GI_ANY) return false; /* how often it is chosen is latent */
     for (int p = 0; p < t->refs.at[x->ref].n; p++)
       if (t->refs.at[x->ref].ix[p].reduced && t->refs.at[x->ref].ix[p].kind != GI_LINEAR)
         for (int r = 0; r < t->refs.n; r++) { /* the weights of a sum */
@@ -606,19 +724,26 @@ static bool scale_domain(const Judge *j, const Component *c, PatternList *out)
     for (int k = 0; k < t->n_vars; k++)
       if (x->at[k].kind == AT_ORIGIN && c->origins.at[x->at[k].id].set) set = x->at[k].id;
     PatternList here = {0};
-    const Entry *value = NULL;
+    const Entry *value = NULL, *member = NULL;
     for (int k = 0; k < c->entries.n; k++) {
       const Entry *e = &c->entries.at[k];
-      if (c->nodes.at[e->term_node].id != x->id || !e->own || e->pinned || !counts(j, c, e)) continue;
+      if (e->pinned || !counts(j, c, e)) continue;
+      if (set >= 0 && !member && entry_in_set(c, e, set)) member = e;
+      if (c->nodes.at[e->term_node].id != x->id || !e->own) continue;
       if (coef[e->ref]) VEC_PUSH(here, pattern_of(j, c, e, true));
       if (t->value && t->value->kind == GE_REF && t->value->ref == e->ref) value = e;
       else if (!value && e->family >= 0) value = e;
     }
     bool counted = false;
     for (int k = 0; k < here.n; k++) {
+      bool needless = false;            /* of a weight W[*,*] and the unit's own W[*,m], the latter */
+      for (int q = 0; q < here.n; q++)
+        needless = needless || (q != k && here.at[q].entry->ref == here.at[k].entry->ref && covers(c, &here.at[k], &here.at[q]) && !covers(c, &here.at[q], &here.at[k]));
+      if (needless) continue;
       for (int p = 0; p < here.at[k].n; p++) counted = counted || here.at[k].sets[p] == set;
       put_pattern(out, here.at[k]);
     }
+    if (!value) value = member;
     if (set >= 0 && !counted && value) put_pattern(out, pattern_of(j, c, value, true));
   }
   return true;
@@ -680,8 +805,16 @@ static void boundary_boxes(const Component *c, const BoxList *pieces, BoxList *o
   for (int q = 0; q < c->unit.n; q++) whole = whole || c->grows[q];
   BoxList all = {0};
   for (int i = 0; i < pieces->n; i++) VEC_PUSH(all, pieces->at[i]);
-  for (int i = 0; i < c->boundary.n; i++)
-    if (!whole || c->boundary.at[i].own) VEC_PUSH(all, c->boundary.at[i]);
+  for (int i = 0; i < c->boundary.n; i++) {
+    BoundaryBox b = c->boundary.at[i];
+    if (whole) { /* along an axis on which the component is unbounded it meets every exception; the others remain */
+      bool rest = false;
+      for (int q = 0; q < c->unit.n; q++) rest = rest || (b.used[q] && !c->grows[q]);
+      if (!rest && !b.own) continue;
+      for (int q = 0; q < c->unit.n && rest; q++) b.used[q] = b.used[q] && !c->grows[q];
+    }
+    VEC_PUSH(all, b);
+  }
   for (bool changed = true; changed;) {
     changed = false;
     for (int i = 0; i < all.n; i++)
@@ -751,7 +884,13 @@ static void push_walk(const Judge *j, const Component *c, int from, int to, Late
   IntList a = {0}, b = {0};
   path_to_root(c, from, &a);
   path_to_root(c, to, &b);
-  while (a.n > 1 && b.n > 1 && a.at[a.n - 2] == b.at[b.n - 2]) a.n--, b.n--;
+  int common = 1;
+  while (a.n > common && b.n > common && a.at[a.n - common - 1] == b.at[b.n - common - 1]) common++;
+  if (common < a.n) a.n -= common - 1, b.n -= common - 1; /* else `from` is on the way to `to`: the walk starts at the unit */
+  else {
+    a.at[0] = a.at[a.n - 1];
+    a.n = 1;
+  }
   for (int i = 0; i < a.n; i++) VEC_PUSH(v->witness, node_step(j, c, a.at[i]));
   for (int i = b.n - 2; i >= 0; i--) VEC_PUSH(v->witness, node_step(j, c, b.at[i]));
 }
@@ -763,7 +902,9 @@ static void find_witness(const Judge *j, const Component *c, const Verdict *d, L
     const Generator *e = &c->generators.at[i];
     bool open = false;
     for (int q = 0; q < c->unit.n; q++) open = open || (!c->unit.fixed[q] && (e->v[q].n || e->v[q].c));
-    if (open && (!best || (c->cyclic && best->origin == GEN_LACK && e->origin == GEN_CYCLE))) best = e;
+    bool better = !best || (c->cyclic && best->origin == GEN_LACK && e->origin == GEN_CYCLE) ||
+                  (e->origin == GEN_CYCLE && best->origin == GEN_CYCLE && c->nodes.at[best->node].is_term && !c->nodes.at[e->node].is_term);
+    if (open && better) best = e;
   }
   if (c->crossed && c->crossed_term >= 0) {
     for (int i = 0; i < c->nodes.n; i++)
@@ -779,12 +920,16 @@ static void find_witness(const Judge *j, const Component *c, const Verdict *d, L
   }
   if (best && best->origin == GEN_LACK) push_walk(j, c, 0, best->node, v);
   else if (best) {
-    push_walk(j, c, best->node, best->term_node, v);
+    push_walk(j, c, best->node, best->from, v);
     const CNode *x = &c->nodes.at[best->node];
-    At at[MAX_AXES];
-    memcpy(at, x->at, sizeof at);
-    for (int p = 0; p < x->n; p++) at[p].off = best->met[p];
-    VEC_PUSH(v->witness, (WitnessStep){node_text(j, c, x, at), c->g->terms.at[c->nodes.at[best->term_node].id].refs.at[best->ref].span});
+    WitnessStep last = node_step(j, c, best->node);
+    if (!x->is_term) {
+      At at[MAX_AXES];
+      memcpy(at, x->at, sizeof at);
+      for (int p = 0; p < x->n; p++) at[p].off = best->met[p];
+      last = (WitnessStep){node_text(j, c, x, at), c->g->terms.at[c->nodes.at[best->from].id].refs.at[best->ref].span};
+    }
+    VEC_PUSH(v->witness, last);
   } else
     for (int i = 0; i < d->domain.n; i++) { /* an observed slice brings it */
       const Pattern *x = &d->domain.at[i];
@@ -844,10 +989,10 @@ static void try_pins(Judge *j, const Component *c, LatentVerdict *v)
 static void find_remedies(Judge *j, const Component *c, LatentVerdict *v)
 {
   bool unbounded = !strcmp(v->verdict, "unbounded"), position = !strcmp(v->verdict, "position");
-  if (unbounded || position) {
+  if ((unbounded || position) && c->cyclic) {
     Remedy r = {.kind = "structured", .note = "a factor over the whole sequence in potential form: each potential needs the entries of its own term"};
     own_entries(j, c, &r.domain);
-    if (c->rank) VEC_PUSH(v->remedies, r);
+    VEC_PUSH(v->remedies, r);
   }
   try_pins(j, c, v);
   bool set = !strcmp(v->verdict, "unbounded-set");
@@ -1144,6 +1289,7 @@ static const char *reason_of(const Judge *j, const Component *c, const LatentVer
   (void)j;
   if (!strcmp(v->verdict, "data")) return term ? arena_printf("lookups meet in %s: the data decide what is connected", term) : "lookups meet: the data decide what is connected";
   if (c->crossed) return term ? arena_printf("no rule for the index expressions in %s", term) : "no rule for its index expressions";
+  if (c->oblique) return "a constant index meets a component that runs along several plates at once: everything is taken";
   return "no rule for indices that are exchanged with an offset";
 }
 
@@ -1196,7 +1342,7 @@ static void judge_range(Judge *j, int family, const Pieces *pieces, int stmt)
   VEC_PUSH(j->a->latents, v);
   c->boundary.n = 0;
   for (int i = 0; i < boxes.n; i++) VEC_PUSH(c->boundary, boxes.at[i]);
-  if (j->ground) ground_check(j->ground, c, good_verdict(v.verdict));
+  if (j->ground) ground_check(j->ground, c, good_verdict(v.verdict) && !c->loose);
 }
 
 static const char *model_verdict(const Analysis *a)
