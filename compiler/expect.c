@@ -420,10 +420,21 @@ static Node integrate(Expect *e, Node whole, Node atom, Node mean, Node sd)
   return x_sum(d, axis, x_mul(d, x_quad(d, X_QUAD_W, axis), r));
 }
 
+/* A triangular solve of something random: every entry depends on several entries of its argument, which has the same axis. */
+static bool has_random_solve(const Dag *d, Node n)
+{
+  const XNode *x = dag_node(d, n);
+  if (!x->random) return false;
+  if (x->op == X_TRISOLVE || x->op == X_TRISOLVE_T) return true;
+  for (int i = 0; i < x->n_args; i++)
+    if (has_random_solve(d, x->args[i])) return true;
+  return false;
+}
+
 static Node quadrature(Expect *e, Node whole)
 {
   Dag *d = e->d;
-  if (e->depth == MAX_QUADRATURE) return NO_NODE;
+  if (e->depth == MAX_QUADRATURE || has_random_solve(d, whole)) return NO_NODE;
   Leaves atoms = {0}, tried = {0};
   nonlinear_atoms(d, whole, false, &atoms);
   if (atoms.overflow) return NO_NODE;
