@@ -746,7 +746,12 @@ static PgmStatus load_family(Opening *o, int family)
     if ((status = map_array(o, family, false))) return status;
     if (!shape_fits(a, f, l, &o->mapping[family]) && o->options->for_simulate && f->role == PGM_OBSERVED) {
       if ((status = map_array(o, family, true))) return status; /* an array of the input elements alone will do */
-      if (!shape_fits(a, f, l, &o->mapping[family]) && (status = map_array(o, family, false))) return status;
+      if (shape_fits(a, f, l, &o->mapping[family])) {
+        for (int i = 0; i < o->m->n_statements; i++)
+          if (o->m->statements[i].family == family && o->m->statements[i].kind == PGM_S_OBSERVED) o->source[i] = FROM_NOWHERE;
+      } else if ((status = map_array(o, family, false))) {
+        return status;
+      }
     }
     if (!shape_fits(a, f, l, &o->mapping[family])) return wrong_shape(o, family);
   }
