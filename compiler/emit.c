@@ -9,6 +9,7 @@
 #include "cprint.h"
 #include "dist.h"
 #include "grad.h"
+#include "range.h"
 #include <ctype.h>
 #include <math.h>
 #include <string.h>
@@ -364,7 +365,7 @@ static CPrint *plain_printer(Emission *e, Dag *d, AxisSet given)
 static void emit_function(Emission *e, const char *signature, CPrint *p, const char *tail)
 {
   put(e, "%s\n{\n  const struct %s_env *const e = env;\n%s%s", signature, e->name, sb_text(&p->declarations), sb_text(&p->scratch_decls));
-  if (!p->declarations.length) put(e, "  (void)e;\n");
+  if (!strstr(sb_text(&p->declarations), "e->")) put(e, "  (void)e;\n");
   put(e, "%s%s%s}\n\n", sb_text(&p->body), sb_text(&p->scratch_free), tail);
 }
 
@@ -744,7 +745,7 @@ static bool emit_kernel(Emission *e, Group *g, KernelKind kind)
   put(e, "static double %s_%s_%s(const void *env, const PgmSpan *span)\n{\n  const struct %s_env *const e = env;\n", e->name, suffix, kernel_names[kind], e->name);
   put(e, "%s", sb_text(&p->declarations));
   if (p->scratch_decls.length) put(e, "  double *scratch = span->scratch;\n%s", sb_text(&p->scratch_decls));
-  if (!p->declarations.length) put(e, "  (void)e;\n");
+  if (!strstr(sb_text(&p->declarations), "e->")) put(e, "  (void)e;\n");
   put(e, "%s  return span->weight * (%s);\n}\n\n", sb_text(&p->body), p->value);
   if (p->unit_arrays) g->has_block = true;
   if (p->scratch_size.length) {
@@ -843,49 +844,7 @@ static void emit_ref(Emission *e, const Group *g, const Ref *r)
 
 /* ---- range checks --------------------------------------------------------------------------------------------------------------------------------- */
 
-/* a - b as a constant */
-static bool constant_difference(const Affine *a, const Affine *b, long *out)
-{
-  if (a->n != b->n) return false;
-  for (int i = 0; i < a->n; i++)
-    if (a->term[i].kind != b->term[i].kind || a->term[i].id != b->term[i].id || a->term[i].coef != b->term[i].coef) return false;
-  *out = a->constant - b->constant;
-  return true;
-}
-
-/* Range of an index that is one variable plus a constant, or a constant. */
-static bool index_range(const Model *m, const Index *ix, Affine *lo, Affine *hi)
-{
-  if (ix->kind != IX_AFFINE) return false;
-  const Affine *a = &ix->affine;
-  if (a->n == 0) { *lo = *hi = *a; return true; }
-  if (a->n != 1 || a->term[0].kind != ATOM_VAR || a->term[0].coef != 1) return false;
-  const Var *v = &m->vars.at[a->term[0].id];
-  if (!mexpr_affine(m, v->lo, lo) || !mexpr_affine(m, v->hi, hi)) return false;
-  for (int i = 0; i < lo->n; i++)
-    if (lo->term[i].kind == ATOM_VAR) return false;
-  for (int i = 0; i < hi->n; i++)
-    if (hi->term[i].kind == ATOM_VAR) return false;
-  lo->constant += a->constant, hi->constant += a->constant;
-  return true;
-}
-
-/* Every index of the reference lies in the range of the family's only statement. */
-static bool provably_defined(const Emission *e, const MExpr *ref)
-{
-  const Family *f = FAMILY(e, ref->family);
-  if (f->n_statements != 1) return false;
-  const Stmt *s = STMT(e, f->statements[0]);
-  for (int k = 0; k < ref->n_index; k++) {
-    Affine rl, rh, dl, dh;
-    long below, above;
-    if (!index_range(e->m, &ref->index[k], &rl, &rh) || !index_range(e->m, &s->index[k], &dl, &dh)) return false;
-    if (!constant_difference(&rl, &dl, &below) || !constant_difference(&dh, &rh, &above) || below < 0 || above < 0) return false;
-  }
-  return true;
-}
-
-typedef struct { Emission *e; Dag *d; Builder *b; int stmt, n_axes, axes[8]; VEC(int) reductions; VEC(const MExpr *) conditions; VEC(int) holds; } CheckWalk;
+typedef struct { Emission *e; const Facts *facts; Dag *d; Builder *b; int stmt, n_axes, axes[8]; VEC(int) reductions; VEC(const MExpr *) conditions; VEC(int) holds; } CheckWalk;
 
 static void emit_check(CheckWalk *w, const MExpr *ref)
 {
@@ -952,7 +911,7 @@ static void walk_checks(CheckWalk *w, const MExpr *x)
     const Family *f = FAMILY(w->e, x->family);
     for (int k = 0; k < x->n_index; k++) walk_index(w, &x->index[k]);
     for (int k = 0; k < x->n_entry; k++) walk_index(w, &x->entry[k]);
-    if (x->n_index && !f->block_let && !provably_defined(w->e, x)) emit_check(w, x);
+    if (x->n_index && !f->block_let && !reference_in_range(w->facts, x)) emit_check(w, x);
     return;
   }
   if (x->kind == M_REDUCE) {
@@ -977,16 +936,37 @@ static void walk_checks(CheckWalk *w, const MExpr *x)
 
 static void emit_checks(Emission *e)
 {
+  const Facts *facts = facts_of(e->m, false);
   for (int i = 0; i < e->m->stmts.n; i++) {
     const Stmt *s = STMT(e, i);
     if (s->kind == ST_AMORTIZE) continue;
-    CheckWalk w = {.e = e, .stmt = i, .d = dag_new(e->m)};
+    CheckWalk w = {.e = e, .facts = facts, .stmt = i, .d = dag_new(e->m)};
     w.b = build_new(w.d, e->m, LEAF_VALUE);
     w.n_axes = build_plates(w.b, s->plate, w.axes);
     walk_checks(&w, s->value);
     for (int k = 0; s->has_dist && k < s->dist.n_args; k++) walk_checks(&w, s->dist.args[k]);
     if (s->has_dist) walk_checks(&w, s->dist.t_lo), walk_checks(&w, s->dist.t_hi);
   }
+}
+
+/* Lengths that must agree and are known only with the data. */
+static void emit_lengths(Emission *e)
+{
+  const Model *m = e->m;
+  StrBuf table = {0};
+  for (int i = 0; i < m->lengths.n; i++) {
+    const LengthCheck *c = &m->lengths.at[i];
+    Dag *d = dag_new(m);
+    Builder *b = build_new(d, m, LEAF_VALUE);
+    CPrint *p = plain_printer(e, d, 0);
+    cprint_line(p, "*a = %s;", cprint_expr(p, build_scalar(b, c->a)));
+    cprint_line(p, "*b = %s;", cprint_expr(p, build_scalar(b, c->b)));
+    emit_function(e, arena_printf("static void %s_length_%d(const void *env, long *a, long *b)", e->name, i), p, "");
+    Place at = source_place(c->span.begin);
+    sb_printf(&table, "  {.line = %d, .column = %d, .a = \"%s\", .b = ", at.line, at.column, mexpr_text(m, c->a));
+    sb_printf(&table, "\"%s\", .values = %s_length_%d},\n", mexpr_text(m, c->b), e->name, i);
+  }
+  if (m->lengths.n) put(e, "static const PgmLengthCheck %s_lengths[] = {\n%s};\n\n", e->name, sb_text(&table));
 }
 
 /* ---- simulation -------------------------------------------------------------------------------------------------------------------------------------- */
@@ -1620,6 +1600,7 @@ void emit_source(Emission *e, const char *text, const char *json, const char *do
   e->out = &rest;
   emit_shape(e);
   emit_checks(e);
+  emit_lengths(e);
   emit_simulate(e);
   bool lets = emit_lets(e);
   emit_families(e);
@@ -1647,6 +1628,7 @@ void emit_source(Emission *e, const char *text, const char *json, const char *do
   if (e->n_checks) put(e, "  .n_checks = %d, .checks = %s_checks,\n", e->n_checks, e->name);
   if (counts) put(e, "  .n_counts = %d, .counts = %s_counts,\n", counts, e->name);
   if (amortize) put(e, "  .n_amortize = %d, .amortize = %s_amortize,\n", amortize, e->name);
+  if (m->lengths.n) put(e, "  .n_lengths = %d, .lengths = %s_lengths,\n", m->lengths.n, e->name);
   put(e, "  .n_axes = %d, .shape = %s_shape, .simulate = %s_simulate,\n", e->n_axes, e->name, e->name);
   if (lets) put(e, "  .lets = %s_lets,\n", e->name);
   put(e, "  .verdict = \"%s\",\n  .check_text =\n  ", e->a->verdict);
