@@ -740,15 +740,17 @@ Value build_value(Builder *b, const MExpr *e)
     return scalar(n);
   }
   case M_REDUCE: return build_reduction(b, e);
-  case M_VECTOR: {
-    int a = dag_dim_axis(d, x_int(d, e->n_args), 0);
+  case M_VECTOR: {                                                          /* [a, b, c]; [[a, b], [c, d]] by rows */
+    int rank = e->type.kind == TY_MATRIX ? 2 : 1;
+    int columns = rank == 2 && e->n_args ? e->args[0]->n_args : 0;
+    int a = dag_dim_axis(d, x_int(d, e->n_args), 0), c = rank == 2 ? dag_dim_axis(d, x_int(d, columns), columns == e->n_args) : 0;
     Node n = NO_NODE;
     for (int i = e->n_args - 1; i >= 0; i--) {
       Value v = build_value(b, e->args[i]);
-      if (v.rank) { unsupported(b, e->span, "a vector of vectors"); return v; }
-      n = n < 0 ? v.node : x_cond(d, x_compare(d, X_EQ, x_axis(d, a), x_int(d, i)), v.node, n);
+      Node entry = rank == 2 ? value_over(b, &v, &c) : v.node;
+      n = n < 0 ? entry : x_cond(d, x_compare(d, X_EQ, x_axis(d, a), x_int(d, i)), entry, n);
     }
-    return over(b, 1, a, 0, n);
+    return over(b, rank, a, c, n);
   }
   case M_ENTRY: return build_entry(b, e);
   }

@@ -79,7 +79,12 @@ static Node make(Dag *d, XOp op, int aux, int aux2, double number, int n, const 
     x.latent |= a->latent;
   }
   switch (op) {
-  case X_AXIS: case X_QUAD_X: case X_QUAD_W: x.axes |= AXIS_BIT(aux); break;
+  case X_AXIS:                                                              /* the range of an inner plate may vary over the outer one */
+    x.axes |= AXIS_BIT(aux);
+    if (d->axes.at[aux].lo >= 0) x.axes |= dag_axes(d, d->axes.at[aux].lo);
+    if (d->axes.at[aux].hi >= 0) x.axes |= dag_axes(d, d->axes.at[aux].hi);
+    break;
+  case X_QUAD_X: case X_QUAD_W: x.axes |= AXIS_BIT(aux); break;
   case X_U: x.random = x.latent = true; break;
   case X_VALUE: case X_MEAN: case X_SD: x.latent = true; break;
   case X_SUM: case X_MAX: case X_MIN: x.axes &= ~AXIS_BIT(aux); break;
@@ -230,9 +235,50 @@ Node x_add(Dag *d, Node a, Node b)
   return make(d, X_ADD, 0, 0, 0, 2, args, both_int(d, a, b));
 }
 
+/* An integer as offset + sum of coef * atom. False: too many atoms. */
+typedef struct { int n; Node atom[8]; long coef[8], offset; } Linear;
+
+static bool add_linear(const Dag *d, Node n, long factor, Linear *l)
+{
+  const XNode *x = dag_node(d, n);
+  double c;
+  if (dag_is_const(d, n, &c)) { l->offset += factor * (long)c; return true; }
+  if (x->op == X_NEG) return add_linear(d, x->args[0], -factor, l);
+  if (x->op == X_ADD || x->op == X_SUB)
+    return add_linear(d, x->args[0], factor, l) && add_linear(d, x->args[1], x->op == X_ADD ? factor : -factor, l);
+  int i = 0;
+  while (i < l->n && l->atom[i] != n) i++;
+  if (i == 8) return false;
+  if (i == l->n) l->atom[l->n++] = n, l->coef[i] = 0;
+  l->coef[i] += factor;
+  return true;
+}
+
+/* a - b for integers of which some atoms cancel, as t - 1 - (t - K) = K - 1: extents of slices are then seen to be equal. NO_NODE: none do. */
+static Node cancelled(Dag *d, Node a, Node b)
+{
+  Linear l = {0};
+  if (!both_int(d, a, b) || (!is_op(d, a, X_ADD) && !is_op(d, a, X_SUB) && !is_op(d, b, X_ADD) && !is_op(d, b, X_SUB))) return NO_NODE;
+  if (!add_linear(d, a, 1, &l)) return NO_NODE;
+  int before = l.n, gone = 0;
+  if (!add_linear(d, b, -1, &l)) return NO_NODE;
+  for (int i = 0; i < l.n; i++) gone += !l.coef[i];
+  if (!gone || !before) return NO_NODE;
+  Node r = NO_NODE;
+  for (int pass = 0; pass < 2; pass++)                                      /* what is added, then what is taken away */
+    for (int i = 0; i < l.n; i++) {
+      if (!l.coef[i] || (l.coef[i] < 0) != (pass == 1)) continue;
+      Node t = labs(l.coef[i]) == 1 ? l.atom[i] : x_mul(d, x_int(d, labs(l.coef[i])), l.atom[i]);
+      r = pass ? x_sub(d, r < 0 ? x_int(d, 0) : r, t) : r < 0 ? t : x_add(d, r, t);
+    }
+  return r < 0 ? x_int(d, l.offset) : x_add(d, r, x_int(d, l.offset));
+}
+
 Node x_sub(Dag *d, Node a, Node b)
 {
-  double u, v;
+  double u = 0, v = 0;
+  Node shorter = cancelled(d, a, b);
+  if (shorter >= 0) return shorter;
   bool ca = dag_is_const(d, a, &u), cb = dag_is_const(d, b, &v);
   if (ca && cb) return folded(d, a, b, u - v);
   if (cb && v == 0 && (dag_node(d, b)->integer || !dag_node(d, a)->integer)) return a;

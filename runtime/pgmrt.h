@@ -116,7 +116,7 @@ typedef struct { int n; int n_index; long index[PGM_MAX_INDEX]; long unit[PGM_MA
 
 /* A reference that could not be proved in range at compile time; same conventions. Runs once, when data are loaded. */
 typedef struct {
-  int family, plate, term_statement, line, column;
+  int family, plate, term_statement, line, column;   /* plate -1: the check runs its own loops and ignores the span */
   const char *text;
   /* Calls pgm_defined for every index tuple it makes; returns miss->n. `miss->unit` gets the plate variables of the first miss. */
   long (*check)(const void *env, const PgmSpan *span, const PgmDefined *defined, PgmMiss *miss);
@@ -189,6 +189,13 @@ typedef struct {
   PgmSupport support;                  /* observed: where values must lie */
 } PgmStatement;
 
+/* Two lengths that must be equal and that only the data decide: X * beta with X : matrix[N, K], beta : vector[J]. Checked when data are loaded. */
+typedef struct {
+  int line, column;
+  const char *a, *b;                   /* "K", "J" */
+  void (*values)(const void *env, long *a, long *b);
+} PgmLengthCheck;
+
 /* How a size that the data do not name is found. */
 typedef struct {
   int size;                            /* family of the size */
@@ -231,6 +238,7 @@ typedef struct PgmModel {
   int n_refs; const PgmRef *refs;
   int n_checks; const PgmRangeCheck *checks;
   int n_counts; const PgmCount *counts;
+  int n_lengths; const PgmLengthCheck *lengths;
   int n_amortize; const PgmAmortize *amortize;
   int n_axes;
   /* Called when sizes are known, and again once integer inputs have been read; until then their pointers are NULL and a range that needs them

@@ -1189,6 +1189,20 @@ static PgmStatus check_values(const Opening *o, int family)
   return status;
 }
 
+/* Lengths of vectors and matrices that must agree. */
+static PgmStatus check_lengths(const Opening *o)
+{
+  for (int i = 0; i < o->m->n_lengths; i++) {
+    const PgmLengthCheck *c = &o->m->lengths[i];
+    long a, b;
+    c->values(o->s->env, &a, &b);
+    if (a != b)
+      return pgm_fail(o->error, PGM_BAD_INPUT, "%s:%d:%d: lengths that must be equal differ: %s is %ld, %s is %ld", o->m->file, c->line, c->column, c->a, a,
+                      c->b, b);
+  }
+  return PGM_OK;
+}
+
 /* References that could not be proved in range when the model was compiled. */
 static PgmStatus check_references(const Opening *o)
 {
@@ -1197,9 +1211,11 @@ static PgmStatus check_references(const Opening *o)
     const PgmRangeCheck *c = &m->checks[i];
     const PgmLayout *l = &o->s->layout[c->family];
     const PgmFamily *f = &m->families[c->family];
-    const long lo = o->s->shape.plate_lo[c->plate], hi = o->s->shape.plate_hi[c->plate];
-    const PgmSpan span = {
-        .first = m->plates[c->plate].variable ? lo : 0, .count = m->plates[c->plate].variable ? hi - lo + 1 : 1, .weight = 1};
+    PgmSpan span = {.first = 0, .count = 1, .weight = 1};
+    if (c->plate >= 0 && m->plates[c->plate].variable) {
+      span.first = o->s->shape.plate_lo[c->plate];
+      span.count = o->s->shape.plate_hi[c->plate] - span.first + 1;
+    }
     const PgmDefined d = {l->lo, l->hi, l->piece};
     PgmMiss miss = {0};
     char index[200] = "", units[300] = "", range[300] = "";
@@ -1326,6 +1342,7 @@ static PgmStatus opening_run(Opening *o)
       if (!status) status = check_bounds(o, f);
     }
   }
+  if (!status && !o->options->sizes_only) status = check_lengths(o);
   if (!status && !o->options->sizes_only) status = check_references(o);
   if (!status) status = note_unused(o);
   if (!status && !o->options->sizes_only) status = pgm_engine_open(s, o->error);
