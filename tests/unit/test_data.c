@@ -142,6 +142,29 @@ static void test_json_errors(void **state)
                "a.txt: data files are called .json or .csv; --data NAME=a.txt reads a single array (.npy, IDX)");
 }
 
+/* Regular arrays are read without jansson, which sees the rest: places must stay those of the file, and grammar that of JSON. */
+static void test_json_places(void **state)
+{
+  (void)state;
+  assert_error("a.json", "{\"x\": [1,\n 2, 3],\n \"y\": [[1, 2],\n[3, 4]], \"z\": oops}", PGM_BAD_INPUT,
+               "a.json:4:18: invalid token near 'oops'");
+  assert_error("a.json", "{\"x\": [1, 2], \"y\": [1, 2,]}", PGM_BAD_INPUT, "a.json:1:27: unexpected token near ']'");
+  assert_error("a.json", "{\"x\": [1, 2], \"x\": [1]}", PGM_BAD_INPUT, "a.json:1:18: duplicate object key near '\"x\"'");
+  assert_error("a.json", "{\"w\": [1, 2], \"x\": [01]}", PGM_BAD_INPUT, "a.json:1:22: invalid token near '0'");
+  assert_error("a.json", "{\"w\": [1, 2], \"x\": [+1]}", PGM_BAD_INPUT, "a.json:1:22: invalid token near '+'");
+  assert_error("a.json", "{\"w\": [1, 2], \"x\": [1.]}", PGM_BAD_INPUT, "a.json:1:24: invalid token near '1.'");
+  assert_error("a.json", "{\"w\": [1, 2], \"x\": [.5]}", PGM_BAD_INPUT, "a.json:1:22: invalid token near '.'");
+  assert_error("a.json", "{\"w\": [1, 2], \"x\": [1, 1e999]}", PGM_BAD_INPUT, "a.json:1:29: the number is too large for a double");
+  assert_error("a.json", "{\"w\": [1, 2], \"x\": [1, 2}", PGM_BAD_INPUT, "a.json:1:26: ']' expected near '}'");
+  PgmData *d = read_text("a.json", "\xef\xbb\xbf{\"q\": {\"x\": [1, 2]}, \"a]\": [ [\n[-0.5e-3 , 0]\t,[1,2E+2]] ],\n\"b\": [\"x\", [1]], "
+                                   "\"c\": [10000000000000000000000]}");
+  assert_non_null(pgm_data_find(d, "q")->fault);
+  assert_array(d, "a]", 3, DIMS(1, 2, 2), VALUES(-0.5e-3, 0, 1, 200));
+  assert_int_equal(pgm_data_find(d, "b")->line, 3);
+  assert_array(d, "c", 1, DIMS(1), VALUES(1e22));
+  pgm_data_free(d);
+}
+
 /* Only a model that uses the name minds these. */
 static void test_json_faults(void **state)
 {
@@ -439,12 +462,50 @@ static void test_system_errors(void **state)
   pgm_data_free(d);
 }
 
+/* Damaged files: any status will do, but no crash (the sanitizers watch) and no array without values or fault. */
+static void test_damaged_files(void **state)
+{
+  static const char json[] =
+      "{\"N\": 3, \"x\": [1.5, -2e3, NaN, null], \"m\": [[1, 2], [3, 4]], \"s\": \"t\\\"\\u00e9\", \"o\": {\"a\": [1]}}";
+  static const char csv[] = "x,y.1,y.2,\"n\"\n1,2,3,\"a,b\"\r\n4.5,NA,-1e-3,\"\"\"q\"\n";
+  static const char bytes[] = "[]{}\",:.-+eE0123456789NIan\\\n\r\t \0\377";
+  const unsigned char idx[] = {0, 0, 8, 2, 0, 0, 0, 2, 0, 0, 0, 3, 1, 2, 3, 4, 5, 6};
+  const double values[] = {1, 2, 3, 4};
+  char array[300];
+  const size_t array_size = npy(array, "<f8", "False", "(2, 2)", values, sizeof values);
+  const struct {
+    const char *path;
+    const void *text;
+    size_t n;
+  } files[] = {{"f.json", json, sizeof json - 1}, {"f.csv", csv, sizeof csv - 1}, {"f.idx", idx, sizeof idx}, {"f.npy", array, array_size}};
+  (void)state;
+  srand(3);
+  for (int round = 0; round < 6000; round++) {
+    const int k = round % 4;
+    char text[400];
+    size_t n = files[k].n;
+    memcpy(text, files[k].text, n);
+    for (int change = rand() % 4; change >= 0; change--) text[(size_t)rand() % n] = bytes[(size_t)rand() % sizeof bytes];
+    if (rand() % 3 == 0) n = 1 + (size_t)rand() % n;
+    write_bytes(files[k].path, text, n);
+    PgmData *d = pgm_data_new();
+    PgmError error = {0};
+    for (int named = k > 1; named < 2; named++) {
+      const PgmStatus status = named ? pgm_data_read_named(d, "one", files[k].path, &error) : pgm_data_read(d, files[k].path, &error);
+      if (status && !error.text[0]) fail_msg("status %d without a text", status);
+    }
+    for (int i = 0; i < d->n; i++) assert_true(!d->array[i].value != !d->array[i].fault);
+    pgm_data_free(d);
+  }
+}
+
 int main(void)
 {
   const struct CMUnitTest tests[] = {
-      cmocka_unit_test(test_json),          cmocka_unit_test(test_json_errors),   cmocka_unit_test(test_json_faults),
-      cmocka_unit_test(test_csv),           cmocka_unit_test(test_csv_errors),    cmocka_unit_test(test_numbers),
-      cmocka_unit_test(test_csv_in_pieces), cmocka_unit_test(test_npy),           cmocka_unit_test(test_idx),
-      cmocka_unit_test(test_named_text),    cmocka_unit_test(test_several_files), cmocka_unit_test(test_system_errors)};
+      cmocka_unit_test(test_json),          cmocka_unit_test(test_json_errors),   cmocka_unit_test(test_json_places),
+      cmocka_unit_test(test_json_faults),   cmocka_unit_test(test_damaged_files), cmocka_unit_test(test_csv),
+      cmocka_unit_test(test_csv_errors),    cmocka_unit_test(test_numbers),       cmocka_unit_test(test_csv_in_pieces),
+      cmocka_unit_test(test_npy),           cmocka_unit_test(test_idx),           cmocka_unit_test(test_named_text),
+      cmocka_unit_test(test_several_files), cmocka_unit_test(test_system_errors)};
   return cmocka_run_group_tests(tests, make_directory, remove_directory);
 }
