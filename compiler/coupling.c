@@ -643,7 +643,7 @@ static bool enter_term(Walk *w, int term, int r, const At *at, At *vars, bool ow
         special.used[q] = is_special = true;
         special.lo[q] = special.hi[q] = u;
       }
-      if (at[p].kind == AT_ORIGIN) w->c->crossed = true; /* g[n] = 1 for some n: the data tell */
+      if (at[p].kind == AT_ORIGIN && t->refs.n > 1) w->c->crossed = true; /* g[n] = 1 for some n: the data tell */
     } else if (ix->kind == GI_RANGE) {
       Lin rest_lo, rest_hi;
       long c_lo, c_hi;

@@ -55,7 +55,6 @@ static void print_witness(Text *t, const Model *m, const LatentVerdict *v)
   if (!v->witness.n) return;
   indent(t);
   sb_puts(t->out, "because ");
-  const char *file = m->file;
   for (int i = 0; i < v->witness.n; i++) {
     const WitnessStep *s = &v->witness.at[i];
     if (i) sb_puts(t->out, " - ");
@@ -65,7 +64,7 @@ static void print_witness(Text *t, const Model *m, const LatentVerdict *v)
     }
     const char *tilde = strstr(s->text, " ~ ");   /* the distribution names the factor; the place tells the rest */
     sb_puts(t->out, tilde ? tilde + 3 : s->text);
-    if (s->span.end > s->span.begin) sb_printf(t->out, " [%s:%d]", file ? file : "", source_place(s->span.begin).line);
+    if (s->span.end > s->span.begin) sb_printf(t->out, " [%s:%d]", m->file, source_place(s->span.begin).line);
   }
   if (!strcmp(v->verdict, "unbounded") || !strcmp(v->verdict, "unbounded-set") || !strcmp(v->verdict, "position")) {
     int n = 0;

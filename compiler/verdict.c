@@ -103,6 +103,7 @@ typedef struct {
   bool ordered;                         /* ... and order matters along it */
   bool prefix;
   bool tied;                            /* some position depends on the unit */
+  bool stepped;                         /* multiples of a basis: x[i+k, j+k] */
   bool raw;                             /* the lattice not applied */
   const char *text;
 } Pattern;
@@ -262,6 +263,7 @@ static void apply_lattice(const Judge *j, const Component *c, Pattern *x)
       steps = true;
     }
     x->pos[p] = sb_text(&b);
+    x->stepped = x->stepped || steps;
     if (steps && !c->unit.fixed[a.id]) x->growing = true, x->ordered = x->ordered || c->cyclic;
   }
 }
@@ -313,7 +315,7 @@ static Pattern pattern_of(const Judge *j, const Component *c, const Entry *e, bo
     while (n && x.star[n - 1]) n--;     /* all entries of a vector: the vector */
   StrBuf b = {0};
   sb_puts(&b, x.name);
-  for (int p = 0; p < n; p++) sb_printf(&b, "%s%s", p ? "," : "[", x.pos[p]);
+  for (int p = 0; p < n; p++) sb_printf(&b, "%s%s", !p ? "[" : x.stepped ? ", " : ",", x.pos[p]);
   for (int k = 0; k < n_conditions; k++) sb_printf(&b, "%s%s", k ? ", " : " | ", set_condition(c, conditions[k]));
   if (n) sb_putc(&b, ']');
   x.text = sb_text(&b);
@@ -697,6 +699,16 @@ static bool entry_in_set(const Component *c, const Entry *e, int set)
   return false;
 }
 
+/* Does every unit stand in as many of these terms? Not if a latent index chooses it, or if it is in the sums of all later elements. */
+static bool counts_alike(const GIndex *ix)
+{
+  if (ix->kind != GI_RANGE) return ix->kind != GI_ANY;
+  int lo = 0, hi = 0;
+  for (int i = 0; i < ix->lin.n; i++) lo += ix->lin.t[i].atom >= 0;
+  for (int i = 0; i < ix->hi.n; i++) hi += ix->hi.t[i].atom >= 0;
+  return lo == hi;
+}
+
 /* docs/analysis.md, "What the scale needs": for a Gaussian factor and terms quadratic in the unit, only what multiplies it, known noise, and the
  * number of terms where a lookup decides it. False: as much as the mean. */
 static bool scale_domain(const Judge *j, const Component *c, PatternList *out)
@@ -709,7 +721,7 @@ static bool scale_domain(const Judge *j, const Component *c, PatternList *out)
     bool *own = NEW_ARRAY(bool, t->refs.n), *coef = NEW_ARRAY(bool, t->refs.n);
     own[x->ref] = true;
     for (int p = 0; p < t->refs.at[x->ref].n; p++)
-      if (t->refs.at[x->ref].ix[p].kind == GI_ANY) return false; /* how often it is chosen is latent */
+      if (!counts_alike(&t->refs.at[x->ref].ix[p])) return false;
     for (int p = 0; p < t->refs.at[x->ref].n; p++)
       if (t->refs.at[x->ref].ix[p].reduced && t->refs.at[x->ref].ix[p].kind != GI_LINEAR)
         for (int r = 0; r < t->refs.n; r++) { /* the weights of a sum */

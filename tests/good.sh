@@ -33,8 +33,10 @@ compare() { # golden file, new file, what
 for model in *.pgm; do
   name=${model%.pgm}
   good=1
-  if ! "$pgmc" check --json "$model" >"$work/json" 2>"$work/err"; then
-    echo "FAIL $name: status $?"
+  "$pgmc" check --json "$model" >"$work/json" 2>"$work/err"
+  status=$?
+  if [ $status != 0 ]; then
+    echo "FAIL $name: status $status"
     head -20 "$work/err"
     good=0
   else
