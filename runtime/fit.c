@@ -509,36 +509,66 @@ static PgmStatus free_factors(PgmRun *run, PgmSession *s, PgmSources **free_q, d
   return pgm_solve(run, *free_q, 0, PGM_START_COLD, true, *free_x, &solution, error);
 }
 
-/* Inference functions: from least squares on the factors of F-VI, and from random weights; the better one is trained to the end. */
+/* The layouts' means and sds, source after source: first all means, then all sds. */
+static double *copy_layouts(const PgmSession *s, const PgmSources *q, long *entries)
+{
+  *entries = 0;
+  for (int i = 0; i < q->n; i++) *entries += s->layout[q->source[i].family].elements * q->source[i].uwidth;
+  double *copy = malloc((size_t)(2 * *entries + 1) * sizeof *copy), *at = copy;
+  for (int i = 0; copy && i < q->n; i++) {
+    const PgmLayout *l = &s->layout[q->source[i].family];
+    const long n = l->elements * l->uwidth;
+    memcpy(at, l->mean, (size_t)n * sizeof *at);
+    memcpy(at + *entries, l->sd, (size_t)n * sizeof *at);
+    at += n;
+  }
+  return copy;
+}
+
+typedef enum { START_TAUGHT, START_RANDOM, STARTS } FunctionStart;
+
+/* Weights to start from: least squares on the factors of F-VI in the layouts, then taught these factors by their own precision; or random. */
+static PgmStatus start_functions(PgmRun *run, PgmSources *q, FunctionStart start, const double *mean, const double *sd, double *x, PgmError *error)
+{
+  PgmStatus st = PGM_OK;
+  pgm_sources_read(q, x);
+  for (int i = 0; i < q->n && !st; i++) {
+    const PgmKey key = {run->options->seed, (uint64_t)i, SEED_NETWORK + (uint64_t)start};
+    if (q->source[i].kind != PGM_FUNCTION) continue;
+    st = start == START_TAUGHT ? pgm_source_regress(q, &q->source[i], key, x, error) : pgm_source_random(q, &q->source[i], key, x, error);
+  }
+  return !st && start == START_TAUGHT ? pgm_solve_taught(run, q, mean, sd, x, error) : st;
+}
+
+/* Inference functions, from both starts for a while; the better one to the end. */
 static PgmStatus fit_functions(PgmRun *run, PgmSession *s, PgmSources *q, double *x, PgmSolution *out, PgmError *error)
 {
-  const PgmFitOptions *o = run->options;
   PgmSources *free_q = NULL;
-  double *free_x = NULL, *other = NULL;
-  PgmStatus st = free_factors(run, s, &free_q, &free_x, error);
+  double *free_x = NULL, *trial = NULL, *teacher = NULL, best = -INFINITY;
+  long entries = 0;
   bool networks = false;
+  PgmStatus st = free_factors(run, s, &free_q, &free_x, error);
   for (int i = 0; i < q->n; i++) networks = networks || (q->source[i].kind == PGM_FUNCTION && q->source[i].net.n_hidden);
   if (!st) {
-    pgm_sources_read(q, x);
-    for (int i = 0; i < q->n && !st; i++)
-      if (q->source[i].kind == PGM_FUNCTION) st = pgm_source_regress(q, &q->source[i], (PgmKey){o->seed, (uint64_t)i, SEED_NETWORK}, x, error);
+    trial = malloc((size_t)(q->size + 1) * sizeof *trial);
+    teacher = copy_layouts(s, q, &entries);
+    if (!trial || !teacher) st = no_memory(error);
   }
-  if (!st && networks && !run->interrupted) {
-    PgmSolution first, second;
-    other = malloc((size_t)(q->size + 1) * sizeof *other);
-    if (!other) st = no_memory(error);
-    else {
-      memcpy(other, x, (size_t)q->size * sizeof *x);
-      for (int i = 0; i < q->n && !st; i++)
-        if (q->source[i].kind == PGM_FUNCTION) st = pgm_source_random(q, &q->source[i], (PgmKey){o->seed, (uint64_t)i, SEED_NETWORK + 1}, other, error);
-      if (!st) st = pgm_solve(run, q, 0, PGM_START_WARM, true, x, &first, error);
-      PgmError quiet;                  /* a random start may fail */
-      bool second_ok = !st && !run->interrupted && pgm_solve(run, q, 0, PGM_START_WARM, true, other, &second, &quiet) == PGM_OK;
-      if (second_ok && second.elbo > first.elbo) memcpy(x, other, (size_t)q->size * sizeof *x);
+  for (int k = 0; k < (networks ? STARTS : 1) && !st && !run->interrupted; k++) {
+    PgmSolution solution;
+    PgmError quiet;                    /* one start may fail */
+    pgm_sources_forward(free_q, free_x, NULL);
+    st = start_functions(run, q, (FunctionStart)k, teacher, teacher + entries, trial, error);
+    if (st) break;
+    if (!k) memcpy(x, trial, (size_t)q->size * sizeof *x);
+    if (pgm_solve(run, q, 0, PGM_START_WARM, true, trial, &solution, &quiet) == PGM_OK && solution.elbo > best) {
+      best = solution.elbo;
+      memcpy(x, trial, (size_t)q->size * sizeof *x);
     }
   }
   if (!st) st = pgm_solve(run, q, 0, PGM_START_WARM, false, x, out, error);
-  free(other);
+  free(trial);
+  free(teacher);
   free(free_x);
   pgm_sources_close(free_q);
   return st;

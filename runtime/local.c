@@ -15,7 +15,8 @@ typedef struct {
   double *point, *gradient, *step;     /* accepted point, its gradient, the step under trial: 2w x rows each */
   double *s[PAIRS], *y[PAIRS];         /* secant pairs */
   double *rho[PAIRS];                  /* per row: 1 / s.y, 0: no pair */
-  double *radius;                      /* per row, in sds */
+  double *radius, *share;              /* per row: trust radius, in sds; which part of the step wanted is under trial */
+  double *left;                        /* per row: nats that a further step promises, at the accepted point */
   double *curvature;                   /* w x rows: p at the accepted point */
 } Family;
 
@@ -53,7 +54,7 @@ PgmStatus pgm_locals_open(PgmLocals **out, const PgmSources *q, PgmError *error)
     l->family[l->n++] = (Family){.source = f, .rows = f->rows, .w = f->uwidth, .first = l->elements};
     l->elements += f->rows;
     l->doubles += 2 * f->rows * f->uwidth;
-    doubles += f->rows * (2 * f->uwidth * (3 + 2 * PAIRS) + PAIRS + 1 + f->uwidth);
+    doubles += f->rows * (2 * f->uwidth * (3 + 2 * PAIRS) + PAIRS + 3 + f->uwidth);
   }
   if (!l->n) {
     pgm_locals_close(l);
@@ -76,6 +77,8 @@ PgmStatus pgm_locals_open(PgmLocals **out, const PgmSources *q, PgmError *error)
       f->rho[k] = take(&at, f->rows);
     }
     f->radius = take(&at, f->rows);
+    f->share = take(&at, f->rows);
+    f->left = take(&at, f->rows);
     f->curvature = take(&at, f->w * f->rows);
   }
   *out = l;
@@ -99,7 +102,7 @@ void pgm_locals_begin(PgmLocals *l)
   l->fresh = true;
   for (int i = 0; i < l->n; i++)
     for (long r = 0; r < l->family[i].rows; r++) {
-      l->family[i].radius[r] = 8;
+      l->family[i].radius[r] = 4;
       for (int k = 0; k < PAIRS; k++) l->family[i].rho[k][r] = 0;
     }
 }
@@ -159,6 +162,7 @@ static void propose(Family *f, long r)
     if (fabs(d[w + k]) > 2) shrink = fmin(shrink, 2 / fabs(d[w + k]));
   }
   for (long c = 0; c < dims; c++) f->step[c * n + r] = shrink * d[c];
+  f->share[r] = shrink;
 }
 
 /* Accepts or rejects the trial of row r, whose gradient is `gradient`. Returns the predicted gain of a further step, in nats. */
@@ -166,17 +170,17 @@ static double judge(Family *f, bool fresh, long r, double *x, const double *grad
 {
   const long n = f->rows, w = f->w, dims = 2 * w;
   bool finite = true;
-  double actual = 0, scale = 0;
+  double before = 0, after = 0;        /* slopes along the step */
   for (long c = 0; c < dims; c++) {
     const double g = gradient[place(f, c, r)];
     finite = finite && isfinite(g);
     if (!fresh) {
-      actual += 0.5 * (f->gradient[c * n + r] + g) * f->step[c * n + r];
-      scale += fabs(f->gradient[c * n + r] * f->step[c * n + r]);
+      before += f->gradient[c * n + r] * f->step[c * n + r];
+      after += g * f->step[c * n + r];
     }
   }
-  const bool noise = scale < 1e-12;
-  if (!fresh && (!finite || (actual < 0 && !noise))) {
+  /* Slopes that turn by more than they were, or grow fourfold, belong to a function that does other things on the way: shorter steps. */
+  if (!fresh && (!finite || ((after < -before || after > 4 * before) && before > 1e-12))) {
     const double shrink = finite ? 0.3 : 0.1;
     double gain = 0;
     for (long c = 0; c < dims; c++) {
@@ -185,6 +189,7 @@ static double judge(Family *f, bool fresh, long r, double *x, const double *grad
       x[place(f, c, r)] = f->point[c * n + r];
     }
     f->radius[r] *= shrink;
+    f->left[r] = gain;
     for (int k = 0; k < PAIRS; k++) f->rho[k][r] = 0;
     ++*rejected;
     return gain;
@@ -207,7 +212,9 @@ static double judge(Family *f, bool fresh, long r, double *x, const double *grad
       yy += turn * turn;
     }
     f->rho[0][r] = sy > 1e-10 * sqrt(ss * yy) && sy > DBL_MIN ? 1 / sy : 0;
-    f->radius[r] = fmin(2 * f->radius[r], 1e6);
+    const double surprise = before > 1e-12 ? fabs(after / before - (1 - f->share[r])) : 0;     /* a quadratic has none */
+    if (surprise < 0.3 && f->share[r] < 1) f->radius[r] = fmin(4 * f->radius[r], 1e6);
+    if (surprise > 0.8) f->radius[r] *= 0.5;
   }
   double gain = 0;
   for (long c = 0; c < dims; c++) {
@@ -220,8 +227,10 @@ static double judge(Family *f, bool fresh, long r, double *x, const double *grad
       gain += 0.5 * gm * gm * (p > 0 && p * sd * sd > 1e-3 ? 1 / p : sd * sd) + 0.25 * g * g;
     }
   }
+  if (!isfinite(gain)) gain = 0;
+  f->left[r] = gain;
   propose(f, r);
-  return isfinite(gain) ? gain : 0;
+  return gain;
 }
 
 PgmJudged pgm_locals_judge(PgmLocals *l, double *x, const double *gradient)
@@ -274,6 +283,8 @@ void pgm_scales_from_curvature(const PgmSources *q, double *x, const double *gra
     }
   }
 }
+
+static const double SETTLED = 1e-2;    /* nats: elements that may still gain more are not at an optimum */
 
 /* ---- multistart ---------------------------------------------------------------------------------------------------------------------------- */
 
@@ -358,14 +369,29 @@ long pgm_locals_differ(const PgmLocals *l, const double *a, const double *b)
   long count = 0;
   for (int i = 0; i < l->n; i++) {
     const Family *f = &l->family[i];
-    for (long r = 0; r < f->rows; r++) count += differs(f, a, b, r);
+    for (long r = 0; r < f->rows; r++) count += f->left[r] < SETTLED && differs(f, a, b, r);
     a += 2 * f->rows * f->w;
     b += 2 * f->rows * f->w;
   }
   return count;
 }
 
-long pgm_locals_choose(const PgmLocals *l, double *a, const double *b, const double *gain, double least, double *sum)
+/* The first of two estimates is the coarser one. Whether its sign, or that it is nothing, is beyond doubt. */
+static bool certain(double coarse, double fine) { return fabs(fine) > 3 * fabs(fine - coarse) + 1e-4 || fabs(coarse) + fabs(fine) < 2e-4; }
+
+long pgm_locals_undecided(const PgmLocals *l, const double *a, const double *b, const double *coarse, const double *fine)
+{
+  long count = 0;
+  for (int i = 0; i < l->n; i++) {
+    const Family *f = &l->family[i];
+    for (long r = 0; r < f->rows; r++) count += f->left[r] < SETTLED && differs(f, a, b, r) && !certain(coarse[f->first + r], fine[f->first + r]);
+    a += 2 * f->rows * f->w;
+    b += 2 * f->rows * f->w;
+  }
+  return count;
+}
+
+long pgm_locals_choose(const PgmLocals *l, double *a, const double *b, const double *coarse, const double *fine, double *sum)
 {
   long count = 0;
   *sum = 0;
@@ -373,12 +399,12 @@ long pgm_locals_choose(const PgmLocals *l, double *a, const double *b, const dou
     const Family *f = &l->family[i];
     const long n = f->rows * f->w;
     for (long r = 0; r < f->rows; r++) {
-      if (!(gain[f->first + r] > least) || !differs(f, a, b, r)) continue;
+      if (f->left[r] >= SETTLED || fine[f->first + r] < 1e-4 || !certain(coarse[f->first + r], fine[f->first + r]) || !differs(f, a, b, r)) continue;
       for (long e = r * f->w; e < (r + 1) * f->w; e++) {
         a[e] = b[e];
         a[n + e] = b[n + e];
       }
-      *sum += gain[f->first + r];
+      *sum += fine[f->first + r];
       count++;
     }
     a += 2 * n;

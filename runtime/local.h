@@ -3,8 +3,9 @@
  *
  * For a Gaussian factor the curvature in the mean comes with the gradient (pgmrt.h): precision p = -(d/ds E f) / s, so a step is
  * mean += g / p, log sd -= log(p s^2) / 2. Two secant pairs per element (L-BFGS within the element) take care of what couples its mean, its
- * log sd and its entries. A step is judged by the trapezoidal rule along it, (g_before + g_after) . step / 2: an element that lost is
- * put back and takes a shorter step. Steps of log sds are at most 2, steps of means at most a trust radius per element, in sds.
+ * log sd and its entries. A step is judged by the slopes at its two ends (by the trapezoidal rule the element gains where they sum to more
+ * than nothing): an element that lost is put back and takes a shorter step. Steps of log sds are at most 2, steps of means at most a trust
+ * radius per element, in sds, which follows how well the quadratic model foretold the slope.
  *
  *   pgm_locals_begin(l);
  *   do { value = ELBO and gradient at x; judged = pgm_locals_judge(l, x, gradient); } while (not small enough && pgm_locals_move(l, x));
@@ -46,9 +47,12 @@ void pgm_locals_between(const PgmLocals *l, const double *a, const double *b, do
 /* gain[element] += weight * gradient . (b - a). `gain`: pgm_locals_elements doubles. */
 void pgm_locals_slope(const PgmLocals *l, const double *a, const double *b, const double *gradient, double weight, double *gain);
 long pgm_locals_elements(const PgmLocals *l);
-/* a = b where gain exceeds `least` and the two differ by more than a thousandth sd; returns how many and the sum of their gains. */
-long pgm_locals_choose(const PgmLocals *l, double *a, const double *b, const double *gain, double least, double *sum);
-/* Elements whose parameters differ by more than a thousandth sd. */
+/* With two estimates of the elements' gains: how many are still in doubt; and a = b where the gain is certain (returns how many; *sum: their
+ * gains). Elements that the
+ * sweeps did not settle, or that differ by less than a thousandth sd, do not count. */
+long pgm_locals_undecided(const PgmLocals *l, const double *a, const double *b, const double *coarse, const double *fine);
+long pgm_locals_choose(const PgmLocals *l, double *a, const double *b, const double *coarse, const double *fine, double *sum);
+/* Settled elements whose parameters differ by more than a thousandth sd. */
 long pgm_locals_differ(const PgmLocals *l, const double *a, const double *b);
 
 #endif

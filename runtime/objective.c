@@ -177,7 +177,7 @@ PgmStatus pgm_objective_open(PgmObjective **out, PgmSession *s, PgmSources *q, c
   o->q = q;
   o->options = *options;
   o->kind = options->all_points ? PGM_KERNEL_POINT : PGM_KERNEL_REST;
-  o->sampled = options->all_points || pgm_needs_draws(s->model);
+  o->sampled = !options->teacher_mean && (options->all_points || pgm_needs_draws(s->model));
   for (int p = 0; p < s->model->n_plates && !options->all_points; p++) o->expected = o->expected || s->model->plates[p].expected;
   if (o->options.draws <= 0) o->options.draws = options->fresh ? DEFAULT_FRESH : DEFAULT_FIXED;
   if (o->options.draws > MOST_DRAWS) o->options.draws = MOST_DRAWS;
@@ -432,9 +432,30 @@ static double sampled_terms(PgmObjective *o, const PgmRows *rows, const PgmBatch
 
 static const PgmBatch everything = {-1, NULL, 0, 1};
 
+/* -E (u - teacher mean)^2 / (2 teacher sd^2), with its gradient. */
+static double taught(PgmObjective *o)
+{
+  double total = 0;
+  for (int i = 0; i < o->q->n; i++) {
+    const PgmSource *f = &o->q->source[i];
+    PgmLayout *l = &o->s->layout[f->family];
+    const double *mean = o->options.teacher_mean + o->offset[i], *sd = o->options.teacher_sd + o->offset[i];
+    if (f->point) continue;
+    for (long r = 0; r < f->rows; r++)
+      for (long e = row_flat(l, NULL, r) * f->uwidth, end = e + f->uwidth; e < end; e++) {
+        const double p = 1 / (sd[e] * sd[e]), d = l->mean[e] - mean[e];
+        total -= 0.5 * p * (d * d + l->sd[e] * l->sd[e]);
+        l->mean_bar[e] -= p * d;
+        l->sd_bar[e] -= p * l->sd[e];
+      }
+  }
+  return total;
+}
+
 static double expectation(PgmObjective *o, const PgmRows *rows, const PgmBatch *batch, long iteration)
 {
   clear_bars(o, rows);
+  if (o->options.teacher_mean) return taught(o);
   double value = o->s->constant;
   if (o->expected) value += pgm_engine_run(o->s, PGM_KERNEL_EXPECTED, batch);
   value += expected_jacobians(o, rows);

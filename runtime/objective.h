@@ -17,6 +17,9 @@ typedef struct {
   bool all_points;                     /* every term by draws */
   unsigned long seed;
   int axis;                            /* of minibatches; -1: none */
+  /* Not NULL: in place of the model, Gaussians with these means and sds (per source elements * uwidth, one after the other): the quadratic
+   * surrogate of the ELBO at the optimum of F-VI, from which inference functions are taught. */
+  const double *teacher_mean, *teacher_sd;
 } PgmObjectiveOptions;
 
 typedef struct PgmObjective PgmObjective;

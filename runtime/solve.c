@@ -19,7 +19,7 @@
 #include "lbfgs.h"
 #include "local.h"
 
-enum { SWEEPS_COLD = 8, SWEEPS_INSIDE = 60, PATH_NODES = 20, MULTISTART_ROUNDS = 3, TRIAL = 250 };
+enum { SWEEPS_COLD = 8, SWEEPS_INSIDE = 60, PANEL_NODES = 12, MOST_PANELS = 8, CLOSEST_PANELS = 64, MULTISTART_ROUNDS = 1, TRIAL = 250 };
 
 /* ---- the run: clock and callbacks --------------------------------------------------------------------------------------------------- */
 
@@ -69,6 +69,7 @@ typedef struct {
   double *accepted, *trial;            /* copies of the locals: at the accepted globals, at the last evaluation */
   double inner;                        /* gain (nats) below which the sweeps of the current evaluation may stop */
   long failures;
+  bool silent;                         /* what it maximises is not the ELBO: nothing is reported */
   long end;                            /* the part of x that L-BFGS is at work on is pinned .. end */
 } Solve;
 
@@ -174,7 +175,7 @@ static bool joint_accepted(void *data, long iteration, const double *x, double v
   Solve *v = data;
   (void)iteration;
   memcpy(v->x + v->pinned, x, (size_t)(v->size - v->pinned) * sizeof *x);
-  return run_tick(v->run, v->q, v->x, -value, norm);
+  return v->silent || run_tick(v->run, v->q, v->x, -value, norm);
 }
 
 typedef struct { double tol, gain; int window; long max_iter; } Limits;
@@ -327,44 +328,70 @@ static void legendre(int n, double *x, double *w)
   }
 }
 
-/* Separable locals from other means, globals fixed. Which of two optima of an element is better is told by the integral of its gradient along the
- * line between them; an element's part of the ELBO by itself is not needed. Returns the gain in nats. */
+/* gain[element] = F(b) - F(a) of each element's part of the ELBO: the integral of its gradient along the line from a to b. So an element's part by
+ * itself is not needed, whatever terms it stands in. */
+static void path_integral(Solve *v, const double *a, const double *b, int panels, double *gain)
+{
+  double node[PANEL_NODES], weight[PANEL_NODES];
+  legendre(PANEL_NODES, node, weight);
+  memset(gain, 0, (size_t)pgm_locals_elements(v->locals) * sizeof *gain);
+  for (int panel = 0; panel < panels; panel++)
+    for (int j = 0; j < PANEL_NODES; j++) {
+      pgm_locals_between(v->locals, a, b, (panel + node[j]) / panels, v->x);
+      evaluate(v);
+      pgm_locals_slope(v->locals, a, b, v->gradient, weight[j] / panels, gain);
+    }
+}
+
+/* Separable locals from other means, globals fixed: element by element the better optimum is kept. Returns the gain in nats. */
 static double multistart(Solve *v, double *elbo, PgmStatus *status, PgmError *error)
 {
-  static const double shifts[] = {-1, 1, -2.5, 2.5};
+  static const double shifts[] = {-6, 6, -2.5, 2.5, -1, 1};    /* in spreads of the means over elements */
   const long size = pgm_locals_size(v->locals), elements = pgm_locals_elements(v->locals);
-  double node[PATH_NODES], weight[PATH_NODES], settled, gained = 0;
-  double *best = malloc((size_t)(3 * size + elements + 1) * sizeof *best);
+  double settled, gained = 0;
+  bool several = false;                /* optima */
+  double *best = malloc((size_t)(3 * size + 2 * elements + 1) * sizeof *best);
   if (!best) {
     *status = no_memory(error);
     return 0;
   }
-  double *candidate = best + size, *before = candidate + size, *gain = before + size;
-  legendre(PATH_NODES, node, weight);
+  double *candidate = best + size, *before = candidate + size, *coarse = before + size, *fine = coarse + elements;
   pgm_locals_save(v->locals, v->x, best);
   for (size_t k = 0; k < sizeof shifts / sizeof *shifts && !v->run->interrupted; k++) {
+    if (k == 2 && !several) break;     /* from both ends all came back to where they were */
     pgm_locals_load(v->locals, best, v->x);
     pgm_locals_shift(v->locals, shifts[k], best, v->x);
-    double value = sweep(v, 40, 1e-4, 0, &settled);
+    sweep(v, 40, 1e-4, 0, &settled);
     pgm_locals_save(v->locals, v->x, candidate);
     if (!run_tick(v->run, v->q, NULL, *elbo, NAN)) break;
-    if (!isfinite(value) || !pgm_locals_differ(v->locals, best, candidate)) continue;
-    memset(gain, 0, (size_t)elements * sizeof *gain);
-    for (int j = 0; j < PATH_NODES; j++) {
-      pgm_locals_between(v->locals, best, candidate, node[j], v->x);
-      evaluate(v);
-      pgm_locals_slope(v->locals, best, candidate, v->gradient, weight[j], gain);
+    if (!pgm_locals_differ(v->locals, best, candidate)) continue;
+    several = true;
+    int panels = 2;
+    path_integral(v, best, candidate, panels / 2, coarse);
+    path_integral(v, best, candidate, panels, fine);
+    while (panels < MOST_PANELS && pgm_locals_undecided(v->locals, best, candidate, coarse, fine) && !v->run->interrupted) {
+      double *t = coarse;
+      coarse = fine;
+      fine = t;
+      path_integral(v, best, candidate, panels *= 2, fine);
     }
-    double sum;
     memcpy(before, best, (size_t)size * sizeof *best);
-    if (!pgm_locals_choose(v->locals, best, candidate, gain, 1e-4, &sum)) continue;
-    pgm_locals_load(v->locals, best, v->x);
-    value = evaluate(v);
-    if (value > *elbo) {
-      gained += value - *elbo;
-      *elbo = value;
-    } else {
+    /* the ELBO must gain what its elements are said to gain; where it does not, the chosen ones are looked at more closely */
+    for (double sum; pgm_locals_choose(v->locals, best, candidate, coarse, fine, &sum) && !v->run->interrupted;) {
+      pgm_locals_load(v->locals, best, v->x);
+      double value = evaluate(v);
+      if (value > *elbo && (value - *elbo > 0.9 * sum - 0.01 || panels == CLOSEST_PANELS)) {
+        gained += value - *elbo;
+        *elbo = value;
+        break;
+      }
+      memcpy(candidate, best, (size_t)size * sizeof *best);
       memcpy(best, before, (size_t)size * sizeof *best);
+      if (panels == CLOSEST_PANELS) break;
+      double *t = coarse;
+      coarse = fine;
+      fine = t;
+      path_integral(v, best, candidate, panels *= 2, fine);
     }
   }
   pgm_locals_load(v->locals, best, v->x);
@@ -605,6 +632,7 @@ static PgmStatus deterministic(Solve *v, PgmStart start, bool rough, PgmSolution
     if (st) return st;
     if (!strcmp(out->stopped, "nan")) return not_finite(v, error);
     elbo = out->elbo;
+    /* functions learn better from the factors of one start: those of the best modes jump from element to element */
     if (!v->locals || rough || v->run->interrupted || round == MULTISTART_ROUNDS || !strcmp(out->stopped, "max-iter") || (start == PGM_START_WARM && v->pinned == 0))
       break;
     double gained = multistart(v, &elbo, &st, error);
@@ -618,6 +646,26 @@ static PgmStatus deterministic(Solve *v, PgmStart start, bool rough, PgmSolution
     out->converged = false;
   }
   return PGM_OK;
+}
+
+PgmStatus pgm_solve_taught(PgmRun *run, PgmSources *q, const double *mean, const double *sd, double *x, PgmError *error)
+{
+  const PgmObjectiveOptions options = {.axis = -1, .teacher_mean = mean, .teacher_sd = sd};
+  const Limits limits = {.tol = 1e-3, .gain = 1e-2, .window = 50, .max_iter = 2 * TRIAL};
+  Solve v = {.run = run, .q = q, .size = q->size, .x = x};
+  PgmSolution out = {0};
+  PgmStatus st = pgm_objective_open(&v.objective, run->s, q, &options, error);
+  double *memory = malloc((size_t)(2 * q->size + 1) * sizeof *memory);
+  if (!st && !memory) st = no_memory(error);
+  if (!st) {
+    v.gradient = memory;
+    v.metric = memory + q->size;
+    v.silent = true;
+    st = joint(&v, &limits, &out, error);
+  }
+  free(memory);
+  pgm_objective_close(v.objective);
+  return st;
 }
 
 PgmStatus pgm_solve(PgmRun *run, PgmSources *q, long pinned, PgmStart start, bool rough, double *x, PgmSolution *out, PgmError *error)

@@ -31,6 +31,9 @@ typedef enum { PGM_START_COLD, PGM_START_WARM } PgmStart;
  * get near (the factors that inference functions start from). The layouts end with the factors at x. */
 PgmStatus pgm_solve(PgmRun *run, PgmSources *q, long pinned, PgmStart start, bool rough, double *x, PgmSolution *out, PgmError *error);
 
+/* Teaches q's functions the factors `mean` and `sd` (per source elements * uwidth, one after the other) as far as a few hundred iterations go. */
+PgmStatus pgm_solve_taught(PgmRun *run, PgmSources *q, const double *mean, const double *sd, double *x, PgmError *error);
+
 /* Whether the defaults take Adam for this model and these options: minibatches, fresh draws, or networks of a big model. */
 bool pgm_solve_stochastic(const PgmSession *s, const PgmFitOptions *o);
 
