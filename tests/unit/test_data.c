@@ -148,14 +148,14 @@ static void test_json_places(void **state)
   (void)state;
   assert_error("a.json", "{\"x\": [1,\n 2, 3],\n \"y\": [[1, 2],\n[3, 4]], \"z\": oops}", PGM_BAD_INPUT,
                "a.json:4:18: invalid token near 'oops'");
-  assert_error("a.json", "{\"x\": [1, 2], \"y\": [1, 2,]}", PGM_BAD_INPUT, "a.json:1:27: unexpected token near ']'");
-  assert_error("a.json", "{\"x\": [1, 2], \"x\": [1]}", PGM_BAD_INPUT, "a.json:1:18: duplicate object key near '\"x\"'");
-  assert_error("a.json", "{\"w\": [1, 2], \"x\": [01]}", PGM_BAD_INPUT, "a.json:1:22: invalid token near '0'");
-  assert_error("a.json", "{\"w\": [1, 2], \"x\": [+1]}", PGM_BAD_INPUT, "a.json:1:22: invalid token near '+'");
-  assert_error("a.json", "{\"w\": [1, 2], \"x\": [1.]}", PGM_BAD_INPUT, "a.json:1:24: invalid token near '1.'");
-  assert_error("a.json", "{\"w\": [1, 2], \"x\": [.5]}", PGM_BAD_INPUT, "a.json:1:22: invalid token near '.'");
-  assert_error("a.json", "{\"w\": [1, 2], \"x\": [1, 1e999]}", PGM_BAD_INPUT, "a.json:1:29: the number is too large for a double");
-  assert_error("a.json", "{\"w\": [1, 2], \"x\": [1, 2}", PGM_BAD_INPUT, "a.json:1:26: ']' expected near '}'");
+  assert_error("a.json", "{\"x\": [1, 2], \"y\": [1, 2,]}", PGM_BAD_INPUT, "a.json:1:26: unexpected token near ']'");
+  assert_error("a.json", "{\"x\": [1, 2], \"x\": [1]}", PGM_BAD_INPUT, "a.json:1:17: duplicate object key near '\"x\"'");
+  assert_error("a.json", "{\"w\": [1, 2], \"x\": [01]}", PGM_BAD_INPUT, "a.json:1:21: invalid token near '0'");
+  assert_error("a.json", "{\"w\": [1, 2], \"x\": [+1]}", PGM_BAD_INPUT, "a.json:1:21: invalid token near '+'");
+  assert_error("a.json", "{\"w\": [1, 2], \"x\": [1.]}", PGM_BAD_INPUT, "a.json:1:22: invalid token near '1.'");
+  assert_error("a.json", "{\"w\": [1, 2], \"x\": [.5]}", PGM_BAD_INPUT, "a.json:1:21: invalid token near '.'");
+  assert_error("a.json", "{\"w\": [1, 2], \"x\": [1, 1e999]}", PGM_BAD_INPUT, "a.json:1:28: the number is too large for a double");
+  assert_error("a.json", "{\"w\": [1, 2], \"x\": [1, 2}", PGM_BAD_INPUT, "a.json:1:25: ']' expected near '}'");
   PgmData *d = read_text("a.json", "\xef\xbb\xbf{\"q\": {\"x\": [1, 2]}, \"a]\": [ [\n[-0.5e-3 , 0]\t,[1,2E+2]] ],\n\"b\": [\"x\", [1]], "
                                    "\"c\": [10000000000000000000000]}");
   assert_non_null(pgm_data_find(d, "q")->fault);
