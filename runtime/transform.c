@@ -12,8 +12,8 @@
  *   corr_matrix[K]           X = L L' with this L; coordinates by columns
  *
  * The Jacobian of a matrix is that of its free entries: the lower triangle with (cov) or without the diagonal. Every log Jacobian here is a
- * sum of functions of single coordinates, and every value a sum of products of functions of distinct coordinates, which q makes independent:
- * so expectations and moments need closed forms and one-dimensional quadrature only. */
+ * sum of functions of single coordinates, and every value a sum of products of functions of distinct coordinates, which q makes
+ * independent: so expectations and moments need closed forms and one-dimensional quadrature only. */
 #include "session.h"
 
 #include <omp.h>
