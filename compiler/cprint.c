@@ -141,12 +141,14 @@ static const char *expr(CPrint *p, Node n, int outer);
 static const char *axis_name(CPrint *p, int axis) { return c_name(p->d->axes.at[axis].name); }
 static bool span_axis(const CPrint *p, int axis) { return p->span && p->d->axes.at[axis].kind == AX_UNIT; }
 
+const char *cprint_room(const Dag *d, int axis) { return arena_printf("room%d_%s%d", d->number, d->axes.at[axis].name, axis); }
+
 static const char *extent_text(CPrint *p, int axis)
 {
   const Axis *a = &p->d->axes.at[axis];
   if (span_axis(p, axis)) return "span->count";
   if (a->kind == AX_QUADRATURE) return cprint_declare(p, "e->rt.quad_n", "const int ", "quad_n");
-  return expr(p, a->extent, P_MUL);
+  return expr(p, dag_room(p->d, axis), P_MUL);
 }
 
 /* Coordinate of an axis in an array, for the current loop or for an index node. */
@@ -279,6 +281,10 @@ static const char *expr(CPrint *p, Node n, int outer)
   case X_BOX_LO: case X_BOX_LEN: {
     const char *name = c_name(p->d->model->families.at[x.aux].name), *what = x.op == X_BOX_LO ? "lo" : "n";
     return cprint_declare(p, arena_printf("e->%s_%s[%d]", name, what, x.aux2), "const long ", arena_printf("%s_%s%d", name, what, x.aux2));
+  }
+  case X_ROOM: {
+    const char *name = cprint_room(p->d, x.aux);
+    return cprint_declare(p, arena_printf("e->%s", name), "const long ", name);
   }
   case X_COUNT: return "span->count";
   case X_WEIGHT: return cprint_declare(p, "span->weight", "const double ", "weight");

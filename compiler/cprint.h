@@ -52,6 +52,8 @@ const char *cprint_expr(CPrint *p, Node n);
 /* Names `key` (a C expression of the env, e.g. "e->z.mean") in the function and returns the name. `type` is its C type up to the name. */
 const char *cprint_declare(CPrint *p, const char *key, const char *type, const char *name);
 void cprint_line(CPrint *p, const char *format, ...) __attribute__((format(printf, 2, 3)));
+/* Field of the env that holds the X_ROOM of an axis. */
+const char *cprint_room(const Dag *d, int axis);
 /* The array of a node that is an item with scratch storage. */
 const char *cprint_array(CPrint *p, Node n);
 

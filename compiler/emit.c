@@ -26,7 +26,7 @@ typedef struct {
   int n_axes, axes[8];                 /* the plates */
 } Term;
 
-typedef struct { int family; int n_args; Node args[8]; const char *name, *text; Node width, inner; AxisSet inner_axes; } Ref;
+typedef struct { int family; int n_args; Node args[8]; const char *name, *text; Node width, inner; AxisSet inner_axes; bool ragged; } Ref;
 
 typedef struct {
   int plate;                           /* outermost plate, -1 without */
@@ -48,6 +48,7 @@ struct Emission {
   const char *name;
   VEC(Term) terms;
   VEC(Group) groups;
+  VEC(Dag *) dags;                     /* all that were made, for their rooms */
   VEC(Expectation) expectations;
   int *statement_term;                 /* per statement: its term, or -1 */
   int *axis_of_var;                    /* per Var: axis class */
@@ -175,13 +176,21 @@ static void split_constant(Dag *d, Node n, Node *latent, Node *constant)
   *latent = n, *constant = zero;
 }
 
+static Dag *new_dag(Emission *e)
+{
+  Dag *d = dag_new(e->m);
+  d->number = e->dags.n;
+  VEC_PUSH(e->dags, d);
+  return d;
+}
+
 static int group_of(Emission *e, int plate)
 {
   int outer = plate;
   while (outer >= 0 && e->m->plates.at[outer].parent >= 0) outer = e->m->plates.at[outer].parent;
   for (int g = 0; g < e->groups.n; g++)
     if (e->groups.at[g].plate == outer) return g;
-  Group g = {.plate = outer, .d = dag_new(e->m)};
+  Group g = {.plate = outer, .d = new_dag(e)};
   g.point = build_new(g.d, e->m, LEAF_VALUE);
   g.random = build_new(g.d, e->m, LEAF_RANDOM);
   g.point->span = g.random->span = true;
@@ -330,12 +339,13 @@ static void emit_env(Emission *e)
   put(e, "/* What the kernels read and write; filled by the runtime. */\nstruct %s_env {\n  PgmEnvBase rt;\n", e->name);
   for (int i = 0; i < m->families.n; i++) {
     const Family *f = FAMILY(e, i);
-    if (f->role == ROLE_LET) continue;
+    if (f->role == ROLE_LET && (f->block_let || !f->n_index)) continue;
     const char *name = c_name(f->name), *line = comment_text(source_slice(STMT(e, f->statements[0])->span));
     if (is_latent_role(f)) put(e, "  PgmLatent %s;", name);
+    else if (f->role == ROLE_LET) put(e, "  /* line %d: %s */\n", source_place(f->span.begin).line, line);
     else if (is_scalar_input(f)) put(e, "  %s %s;", f->type.kind == TY_INT ? "long" : "double", name);
     else put(e, "  const %s *%s;", f->type.kind == TY_INT ? "int" : "double", name);
-    put(e, "  /* line %d: %s */\n", source_place(f->span.begin).line, line);
+    if (f->role != ROLE_LET) put(e, "  /* line %d: %s */\n", source_place(f->span.begin).line, line);
     if (f->n_index) put(e, "  long %s_lo[%d], %s_n[%d];\n", name, f->n_index, name, f->n_index);
   }
   for (int g = 0; g < e->groups.n; g++)
@@ -345,6 +355,9 @@ static void emit_env(Emission *e)
   for (int i = 0; i < e->terms.n; i++)
     if (ragged(e->groups.at[e->terms.at[i].group].d, &e->terms.at[i]))
       put(e, "  long term%d_lo[%d], term%d_n[%d];\n", i, e->terms.at[i].n_axes, i, e->terms.at[i].n_axes);
+  for (int i = 0; i < e->dags.n; i++)
+    for (int a = 0; a < e->dags.at[i]->axes.n; a++)
+      if (e->dags.at[i]->rooms & AXIS_BIT(a)) put(e, "  long %s;  /* most values of %s */\n", cprint_room(e->dags.at[i], a), e->dags.at[i]->axes.at[a].name);
   put(e, "};\n\n");
 }
 
@@ -415,11 +428,40 @@ static int open_guards(const Emission *e, CPrint *p, const Dag *d, Node n, IntLi
   return opened;
 }
 
+/* Fills the env's rooms of a Dag: the greatest extents of axes whose ranges vary over plates. */
+static void emit_rooms(Emission *e, CPrint *shape, Dag *d)
+{
+  for (int a = 0; a < d->axes.n; a++) {
+    if (!(d->rooms & AXIS_BIT(a))) continue;
+    CPrint *p = plain_printer(e, d, 0);
+    IntList seen = {0};
+    const char *room = cprint_room(d, a);
+    Node extent = d->axes.at[a].extent;
+    int outer[MAX_AXES], n = axes_in_order(d, dag_axes(d, extent), outer), opened = 0;
+    p->indent = 2;
+    cprint_line(p, "w->%s = 0;", room);
+    for (int i = 0; i < n; i++) {
+      const Axis *o = &d->axes.at[outer[i]];
+      opened += open_guards(e, p, d, o->lo, &seen) + open_guards(e, p, d, o->hi, &seen);
+      const char *v = c_name(o->name);
+      cprint_line(p, "for (long %s = %s; %s <= %s; %s++) {", v, cprint_expr(p, o->lo), v, cprint_expr(p, o->hi), v);
+      p->indent++, opened++;
+    }
+    opened += open_guards(e, p, d, extent, &seen);
+    cprint_line(p, "if (%s > w->%s) w->%s = %s;", cprint_expr(p, extent), room, room, cprint_expr(p, extent));
+    close_loops(p, opened);
+    cprint_line(shape, "{");
+    sb_puts(&shape->body, sb_text(&p->declarations));
+    sb_puts(&shape->body, sb_text(&p->body));
+    cprint_line(shape, "}");
+  }
+}
+
 /* shape(): bounding boxes of families and terms, ranges of outermost plates. */
 static void emit_shape(Emission *e)
 {
   const Model *m = e->m;
-  Dag *d = dag_new(m);
+  Dag *d = new_dag(e);
   Builder *b = build_new(d, m, LEAF_VALUE);
   CPrint *p = plain_printer(e, d, 0);
   for (int i = 0; i < m->families.n; i++) {
@@ -455,10 +497,8 @@ static void emit_shape(Emission *e)
     }
     for (int k = 0; k < f->n_index; k++) {
       cprint_line(p, "pgm_range_close(&%s.lo[%d], &%s.hi[%d]);", box, k, box, k);
-      if (f->role != ROLE_LET) {
-        cprint_line(p, "w->%s_lo[%d] = %s.lo[%d];", c_name(f->name), k, box, k);
-        cprint_line(p, "w->%s_n[%d] = %s.hi[%d] - %s.lo[%d] + 1;", c_name(f->name), k, box, k, box, k);
-      }
+      cprint_line(p, "w->%s_lo[%d] = %s.lo[%d];", c_name(f->name), k, box, k);
+      cprint_line(p, "w->%s_n[%d] = %s.hi[%d] - %s.lo[%d] + 1;", c_name(f->name), k, box, k, box, k);
     }
     for (int k = 0; k < 2; k++) {
       Node dim = k < type_rank(f->type.kind) ? build_scalar(b, f->type.dim[k]) : x_int(d, 1);
@@ -502,6 +542,7 @@ static void emit_shape(Emission *e)
     cprint_line(p, "shape->plate_hi[%d] = %s;", g, cprint_expr(p, a->hi));
     close_loops(p, opened);
   }
+  for (int i = 0; i < e->dags.n; i++) emit_rooms(e, p, e->dags.at[i]);
   put(e, "/* Ranges and sizes, once the scalar inputs are known. */\nstatic void %s_shape(const void *env, PgmShape *shape)\n{\n", e->name);
   put(e, "  const struct %s_env *const e = env;\n  struct %s_env *const w = (struct %s_env *)env;\n%s", e->name, e->name, e->name, sb_text(&p->declarations));
   put(e, "  (void)e, (void)w;\n%s}\n\n", sb_text(&p->body));
@@ -511,7 +552,7 @@ static void emit_shape(Emission *e)
 static void emit_elements(Emission *e, int stmt)
 {
   const Stmt *s = STMT(e, stmt);
-  Dag *d = dag_new(e->m);
+  Dag *d = new_dag(e);
   Builder *b = build_new(d, e->m, LEAF_VALUE);
   CPrint *p = plain_printer(e, d, 0);
   int axes[8], n = build_plates(b, s->plate, axes);
@@ -643,8 +684,10 @@ static RefClass classify_leaf(void *data, Node leaf, RefSlot *slot)
   r.width = x_int(d, 1), r.inner = x_int(d, 0);
   for (int i = 0; i < n; i++) {
     const Axis *a = &d->axes.at[axes[i]];
-    r.width = x_mul(d, r.width, a->extent);
-    r.inner = x_add(d, x_mul(d, r.inner, a->extent), x_sub(d, x_axis(d, axes[i]), a->lo));
+    Node room = dag_room(d, axes[i]);
+    r.width = x_mul(d, r.width, room);
+    r.inner = x_add(d, x_mul(d, r.inner, room), x_sub(d, x_axis(d, axes[i]), a->lo));
+    r.ragged = r.ragged || room != a->extent;
   }
   int total = 0;
   for (int k = 0; k < c->e->groups.n; k++) total += c->e->groups.at[k].refs.n;
@@ -825,6 +868,7 @@ static void emit_ref(Emission *e, const Group *g, const Ref *r)
   p->indent++;
   cprint_line(p, "const long %s = span->units ? span->units[unit] : span->first + unit;", v);
   cprint_line(p, "(void)%s;", v);
+  if (r->ragged) cprint_line(p, "for (long k_ = 0; k_ < %s; k_++) out[unit * (%s) + k_] = -1;", width, width);
   for (int i = 0; i < n; i++) {
     const Axis *a = &d->axes.at[axes[i]];
     const char *name = c_name(a->name);
@@ -940,7 +984,7 @@ static void emit_checks(Emission *e)
   for (int i = 0; i < e->m->stmts.n; i++) {
     const Stmt *s = STMT(e, i);
     if (s->kind == ST_AMORTIZE) continue;
-    CheckWalk w = {.e = e, .facts = facts, .stmt = i, .d = dag_new(e->m)};
+    CheckWalk w = {.e = e, .facts = facts, .stmt = i, .d = new_dag(e)};
     w.b = build_new(w.d, e->m, LEAF_VALUE);
     w.n_axes = build_plates(w.b, s->plate, w.axes);
     walk_checks(&w, s->value);
@@ -956,7 +1000,7 @@ static void emit_lengths(Emission *e)
   StrBuf table = {0};
   for (int i = 0; i < m->lengths.n; i++) {
     const LengthCheck *c = &m->lengths.at[i];
-    Dag *d = dag_new(m);
+    Dag *d = new_dag(e);
     Builder *b = build_new(d, m, LEAF_VALUE);
     CPrint *p = plain_printer(e, d, 0);
     cprint_line(p, "*a = %s;", cprint_expr(p, build_scalar(b, c->a)));
@@ -1032,7 +1076,7 @@ static void draw_array(CPrint *p, const LoopOut *o)
 static void emit_draw(Emission *e, int stmt)
 {
   const Stmt *s = STMT(e, stmt);
-  Dag *d = dag_new(e->m);
+  Dag *d = new_dag(e);
   Builder *b = build_new(d, e->m, LEAF_VALUE);
   int axes[8], n = build_plates(b, s->plate, axes);
   const Family *f = FAMILY(e, s->family);
@@ -1189,7 +1233,7 @@ static void emit_component(Emission *e, StrBuf *body, const int *stmts, int n, c
     done[pick] = true;
     order[placed++] = stmts[pick];
   }
-  Dag *d = dag_new(e->m);
+  Dag *d = new_dag(e);
   Builder *b = build_new(d, e->m, LEAF_VALUE);
   CPrint *p = plain_printer(e, d, 0);
   static const char *const names[] = {"p0", "p1", "p2", "p3", "p4", "p5", "p6", "p7"};
@@ -1289,7 +1333,7 @@ static bool emit_bounds(Emission *e, int family, bool *uniform)
   Bounds s = build_support(e->m, family);
   *uniform = true;
   if (!s.has_lower && !s.has_upper) return false;
-  Dag *d = dag_new(e->m);
+  Dag *d = new_dag(e);
   Builder *b = build_new(d, e->m, LEAF_VALUE);
   CPrint *p = plain_printer(e, d, 0);
   const Stmt *st = STMT(e, f->statements[0]);
@@ -1394,7 +1438,7 @@ static void emit_statements(Emission *e)
     if (elements && FAMILY(e, s->family)->role != ROLE_LET) emit_elements(e, i);
     else elements = false;
     if (fallback) {
-      Dag *d = dag_new(m);
+      Dag *d = new_dag(e);
       Builder *b = build_new(d, m, LEAF_VALUE);
       int axes[8];
       build_plates(b, s->plate, axes);
@@ -1503,7 +1547,7 @@ static int emit_lets(Emission *e)
     if (f->role != ROLE_LET || f->block_let) { sb_puts(&table, "NULL, "); continue; }
     for (int j = 0; j < f->n_statements; j++) {
       const Stmt *s = STMT(e, f->statements[j]);
-      Dag *d = dag_new(m);
+      Dag *d = new_dag(e);
       Builder *b = build_new(d, m, LEAF_VALUE);
       int axes[8];
       build_plates(b, s->plate, axes);
@@ -1598,7 +1642,6 @@ void emit_source(Emission *e, const char *text, const char *json, const char *do
   e->out = &kernels;
   for (int g = 0; g < e->groups.n; g++) emit_group(e, &e->groups.at[g]);
   e->out = &rest;
-  emit_shape(e);
   emit_checks(e);
   emit_lengths(e);
   emit_simulate(e);
@@ -1606,6 +1649,7 @@ void emit_source(Emission *e, const char *text, const char *json, const char *do
   emit_families(e);
   emit_statements(e);
   int counts = emit_counts(e), amortize = emit_amortize(e);
+  emit_shape(e);                                                            /* last: it knows all rooms */
 
   e->out = out;
   put(e, "/* %s, from %s by pgmc %s.\n *\n * Terms of the log density are grouped by outermost plate; each group has kernels for its value and gradient: at a point, in\n", m->name, base_name(m->file),

@@ -1,6 +1,7 @@
 /* The expression DAG: construction, simplification, evaluation, printing. See expr.h. */
 #include "expr.h"
 #include <math.h>
+#include <stdlib.h>
 #include <string.h>
 
 const char *const fn_c_name[] = {
@@ -191,6 +192,14 @@ int dag_dim_axis(Dag *d, Node extent, int k)
   for (int a = 0; a < d->axes.n; a++) n += d->axes.at[a].kind == AX_DIM;
   const char *name = n < 10 ? arena_printf("%c_", letters[n]) : arena_printf("d%d_", n);
   return dag_axis(d, AX_DIM, name, -1, x_int(d, 0), x_sub(d, extent, x_int(d, 1)));
+}
+
+Node dag_room(Dag *d, int axis)
+{
+  Node extent = d->axes.at[axis].extent;
+  if (extent < 0 || !dag_axes(d, extent)) return extent;
+  d->rooms |= AXIS_BIT(axis);
+  return make(d, X_ROOM, axis, 0, 0, 0, NULL, true);
 }
 
 /* ---- leaves ------------------------------------------------------------------------------------------------------------------------------ */
@@ -685,7 +694,7 @@ double dag_eval(const Dag *d, Node n, Evaluation *e)
   switch (x->op) {
   case X_CONST: return x->number;
   case X_AXIS: return (double)e->axis[x->aux];
-  case X_SIZE: case X_BOX_LO: case X_BOX_LEN: case X_INPUT: case X_VALUE: case X_U: case X_MEAN: case X_SD: case X_WEIGHT: case X_COUNT: case X_QUAD_X: case X_QUAD_W:
+  case X_SIZE: case X_BOX_LO: case X_BOX_LEN: case X_ROOM: case X_INPUT: case X_VALUE: case X_U: case X_MEAN: case X_SD: case X_WEIGHT: case X_COUNT: case X_QUAD_X: case X_QUAD_W:
     return e->leaf(e->data, d, n, e->axis);
   case X_ADD: return A(0) + A(1);
   case X_SUB: return A(0) - A(1);
@@ -759,6 +768,7 @@ void dag_print(const Dag *d, Node n, StrBuf *out)
   case X_BOX_LO: case X_BOX_LEN:
     sb_printf(out, "%s(%s, %d)", x->op == X_BOX_LO ? "low" : "length", d->model->families.at[x->aux].name, x->aux2);
     return;
+  case X_ROOM: sb_printf(out, "room(%s)", d->axes.at[x->aux].name); return;
   case X_WEIGHT: case X_COUNT: sb_puts(out, x->op == X_WEIGHT ? "weight" : "count"); return;
   case X_QUAD_X: case X_QUAD_W: sb_printf(out, "%s[%s]", x->op == X_QUAD_X ? "node" : "nodeweight", d->axes.at[x->aux].name); return;
   case X_INPUT: case X_VALUE: case X_U: case X_MEAN: case X_SD:

@@ -36,6 +36,7 @@ typedef enum {
   X_AXIS,                              /* integer: the value of axis `aux` */
   X_SIZE,                              /* integer: scalar int input `aux` (family) */
   X_BOX_LO, X_BOX_LEN,                 /* integer: lowest index, number of indices of family `aux` at position `aux2` */
+  X_ROOM,                              /* integer: the greatest extent of axis `aux`, whose range varies over other axes (M[g] for i in 1..M[g]) */
   X_INPUT,                             /* known element: family aux; args: its n_index indices (model values), then its entries (from 0) */
   X_VALUE,                             /* latent or param at the point, constrained; same arguments */
   X_U,                                 /* latent on the unconstrained scale as a random variable N(mean, sd); entrywise transforms only */
@@ -83,6 +84,8 @@ typedef struct Dag {
   VEC(Axis) axes;
   int *table; int table_size;          /* hash table of node numbers */
   int order[MAX_AXES];                 /* position among axes of its kind */
+  int number;                          /* of the Dag among those of one program; the emitter's */
+  AxisSet rooms;                       /* axes that have an X_ROOM */
 } Dag;
 
 Dag *dag_new(const Model *m);
@@ -95,6 +98,8 @@ int dag_axis(Dag *d, AxisKind kind, const char *name, int var, Node lo, Node hi)
 void dag_order_axes(Dag *d);
 /* Axes of a set in nesting order; returns their number. */
 int axes_in_order(const Dag *d, AxisSet set, int *out);
+/* What an array needs along an axis: its extent, or the greatest one where that varies. */
+Node dag_room(Dag *d, int axis);
 /* The k-th axis for a dimension of this extent (k from 0): vectors of equal length share axes. */
 int dag_dim_axis(Dag *d, Node extent, int k);
 

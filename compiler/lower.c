@@ -42,7 +42,7 @@ static bool is_load(const XNode *x)
 /* Written where it is used, at no cost: leaves and index arithmetic. */
 static bool is_trivial(const Dag *d, const XNode *x)
 {
-  if (x->op == X_CONST || x->op == X_AXIS || x->op == X_SIZE || x->op == X_BOX_LO || x->op == X_BOX_LEN || x->op == X_WEIGHT || x->op == X_COUNT || x->op == X_QUAD_X ||
+  if (x->op == X_CONST || x->op == X_AXIS || x->op == X_SIZE || x->op == X_BOX_LO || x->op == X_BOX_LEN || x->op == X_ROOM || x->op == X_WEIGHT || x->op == X_COUNT || x->op == X_QUAD_X ||
       x->op == X_QUAD_W || is_load(x))
     return true;
   if (!x->integer || x->op == X_SUM || x->op == X_MAX || x->op == X_MIN || x->op == X_AT) return false;

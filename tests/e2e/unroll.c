@@ -4,7 +4,7 @@
  *   latent z[1] ~ normal(x[0], 1);  latent z[2] ~ normal(x[1], 1);
  *
  * An independent reading of plates, lags and lookups: both models have the same log joint and gradient on the same data. Whole-number scalars and arrays
- * of the data are put in place where indices and bounds use them; declarations of arrays of integers go. A `let` without an index in a
+ * of the data are put in place where indices and bounds use them. A `let` without an index in a
  * plate gets a name of its own in every copy. Knows just as much of the language as the models of the tests need; status 3 where it does not. */
 #include <ctype.h>
 #include <jansson.h>
@@ -229,7 +229,8 @@ static void fold(const Tokens *in, int from, int to, Tokens *out)
       push(out, in->at[k].text, strlen(in->at[k].text));
       part = k + 1;
     }
-    if (i > 0 && is_integer_array(&in->at[i - 1])) look_up(out, start, &in->at[i - 1]);
+    bool declared = i == 2 && is(&in->at[0], "input");
+    if (i > 0 && !declared && is_integer_array(&in->at[i - 1])) look_up(out, start, &in->at[i - 1]);
     i = end;
   }
 }
@@ -298,7 +299,7 @@ static bool declares_integers(int from, int to)
 
 static void write_statement(int from, int to, const char *suffix)
 {
-  if (is(&all.at[from], "amortize") || declares_integers(from, to)) return;
+  if (is(&all.at[from], "amortize")) return;
   if (*suffix && is(&all.at[from], "let") && !is(&all.at[from + 2], "[")) {
     char name[2 * LONGEST];
     snprintf(name, sizeof name, "%s%s", all.at[from + 1].text, suffix);
