@@ -59,23 +59,6 @@ static Node along(Dag *d, const DensityArg *a, int k, int axis)
   return a->axis[k] == axis ? a->node : dag_substitute_axis(d, a->node, a->axis[k], x_axis(d, axis));
 }
 
-static bool contains_reduction(const Dag *d, Node n, AxisSet varying)
-{
-  const XNode *x = dag_node(d, n);
-  if (!(x->axes & varying)) return false;
-  if (x->op == X_SUM || x->op == X_MAX || x->op == X_MIN || x->op == X_TRISOLVE || x->op == X_TRISOLVE_T) return true;
-  for (int i = 0; i < x->n_args; i++)
-    if (contains_reduction(d, x->args[i], varying)) return true;
-  return false;
-}
-
-/* Entry `index` (an integer node, from 0) of a vector. A simple vector is read at that index; one that takes sums to compute (a matrix times
- * a vector) is computed as a whole and then read, so that its adjoint is again a matrix product. */
-static Node entry(Dag *d, Node vector, int axis, Node index)
-{
-  return contains_reduction(d, vector, AXIS_BIT(axis)) ? x_at(d, vector, axis, index) : dag_substitute_axis(d, vector, axis, index);
-}
-
 static Node from_zero(Dag *d, Node category) { return SUB(category, x_int(d, 1)); }
 
 /* `inside` where the condition holds, -inf elsewhere. Latents are inside by their transform. */
@@ -234,13 +217,13 @@ static Node beta_binomial(Dag *d, Node y, Node N, Node alpha, Node beta)
 /* log theta[y] */
 static Node categorical(Dag *d, Node y, const DensityArg *theta)
 {
-  return LOG(entry(d, theta->node, theta->axis[0], from_zero(d, y)));
+  return LOG(x_at(d, theta->node, theta->axis[0], from_zero(d, y)));
 }
 
 /* beta[y] - log sum_k exp(beta[k]) */
 static Node categorical_logit(Dag *d, Node y, const DensityArg *beta)
 {
-  return SUB(entry(d, beta->node, beta->axis[0], from_zero(d, y)), x_log_sum_exp(d, beta->axis[0], beta->node));
+  return SUB(x_at(d, beta->node, beta->axis[0], from_zero(d, y)), x_log_sum_exp(d, beta->axis[0], beta->node));
 }
 
 /* P(y) = inv_logit(a) - inv_logit(b) = inv_logit(a) inv_logit(-b) (1 - exp(b - a)) with a = eta - c[y-1], b = eta - c[y], and a = inf for the
@@ -249,8 +232,8 @@ static Node ordered_logistic(Dag *d, Node y, Node eta, const DensityArg *c)
 {
   Node last = d->axes.at[c->axis[0]].extent, zero = x_int(d, 0);
   Node is_first = x_compare(d, X_LE, y, x_int(d, 1)), is_last = x_compare(d, X_LT, last, y), at_end = x_compare(d, X_OR, is_first, is_last);
-  Node below = entry(d, c->node, c->axis[0], x_cond(d, is_first, zero, SUB(y, x_int(d, 2))));
-  Node above = entry(d, c->node, c->axis[0], x_cond(d, is_last, SUB(last, x_int(d, 1)), from_zero(d, y)));
+  Node below = x_at(d, c->node, c->axis[0], x_cond(d, is_first, zero, SUB(y, x_int(d, 2))));
+  Node above = x_at(d, c->node, c->axis[0], x_cond(d, is_last, SUB(last, x_int(d, 1)), from_zero(d, y)));
   Node gap = x_cond(d, at_end, C(-1), SUB(below, above));                   /* away from 0: the derivative of log1m_exp must stay finite */
   Node lower = x_cond(d, is_first, C(0), FN(log_inv_logit, SUB(eta, below))), upper = x_cond(d, is_last, C(0), FN(log_inv_logit, SUB(above, eta)));
   return ADD(ADD(lower, upper), x_cond(d, at_end, C(0), FN(log1m_exp, gap)));

@@ -639,15 +639,6 @@ static bool unit_offset(const Dag *d, Node n, int *offset)
   return x->op == X_AXIS && x->aux == 0;
 }
 
-static bool has_lookup(const Dag *d, Node n)
-{
-  const XNode *x = dag_node(d, n);
-  if (x->op == X_INPUT) return true;
-  for (int i = 0; i < x->n_args; i++)
-    if (has_lookup(d, x->args[i])) return true;
-  return false;
-}
-
 typedef struct { Emission *e; Group *g; } ClassifyData;
 
 static RefClass classify_leaf(void *data, Node leaf, RefSlot *slot)
@@ -666,7 +657,7 @@ static RefClass classify_leaf(void *data, Node leaf, RefSlot *slot)
   }
   int offset;
   bool table = false;
-  for (int k = 0; k < f->n_index; k++) table = table || has_lookup(d, x.args[k]);
+  for (int k = 0; k < f->n_index; k++) table = table || dag_node(d, x.args[k])->lookup;
   int *own_position = g->own_position, *own_offset = g->own_offset;
   for (int k = 0; k < f->n_index && !table; k++)
     if (unit_offset(d, x.args[k], &offset)) {
@@ -1578,7 +1569,7 @@ static void emit_group(Emission *e, Group *g)
     int offset;
     if (x.op != X_VALUE && x.op != X_MEAN && x.op != X_SD) continue;
     for (int k = 0; k < FAMILY(e, x.aux)->n_index; k++)
-      if (!has_lookup(g->d, x.args[k]) && unit_offset(g->d, x.args[k], &offset) && offset == 0 && g->own_position[x.aux] < 0)
+      if (!dag_node(g->d, x.args[k])->lookup && unit_offset(g->d, x.args[k], &offset) && offset == 0 && g->own_position[x.aux] < 0)
         g->own_position[x.aux] = k, g->own_offset[x.aux] = 0;
   }
   if (g->plate < 0) put(e, "/* ---- terms outside plates ---- */\n\n");

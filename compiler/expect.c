@@ -420,21 +420,11 @@ static Node integrate(Expect *e, Node whole, Node atom, Node mean, Node sd)
   return x_sum(d, axis, x_mul(d, x_quad(d, X_QUAD_W, axis), r));
 }
 
-/* A triangular solve of something random: every entry depends on several entries of its argument, which has the same axis. */
-static bool has_random_solve(const Dag *d, Node n)
-{
-  const XNode *x = dag_node(d, n);
-  if (!x->random) return false;
-  if (x->op == X_TRISOLVE || x->op == X_TRISOLVE_T) return true;
-  for (int i = 0; i < x->n_args; i++)
-    if (has_random_solve(d, x->args[i])) return true;
-  return false;
-}
-
 static Node quadrature(Expect *e, Node whole)
 {
   Dag *d = e->d;
-  if (e->depth == MAX_QUADRATURE || has_random_solve(d, whole)) return NO_NODE;
+  /* every entry of a solve depends on several entries of its argument, which has the same axis */
+  if (e->depth == MAX_QUADRATURE || dag_node(d, whole)->mixes) return NO_NODE;
   Leaves atoms = {0}, tried = {0};
   nonlinear_atoms(d, whole, false, &atoms);
   if (atoms.overflow) return NO_NODE;
@@ -556,21 +546,10 @@ static Node expect(Expect *e, Node n)
   }
 }
 
-/* A point value of a latent variable is random too, but has no moments here. */
-static bool has_value_leaf(const Dag *d, Node n)
-{
-  const XNode *x = dag_node(d, n);
-  if (!x->latent) return false;
-  if (x->op == X_VALUE) return true;
-  for (int i = 0; i < x->n_args; i++)
-    if (has_value_leaf(d, x->args[i])) return true;
-  return false;
-}
-
 Node dag_expect(Dag *d, Node n, ExpectMethod *method)
 {
   Expect e = {.d = d, .quad_axis = {-1, -1}};
-  Node r = has_value_leaf(d, n) ? NO_NODE : expect(&e, n);
+  Node r = dag_node(d, n)->point ? NO_NODE : expect(&e, n);                 /* a point value has no moments */
   *method = r < 0 ? EXPECT_SAMPLED : e.used_quadrature ? EXPECT_QUADRATURE : EXPECT_CLOSED_FORM;
   return r;
 }

@@ -78,6 +78,10 @@ static Node make(Dag *d, XOp op, int aux, int aux2, double number, int n, const 
     x.axes |= a->axes;
     x.random |= a->random;
     x.latent |= a->latent;
+    x.point |= a->point;
+    x.lookup |= a->lookup;
+    x.mixes |= a->mixes;
+    x.arrays |= a->arrays;
   }
   switch (op) {
   case X_AXIS:                                                              /* the range of an inner plate may vary over the outer one */
@@ -87,10 +91,15 @@ static Node make(Dag *d, XOp op, int aux, int aux2, double number, int n, const 
     break;
   case X_QUAD_X: case X_QUAD_W: x.axes |= AXIS_BIT(aux); break;
   case X_U: x.random = x.latent = true; break;
-  case X_VALUE: case X_MEAN: case X_SD: x.latent = true; break;
+  case X_VALUE: x.latent = x.point = true; break;
+  case X_MEAN: case X_SD: x.latent = true; break;
+  case X_INPUT: x.lookup = true; break;
   case X_SUM: case X_MAX: case X_MIN: x.axes &= ~AXIS_BIT(aux); break;
   case X_AT: x.axes = (dag_axes(d, args[0]) & ~AXIS_BIT(aux)) | dag_axes(d, args[1]); break;
-  case X_TRISOLVE: case X_TRISOLVE_T: x.axes = (x.axes & ~AXIS_BIT(aux2)) | AXIS_BIT(aux); break;
+  case X_TRISOLVE: case X_TRISOLVE_T:
+    x.axes = (x.axes & ~AXIS_BIT(aux2)) | AXIS_BIT(aux);
+    x.mixes |= x.random;
+    break;
   default: break;
   }
   /* a reduction varies over what its range varies over */
@@ -99,6 +108,8 @@ static Node make(Dag *d, XOp op, int aux, int aux2, double number, int n, const 
     if (a->lo >= 0) x.axes |= dag_axes(d, a->lo);
     if (a->hi >= 0) x.axes |= dag_axes(d, a->hi);
   }
+  if (op == X_SUM || op == X_MAX || op == X_MIN || op == X_AT || op == X_TRISOLVE || op == X_TRISOLVE_T) x.arrays |= x.axes;
+  x.arrays &= x.axes;
   if (d->nodes.n * 2 >= d->table_size) {
     grow_table(d);
     h = hash_node(op, aux, aux2, number, n, args);
@@ -440,12 +451,21 @@ Node x_fn2(Dag *d, Fn f, Node a, Node b)
   return make(d, X_FN, (int)f, 0, 0, 2, args, false);
 }
 
+static bool is_logical(const Dag *d, Node n) { return dag_node(d, n)->op >= X_LT && dag_node(d, n)->op <= X_NOT; }
+
 Node x_compare(Dag *d, XOp op, Node a, Node b)
 {
   double u, v;
   if (dag_is_const(d, a, &u) && dag_is_const(d, b, &v)) {
     bool r = op == X_LT ? u < v : op == X_LE ? u <= v : op == X_EQ ? u == v : op == X_NE ? u != v : op == X_AND ? u && v : u || v;
     return x_int(d, r);
+  }
+  if (op == X_AND || op == X_OR) {                                          /* 1 && c, c && 0, ... */
+    for (int i = 0; i < 2; i++) {
+      if (!dag_is_const(d, i ? b : a, &u)) continue;
+      if ((op == X_AND) == (u == 0)) return x_int(d, op == X_OR);
+      if (is_logical(d, i ? a : b)) return i ? a : b;
+    }
   }
   Node args[2] = {a, b};
   return make(d, op, 0, 0, 0, 2, args, true);
@@ -496,21 +516,11 @@ Node x_log_sum_exp(Dag *d, int axis, Node body)
   return x_add(d, top, x_log(d, x_sum(d, axis, x_exp(d, x_sub(d, body, top)))));
 }
 
-/* Contains an array that must be computed before it can be read elsewhere. */
-static bool has_array(const Dag *d, Node n)
-{
-  const XNode *x = dag_node(d, n);
-  if (x->op == X_SUM || x->op == X_MAX || x->op == X_MIN || x->op == X_TRISOLVE || x->op == X_TRISOLVE_T || x->op == X_AT) return true;
-  for (int i = 0; i < x->n_args && x->axes; i++)
-    if (has_array(d, x->args[i])) return true;
-  return false;
-}
-
 Node x_at(Dag *d, Node body, int axis, Node index)
 {
   if (!(dag_axes(d, body) & AXIS_BIT(axis))) return body;
   if (dag_node(d, index)->op == X_AXIS && dag_node(d, index)->aux == axis) return body;
-  if (!has_array(d, body)) return dag_substitute_axis(d, body, axis, index);
+  if (!(dag_node(d, body)->arrays & AXIS_BIT(axis))) return dag_substitute_axis(d, body, axis, index);
   Node args[2] = {body, index};
   return make(d, X_AT, axis, 0, 0, 2, args, dag_node(d, body)->integer);
 }
@@ -545,7 +555,10 @@ Node dag_rebuild(Dag *d, Node n, const Node *args)
   case X_LT: case X_LE: case X_EQ: case X_NE: case X_AND: case X_OR: return x_compare(d, x.op, args[0], args[1]);
   case X_NOT: return x_not(d, args[0]);
   case X_COND: return x_cond(d, args[0], args[1], args[2]);
-  case X_SUM: case X_MAX: case X_MIN: return x_reduce(d, x.op, x.aux, args[0]);
+  case X_SUM: return x_sum(d, x.aux, args[0]);
+  case X_MAX: case X_MIN:
+    if (!(dag_axes(d, args[0]) & AXIS_BIT(x.aux))) return args[0];
+    return make(d, x.op, x.aux, x.aux2, 0, 1, args, dag_node(d, args[0])->integer);
   case X_AT: return x_at(d, args[0], x.aux, args[1]);
   default: return make(d, x.op, x.aux, x.aux2, x.number, x.n_args, args, x.integer);
   }
@@ -571,6 +584,12 @@ Node dag_replace(Dag *d, Node n, Node from, Node to)
   return replace_in(d, n, from, to, memo);
 }
 
+static AxisSet range_axes(const Dag *d, int axis)
+{
+  const Axis *a = &d->axes.at[axis];
+  return (a->lo >= 0 ? dag_axes(d, a->lo) : 0) | (a->hi >= 0 ? dag_axes(d, a->hi) : 0);
+}
+
 static Node substitute_in(Dag *d, Node n, int from, Node to, int *memo)
 {
   if (!(dag_axes(d, n) & AXIS_BIT(from))) return n;
@@ -579,9 +598,9 @@ static Node substitute_in(Dag *d, Node n, int from, Node to, int *memo)
   if (x.op == X_AXIS && x.aux == from) return to;
   AxisSet inside = dag_axes(d, to);
   Node r;
-  if ((x.op == X_SUM || x.op == X_MAX || x.op == X_MIN || x.op == X_TRISOLVE || x.op == X_TRISOLVE_T) &&
-      ((inside & AXIS_BIT(x.aux)) || x.op >= X_TRISOLVE)) {
-    r = x_at(d, n, from, to);                                               /* would be captured: read the finished value instead */
+  bool reduces = x.op == X_SUM || x.op == X_MAX || x.op == X_MIN;
+  if (x.op == X_TRISOLVE || x.op == X_TRISOLVE_T || (reduces && ((inside & AXIS_BIT(x.aux)) || (range_axes(d, x.aux) & AXIS_BIT(from))))) {
+    r = x_at(d, n, from, to);                                               /* would be captured, or its range changes: read the finished value instead */
   } else if (x.op == X_AT) {
     Node args[2] = {x.args[0], substitute_in(d, x.args[1], from, to, memo)};
     r = x_at(d, args[0], x.aux, args[1]);

@@ -76,6 +76,10 @@ typedef struct {
   bool integer;
   bool random;                         /* contains an X_U */
   bool latent;                         /* contains X_U, X_VALUE, X_MEAN or X_SD: does not belong to the constants */
+  bool point;                          /* contains an X_VALUE */
+  bool lookup;                         /* contains an X_INPUT */
+  bool mixes;                          /* contains a triangular solve of something random */
+  AxisSet arrays;                      /* axes of the reductions, solves and X_AT inside, itself included: reading it at another index needs an array */
 } XNode;
 
 typedef struct Dag {
