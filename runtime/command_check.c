@@ -39,12 +39,17 @@ static void print_data(const PgmSession *s)
     separator = ", ";
   }
   putchar('\n');
+  int width = 12;
+  for (int f = 0; f < s->model->n_families; f++) {
+    const int length = (int)strlen(s->model->families[f].name);
+    if (length > width) width = length;
+  }
   for (int f = 0; f < s->model->n_families; f++) {
     const PgmFamily *family = &s->model->families[f];
     const PgmLayout *l = &s->layout[f];
     long missing = count_missing(s, f);
     if (family->n_index == 0 && family->role == PGM_INPUT && family->rank == 0) continue;
-    printf("  %-12s %-9s %ld element%s", family->name, role_word(family->role), l->defined, l->defined == 1 ? "" : "s");
+    printf("  %-*s %-9s %ld element%s", width, family->name, role_word(family->role), l->defined, l->defined == 1 ? "" : "s");
     if (l->width != 1) printf(" of %ld numbers", l->width);
     if (missing) printf(", %ld missing", missing);
     putchar('\n');
