@@ -172,7 +172,9 @@ static At lookup(Walk *w, const GIndex *ix, int n, const At *args)
 
 static At eval(Walk *w, const GTerm *t, const At *vars, const GIndex *ix);
 
-static At eval_linear(const GTerm *t, const At *vars, Lin a)
+static Lin bound_form(const Graph *g, Lin a);
+
+static At eval_linear(const Graph *g, const GTerm *t, const At *vars, Lin a)
 {
   long coef;
   Lin rest;
@@ -180,7 +182,14 @@ static At eval_linear(const GTerm *t, const At *vars, Lin a)
   if (v < 0) return at_abs(a);
   int k = var_slot(t, v);
   if (k < 0) return at_free();
-  return at_shift(at_times(vars[k], coef), rest, 1);
+  At r = at_shift(at_times(vars[k], coef), rest, 1);
+  if (r.kind == AT_FREE && coef == 1) { /* the range it is free in, as far as this term goes */
+    r.lo = NEW(At);
+    r.hi = NEW(At);
+    *r.lo = at_abs(lin_add(bound_form(g, g->vars.at[v].lo), rest, 1));
+    *r.hi = at_abs(lin_add(bound_form(g, g->vars.at[v].hi), rest, 1));
+  }
+  return r;
 }
 
 static At eval_table(Walk *w, const GTerm *t, const At *vars, const GIndex *ix)
@@ -194,11 +203,11 @@ static At eval_table(Walk *w, const GTerm *t, const At *vars, const GIndex *ix)
 static At eval(Walk *w, const GTerm *t, const At *vars, const GIndex *ix)
 {
   switch (ix->kind) {
-  case GI_LINEAR: return eval_linear(t, vars, ix->lin);
+  case GI_LINEAR: return eval_linear(w->g, t, vars, ix->lin);
   case GI_TABLE: return eval_table(w, t, vars, ix);
   case GI_ANY: return at_free();
   case GI_RANGE: {
-    At lo = eval_linear(t, vars, ix->lin), hi = eval_linear(t, vars, ix->hi);
+    At lo = eval_linear(w->g, t, vars, ix->lin), hi = eval_linear(w->g, t, vars, ix->hi);
     bool lo_abs = lo.kind == AT_ABS, hi_abs = hi.kind == AT_ABS;
     if ((lo_abs && hi_abs) || (!lo_abs && lo.kind != AT_UNIT) || (!hi_abs && hi.kind != AT_UNIT)) return at_free();
     if (lo.sign < 0 || hi.sign < 0) return at_free();
@@ -225,7 +234,7 @@ static int eval_latent(Walk *w, const GTerm *t, const At *vars, const GIndex *ix
     }
     return 1;
   }
-  At lo = eval_linear(t, vars, ix->lin), hi = eval_linear(t, vars, ix->hi);
+  At lo = eval_linear(w->g, t, vars, ix->lin), hi = eval_linear(w->g, t, vars, ix->hi);
   bool window = at_same_kind(lo, hi) && lo.kind != AT_ABS && lo.kind != AT_FREE;
   if (!window) {
     if (lo.kind != AT_ABS || hi.kind != AT_ABS) w->c->prefix = true;
@@ -636,6 +645,8 @@ static bool enter_term(Walk *w, int term, int r, const At *at, At *vars, bool ow
         continue;
       }
       if (at[p].kind == AT_ABS && !lin_equal(at[p].off, ix->lin)) return false;
+      if (at[p].kind == AT_FREE && at[p].lo) /* free, but perhaps not that far */
+        w->c->loose = w->c->loose || lin_sign(w->g, lin_add(ix->lin, at[p].lo->off, -1)) == -1 || lin_sign(w->g, lin_add(at[p].hi->off, ix->lin, -1)) == -1;
       if (at[p].kind == AT_UNIT) {
         Lin u = at[p].sign > 0 ? lin_add(ix->lin, at[p].off, -1) : lin_add(at[p].off, ix->lin, -1);
         int q = at[p].id;
@@ -643,7 +654,11 @@ static bool enter_term(Walk *w, int term, int r, const At *at, At *vars, bool ow
         special.used[q] = is_special = true;
         special.lo[q] = special.hi[q] = u;
       }
-      if (at[p].kind == AT_ORIGIN && t->refs.n > 1) w->c->crossed = true; /* g[n] = 1 for some n: the data tell */
+      if (at[p].kind == AT_ORIGIN) {    /* is g[n] = 1, is 1 in the set? The data tell; if the term says nothing else, no matter */
+        if (t->refs.n == 1) return false;
+        w->c->crossed = true;
+        w->c->crossed_term = term;
+      }
     } else if (ix->kind == GI_RANGE) {
       Lin rest_lo, rest_hi;
       long c_lo, c_hi;

@@ -613,11 +613,13 @@ static bool on_boundary(Ground *gm, const Component *c, const long *unit, bool *
   return false;
 }
 
-/* At the first or last elements of a free position: ends of slices may be cut. */
+/* At the first or last elements of a free position or a set: ends may be cut. */
 static bool at_slice_end(Ground *gm, const Component *c, const Entry *e, const Element *y, long slack)
 {
   for (int p = 0; p < e->n; p++) {
-    bool moves = e->at[p].kind == AT_FREE || e->at[p].kind == AT_SPAN || (e->at[p].kind == AT_UNIT && c->grows[e->at[p].id]);
+    At a = e->at[p];
+    bool moves = a.kind == AT_FREE || a.kind == AT_SPAN || (a.kind == AT_UNIT && c->grows[a.id]) ||
+                 (a.kind == AT_ORIGIN && c->origins.at[a.id].set);
     long lo = 0, hi = 0;
     if (!moves) continue;
     whole_range(gm, y->family, p, &lo, &hi);
@@ -645,6 +647,9 @@ static void check_unit(Ground *gm, const Component *c, bool exact, const Lattice
   bool *in = NEW_ARRAY(bool, gm->elements.n);
   for (int i = 0; i < gm->incidences.n; i++)
     if (find_root(gm, gm->incidences.at[i].term) == root) in[gm->incidences.at[i].element] = true;
+  bool alone = true;                    /* a group without rows */
+  for (int k = 0; k < gm->elements.n && alone; k++) alone = k == element || !(in[k] || (gm->elements.at[k].latent && find_root(gm, k) == root));
+  if (alone && c->origins.n) return;
   for (int k = 0; k < gm->elements.n; k++) {
     const Element *y = &gm->elements.at[k];
     if (y->latent) continue;
