@@ -1,7 +1,7 @@
 #!/bin/bash
 # What the documentation shows is what the programs print: every block ```console of README.md, docs/*.md and examples/*/README.md is run, one file
 # in one directory with the examples' files at hand, and compared.
-#   $ command          is run by bash (a line may go on after \)
+#   $ command          is run by bash (a line may go on after \, a here-document ends with END)
 #   text               is what it must print, standard output and error together; a command followed by nothing must print nothing
 #   ...                any lines, or within a line any text
 # Numbers with a decimal point may differ by a part in a thousand.
@@ -68,9 +68,9 @@ compare() { # expected file, actual file
 run_one() { # document, line, command; expected text in $work/expected
   (cd "$place" && PATH="$(dirname "$PGMC"):$PATH" bash -c "$3") >"$work/actual" 2>&1
   if compare "$work/expected" "$work/actual" >"$work/why"; then
-    pass "$1:$2: $3"
+    pass "$1:$2: ${3%%$'\n'*}"
   else
-    fail "$1:$2: $3"
+    fail "$1:$2: ${3%%$'\n'*}"
     cat "$work/why"
     diff "$work/expected" "$work/actual" | head -20
   fi
@@ -97,6 +97,8 @@ run_document() {
       ;;
     *)
       case $command in
+      *"<<'END'"*$'\n'END) echo "$text" >>"$work/expected" ;;
+      *"<<'END'"*) command+=$'\n'$text ;;
       *\\) command="${command%\\}$text" ;;
       *) echo "$text" >>"$work/expected" ;;
       esac
