@@ -163,15 +163,23 @@ static void reverse_node(Reverse *r, Node n)
     give(r, x.args[0], x.args[0], bar);
     return;
   }
-  case X_MAX: case X_MIN:                                                   /* the subgradient: shared equally would need counting; ties have measure zero */
-    give(r, x.args[0], x.args[0], x_mul(d, bar, x_compare(d, X_EQ, x.args[0], n)));
+  case X_MAX: case X_MIN: {                                                 /* those that attain it share equally */
+    Node attains = x_compare(d, X_EQ, x.args[0], n);
+    give(r, x.args[0], x.args[0], x_mul(d, x_div(d, bar, x_sum(d, x.aux, attains)), attains));
     return;
+  }
   case X_AT: {
     /* share of body at axis = a: bar where a equals the index */
     Node body = x.args[0], index = x.args[1];
+    if (dag_axes(d, index) & AXIS_BIT(x.aux)) {                             /* a permutation, as x[K - 1 - i]: i stands for another value in the body */
+      int other = -1;
+      for (int k = 0; other < 0 || (dag_axes(d, n) & AXIS_BIT(other)); k++) other = dag_dim_axis(d, d->axes.at[x.aux].extent, k);
+      bar = x_at(d, bar, x.aux, x_axis(d, other));
+      index = dag_substitute_axis(d, index, x.aux, x_axis(d, other));
+    }
     AxisSet over = dag_axes(d, index) & ~dag_axes(d, body);
     const XNode *ix = dag_node(d, index);
-    if (ix->op == X_AXIS && (over & AXIS_BIT(ix->aux)) && !(dag_axes(d, body) & AXIS_BIT(ix->aux))) {
+    if (ix->op == X_AXIS && (over & AXIS_BIT(ix->aux))) {
       int to = ix->aux;                                                     /* a renaming: read the adjoint back under the old name */
       give(r, body, body, x_at(d, bar, to, x_axis(d, x.aux)));
       return;
