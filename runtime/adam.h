@@ -20,9 +20,11 @@ typedef struct {
 
 typedef struct {
   double step;                         /* of the first stage */
+  const double *scale;                 /* per coordinate: its step is step * scale; NULL: 1 */
   long max_iter;
   long group;                          /* iterations that together see all data (an epoch); their values are averaged first. 0: 1 */
   long window;                         /* groups whose averages are averaged before they are compared */
+  double gain;                         /* a window must be better by this as well to count as progress */
   int stages;                          /* each with 0.3 times the step of the one before */
   int threads;
 } PgmAdamOptions;

@@ -622,7 +622,7 @@ PgmStatus pgm_fit_run(PgmSession *s, const PgmFitOptions *options, PgmFit **out,
   if (!st) {
     PgmFit *fit = *out;
     pgm_sources_forward(q, x, NULL);
-    fit->elbo = pgm_elbo(s, evaluation_draws(s), o->seed, &fit->elbo_se);
+    fit->elbo = pgm_elbo(s, run.interrupted ? 2 : evaluation_draws(s), o->seed, &fit->elbo_se);   /* who interrupts does not want to wait */
     fit->elbo_per_observation = fit->observations ? fit->elbo / (double)fit->observations : NAN;
     fit->gradient_norm = solution.gradient_norm;
     fit->iterations = run.iteration;

@@ -245,6 +245,18 @@ void pgm_net_random(const PgmNet *net, PgmKey key, double *weights)
   }
 }
 
+void pgm_net_fan_in(const PgmNet *net, double *out)
+{
+  long in = net->n_features, at = 0;
+  for (int l = 0; l < net->n_hidden; l++) {
+    for (long k = 0; k < net->hidden[l] * in; k++) out[at++] = (double)in;
+    for (long k = 0; k < net->hidden[l]; k++) out[at++] = 1;
+    in = net->hidden[l];
+  }
+  for (long end = net->n_weights - (net->n_terms ? 0 : net->n_outputs); at < end; at++) out[at] = (double)(net->n_regressors - (net->n_terms ? 0 : 1));
+  for (; at < net->n_weights; at++) out[at] = 1;
+}
+
 void pgm_net_regressors(const PgmNet *net, long rows, const double *kept, double *out)
 {
   const long n = net->n_regressors, f = net->n_features;

@@ -38,6 +38,8 @@ long pgm_net_scratch(const PgmNet *net, long rows);
 
 /* Random starting weights: normal, scaled by the fan-in, biases of hidden layers uniform; the output layer 0. */
 void pgm_net_random(const PgmNet *net, PgmKey key, double *weights);
+/* Per weight (n_weights), the number of inputs that add up in its output; 1 for biases. */
+void pgm_net_fan_in(const PgmNet *net, double *out);
 /* What the output layer is linear in: rows x n_regressors (the constant first), from `kept`. */
 void pgm_net_regressors(const PgmNet *net, long rows, const double *kept, double *out);
 /* Sets the output layer to the coefficients [n_regressors][n_outputs]. */

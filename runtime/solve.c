@@ -509,12 +509,31 @@ static bool big_globals(const PgmSession *s)
   return entries > 500;
 }
 
+/* Adam's steps: means of wide factors take wide ones; weights of layers, those of functions and of the model, shorter ones the more inputs add up
+ * in an output. */
+static void step_scales(const PgmSources *q, const double *x, double *scale)
+{
+  for (long e = 0; e < q->size; e++) scale[e] = 1;
+  for (int i = 0; i < q->n; i++) {
+    const PgmSource *f = &q->source[i];
+    const PgmLayout *l = &q->s->layout[f->family];
+    if (f->kind == PGM_FUNCTION) {
+      pgm_net_fan_in(&f->net, scale + f->at);
+      for (long e = f->at; e < f->at + f->net.n_weights; e++) scale[e] = fmin(1, 4 / sqrt(scale[e]));
+      continue;
+    }
+    const double fan_in = !f->local && q->s->model->families[f->family].rank == 2 ? (double)l->dim[1] : 1;
+    for (long e = 0; e < (f->point ? f->size : f->size / 2); e++)
+      scale[f->at + e] = fmin(1, 4 / sqrt(fan_in)) * (f->point ? 1 : fmax(1, exp(x[f->sd_at + e])));
+  }
+}
+
 static PgmStatus adam(Solve *v, Stochastic *k, bool rough, PgmSolution *out, PgmError *error)
 {
   const PgmFitOptions *o = v->run->options;
   PgmSources *q = v->q;
   const bool sparse = k->batch > 0;
-  double *work = malloc((pgm_adam_size(q->size, sparse) + (size_t)(2 * q->size) + 1) * sizeof *work);
+  double *work = malloc((pgm_adam_size(q->size, sparse) + (size_t)(3 * q->size) + 1) * sizeof *work);
   long rows = 0;
   for (int i = 0; i < q->n; i++) rows += q->source[i].rows;
   k->range = malloc((size_t)(2 * rows + 2 * q->n + 2) * sizeof *k->range);
@@ -522,12 +541,13 @@ static PgmStatus adam(Solve *v, Stochastic *k, bool rough, PgmSolution *out, Pgm
     free(work);
     return no_memory(error);
   }
-  double *average = work + pgm_adam_size(q->size, sparse), *last = average + q->size;
+  double *average = work + pgm_adam_size(q->size, sparse), *last = average + q->size, *scale = last + q->size;
+  step_scales(q, v->x, scale);
   const long epoch = k->batch ? (k->units + k->batch - 1) / k->batch : 1;
   const PgmAdamProblem problem = {stochastic_value, sparse || v->pinned ? stochastic_touched : NULL, stochastic_accepted, k};
   /* weights of networks want small steps, free factors larger ones; a window has at least 50 iterations and 8 epochs */
   const bool network = big_globals(v->run->s) || q->functions > q->globals;
-  const PgmAdamOptions options = {.step = o->step > 0 ? o->step : network ? 0.003 : 0.03, .max_iter = o->max_iter > 0 ? o->max_iter : 50000, .group = epoch,
+  const PgmAdamOptions options = {.step = o->step > 0 ? o->step : network ? 0.003 : 0.03, .scale = scale, .gain = o->tol > 0 ? o->tol : 1e-4, .max_iter = o->max_iter > 0 ? o->max_iter : 50000, .group = epoch,
                                   .window = epoch > 6 ? 8 : (50 + epoch - 1) / epoch, .stages = rough ? 2 : 4, .threads = v->run->s->threads};
   PgmAdamResult r = pgm_adam(&problem, &options, q->size, v->x, average, work);
   /* the average of the last stage or its last iterate: the better one on the same fresh draws of all data */
@@ -706,7 +726,7 @@ PgmStatus pgm_solve(PgmRun *run, PgmSources *q, long pinned, PgmStart start, boo
   }
   if (!st) {
     if (stochastic) {
-      if (start == PGM_START_COLD) st = cold_scales(&v, error);
+      if (start == PGM_START_COLD && !pgm_objective_samples(v.objective)) st = cold_scales(&v, error);   /* noise says nothing of curvature */
       if (!st) st = adam(&v, &k, rough, out, error);
       if (!st && !strcmp(out->stopped, "nan")) st = not_finite(&v, error);
     } else {

@@ -187,12 +187,33 @@ static double noisy(void *data, const double *x, double *g, long iteration)
 static void adam_averages_noise_away(void **state)
 {
   (void)state;
-  double x[8] = {0}, average[8], work[64];
+  double x[8] = {0}, average[8], *work = malloc(pgm_adam_size(8, false) * sizeof *work);
   const PgmAdamProblem problem = {.value = noisy};
   const PgmAdamOptions options = {.step = 0.05, .max_iter = 100000, .window = 100, .stages = 4, .threads = 1};
   PgmAdamResult r = pgm_adam(&problem, &options, 8, x, average, work);
   assert_int_equal(r.stop, PGM_ADAM_CONVERGED);
   for (int i = 0; i < 8; i++) assert_true(fabs(average[i] - (i - 4)) < 0.25);
+  free(work);
+}
+
+/* A cliff: past x = 3 the value falls by a million; steps that fall come back and get shorter. */
+static double cliff(void *data, const double *x, double *g, long iteration)
+{
+  (void)data, (void)iteration;
+  g[0] = x[0] > 3 ? 1e6 : 2.9 - x[0];
+  return x[0] > 3 ? -1e6 : -0.5 * (x[0] - 2.9) * (x[0] - 2.9);
+}
+
+static void adam_comes_back_from_a_fall(void **state)
+{
+  (void)state;
+  double x = 0, average, *work = malloc(pgm_adam_size(1, false) * sizeof *work);
+  const PgmAdamProblem problem = {.value = cliff};
+  const PgmAdamOptions options = {.step = 1, .max_iter = 100000, .window = 20, .gain = 1e-4, .stages = 4, .threads = 1};
+  PgmAdamResult r = pgm_adam(&problem, &options, 1, &x, &average, work);
+  assert_int_equal(r.stop, PGM_ADAM_CONVERGED);
+  assert_true(fabs(average - 2.9) < 0.05);
+  free(work);
 }
 
 static const PgmRange *one_by_one(void *data, long *n)
@@ -207,12 +228,13 @@ static const PgmRange *one_by_one(void *data, long *n)
 static void adam_counts_visits(void **state)
 {
   (void)state;
-  double x[8] = {0}, average[8], work[64];
+  double x[8] = {0}, average[8], *work = malloc(pgm_adam_size(8, true) * sizeof *work);
   PgmRange range = {0, 0};
   const PgmAdamProblem problem = {.value = noisy, .touched = one_by_one, .data = &range};
   const PgmAdamOptions options = {.step = 0.1, .max_iter = 8, .window = 100, .stages = 2, .threads = 1};
   pgm_adam(&problem, &options, 8, x, average, work);
   for (int i = 0; i < 8; i++) assert_true(fabs(fabs(x[i]) - 0.1) < 1e-6);      /* each was visited once: one whole step */
+  free(work);
 }
 
 /* ---- Pareto smoothing ------------------------------------------------------------------------------------------------------------------------ */
@@ -260,7 +282,7 @@ int main(void)
   const struct CMUnitTest tests[] = {
     cmocka_unit_test(rosenbrock_valley),    cmocka_unit_test(metric_makes_scales_harmless), cmocka_unit_test(comes_back_from_nan),
     cmocka_unit_test(rounding_does_not_stop_it), cmocka_unit_test(gain_window_stops_it),    cmocka_unit_test(dot_has_the_same_bits),
-    cmocka_unit_test(adam_averages_noise_away),  cmocka_unit_test(adam_counts_visits),      cmocka_unit_test(pareto_shapes),
+    cmocka_unit_test(adam_averages_noise_away),  cmocka_unit_test(adam_counts_visits), cmocka_unit_test(adam_comes_back_from_a_fall),     cmocka_unit_test(pareto_shapes),
     cmocka_unit_test(khat_of_gaussians)};
   return cmocka_run_group_tests(tests, NULL, NULL);
 }
