@@ -1,6 +1,6 @@
 /* Adam: see adam.h. A stage ends when four windows in a row are not better than the last that was, by more than twice the standard error of the
- * difference; the last stage's end is convergence. When the average of a group falls far below the best window (more than its distance from
- * the start of the run, or the value is not finite), the run goes back to where that window ended, with a smaller step. Coordinates that a
+ * difference; the last stage's end is convergence. When the average of a group falls far below the best window (by more than that is above the
+ * start of the run, and the size of the value there), or the value is not finite, the run goes back to where that window began, with a smaller step. Coordinates that a
  * minibatch does not touch keep their moments, and count their own visits for the bias correction. */
 #include "adam.h"
 
@@ -11,19 +11,20 @@ enum { PATIENCE = 4, TABLE = 16384, MOST_SKIPPED = 20 };
 static const double BETA1 = 0.9, BETA2 = 0.999, EPSILON = 1e-8, SHRINK = 0.3;
 
 typedef struct {
-  double *g, *m, *v, *safe;            /* gradient, moments, the iterate to go back to */
+  double *g, *m, *v;                   /* gradient, moments */
+  double *start, *safe;                /* where the window began; where the best window began: the iterate to go back to */
   double *table1, *table2;             /* sparse: 1 / (1 - beta^t) of the first visits */
   uint32_t *visits, *averaged;         /* sparse: in all, and in this stage */
 } Memory;
 
-size_t pgm_adam_size(long n, bool sparse) { return (size_t)n * (sparse ? 5 : 4) + (sparse ? 2 * TABLE : 0) + 1; }
+size_t pgm_adam_size(long n, bool sparse) { return (size_t)n * (sparse ? 6 : 5) + (sparse ? 2 * TABLE : 0) + 1; }
 
 static Memory lay_out(double *work, long n, bool sparse)
 {
-  Memory w = {.g = work, .m = work + n, .v = work + 2 * n, .safe = work + 3 * n};
+  Memory w = {.g = work, .m = work + n, .v = work + 2 * n, .start = work + 3 * n, .safe = work + 4 * n};
   memset(work, 0, (size_t)(3 * n) * sizeof *work);
   if (!sparse) return w;
-  w.table1 = work + 4 * n;
+  w.table1 = work + 5 * n;
   w.table2 = w.table1 + TABLE;
   w.visits = (uint32_t *)(w.table2 + TABLE);
   w.averaged = w.visits + n;
@@ -78,13 +79,14 @@ PgmAdamResult pgm_adam(const PgmAdamProblem *problem, const PgmAdamOptions *opti
   PgmAdamResult result = {.stop = PGM_ADAM_MAX_ITER, .gradient_norm = NAN, .value = NAN, .error = NAN};
   const Memory w = lay_out(work, n, problem->touched != NULL);
   const long group = options->group > 0 ? options->group : 1;
-  double step = options->step, best = -INFINITY, best_error = 0, best_ever = -INFINITY, first = NAN;
+  double step = options->step, best = -INFINITY, best_error = 0, best_ever = NAN, first = NAN;      /* best_ever: the first value until a window is full */
   Window window = {0};
   long in_stage = 0, since_reset = 0, skipped = 0;
   int stage = 0, worse = 0;
   memcpy(average, x, (size_t)n * sizeof *x);
   memcpy(w.safe, x, (size_t)n * sizeof *x);
   for (long t = 1; t <= options->max_iter; t++) {
+    if (!window.in_window && !window.in_group) memcpy(w.start, x, (size_t)n * sizeof *x);
     double value = problem->value(problem->data, x, w.g, t), mean = value, norm2 = 0;
     const PgmRange all = {0, n}, *range = &all;
     long ranges = 1;
@@ -95,13 +97,13 @@ PgmAdamResult pgm_adam(const PgmAdamProblem *problem, const PgmAdamOptions *opti
     result.gradient_norm = sqrt(norm2);
     bool lost = !isfinite(value) || !isfinite(norm2), full = false;
     if (!lost) {
-      if (isnan(first)) first = value;
+      if (isnan(first)) first = best_ever = value;
       skipped = 0;
       in_stage++;
       since_reset++;
       for (long k = 0; k < ranges; k++) update(&w, range[k], step, options->scale, since_reset, in_stage, x, average, options->threads);
       full = group_full(&window, group, value, &mean);
-      lost = full && mean < fmin(best_ever, first) - fabs(best_ever - first) - fabs(first) && isfinite(best_ever);
+      lost = full && mean < fmin(best_ever, first) - fabs(best_ever - first) - fabs(first);
     }
     if (problem->accepted && !problem->accepted(problem->data, t, x, value, result.gradient_norm)) {
       result.stop = PGM_ADAM_STOPPED;
@@ -122,11 +124,11 @@ PgmAdamResult pgm_adam(const PgmAdamProblem *problem, const PgmAdamOptions *opti
       continue;
     }
     if (!full) continue;
-    if (mean > best_ever) {            /* a good place to come back to */
-      best_ever = mean;
-      memcpy(w.safe, x, (size_t)n * sizeof *x);
-    }
     if (window.in_window < options->window) continue;
+    if (window.mean > best_ever) {
+      best_ever = window.mean;
+      memcpy(w.safe, w.start, (size_t)n * sizeof *x);
+    }
     const double error = sqrt(window.square / (double)(window.in_window - 1) / (double)window.in_window);
     result.value = window.mean;
     result.error = error;
