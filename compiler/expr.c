@@ -4,6 +4,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#define MAX_ARGS 16                                                          /* of one node: indices and entries of a leaf */
+
 const char *const fn_c_name[] = {
 #define FN1(name, c) c,
 #define FN2(name, c) c,
@@ -71,6 +73,7 @@ static Node make(Dag *d, XOp op, int aux, int aux2, double number, int n, const 
     if (same_node(dag_node(d, at), op, aux, aux2, number, n, args)) return at;
   }
   XNode x = {.op = op, .aux = aux, .aux2 = aux2, .number = number, .n_args = n, .integer = integer};
+  if (n > MAX_ARGS) BUG("a node with %d arguments", n);
   x.args = n ? NEW_ARRAY(Node, n) : NULL;
   for (int i = 0; i < n; i++) {
     const XNode *a = dag_node(d, args[i]);
@@ -81,6 +84,7 @@ static Node make(Dag *d, XOp op, int aux, int aux2, double number, int n, const 
     x.point |= a->point;
     x.lookup |= a->lookup;
     x.mixes |= a->mixes;
+    x.quadrature |= a->quadrature;
     x.arrays |= a->arrays;
   }
   switch (op) {
@@ -89,7 +93,10 @@ static Node make(Dag *d, XOp op, int aux, int aux2, double number, int n, const 
     if (d->axes.at[aux].lo >= 0) x.axes |= dag_axes(d, d->axes.at[aux].lo);
     if (d->axes.at[aux].hi >= 0) x.axes |= dag_axes(d, d->axes.at[aux].hi);
     break;
-  case X_QUAD_X: case X_QUAD_W: x.axes |= AXIS_BIT(aux); break;
+  case X_QUAD_X: case X_QUAD_W:
+    x.axes |= AXIS_BIT(aux);
+    x.quadrature = true;
+    break;
   case X_U: x.random = x.latent = true; break;
   case X_VALUE: x.latent = x.point = true; break;
   case X_MEAN: case X_SD: x.latent = true; break;
@@ -564,24 +571,43 @@ Node dag_rebuild(Dag *d, Node n, const Node *args)
   }
 }
 
-/* Rebuilds what `wanted` says may contain `from`; memo over node numbers. */
-static Node replace_in(Dag *d, Node n, Node from, Node to, int *memo)
+int *node_map(NodeMap *m, Node n)
+{
+  if (m->n * 2 >= m->size) {
+    NodeMap old = *m;
+    m->size = old.size ? old.size * 2 : 32;
+    m->key = NEW_ARRAY(int, m->size), m->value = NEW_ARRAY(int, m->size);
+    m->n = 0;
+    for (int i = 0; i < old.size; i++)
+      if (old.key[i]) *node_map(m, old.key[i] - 1) = old.value[i];
+  }
+  unsigned at = (unsigned)n * 2654435769u;
+  for (at ^= at >> 15;; at++) {
+    int i = (int)(at & (unsigned)(m->size - 1));
+    if (m->key[i] == n + 1) return &m->value[i];
+    if (m->key[i]) continue;
+    m->key[i] = n + 1, m->n++;
+    m->value[i] = NODE_NEW;
+    return &m->value[i];
+  }
+}
+
+static Node replace_in(Dag *d, Node n, Node from, Node to, NodeMap *done)
 {
   if (n == from) return to;
-  if (n < from) return n;                                                  /* arguments have smaller numbers: cannot contain it */
-  if (memo[n] >= 0) return memo[n];
+  if (n < from || !dag_node(d, n)->n_args) return n;                         /* arguments have smaller numbers: cannot contain it */
+  int known = *node_map(done, n);
+  if (known != NODE_NEW) return known;
   XNode x = *dag_node(d, n);
-  Node *args = NEW_ARRAY(Node, x.n_args + 1);
-  for (int i = 0; i < x.n_args; i++) args[i] = replace_in(d, x.args[i], from, to, memo);
-  return memo[n] = dag_rebuild(d, n, args);
+  Node args[MAX_ARGS];
+  for (int i = 0; i < x.n_args; i++) args[i] = replace_in(d, x.args[i], from, to, done);
+  return *node_map(done, n) = dag_rebuild(d, n, args);
 }
 
 Node dag_replace(Dag *d, Node n, Node from, Node to)
 {
-  int size = n + 1;
-  int *memo = NEW_ARRAY(int, size);
-  memset(memo, -1, sizeof(int) * (size_t)size);
-  return replace_in(d, n, from, to, memo);
+  NodeMap done = {0};
+  return replace_in(d, n, from, to, &done);
 }
 
 static AxisSet range_axes(const Dag *d, int axis)
@@ -590,35 +616,34 @@ static AxisSet range_axes(const Dag *d, int axis)
   return (a->lo >= 0 ? dag_axes(d, a->lo) : 0) | (a->hi >= 0 ? dag_axes(d, a->hi) : 0);
 }
 
-static Node substitute_in(Dag *d, Node n, int from, Node to, int *memo)
+static Node substitute_in(Dag *d, Node n, int from, Node to, NodeMap *done)
 {
   if (!(dag_axes(d, n) & AXIS_BIT(from))) return n;
-  if (memo[n] >= 0) return memo[n];
   XNode x = *dag_node(d, n);
-  if (x.op == X_AXIS && x.aux == from) return to;
+  if (x.op == X_AXIS) return x.aux == from ? to : n;
+  int known = *node_map(done, n);
+  if (known != NODE_NEW) return known;
   AxisSet inside = dag_axes(d, to);
   Node r;
   bool reduces = x.op == X_SUM || x.op == X_MAX || x.op == X_MIN;
   if (x.op == X_TRISOLVE || x.op == X_TRISOLVE_T || (reduces && ((inside & AXIS_BIT(x.aux)) || (range_axes(d, x.aux) & AXIS_BIT(from))))) {
     r = x_at(d, n, from, to);                                               /* would be captured, or its range changes: read the finished value instead */
   } else if (x.op == X_AT) {
-    Node args[2] = {x.args[0], substitute_in(d, x.args[1], from, to, memo)};
+    Node args[2] = {x.args[0], substitute_in(d, x.args[1], from, to, done)};
     r = x_at(d, args[0], x.aux, args[1]);
     if (from != x.aux && (dag_axes(d, x.args[0]) & AXIS_BIT(from))) r = x_at(d, n, from, to);
   } else {
-    Node *args = NEW_ARRAY(Node, x.n_args + 1);
-    for (int i = 0; i < x.n_args; i++) args[i] = substitute_in(d, x.args[i], from, to, memo);
+    Node args[MAX_ARGS];
+    for (int i = 0; i < x.n_args; i++) args[i] = substitute_in(d, x.args[i], from, to, done);
     r = dag_rebuild(d, n, args);
   }
-  return memo[n] = r;
+  return *node_map(done, n) = r;
 }
 
 Node dag_substitute_axis(Dag *d, Node n, int from, Node to)
 {
-  int size = n + 1;
-  int *memo = NEW_ARRAY(int, size);
-  memset(memo, -1, sizeof(int) * (size_t)size);
-  return substitute_in(d, n, from, to, memo);
+  NodeMap done = {0};
+  return substitute_in(d, n, from, to, &done);
 }
 
 /* ---- evaluation -------------------------------------------------------------------------------------------------------------------------------- */

@@ -14,6 +14,7 @@
 #define PGMC_EXPR_H
 
 #include "model.h"
+#include <limits.h>
 
 typedef int Node;
 #define NO_NODE (-1)
@@ -79,6 +80,7 @@ typedef struct {
   bool point;                          /* contains an X_VALUE */
   bool lookup;                         /* contains an X_INPUT */
   bool mixes;                          /* contains a triangular solve of something random */
+  bool quadrature;                     /* contains an X_QUAD_X */
   AxisSet arrays;                      /* axes of the reductions, solves and X_AT inside, itself included: reading it at another index needs an array */
 } XNode;
 
@@ -136,6 +138,12 @@ Node x_reduce(Dag *d, XOp op, int axis, Node body);      /* X_SUM, X_MAX, X_MIN 
 Node x_log_sum_exp(Dag *d, int axis, Node body);
 Node x_at(Dag *d, Node body, int axis, Node index);
 Node x_trisolve(Dag *d, bool transposed, int row, int column, Node L, Node b);
+
+/* A value per node, for passes that visit each node of a shared expression once. {0} is empty. */
+typedef struct { int n, size, *key, *value; } NodeMap;
+#define NODE_NEW INT_MIN
+/* Place of the node's value, NODE_NEW at first; valid until the next call. */
+int *node_map(NodeMap *m, Node n);
 
 /* The expression with axis `from` replaced by the integer node `to` (in leaves' indices); leaves alone what does not vary over it. */
 Node dag_substitute_axis(Dag *d, Node n, int from, Node to);
