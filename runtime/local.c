@@ -233,6 +233,83 @@ static double judge(Family *f, bool fresh, long r, double *x, const double *grad
   return gain;
 }
 
+/* judge() and propose() for rows [from, to) of a family with one entry per element, without branches, so that the compiler vectorises it. */
+static double judge_scalars(Family *f, bool fresh, long from, long to, double *x, const double *gradient, long *rejected)
+{
+  const long n = f->rows;
+  double *restrict pm = f->point, *restrict pl = pm + n, *restrict gm0 = f->gradient, *restrict gl0 = gm0 + n;
+  double *restrict dm = f->step, *restrict dl = dm + n, *restrict rho0 = f->rho[0], *restrict rho1 = f->rho[1];
+  double *restrict sm0 = f->s[0], *restrict sl0 = sm0 + n, *restrict ym0 = f->y[0], *restrict yl0 = ym0 + n;
+  double *restrict sm1 = f->s[1], *restrict sl1 = sm1 + n, *restrict ym1 = f->y[1], *restrict yl1 = ym1 + n;
+  double *restrict radius = f->radius, *restrict share = f->share, *restrict left = f->left, *restrict curvature = f->curvature;
+  double *restrict xm = x + f->source->at, *restrict xl = x + f->source->sd_at;
+  const double *restrict gm1 = gradient + f->source->at, *restrict gl1 = gradient + f->source->sd_at;
+  const double old = fresh ? 0 : 1;
+  double gain = 0, put_back = 0;
+#pragma omp simd reduction(+ : gain, put_back)
+  for (long r = from; r < to; r++) {
+    const bool finite = (gm1[r] - gm1[r] == 0) & (gl1[r] - gl1[r] == 0);
+    const double gm = finite ? gm1[r] : 0, gl = finite ? gl1[r] : 0, m = xm[r], l = xl[r], stepm = dm[r], stepl = dl[r];
+    const double before = old * (gm0[r] * stepm + gl0[r] * stepl), after = gm * stepm + gl * stepl;
+    const bool astray = (before > 1e-12) & ((after < -before) | (after > 4 * before)), reject = (!fresh) & ((!finite) | astray);
+    const double shrink_back = finite ? 0.3 : 0.1;
+    const double promised = 0.5 * (fabs(gm0[r] * stepm) + fabs(gl0[r] * stepl));
+    /* accepted: the secant pair, the radius */
+    const double turnm = gm0[r] - gm, turnl = gl0[r] - gl;
+    const double sy = stepm * turnm + stepl * turnl, ss = stepm * stepm + stepl * stepl, yy = turnm * turnm + turnl * turnl;
+    const double new_rho = (!fresh) & (sy > 1e-10 * sqrt(ss * yy)) & (sy > DBL_MIN) ? 1 / sy : 0;
+    const double ratio = before > 1e-12 ? after / before : 1 - share[r], surprise = fabs(ratio - (1 - share[r]));
+    const double wider = (surprise < 0.3) & (share[r] < 1) & (!fresh) ? 4 : surprise > 0.8 ? 0.5 : 1;
+    const double trust = pgm_fmin(radius[r] * wider, 1e6);
+    const double sd = exp(l), p = (1 - gl) / (sd * sd), ps2 = 1 - gl;
+    const double hm = (p > 0) & (ps2 > 1e-3) ? 1 / p : sd * sd;
+    const double now = 0.5 * gm * gm * hm + 0.25 * gl * gl, next = now - now == 0 ? now : 0;
+    /* the step: plain Newton and the fixed point of the log sd when far, else two secant pairs around the Fisher metric */
+    const bool far = !((ps2 > 0.25) & (ps2 < 4));
+    const double r1 = rho0[r], s1m = sm0[r], s1l = sl0[r], y1m = ym0[r], y1l = yl0[r];       /* the older pair, once this one is in */
+    double qm = gm, ql = gl;
+    const double a0 = new_rho * (stepm * qm + stepl * ql);
+    qm -= a0 * turnm;
+    ql -= a0 * turnl;
+    const double a1 = r1 * (s1m * qm + s1l * ql);
+    qm = hm * (qm - a1 * y1m);
+    ql = 0.5 * (ql - a1 * y1l);
+    const double b1 = a1 - r1 * (y1m * qm + y1l * ql);
+    qm += b1 * s1m;
+    ql += b1 * s1l;
+    const double b0 = a0 - new_rho * (turnm * qm + turnl * ql);
+    qm += b0 * stepm;
+    ql += b0 * stepl;
+    const bool uphill = qm * gm + ql * gl >= 0, plain = far | (!uphill);
+    const double fixed = ps2 > 0 ? -0.5 * log(ps2 > 0 ? ps2 : 1) : 0.5 * gl;
+    qm = plain ? hm * gm : qm;
+    ql = far ? fixed : uphill ? ql : 0.5 * gl;
+    const double limit = trust * sqrt(hm), am = fabs(qm), al = fabs(ql);
+    const double part = pgm_fmin(am > limit ? limit / am : 1, al > 2 ? 2 / al : 1);
+    /* one or the other */
+    gain += reject ? promised : next;
+    put_back += reject ? 1 : 0;
+    left[r] = reject ? promised : next;
+    xm[r] = reject ? pm[r] : m;
+    xl[r] = reject ? pl[r] : l;
+    pm[r] = reject ? pm[r] : m;
+    pl[r] = reject ? pl[r] : l;
+    gm0[r] = reject ? gm0[r] : gm;
+    gl0[r] = reject ? gl0[r] : gl;
+    curvature[r] = reject ? curvature[r] : p;
+    radius[r] = reject ? radius[r] * shrink_back : trust;
+    share[r] = reject ? share[r] : part;
+    dm[r] = reject ? stepm * shrink_back : part * qm;
+    dl[r] = reject ? stepl * shrink_back : part * ql;
+    sm1[r] = s1m, sl1[r] = s1l, ym1[r] = y1m, yl1[r] = y1l;
+    sm0[r] = stepm, sl0[r] = stepl, ym0[r] = turnm, yl0[r] = turnl;
+    rho1[r] = reject | plain ? 0 : r1;
+    rho0[r] = reject | plain ? 0 : new_rho;
+  }
+  *rejected += (long)put_back;
+  return gain;
+}
+
 PgmJudged pgm_locals_judge(PgmLocals *l, double *x, const double *gradient)
 {
   PgmJudged total = {0, 0};
@@ -247,7 +324,10 @@ PgmJudged pgm_locals_judge(PgmLocals *l, double *x, const double *gradient)
     for (int group = 0; group < groups; group++) {
       gain[group] = 0;
       rejected[group] = 0;
-      for (long r = f->rows * group / groups; r < f->rows * (group + 1) / groups; r++) gain[group] += judge(f, fresh, r, x, gradient, &rejected[group]);
+      const long from = f->rows * group / groups, to = f->rows * (group + 1) / groups;
+      if (f->w == 1) gain[group] = judge_scalars(f, fresh, from, to, x, gradient, &rejected[group]);
+      else
+        for (long r = from; r < to; r++) gain[group] += judge(f, fresh, r, x, gradient, &rejected[group]);
     }
     for (int group = 0; group < groups; group++) {
       total.gain += gain[group];
@@ -257,18 +337,24 @@ PgmJudged pgm_locals_judge(PgmLocals *l, double *x, const double *gradient)
   return total;
 }
 
-static void put(const PgmLocals *l, double *x, bool with_step)
+static void put(const PgmLocals *l, double *x, double share)
 {
   for (int i = 0; i < l->n; i++) {
     const Family *f = &l->family[i];
-#pragma omp parallel for schedule(static) num_threads(l->q->s->threads) if (l->q->s->threads > 1 && f->rows > PIECE)
-    for (long r = 0; r < f->rows; r++)
-      for (long c = 0; c < 2 * f->w; c++) x[place(f, c, r)] = f->point[c * f->rows + r] + (with_step ? f->step[c * f->rows + r] : 0);
+#pragma omp parallel for schedule(static) num_threads(l->q->s->threads) if (l->q->s->threads > 1 && f->rows > 8 * PIECE)
+    for (long piece = 0; piece < (f->rows + PIECE - 1) / PIECE; piece++) {
+      const long from = piece * PIECE, to = from + PIECE < f->rows ? from + PIECE : f->rows;
+      for (long c = 0; c < 2 * f->w; c++) {
+        const double *restrict point = f->point + c * f->rows, *restrict step = f->step + c * f->rows;
+        double *restrict out = x + place(f, c, 0);
+        for (long r = from; r < to; r++) out[r * f->w] = point[r] + share * step[r];
+      }
+    }
   }
 }
 
-void pgm_locals_move(PgmLocals *l, double *x) { put(l, x, true); }
-void pgm_locals_restore(PgmLocals *l, double *x) { put(l, x, false); }
+void pgm_locals_move(PgmLocals *l, double *x) { put(l, x, 1); }
+void pgm_locals_restore(PgmLocals *l, double *x) { put(l, x, 0); }
 
 void pgm_scales_from_curvature(const PgmSources *q, double *x, const double *gradient)
 {
@@ -334,9 +420,11 @@ void pgm_locals_between(const PgmLocals *l, const double *a, const double *b, do
   for (int i = 0; i < l->n; i++) {
     const Family *f = &l->family[i];
     const long n = f->rows * f->w;
+    double *restrict mean = x + f->source->at, *restrict log_sd = x + f->source->sd_at;
+#pragma omp parallel for simd schedule(static) num_threads(l->q->s->threads) if (l->q->s->threads > 1 && n > 8 * PIECE)
     for (long e = 0; e < n; e++) {
-      x[f->source->at + e] = a[e] + t * (b[e] - a[e]);
-      x[f->source->sd_at + e] = a[n + e] + t * (b[n + e] - a[n + e]);
+      mean[e] = a[e] + t * (b[e] - a[e]);
+      log_sd[e] = a[n + e] + t * (b[n + e] - a[n + e]);
     }
     a += 2 * n;
     b += 2 * n;
@@ -347,9 +435,12 @@ void pgm_locals_slope(const PgmLocals *l, const double *a, const double *b, cons
 {
   for (int i = 0; i < l->n; i++) {
     const Family *f = &l->family[i];
-    const long n = f->rows * f->w;
-    for (long e = 0; e < n; e++)
-      gain[f->first + e / f->w] += weight * (gradient[f->source->at + e] * (b[e] - a[e]) + gradient[f->source->sd_at + e] * (b[n + e] - a[n + e]));
+    const long n = f->rows * f->w, w = f->w;
+    const double *restrict mean_bar = gradient + f->source->at, *restrict sd_bar = gradient + f->source->sd_at;
+    double *restrict out = gain + f->first;
+#pragma omp parallel for schedule(static) num_threads(l->q->s->threads) if (l->q->s->threads > 1 && n > 8 * PIECE)
+    for (long r = 0; r < f->rows; r++)
+      for (long e = r * w; e < (r + 1) * w; e++) out[r] += weight * (mean_bar[e] * (b[e] - a[e]) + sd_bar[e] * (b[n + e] - a[n + e]));
     a += 2 * n;
     b += 2 * n;
   }

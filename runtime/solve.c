@@ -78,11 +78,12 @@ static double evaluate(Solve *v)
   return pgm_objective_value(v->objective, v->x, v->gradient, NULL, 0);
 }
 
-/* The inverse Fisher information of the factors at x; 0 where it is not known (params, weights). */
-static void fill_metric(const PgmSources *q, const double *x, double *h)
+/* The inverse Fisher information of the factors at x, of the sources in [begin, end) of x; 0 where it is not known (params, weights). */
+static void fill_metric(const PgmSources *q, const double *x, long begin, long end, double *h)
 {
   for (int i = 0; i < q->n; i++) {
     const PgmSource *f = &q->source[i];
+    if (f->at < begin || f->at >= end) continue;
     if (f->kind == PGM_FUNCTION || f->point) {
       for (long e = f->at; e < f->at + f->size; e++) h[e] = 0;
       if (f->sd_at >= 0)
@@ -128,7 +129,7 @@ static double sweep(Solve *v, int most, double gain, double relative, double *se
     double enough = gain;
     if (relative > 0) {
       double norm2 = 0;
-      fill_metric(v->q, v->x, v->metric);
+      fill_metric(v->q, v->x, v->pinned, v->q->globals, v->metric);
       for (long e = v->pinned; e < v->q->globals; e++) norm2 += (v->metric[e] > 0 ? v->metric[e] : 1) * v->gradient[e] * v->gradient[e];
       enough = fmax(enough, fmin(relative * 0.5 * norm2, 1e-2));
     }
@@ -158,9 +159,8 @@ static double joint_value(void *data, const double *x, double *gradient)
 static void joint_metric(void *data, const double *x, double *h)
 {
   Solve *v = data;
-  /* the factors' sds are read from x; the pinned part of the metric is not used */
   memcpy(v->x + v->pinned, x, (size_t)(v->size - v->pinned) * sizeof *x);
-  fill_metric(v->q, v->x, v->metric);
+  fill_metric(v->q, v->x, v->pinned, v->size, v->metric);
   memcpy(h, v->metric + v->pinned, (size_t)(v->size - v->pinned) * sizeof *h);
 }
 
@@ -256,7 +256,7 @@ static void profile_metric(void *data, const double *x, double *h)
 {
   Solve *v = data;
   memcpy(v->x + v->pinned, x, (size_t)(v->q->globals - v->pinned) * sizeof *x);
-  fill_metric(v->q, v->x, v->metric);
+  fill_metric(v->q, v->x, v->pinned, v->q->globals, v->metric);
   memcpy(h, v->metric + v->pinned, (size_t)(v->q->globals - v->pinned) * sizeof *h);
 }
 
