@@ -22,7 +22,7 @@ Builder *build_new(Dag *d, const Model *m, LeafMode mode)
 static void unsupported(Builder *b, Span span, const char *what)
 {
   b->failed = true;
-  diag_error(span, NULL, "%s is not supported by code generation yet", what);
+  diag(b->lenient ? SEV_WARNING : SEV_ERROR, span, NULL, "%s is not supported by code generation yet", what);
 }
 
 int build_plates(Builder *b, int plate, int *axes)

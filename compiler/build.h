@@ -29,7 +29,8 @@ typedef struct {
   Node *env;                           /* per Var of the model: its node */
   bool span;                           /* for kernels over spans: the unit axis' extent is the span's count */
   int let_depth;
-  bool failed;                         /* something is not supported by code generation: reported with diag_error */
+  bool lenient;                        /* for `check`: what code generation lacks is a warning */
+  bool failed;                         /* something is not supported by code generation: said */
 } Builder;
 
 Builder *build_new(Dag *d, const Model *m, LeafMode mode);

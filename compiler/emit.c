@@ -194,6 +194,7 @@ static int group_of(Emission *e, int plate)
   g.point = build_new(g.d, e->m, LEAF_VALUE);
   g.random = build_new(g.d, e->m, LEAF_RANDOM);
   g.point->span = g.random->span = true;
+  g.point->lenient = g.random->lenient = e->options.lenient;
   VEC_PUSH(e->groups, g);
   return e->groups.n - 1;
 }
@@ -210,7 +211,7 @@ static void prepare_term(Emission *e, int stmt)
   t.n_axes = build_plates(g->point, s->plate, t.axes);
   build_plates(g->random, s->plate, t.axes);
   Node point = build_term(g->point, s), random, latent, constant;
-  if (g->point->failed) return;                                             /* said once */
+  if (g->point->failed) { g->point->failed = false; return; }               /* said once */
   random = build_term(g->random, s);
   split_constant(d, point, &t.value, &t.constant);
   split_constant(d, random, &latent, &constant);

@@ -8,6 +8,7 @@
 
 typedef struct {
   const char *version, *hash;          /* of pgmc; of the model's source */
+  bool lenient;                        /* for `check`: a term that code generation cannot make is a warning, and left out */
   FILE *dump_expr, *dump_loop;         /* --dump expr, --dump loop; NULL: not asked */
 } EmitOptions;
 

@@ -208,7 +208,7 @@ int main(int argc, char **argv)
     fputs(sb_text(&b), stdout);
     return 0;
   }
-  EmitOptions emit = {.version = PGMC_VERSION, .hash = hash};
+  EmitOptions emit = {.version = PGMC_VERSION, .hash = hash, .lenient = o.command == CMD_CHECK && !o.dump};
   if (o.dump && !strcmp(o.dump, "expr")) emit.dump_expr = stdout;
   if (o.dump && !strcmp(o.dump, "loop")) emit.dump_loop = stdout;
   Emission *emission = emit_prepare(model, analysis, &emit);

@@ -1298,6 +1298,20 @@ static double *hermite_rule(int n)
   return rule;
 }
 
+/* Small data are not worth waking threads for: they cost more than the work, above all where other programs want the cores. The results are the
+ * same for any number. Counted are the numbers that one evaluation reads, quadrature terms per node. */
+static int useful_threads(const PgmSession *s, int wanted)
+{
+  enum { WORTH_A_THREAD = 65536 };
+  const PgmModel *m = s->model;
+  double work = 0;
+  for (int f = 0; f < m->n_families; f++)
+    if (m->families[f].role != PGM_LET) work += (double)s->layout[f].elements * (double)s->layout[f].width;
+  for (int t = 0; t < m->n_terms; t++)
+    if (m->terms[t].method == PGM_QUADRATURE) work += (double)pgm_term_size(s, t) * DEFAULT_NODES;
+  return work < WORTH_A_THREAD ? 1 : wanted;
+}
+
 static PgmStatus opening_run(Opening *o)
 {
   const PgmModel *m = o->m;
@@ -1345,6 +1359,7 @@ static PgmStatus opening_run(Opening *o)
   if (!status && !o->options->sizes_only) status = check_lengths(o);
   if (!status && !o->options->sizes_only) status = check_references(o);
   if (!status) status = note_unused(o);
+  if (!status && o->options->threads <= 0) s->threads = useful_threads(s, s->threads);
   if (!status && !o->options->sizes_only) status = pgm_engine_open(s, o->error);
   return status;
 }
