@@ -23,7 +23,10 @@ typedef struct {
   ExploreOptions o;
   Component *c;
   bool merged[MAX_AXES];                /* axes along which the component is unbounded: ranges no longer separate */
-  VEC(int) queue;
+  VEC(int) near_;                       /* nodes to leave from: without free places; ... */
+  VEC(int) far[MAX_AXES + 1];           /* ... with that many of them */
+  int *first;                           /* per family, then per term: its nodes, linked by CNode.next */
+  bool *has_constant;                   /* per family: some term mentions it at a constant index */
   int *n_abs;                           /* per family: nodes with a constant index */
   int *abs_limit;
 } Walk;
@@ -108,17 +111,14 @@ static At at_times(At a, long coef)
 
 const Origin *origin_at(const Component *c, At a) { return a.kind == AT_ORIGIN ? &c->origins.at[a.id] : NULL; }
 
-/* The variable of a linear index, its coefficient, and the rest; -1 without. */
+/* The (last) variable of a linear index, its coefficient, and the rest; -1 without. Variables sort after symbols. */
 static int linear_var(Lin a, long *coef, Lin *rest)
 {
-  for (int i = 0; i < a.n; i++)
-    if (a.t[i].atom >= 0) {
-      *coef = a.t[i].coef;
-      *rest = lin_add(a, lin_atom(a.t[i].atom), -*coef);
-      return a.t[i].atom;
-    }
   *rest = a;
-  return -1;
+  if (!a.n || a.t[a.n - 1].atom < 0) return -1;
+  rest->n--;
+  *coef = a.t[a.n - 1].coef;
+  return a.t[a.n - 1].atom;
 }
 
 static int var_slot(const GTerm *t, int var)
@@ -172,9 +172,7 @@ static At lookup(Walk *w, const GIndex *ix, int n, const At *args)
 
 static At eval(Walk *w, const GTerm *t, const At *vars, const GIndex *ix);
 
-static Lin bound_form(const Graph *g, Lin a);
-
-static At eval_linear(const Graph *g, const GTerm *t, const At *vars, Lin a)
+static At eval_linear(const GTerm *t, const At *vars, Lin a)
 {
   long coef;
   Lin rest;
@@ -182,14 +180,7 @@ static At eval_linear(const Graph *g, const GTerm *t, const At *vars, Lin a)
   if (v < 0) return at_abs(a);
   int k = var_slot(t, v);
   if (k < 0) return at_free();
-  At r = at_shift(at_times(vars[k], coef), rest, 1);
-  if (r.kind == AT_FREE && coef == 1) { /* the range it is free in, as far as this term goes */
-    r.lo = NEW(At);
-    r.hi = NEW(At);
-    *r.lo = at_abs(lin_add(bound_form(g, g->vars.at[v].lo), rest, 1));
-    *r.hi = at_abs(lin_add(bound_form(g, g->vars.at[v].hi), rest, 1));
-  }
-  return r;
+  return at_shift(at_times(vars[k], coef), rest, 1);
 }
 
 static At eval_table(Walk *w, const GTerm *t, const At *vars, const GIndex *ix)
@@ -203,11 +194,11 @@ static At eval_table(Walk *w, const GTerm *t, const At *vars, const GIndex *ix)
 static At eval(Walk *w, const GTerm *t, const At *vars, const GIndex *ix)
 {
   switch (ix->kind) {
-  case GI_LINEAR: return eval_linear(w->g, t, vars, ix->lin);
+  case GI_LINEAR: return eval_linear(t, vars, ix->lin);
   case GI_TABLE: return eval_table(w, t, vars, ix);
   case GI_ANY: return at_free();
   case GI_RANGE: {
-    At lo = eval_linear(w->g, t, vars, ix->lin), hi = eval_linear(w->g, t, vars, ix->hi);
+    At lo = eval_linear(t, vars, ix->lin), hi = eval_linear(t, vars, ix->hi);
     bool lo_abs = lo.kind == AT_ABS, hi_abs = hi.kind == AT_ABS;
     if ((lo_abs && hi_abs) || (!lo_abs && lo.kind != AT_UNIT) || (!hi_abs && hi.kind != AT_UNIT)) return at_free();
     if (lo.sign < 0 || hi.sign < 0) return at_free();
@@ -234,7 +225,7 @@ static int eval_latent(Walk *w, const GTerm *t, const At *vars, const GIndex *ix
     }
     return 1;
   }
-  At lo = eval_linear(w->g, t, vars, ix->lin), hi = eval_linear(w->g, t, vars, ix->hi);
+  At lo = eval_linear(t, vars, ix->lin), hi = eval_linear(t, vars, ix->hi);
   bool window = at_same_kind(lo, hi) && lo.kind != AT_ABS && lo.kind != AT_FREE;
   if (!window) {
     if (lo.kind != AT_ABS || hi.kind != AT_ABS) w->c->prefix = true;
@@ -356,11 +347,14 @@ static bool fits(Walk *w, const GTerm *t, const At *vars, const Guard *guard, bo
 
 /* ---- nodes ---------------------------------------------------------------------------------------------------------------------------------- */
 
-static int find_node(const Component *c, bool is_term, int id, int n, const At *at)
+static int *node_list(const Walk *w, bool is_term, int id) { return &w->first[is_term ? w->g->m->families.n + id : id]; }
+
+static int find_node(const Walk *w, bool is_term, int id, int n, const At *at)
 {
-  for (int i = 0; i < c->nodes.n; i++) {
+  const Component *c = w->c;
+  for (int i = *node_list(w, is_term, id); i >= 0; i = c->nodes.at[i].next) {
     const CNode *x = &c->nodes.at[i];
-    if (x->is_term != is_term || x->id != id || (is_term && x->const_only)) continue;
+    if (is_term && x->const_only) continue;
     bool same = true;
     for (int k = 0; k < n && same; k++) same = at_same_kind(x->at[k], at[k]);
     if (same) return i;
@@ -368,12 +362,47 @@ static int find_node(const Component *c, bool is_term, int id, int n, const At *
   return -1;
 }
 
+/* A node, other than `self`, whose places take in these: free where they are not the same. */
+static int find_wider(const Walk *w, bool is_term, int id, int n, const At *at, int self)
+{
+  const Component *c = w->c;
+  for (int i = *node_list(w, is_term, id); i >= 0; i = c->nodes.at[i].next) {
+    const CNode *x = &c->nodes.at[i];
+    if (x->const_only || i == self) continue;
+    bool wider = true;
+    for (int k = 0; k < n && wider; k++) wider = x->at[k].kind == AT_FREE || at_same_kind(x->at[k], at[k]);
+    if (wider) return i;
+  }
+  return -1;
+}
+
+static int push_node(Walk *w, CNode x)
+{
+  int *list = node_list(w, x.is_term, x.id);
+  x.next = *list;
+  VEC_PUSH(w->c->nodes, x);
+  return *list = w->c->nodes.n - 1;
+}
+
 static int add_node(Walk *w, bool is_term, int id, int n, const At *at, int parent, int ref)
 {
   CNode x = {.is_term = is_term, .id = id, .n = n, .parent = parent, .ref = ref};
   memcpy(x.at, at, sizeof *at * (size_t)n);
-  VEC_PUSH(w->c->nodes, x);
-  return w->c->nodes.n - 1;
+  return push_node(w, x);
+}
+
+static int free_places(const CNode *x)
+{
+  int n = 0;
+  for (int p = 0; p < x->n; p++) n += x->at[p].kind == AT_FREE;
+  return n;
+}
+
+static void enqueue(Walk *w, int node)
+{
+  int n = free_places(&w->c->nodes.at[node]);
+  if (n) VEC_PUSH(w->far[n], node);
+  else VEC_PUSH(w->near_, node);
 }
 
 /* Does the way between two nodes stay inside the set (no lookup is followed on it)? Both then hold for every member. */
@@ -440,7 +469,8 @@ static void reach_family(Walk *w, int family, int n, At *at, int term_node, int 
   Component *c = w->c;
   bool constant = false;
   for (int p = 0; p < n; p++) constant = constant || at[p].kind == AT_ABS;
-  int node = find_node(c, false, family, n, at);
+  int node = find_node(w, false, family, n, at);
+  if (node < 0) node = find_wider(w, false, family, n, at, -1);
   if (node >= 0) {
     if (meet_again(w, node, at, term_node, ref)) reach_family(w, family, n, at, term_node, ref);
     return;
@@ -451,10 +481,10 @@ static void reach_family(Walk *w, int family, int n, At *at, int term_node, int 
         at[p] = at_free();
         c->ordered[axis_of_position(w->axes, family, p)] = c->loose = true;
       }
-    if (find_node(c, false, family, n, at) >= 0) return;
+    if (find_wider(w, false, family, n, at, -1) >= 0) return;
   }
   w->n_abs[family] += constant;
-  VEC_PUSH(w->queue, add_node(w, false, family, n, at, term_node, ref));
+  enqueue(w, add_node(w, false, family, n, at, term_node, ref));
 }
 
 /* `from`: for the unit's own terms, the reference that is the unit; where it is summed over, an entry with the same summation index is met
@@ -512,6 +542,19 @@ static bool is_hub(const Walk *w, const GTerm *t, const At *vars, int n, const A
   return (term & ~element) != 0;
 }
 
+/* The range that a free place is free in, as far as this term goes: only elements at constant indices ask. */
+static void free_range(const Graph *g, const GTerm *t, const GIndex *ix, At *a)
+{
+  long coef;
+  Lin rest;
+  int v = ix->kind == GI_LINEAR && a->kind == AT_FREE ? linear_var(ix->lin, &coef, &rest) : -1;
+  if (v < 0 || coef != 1 || var_slot(t, v) < 0) return;
+  a->lo = NEW(At);
+  a->hi = NEW(At);
+  *a->lo = at_abs(lin_add(bound_form(g, g->vars.at[v].lo), rest, 1));
+  *a->hi = at_abs(lin_add(bound_form(g, g->vars.at[v].hi), rest, 1));
+}
+
 static void reach_references(Walk *w, int node, int from_ref, bool own)
 {
   Component *c = w->c;
@@ -529,7 +572,7 @@ static void reach_references(Walk *w, int node, int from_ref, bool own)
   for (int r = 0; r < t->refs.n; r++) {
     const GRef *ref = &t->refs.at[r];
     bool pinned = ref->latent && w->o.pinned && w->o.pinned[ref->family];
-    if (r != from_ref && !fits(w, t, vars, &ref->guard, own)) continue;
+    if (r != from_ref && ref->guard.n && !fits(w, t, vars, &ref->guard, own)) continue; /* the term itself was looked at before */
     if (!ref->latent || pinned) {
       add_entry(w, t, node, r, pinned, own, NULL);
       if (own) add_entry(w, t, node, r, pinned, own, &t->refs.at[from_ref]);
@@ -556,6 +599,8 @@ static void reach_references(Walk *w, int node, int from_ref, bool own)
           if (at[p].kind == AT_FREE && w->o.no_hubs) c->slotted[axis_of_position(w->axes, ref->family, p)] = true;
         continue;
       }
+      if (w->has_constant[ref->family])
+        for (int p = 0; p < ref->n; p++) free_range(w->g, t, &ref->ix[p], &at[p]);
       reach_family(w, ref->family, ref->n, at, node, r);
     }
   }
@@ -661,7 +706,7 @@ static bool enter_term(Walk *w, int term, int r, const At *at, At *vars, bool ow
       }
     } else if (ix->kind == GI_RANGE) {
       Lin rest_lo, rest_hi;
-      long c_lo, c_hi;
+      long c_lo = 0, c_hi = 0;
       int lo = linear_var(ix->lin, &c_lo, &rest_lo), hi = linear_var(ix->hi, &c_hi, &rest_hi);
       if (lo >= 0 && lo == hi && c_lo == c_hi) {
         int k = var_slot(t, lo);
@@ -710,11 +755,12 @@ static void leave_family(Walk *w, int node)
     }
     At vars[MAX_AXES] = {0};
     if (!enter_term(w, touch.term, touch.ref, x.at, vars, node == 0)) continue;
-    int at = find_node(c, true, touch.term, t->n_vars, vars);
+    int at = find_node(w, true, touch.term, t->n_vars, vars);
+    if (at < 0 && node) at = find_wider(w, true, touch.term, t->n_vars, vars, -1);
     bool fresh = at < 0;
     if (fresh) at = add_node(w, true, touch.term, t->n_vars, vars, node, touch.ref);
     else if (meet_again(w, at, vars, node, touch.ref)) {
-      at = find_node(c, true, touch.term, t->n_vars, vars);
+      at = find_wider(w, true, touch.term, t->n_vars, vars, -1);
       fresh = at < 0;
       if (fresh) at = add_node(w, true, touch.term, t->n_vars, vars, node, touch.ref);
     }
@@ -724,8 +770,7 @@ static void leave_family(Walk *w, int node)
       if (!same) {
         CNode own = {.is_term = true, .id = touch.term, .n = t->n_vars, .parent = node, .ref = touch.ref, .const_only = true};
         memcpy(own.at, vars, sizeof own.at);
-        VEC_PUSH(c->nodes, own);
-        at = c->nodes.n - 1;
+        at = push_node(w, own);
         fresh = true;
       }
     }
@@ -782,13 +827,12 @@ static bool glue_constants(Walk *w)
         there = !z->is_term && z->id == y.id;
         for (int p = 0; p < y.n && there; p++) there = at_same_kind(z->at[p], y.at[p]);
       }
-      if (there) continue;
+      if (there || find_wider(w, false, y.id, y.n, y.at, -1) >= 0) continue;
       y.const_only = !oblique;
       y.parent = -1;
       c->loose = c->loose || loose;
       c->oblique = c->oblique || oblique;
-      VEC_PUSH(c->nodes, y);
-      VEC_PUSH(w->queue, c->nodes.n - 1);
+      enqueue(w, push_node(w, y));
       added = true;
     }
   }
@@ -832,7 +876,7 @@ static void find_order(Walk *w)
         (void)n;
         if (v >= 0 && at[p].kind == AT_FREE && !lin_equal(ref->ix[p].lin, ref->ix[p].hi)) c->ordered[axis_of_position(w->axes, ref->family, p)] = true;
       }
-      int f = find_node(c, false, ref->family, ref->n, at);
+      int f = find_wider(w, false, ref->family, ref->n, at, -1);
       if (f < 0) continue;
       for (int p = 0; p < ref->n; p++) {
         long coef;
@@ -852,23 +896,53 @@ static void find_order(Walk *w)
 
 /* ---- the walk -------------------------------------------------------------------------------------------------------------------------------------------- */
 
+/* What is close to the unit first, in order; then the widest, which make the narrower ones superfluous. -1: none left. */
+static int next_node(Walk *w, int *near_done)
+{
+  if (*near_done < w->near_.n) return w->near_.at[(*near_done)++];
+  for (int k = MAX_AXES; k; k--)
+    while (w->far[k].n) {
+      int node = w->far[k].at[--w->far[k].n];
+      CNode x = w->c->nodes.at[node];
+      int wider = x.const_only ? -1 : find_wider(w, false, x.id, x.n, x.at, node);
+      if (wider < 0) return node;
+      meet_again(w, wider, x.at, x.parent, x.ref);
+    }
+  return -1;
+}
+
+/* Vectors of components that are done with, for the next ones: there is one walk per range, and models have hundreds. */
+static VEC(Component) spare;
+
+void component_done(Component *c) { VEC_PUSH(spare, *c); }
+
 static Component *walk_once(Walk *w, const Unit *unit)
 {
   const Graph *g = w->g;
   Component *c = w->c = NEW(Component);
+  if (spare.n) {
+    Component *old = &spare.at[--spare.n];
+    c->nodes.at = old->nodes.at, c->nodes.cap = old->nodes.cap;
+    c->entries.at = old->entries.at, c->entries.cap = old->entries.cap;
+    c->boundary.at = old->boundary.at, c->boundary.cap = old->boundary.cap;
+    c->generators.at = old->generators.at, c->generators.cap = old->generators.cap;
+  }
   c->g = g;
   c->unit = *unit;
   c->crossed_term = -1;
   c->ordered = NEW_ARRAY(bool, w->axes->n);
   c->slotted = NEW_ARRAY(bool, w->axes->n);
   w->n_abs = NEW_ARRAY(int, g->m->families.n);
-  w->queue.n = 0;
+  w->near_.n = 0;
+  for (int k = 0; k <= MAX_AXES; k++) w->far[k].n = 0;
+  for (int k = 0; k < g->m->families.n + g->terms.n; k++) w->first[k] = -1;
   At at[MAX_AXES] = {0};
   for (int p = 0; p < unit->n; p++) at[p] = unit->runs[p] ? (At){.kind = AT_UNIT, .id = p, .sign = 1} : at_abs(unit->at[p]);
-  VEC_PUSH(w->queue, add_node(w, false, unit->family, unit->n, at, -1, -1));
+  enqueue(w, add_node(w, false, unit->family, unit->n, at, -1, -1));
   bool more = true;
-  for (int next = 0; more;) {
-    while (next < w->queue.n) leave_family(w, w->queue.at[next++]);
+  for (int near_done = 0; more;) {
+    int node;
+    while ((node = next_node(w, &near_done)) >= 0) leave_family(w, node);
     more = glue_constants(w);
   }
   find_order(w);
@@ -881,13 +955,22 @@ Component *explore(const Graph *g, Axes *axes, const Unit *unit, const ExploreOp
   Walk w = {.g = g, .axes = axes};
   if (options) w.o = *options;
   w.abs_limit = NEW_ARRAY(int, g->m->families.n);
-  for (int f = 0; f < g->m->families.n; f++) w.abs_limit[f] = ABS_SLACK + g->touch[f].n;
+  w.first = NEW_ARRAY(int, g->m->families.n + g->terms.n);
+  w.has_constant = NEW_ARRAY(bool, g->m->families.n);
+  for (int f = 0; f < g->m->families.n; f++) {
+    w.abs_limit[f] = ABS_SLACK + g->touch[f].n;
+    for (int i = 0; i < g->touch[f].n; i++) {
+      const GRef *r = &g->terms.at[g->touch[f].at[i].term].refs.at[g->touch[f].at[i].ref];
+      for (int p = 0; p < r->n; p++) w.has_constant[f] = w.has_constant[f] || (r->ix[p].kind == GI_LINEAR && (!r->ix[p].lin.n || r->ix[p].lin.t[r->ix[p].lin.n - 1].atom < 0));
+    }
+  }
   for (int round = 0; round <= MAX_AXES; round++) {
     Component *c = walk_once(&w, unit);
     bool again = false;
     for (int q = 0; q < unit->n; q++)
       if (c->grows[q] && !w.merged[q]) w.merged[q] = again = true;
     if (!again) return c;
+    if (round < MAX_AXES) component_done(c);
   }
   return w.c;
 }

@@ -58,6 +58,7 @@ typedef struct {
   int id;                               /* family or term */
   int n;
   At at[MAX_AXES];                      /* family: its index positions; term: its plate variables */
+  int next;                             /* node of the same family or term, -1 */
   int parent, ref;                      /* the node it was reached from, and through which reference of the term (of the two) */
   bool const_only;                      /* family: an element glued on at a range end: only references to just this element count; */
   bool glued[MAX_AXES];                 /* its constant indices. Term: a second place of a term, for its own entries */
@@ -136,6 +137,7 @@ int axis_of_position(Axes *a, int family, int pos);
 int axis_of_var(Axes *a, int var);
 
 Component *explore(const Graph *g, Axes *axes, const Unit *unit, const ExploreOptions *options);
+void component_done(Component *c);       /* its memory may be used again */
 void component_lattice(Component *c, Axes *axes);
 
 /* Places of a term's reference, given places of its plate variables (as in entries). */

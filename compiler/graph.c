@@ -29,6 +29,8 @@ Lin lin_atom(int atom)
 
 Lin lin_add(Lin a, Lin b, long times)
 {
+  if (!b.n) return (Lin){a.c + times * b.c, a.n, a.t}; /* terms are never changed: they may be shared */
+  if (!a.n && times == 1) return (Lin){a.c + b.c, b.n, b.t};
   Lin r = {.c = a.c + times * b.c, .t = a.n + b.n ? NEW_ARRAY(LinTerm, a.n + b.n) : NULL};
   for (int i = 0, j = 0; i < a.n || j < b.n;) {
     LinTerm t;
@@ -103,18 +105,26 @@ static bool lin_minimum(Lin a, long *min)
   return true;
 }
 
+static bool lin_maximum(Lin a, long *max)
+{
+  *max = a.c;
+  for (int i = 0; i < a.n; i++) {
+    if (a.t[i].atom >= 0 || a.t[i].coef > 0) return false;
+    *max += a.t[i].coef;
+  }
+  return true;
+}
+
 int lin_sign(const Graph *g, Lin a)
 {
   long low, high;
   if (lin_is_const(a)) return a.c > 0 ? 1 : a.c < 0 ? -1 : 0;
   if (lin_minimum(a, &low) && low > 0) return 1;
-  if (lin_minimum(lin_add(lin_const(0), a, -1), &high) && high > 0) return -1;
-  for (int v = 0; v < g->vars.n; v++) { /* no plate is empty: hi - lo >= 0 */
-    Lin length = lin_add(g->vars.at[v].hi, g->vars.at[v].lo, -1);
-    if (lin_is_const(length)) continue;
+  if (lin_maximum(a, &high) && high < 0) return -1;
+  for (int i = 0; i < g->lengths.n; i++) {
+    Lin length = g->lengths.at[i];
     if (lin_minimum(lin_add(a, length, -1), &low) && low > 0) return 1;
-    Lin sum = lin_add(a, length, 1);
-    if (lin_minimum(lin_add(lin_const(0), sum, -1), &high) && high > 0) return -1;
+    if (lin_maximum(lin_add(a, length, 1), &high) && high < 0) return -1;
   }
   return 2;
 }
@@ -992,6 +1002,12 @@ Graph *graph_build(const Model *m)
     for (int k = 0; k < n; k++) vars[k] = m->plates.at[plates[k]].var;
     if (density) distribution_term(&b, i, n, vars);
     else factor_terms(&b, i, s->value, n, vars);
+  }
+  for (int v = 0; v < g->vars.n; v++) {
+    Lin length = lin_add(g->vars.at[v].hi, g->vars.at[v].lo, -1);
+    bool there = lin_is_const(length);
+    for (int i = 0; i < g->lengths.n && !there; i++) there = lin_equal(length, g->lengths.at[i]);
+    if (!there) VEC_PUSH(g->lengths, length);
   }
   for (int t = 0; t < g->terms.n; t++)
     for (int r = 0; r < g->terms.at[t].refs.n; r++)

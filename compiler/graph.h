@@ -92,6 +92,7 @@ typedef struct {
   const Model *m;
   VEC(GVar) vars;
   VEC(Name) symbols;
+  VEC(Lin) lengths;                     /* hi - lo of the variables, as far as it is no number; each once. Never negative: no plate is empty */
   VEC(GTerm) terms;
   TouchList *touch;                     /* per family: the references to it in terms, local and marginal latents only */
   bool *barren;                         /* per family: local or marginal latent with no observed descendant and in no factor */

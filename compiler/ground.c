@@ -13,9 +13,10 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define MAX_WORK     60000              /* references visited while grounding */
-#define MAX_COMPARE 400000              /* element pairs compared, for the whole model */
-#define ATTEMPTS        24              /* choices of sizes tried */
+#define MAX_WORK     30000              /* references visited while grounding */
+#define MAX_COMPARE 200000              /* element pairs compared, for the whole model */
+#define ATTEMPTS        24              /* choices of sizes tried, ... */
+#define LARGE_ATTEMPTS   3              /* ... of which too large ones */
 #define MAX_DEPTH       64              /* lets of lets, recurrences */
 
 typedef struct { int family, n; long index[MAX_AXES]; int root; bool latent; } Element;
@@ -33,7 +34,7 @@ struct GroundModel {
   VEC(Incidence) incidences;            /* known elements and the root of the term they are in */
   VEC(int) term;                        /* elements of the term being grounded */
   int work, compared;
-  bool failed;
+  bool failed, large;
   int depth;
 };
 
@@ -190,16 +191,32 @@ static bool defines(Ground *gm, const Stmt *s, int n, const long *index, bool bi
   return true;
 }
 
+/* Values of a definition's plate variables, to be put back. */
+typedef struct { long value[MAX_AXES]; } Saved;
+
+static void save_vars(const Ground *gm, const Stmt *s, Saved *old)
+{
+  for (int k = 0; k < s->n_index; k++)
+    if (s->index[k].affine.n == 1 && s->index[k].affine.term[0].kind == ATOM_VAR) old->value[k] = gm->var[s->index[k].affine.term[0].id];
+}
+
+static void restore_vars(Ground *gm, const Stmt *s, const Saved *old)
+{
+  for (int k = 0; k < s->n_index; k++)
+    if (s->index[k].affine.n == 1 && s->index[k].affine.term[0].kind == ATOM_VAR) gm->var[s->index[k].affine.term[0].id] = old->value[k];
+}
+
 static const Stmt *definition(Ground *gm, int family, int n, const long *index)
 {
   const Family *f = &gm->m->families.at[family];
-  long *old = NEW_ARRAY(long, gm->m->vars.n + 1);
-  memcpy(old, gm->var, sizeof *old * (size_t)gm->m->vars.n);
   const Stmt *found = NULL;
   for (int i = 0; i < f->n_statements && !found; i++) {
     const Stmt *s = &gm->m->stmts.at[f->statements[i]];
-    if (s->kind != ST_AMORTIZE && defines(gm, s, n, index, true)) found = s;
-    memcpy(gm->var, old, sizeof *old * (size_t)gm->m->vars.n);
+    Saved old;
+    if (s->kind == ST_AMORTIZE || s->n_index != n) continue;
+    save_vars(gm, s, &old);
+    if (defines(gm, s, n, index, true)) found = s;
+    restore_vars(gm, s, &old);
   }
   return found;
 }
@@ -207,24 +224,24 @@ static const Stmt *definition(Ground *gm, int family, int n, const long *index)
 static void collect_element(Ground *gm, int family, int n, const long *index)
 {
   const Family *f = &gm->m->families.at[family];
-  if (++gm->work > MAX_WORK) gm->failed = true;
+  if (++gm->work > MAX_WORK) gm->failed = gm->large = true;
   if (gm->failed) return;
   if (f->role == ROLE_LET) {
     if (gm->depth > MAX_DEPTH) {
       gm->failed = true;
       return;
     }
-    long *old = NEW_ARRAY(long, gm->m->vars.n + 1);
-    memcpy(old, gm->var, sizeof *old * (size_t)gm->m->vars.n);
     const Stmt *s = f->block_let ? &gm->m->stmts.at[f->statements[0]] : definition(gm, family, n, index);
     if (!s) gm->failed = true;
     else {
+      Saved old;
+      if (!f->block_let) save_vars(gm, s, &old);
       if (!f->block_let) defines(gm, s, n, index, true);
       gm->depth++;
       collect(gm, s->value);
       gm->depth--;
+      if (!f->block_let) restore_vars(gm, s, &old);
     }
-    memcpy(gm->var, old, sizeof *old * (size_t)gm->m->vars.n);
     return;
   }
   if (f->role == ROLE_GLOBAL || f->role == ROLE_PARAM) return;
@@ -448,7 +465,7 @@ GroundModel *ground_build(const Graph *g)
 {
   const Model *m = g->m;
   long base = reach(g);
-  int deep = max_depth(m);
+  int deep = max_depth(m), n_large = 0;
   for (int attempt = 0; attempt < ATTEMPTS; attempt++) {
     Ground *gm = NEW(Ground);
     gm->g = g;
@@ -456,12 +473,12 @@ GroundModel *ground_build(const Graph *g)
     gm->size = NEW_ARRAY(long, m->families.n);
     gm->has_size = NEW_ARRAY(bool, m->families.n);
     gm->var = NEW_ARRAY(long, m->vars.n + 1);
-    bool small = deep > 2 || attempt % 3 == 2;
+    bool small = deep > 2 || attempt % 3 == 2 || n_large;
     for (int f = 0; f < m->families.n; f++) {
       const Family *x = &m->families.at[f];
       if (x->role != ROLE_INPUT || x->n_index || x->type.kind != TY_INT) continue;
       gm->has_size[f] = true;
-      gm->size[f] = small ? 2 + (long)(mix((uint64_t)attempt, (uint64_t)f) % 3) : 4 + (long)(mix((uint64_t)attempt, (uint64_t)f) % 4);
+      gm->size[f] = small && deep > 3 ? 2 : small ? 2 + (long)(mix((uint64_t)attempt, (uint64_t)f) % 3) : 4 + (long)(mix((uint64_t)attempt, (uint64_t)f) % 4);
       if (attempt % 2 == 0 && !small) gm->size[f] += base + (base > 2 ? (long)(mix((uint64_t)f, (uint64_t)attempt) % (uint64_t)base) : 0);
       bool ok = true;
       long low = x->type.lower ? eval_int(gm, x->type.lower, &ok) : 1;
@@ -478,6 +495,7 @@ GroundModel *ground_build(const Graph *g)
       ground_statement(gm, s, plates, model_plate_chain(m, s->plate, plates, MAX_AXES));
     }
     if (!gm->failed) return gm;
+    if (gm->large && ++n_large == LARGE_ATTEMPTS) return NULL;
   }
   return NULL;
 }

@@ -178,10 +178,10 @@ static bool position_fixed(const Judge *j, int family, int pos)
 static void star(const Judge *j, const Component *c, Pattern *x, int p, bool fixed)
 {
   int axis = pattern_axis(j, x->entry, p);
-  const char *extent = extent_text(j, x->family, p);
+  const char *extent = fixed || (axis >= 0 && c->slotted[axis]) ? extent_text(j, x->family, p) : NULL;
   x->star[p] = true;
   x->pos[p] = "*";
-  if (extent && (fixed || (axis >= 0 && c->slotted[axis]))) {
+  if (extent) {
     x->whole_range[p] = true;
     x->pos[p] = extent;
     return;
@@ -989,12 +989,16 @@ static void try_pins(Judge *j, const Component *c, LatentVerdict *v)
     if (f >= 0) pinned[f] = true;
     Component *k = explore(j->g, j->axes, &c->unit, &o);
     Verdict d = classify(j, k);
-    if (!good_verdict(d.verdict)) continue;
+    if (!good_verdict(d.verdict)) {
+      component_done(k);
+      continue;
+    }
     Remedy r = {.kind = "pin"};
     texts(&d.domain, &r.domain);
     r.note = f >= 0 ? arena_printf("keep %s free and pass the parameters of its factors", j->m->families.at[f].name)
                     : arena_printf("keep the elements of %s at constant indices free and pass their parameters", v->name);
     VEC_PUSH(v->remedies, r);
+    component_done(k);
   }
 }
 
@@ -1051,10 +1055,12 @@ static void find_this_data(Judge *j, const Component *c, LatentVerdict *v)
   }
   Component *k = explore(j->g, j->axes, &c->unit, &(ExploreOptions){.no_hubs = true});
   Verdict d = classify(j, k);
-  if (strcmp(d.verdict, "closes") && strcmp(d.verdict, "set")) return;
-  v->has_this_data = true;
-  v->this_data_verdict = d.verdict;
-  texts(&d.domain, &v->this_data_domain);
+  if (!strcmp(d.verdict, "closes") || !strcmp(d.verdict, "set")) {
+    v->has_this_data = true;
+    v->this_data_verdict = d.verdict;
+    texts(&d.domain, &v->this_data_domain);
+  }
+  component_done(k);
 }
 
 /* ---- inputs --------------------------------------------------------------------------------------------------------------------------------------- */
@@ -1355,6 +1361,7 @@ static void judge_range(Judge *j, int family, const Pieces *pieces, int stmt)
   c->boundary.n = 0;
   for (int i = 0; i < boxes.n; i++) VEC_PUSH(c->boundary, boxes.at[i]);
   if (j->ground) ground_check(j->ground, c, good_verdict(v.verdict) && !c->loose);
+  component_done(c);
 }
 
 static const char *model_verdict(const Analysis *a)

@@ -32,7 +32,7 @@ static const char *joined(const TextList *l)
 }
 
 typedef struct { const char *name, *verdict, *domain, *sd, *boundary; } Expected; /* NULL: not looked at */
-typedef struct { const char *text, *verdict; Expected latent[4]; } Case;
+typedef struct { const char *text, *verdict; Expected latent[4]; } Case; /* of a family with several ranges, the first */
 
 #define SIZES "input N : int<lower=2>; input G : int<lower=2>; "
 
@@ -106,6 +106,19 @@ static const Case cases[] = {
   /* summands of a factor are terms of their own: z[n] and w[n] do not meet */
   {"model summands { " SIZES "plate n in 1..N { latent z[n] ~ normal(0, 1); latent w[n] ~ normal(0, 1); input a[n]; input b[n]; factor a[n] * z[n] - b[n] * w[n]; } }",
    "closes", {{"z", "closes", "a[n]", "", ""}, {"w", "closes", "b[n]", "", ""}}},
+  /* a condition on the index: the first element has one reference less */
+  {"model condition { " SIZES "input c0 = 1; plate n in 1..N { latent z[n] ~ normal(0, 1); observed x[n] ~ normal(z[n], 1); observed y[n] ~ normal(n > 1 ? z[n] : 0, 1); } }",
+   "closes", {{"z", "closes", "x[n]; y[n]", "", "n=1"}}},
+  /* two regimes of the prior: each range has its own function */
+  {"model regimes { input N0 : int; input N : int; input x[0] = 0; plate n in 1..N0 { latent z[n] ~ normal(0, 1); } "
+   "plate n in N0+1..N { latent z[n] ~ normal(x[n-1], 1); } plate n in 1..N { observed x[n] ~ normal(z[n], 1); } }",
+   "closes", {{"z", "closes", "x[n]", "", ""}}},
+  /* a forecast horizon: the last elements are not observed */
+  {"model horizon { input N : int; input H : int<lower=1>; plate n in 1..N+H { latent z[n] ~ normal(0, 1); } plate n in 1..N { observed x[n] ~ normal(z[n], 1); } }",
+   "closes", {{"z", "closes", "x[n]", "", "n=N+1..N+H"}}},
+  /* the sequence backwards */
+  {"model backwards { input T : int; plate t in 1..T { latent z[t] ~ normal(0, 1); observed x[t] ~ normal(z[T+1-t], 1); } }",
+   "closes", {{"z", "closes", "x[T+1-t]", "", ""}}},
   /* a window of a known number of lags */
   {"model moving { " SIZES "plate n in -2..0 { input e0[n] = 0; } plate n in 1..N { latent z[n] ~ normal(0, 1); } "
    "plate n in 4..N { observed x[n] ~ normal(sum(k in 0..3: z[n-k]), 1); } }", "open", {{"z", "unbounded", "x[*]", "", "n=1..3; n=N-2..N"}}},
