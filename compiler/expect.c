@@ -1,50 +1,88 @@
 /* Expectations of log densities under q(u) = prod N(u_i | mean_i, sd_i), in closed form or by Gauss-Hermite quadrature.
  *
  * Sums are taken apart by linearity and products by independence. What remains is a group of factors that share variables:
- *   - powers of affine forms A = c0 + sum_i c_i u_i, up to degree 4 for one form and 2 for two: moments of a Gaussian;
+ *   - products of at most four affine forms A = c0 + sum_i c_i u_i: moments of a Gaussian (Isserlis 1918);
  *   - times exp(B), B affine: E[exp(B) P(u)] = exp(E B + Var B / 2) E P(u + cov(u, B)), the exponential tilting of a Gaussian;
- *   - the square of a sum of independent parts: (sum E)^2 + sum Var, which does not cancel as the expanded square would;
+ *   - the square of a sum of independent parts: (sum E)^2 + sum Var, where the variance of a product of independent factors comes from theirs, and that of
+ *     a sum over an axis is the sum of variances: nothing cancels as it would in the expanded square;
+ *   - a branch on data is taken on the outside;
  *   - any other function is conditioned on its affine argument (one leaf, or a whole linear predictor when its leaves occur nowhere else), which
  *     becomes mean + sd * x_q on a quadrature axis; the rest of the group is then integrated given that value. Two such axes at most.
  * An affine form may contain sums over axes (X[k] * beta[k] summed over k). Leaves of one family that cannot be told apart at compile time
- * (z[n] and z[g[n]]) may be the same variable: then nothing is claimed and the term is sampled. */
+ * (z[n] and z[g[n]]; z[k] and z[k-1], each summed over k) may be the same variable: then nothing is claimed and the term is sampled. */
 #include "expect.h"
 #include <math.h>
+#include <stdlib.h>
 #include <string.h>
 
-#define MAX_PARTS 32
-#define MAX_FACTORS 24
+#define MAX_PARTS 64
+#define MAX_FACTORS 64
+#define MAX_DEGREE 4
 #define MAX_QUADRATURE 2
+#define MAX_WORK 20000                 /* products looked at for one term, before it is given up */
 
+typedef struct Form Form;
+typedef struct Variables Variables;
 typedef struct {
   Dag *d;
   int depth;                           /* quadrature axes in use */
   int quad_axis[MAX_QUADRATURE];       /* -1 until made */
   int expansions;                      /* products distributed on the current path */
-  bool used_quadrature;
+  int work;
+  NodeMap means, variables_of, form_of;            /* what is known of nodes; the latter two index the lists */
+  VEC(Variables *) variables;
+  VEC(Form *) forms;
+  NodeMap result[MAX_QUADRATURE + 1];  /* expectations found, per depth */
 } Expect;
 
 static Node expect(Expect *e, Node n);
 
-/* ---- leaves ------------------------------------------------------------------------------------------------------------------------ */
+/* ---- variables ------------------------------------------------------------------------------------------------------------------------ */
 
-typedef struct { int n; Node at[MAX_PARTS]; bool overflow; } Leaves;
+/* A leaf, and those of its axes that are bound where it stands: z[k] summed over k stands for all of z. */
+typedef struct { Node leaf; AxisSet bound; } Variable;
+struct Variables { int n; Variable at[MAX_PARTS]; bool overflow; };
 
-static void add_leaf(Leaves *l, Node leaf)
+static void add_variable(Variables *l, Variable v)
 {
   for (int i = 0; i < l->n; i++)
-    if (l->at[i] == leaf) return;
+    if (l->at[i].leaf == v.leaf && l->at[i].bound == v.bound) return;
   if (l->n == MAX_PARTS) l->overflow = true;
-  else l->at[l->n++] = leaf;
+  else l->at[l->n++] = v;
 }
 
-static void leaves_of(const Dag *d, Node n, Leaves *l)
+/* Axes that a node binds in its argument i. */
+static AxisSet binds(const XNode *x, int i)
 {
-  const XNode *x = dag_node(d, n);
-  if (!x->random || l->overflow) return;
-  if (x->op == X_U) add_leaf(l, n);
-  else
-    for (int i = 0; i < x->n_args; i++) leaves_of(d, x->args[i], l);
+  switch (x->op) {
+  case X_SUM: case X_MAX: case X_MIN: return AXIS_BIT(x->aux);
+  case X_AT: return i == 0 ? AXIS_BIT(x->aux) : 0;
+  case X_TRISOLVE: case X_TRISOLVE_T: return AXIS_BIT(x->aux) | AXIS_BIT(x->aux2);
+  default: return 0;
+  }
+}
+
+static const Variables *variables(Expect *e, Node n)
+{
+  static const Variables none;
+  const XNode *x = dag_node(e->d, n);
+  if (!x->random) return &none;
+  int known = *node_map(&e->variables_of, n);
+  if (known != NODE_NEW) return e->variables.at[known];
+  Variables *l = NEW(Variables);
+  if (x->op == X_U) add_variable(l, (Variable){n, 0});
+  for (int i = 0; i < x->n_args; i++) {
+    const Variables *inside = variables(e, x->args[i]);
+    l->overflow = l->overflow || inside->overflow;
+    for (int k = 0; k < inside->n; k++) {
+      Variable v = inside->at[k];
+      v.bound |= binds(x, i) & dag_axes(e->d, v.leaf);
+      add_variable(l, v);
+    }
+  }
+  *node_map(&e->variables_of, n) = e->variables.n;
+  VEC_PUSH(e->variables, l);
+  return l;
 }
 
 /* index = base + offset */
@@ -58,19 +96,28 @@ static void split_offset(const Dag *d, Node n, Node *base, double *offset)
   else if (x->op == X_SUB && dag_is_const(d, x->args[1], &c)) *base = x->args[0], *offset = -c;
 }
 
-/* Different variables for certain. */
-static bool distinct(const Dag *d, Node a, Node b)
+/* Different elements for certain, whatever the values of bound axes. */
+static bool distinct(const Dag *d, Variable a, Variable b)
 {
-  const XNode *x = dag_node(d, a), *y = dag_node(d, b);
+  const XNode *x = dag_node(d, a.leaf), *y = dag_node(d, b.leaf);
   if (x->aux != y->aux) return true;
   for (int i = 0; i < x->n_args; i++) {
     Node p, q;
     double u, v;
     split_offset(d, x->args[i], &p, &u);
     split_offset(d, y->args[i], &q, &v);
-    if (p == q && u != v) return true;
+    if (p == q && u != v && (p < 0 || !(dag_axes(d, p) & (a.bound | b.bound)))) return true;
   }
   return false;
+}
+
+static bool all_distinct(const Dag *d, const Variables *p, const Variables *q)
+{
+  if (p->overflow || q->overflow) return false;
+  for (int i = 0; i < p->n; i++)
+    for (int j = 0; j < q->n; j++)
+      if (!distinct(d, p->at[i], q->at[j])) return false;
+  return true;
 }
 
 static Node leaf_like(Dag *d, XOp op, Node leaf)
@@ -79,31 +126,37 @@ static Node leaf_like(Dag *d, XOp op, Node leaf)
   return x_leaf(d, op, x.aux, x.n_args, x.args, false);
 }
 
-static Node with_means(Dag *d, Node n)
+/* The expression with every leaf at its mean. */
+static Node with_means(Expect *e, Node n)
 {
-  Leaves l = {0};
-  leaves_of(d, n, &l);
-  for (int i = 0; i < l.n; i++) n = dag_replace(d, n, l.at[i], leaf_like(d, X_MEAN, l.at[i]));
-  return n;
+  XNode x = *dag_node(e->d, n);
+  if (!x.random) return n;
+  if (x.op == X_U) return leaf_like(e->d, X_MEAN, n);
+  int known = *node_map(&e->means, n);
+  if (known != NODE_NEW) return known;
+  Node args[3];
+  for (int i = 0; i < x.n_args; i++) args[i] = with_means(e, x.args[i]);
+  Node r = dag_rebuild(e->d, n, args);
+  return *node_map(&e->means, n) = r;
 }
 
 /* ---- affine forms ------------------------------------------------------------------------------------------------------------------ */
 
 typedef struct { Node leaf, coef; AxisSet summed; } Part;     /* coef * leaf, summed over the axes */
-typedef struct { int n; Part at[MAX_PARTS]; Node constant; } Form;
+struct Form { int n; Part at[MAX_PARTS]; };                    /* what is certain is left out: see with_means */
 
-static bool add_part(Dag *d, Form *f, Node leaf, Node coef, AxisSet summed)
+static bool add_part(Dag *d, Form *f, Part p)
 {
   for (int i = 0; i < f->n; i++) {
-    if (f->at[i].leaf == leaf) {
-      if (f->at[i].summed != summed) return false;
-      f->at[i].coef = x_add(d, f->at[i].coef, coef);
+    Part *q = &f->at[i];
+    if (q->leaf == p.leaf && q->summed == p.summed) {
+      q->coef = x_add(d, q->coef, p.coef);
       return true;
     }
-    if (!distinct(d, f->at[i].leaf, leaf)) return false;
+    if (!distinct(d, (Variable){q->leaf, q->summed}, (Variable){p.leaf, p.summed})) return false;
   }
   if (f->n == MAX_PARTS) return false;
-  f->at[f->n++] = (Part){leaf, coef, summed};
+  f->at[f->n++] = p;
   return true;
 }
 
@@ -111,9 +164,8 @@ static bool add_form(Dag *d, Form *f, const Form *g, Node factor)
 {
   for (int i = 0; i < g->n; i++) {
     if (dag_axes(d, factor) & g->at[i].summed) return false;
-    if (!add_part(d, f, g->at[i].leaf, x_mul(d, factor, g->at[i].coef), g->at[i].summed)) return false;
+    if (!add_part(d, f, (Part){g->at[i].leaf, x_mul(d, factor, g->at[i].coef), g->at[i].summed})) return false;
   }
-  f->constant = x_add(d, f->constant, x_mul(d, factor, g->constant));
   return true;
 }
 
@@ -130,47 +182,57 @@ static bool injective(const Dag *d, Node leaf, int axis)
   return false;
 }
 
-static bool affine(Dag *d, Node n, Form *f)
+static const Form *affine(Expect *e, Node n);
+
+static bool make_form(Expect *e, Node n, Form *f)
 {
+  Dag *d = e->d;
   XNode x = *dag_node(d, n);
-  *f = (Form){.constant = x_const(d, 0)};
-  if (!x.random) { f->constant = n; return true; }
-  Form a, b;
+  const Form *a, *b;
+  Node one = x_const(d, 1);
+  if (!x.random) return true;
   switch (x.op) {
-  case X_U: return add_part(d, f, n, x_const(d, 1), 0);
+  case X_U: return add_part(d, f, (Part){n, one, 0});
   case X_ADD: case X_SUB:
-    return affine(d, x.args[0], &a) && affine(d, x.args[1], &b) && add_form(d, f, &a, x_const(d, 1)) &&
-           add_form(d, f, &b, x_const(d, x.op == X_ADD ? 1 : -1));
-  case X_NEG: return affine(d, x.args[0], &a) && add_form(d, f, &a, x_const(d, -1));
-  case X_MUL:
-    if (dag_node(d, x.args[0])->random && dag_node(d, x.args[1])->random) return false;
-    if (dag_node(d, x.args[0])->random) return affine(d, x.args[0], &a) && add_form(d, f, &a, x.args[1]);
-    return affine(d, x.args[1], &a) && add_form(d, f, &a, x.args[0]);
-  case X_DIV:
-    if (dag_node(d, x.args[1])->random) return false;
-    return affine(d, x.args[0], &a) && add_form(d, f, &a, x_div(d, x_const(d, 1), x.args[1]));
-  case X_COND:
-    if (dag_node(d, x.args[0])->random) return false;
-    return affine(d, x.args[1], &a) && affine(d, x.args[2], &b) && add_form(d, f, &a, x_cond(d, x.args[0], x_const(d, 1), x_const(d, 0))) &&
-           add_form(d, f, &b, x_cond(d, x.args[0], x_const(d, 0), x_const(d, 1)));
-  case X_SUM: {
-    AxisSet bit = AXIS_BIT(x.aux);
-    if (!affine(d, x.args[0], &a)) return false;
-    f->constant = x_sum(d, x.aux, a.constant);
-    for (int i = 0; i < a.n; i++) {
-      Part p = a.at[i];
-      if (dag_axes(d, p.leaf) & bit) {
+    return (a = affine(e, x.args[0])) && (b = affine(e, x.args[1])) && add_form(d, f, a, one) && add_form(d, f, b, x_const(d, x.op == X_ADD ? 1 : -1));
+  case X_NEG: return (a = affine(e, x.args[0])) && add_form(d, f, a, x_const(d, -1));
+  case X_MUL: {
+    int i = dag_node(d, x.args[0])->random ? 0 : 1;
+    return !dag_node(d, x.args[1 - i])->random && (a = affine(e, x.args[i])) && add_form(d, f, a, x.args[1 - i]);
+  }
+  case X_DIV: return !dag_node(d, x.args[1])->random && (a = affine(e, x.args[0])) && add_form(d, f, a, x_div(d, one, x.args[1]));
+  case X_COND: {
+    Node zero = x_const(d, 0);
+    return !dag_node(d, x.args[0])->random && (a = affine(e, x.args[1])) && (b = affine(e, x.args[2])) &&
+           add_form(d, f, a, x_cond(d, x.args[0], one, zero)) && add_form(d, f, b, x_cond(d, x.args[0], zero, one));
+  }
+  case X_SUM:
+    if (!(a = affine(e, x.args[0]))) return false;
+    for (int i = 0; i < a->n; i++) {
+      Part p = a->at[i];
+      if (dag_axes(d, p.leaf) & AXIS_BIT(x.aux)) {
         if (!injective(d, p.leaf, x.aux)) return false;
-        p.summed |= bit;
+        p.summed |= AXIS_BIT(x.aux);
       } else {
         p.coef = x_sum(d, x.aux, p.coef);
       }
-      if (!add_part(d, f, p.leaf, p.coef, p.summed)) return false;
+      if (!add_part(d, f, p)) return false;
     }
     return true;
-  }
   default: return false;
   }
+}
+
+/* The node as an affine form; NULL if it is none, or one whose parts may overlap. */
+static const Form *affine(Expect *e, Node n)
+{
+  int known = *node_map(&e->form_of, n);
+  if (known != NODE_NEW) return e->forms.at[known];
+  Form f = {0}, *keep = NULL;
+  if (make_form(e, n, &f)) keep = NEW(Form), *keep = f;
+  *node_map(&e->form_of, n) = e->forms.n;
+  VEC_PUSH(e->forms, keep);
+  return keep;
 }
 
 static Node sum_axes(Dag *d, AxisSet axes, Node n)
@@ -187,13 +249,12 @@ static bool covariance(Dag *d, const Form *f, const Form *g, Node *out)
   for (int i = 0; i < f->n; i++)
     for (int j = 0; j < g->n; j++) {
       const Part *p = &f->at[i], *q = &g->at[j];
-      if (p->leaf != q->leaf) {
-        if (!distinct(d, p->leaf, q->leaf)) return false;
+      if (p->leaf != q->leaf || p->summed != q->summed) {
+        if (!distinct(d, (Variable){p->leaf, p->summed}, (Variable){q->leaf, q->summed})) return false;
         continue;
       }
-      if (p->summed != q->summed) return false;
       Node s2 = x_square(d, leaf_like(d, X_SD, p->leaf));
-      c = x_add(d, c, sum_axes(d, p->summed, x_mul(d, p->coef == q->coef ? x_square(d, p->coef) : x_mul(d, p->coef, q->coef), s2)));
+      c = x_add(d, c, sum_axes(d, p->summed, x_mul(d, x_mul(d, p->coef, q->coef), s2)));
     }
   *out = c;
   return true;
@@ -201,7 +262,7 @@ static bool covariance(Dag *d, const Form *f, const Form *g, Node *out)
 
 /* ---- products ------------------------------------------------------------------------------------------------------------------------ */
 
-typedef struct { Node base; int power; bool is_exp; int group; } Factor;      /* base^power, or exp(base) */
+typedef struct { Node base; int power; bool is_exp; } Factor;                /* base^power, or exp(base) */
 typedef struct { int n; Factor at[MAX_FACTORS]; Node coef; bool failed; } Product;
 
 static void push_factor(Product *p, Node base, int power, bool is_exp)
@@ -209,7 +270,7 @@ static void push_factor(Product *p, Node base, int power, bool is_exp)
   for (int i = 0; i < p->n && !is_exp; i++)
     if (!p->at[i].is_exp && p->at[i].base == base) { p->at[i].power += power; return; }
   if (p->n == MAX_FACTORS) p->failed = true;
-  else p->at[p->n++] = (Factor){base, power, is_exp, -1};
+  else p->at[p->n++] = (Factor){base, power, is_exp};
 }
 
 static Node int_power(Dag *d, Node n, int power) { return x_pow(d, n, x_const(d, power)); }
@@ -218,6 +279,7 @@ static Node int_power(Dag *d, Node n, int power) { return x_pow(d, n, x_const(d,
 static void split_exponent(Dag *d, Node n, double sign, Product *p)
 {
   XNode x = *dag_node(d, n);
+  if (p->failed) return;
   if (!x.random) { p->coef = x_mul(d, p->coef, x_exp(d, x_mul(d, x_const(d, sign), n))); return; }
   if (x.op == X_ADD || x.op == X_SUB) {
     split_exponent(d, x.args[0], sign, p);
@@ -233,6 +295,7 @@ static void split_product(Dag *d, Node n, int power, Product *p)
 {
   XNode x = *dag_node(d, n);
   double c;
+  if (p->failed) return;
   if (!x.random) { p->coef = x_mul(d, p->coef, int_power(d, n, power)); return; }
   switch (x.op) {
   case X_MUL: split_product(d, x.args[0], power, p), split_product(d, x.args[1], power, p); return;
@@ -242,10 +305,10 @@ static void split_product(Dag *d, Node n, int power, Product *p)
     split_product(d, x.args[0], power, p);
     return;
   case X_POW:
-    if (dag_is_const(d, x.args[1], &c) && c == floor(c) && fabs(c) <= 8) { split_product(d, x.args[0], power * (int)c, p); return; }
+    if (dag_is_const(d, x.args[1], &c) && c == floor(c) && fabs(c * power) <= 64) { split_product(d, x.args[0], power * (int)c, p); return; }
     break;
   case X_FN:
-    if (x.aux == F_square) { split_product(d, x.args[0], 2 * power, p); return; }
+    if (x.aux == F_square && abs(power) <= 32) { split_product(d, x.args[0], 2 * power, p); return; }
     if (x.aux == F_exp) { split_exponent(d, x.args[0], power, p); return; }
     break;
   default: break;
@@ -255,53 +318,73 @@ static void split_product(Dag *d, Node n, int power, Product *p)
 
 static Node factor_node(Dag *d, const Factor *f) { return f->is_exp ? x_exp(d, f->base) : int_power(d, f->base, f->power); }
 
-/* Polynomials in affine forms times exp(affine). */
+static Node factors_node(Dag *d, const Factor *f, int n)
+{
+  Node r = x_const(d, 1);
+  for (int i = 0; i < n; i++) r = x_mul(d, r, factor_node(d, &f[i]));
+  return r;
+}
+
+/* E x_1 ... x_n of jointly Gaussian variables, n <= 4: x_1 is paired with its mean or with one of the others. */
+static Node isserlis(Dag *d, int n, const Node *mean, Node cov[MAX_DEGREE][MAX_DEGREE])
+{
+  if (n == 0) return x_const(d, 1);
+  Node rest[MAX_DEGREE], within[MAX_DEGREE][MAX_DEGREE], r = NO_NODE;
+  for (int pair = 0; pair < n; pair++) {                                    /* 0: with its mean */
+    int m = 0, index[MAX_DEGREE];
+    for (int i = 1; i < n; i++)
+      if (i != pair) index[m] = i, rest[m++] = mean[i];
+    for (int i = 0; i < m; i++)
+      for (int j = 0; j < m; j++) within[i][j] = cov[index[i]][index[j]];
+    Node t = x_mul(d, pair ? cov[0][pair] : mean[0], isserlis(d, m, rest, within));
+    r = r < 0 ? t : x_add(d, r, t);
+  }
+  return r;
+}
+
+/* Products of affine forms times exp(affine). */
 static Node closed_form(Expect *e, const Factor *f, int n)
 {
   Dag *d = e->d;
-  Form b = {.constant = x_const(d, 0)}, form[MAX_FACTORS];
-  Node exponent = x_const(d, 0);
-  int polys[2], n_poly = 0, degree = 0;
+  Form b = {0};
+  Node exponent = x_const(d, 0), var;
+  const Form *form[MAX_DEGREE];
+  Node mean[MAX_DEGREE], cov[MAX_DEGREE][MAX_DEGREE];
+  int degree = 0;
   for (int i = 0; i < n; i++) {
-    if (!affine(d, f[i].base, &form[i])) return NO_NODE;
+    const Form *a = affine(e, f[i].base);
+    if (!a) return NO_NODE;
     if (f[i].is_exp) {
-      if (!add_form(d, &b, &form[i], x_const(d, 1))) return NO_NODE;
-      exponent = x_add(d, exponent, f[i].base);
+      if (!add_form(d, &b, a, x_const(d, 1))) return NO_NODE;
+      exponent = x_add(d, exponent, with_means(e, f[i].base));
       continue;
     }
-    if (f[i].power < 0 || n_poly == 2) return NO_NODE;
-    polys[n_poly++] = i;
-    degree += f[i].power;
+    if (f[i].power < 0 || degree + f[i].power > MAX_DEGREE) return NO_NODE;
+    for (int k = 0; k < f[i].power; k++) form[degree] = a, mean[degree++] = with_means(e, f[i].base);
   }
-  if (degree > 4 || (n_poly == 2 && degree > 2)) return NO_NODE;
-  Node front = x_const(d, 1), var, mean[2], v = NO_NODE;
+  Node front = x_const(d, 1);
   if (b.n) {
     if (!covariance(d, &b, &b, &var)) return NO_NODE;
-    front = x_exp(d, x_add(d, with_means(d, exponent), x_mul(d, x_const(d, 0.5), var)));
+    front = x_exp(d, x_add(d, exponent, x_mul(d, x_const(d, 0.5), var)));
   }
-  for (int k = 0; k < n_poly; k++) {
+  for (int i = 0; i < degree; i++) {
     Node shift;
-    if (!covariance(d, &form[polys[k]], &b, &shift)) return NO_NODE;
-    mean[k] = x_add(d, with_means(d, f[polys[k]].base), shift);
+    if (!covariance(d, form[i], &b, &shift)) return NO_NODE;
+    mean[i] = x_add(d, mean[i], shift);
+    for (int j = 0; j < degree; j++)
+      if (!covariance(d, form[i], form[j], &cov[i][j])) return NO_NODE;
   }
-  if (degree == 0) return front;
-  if (degree == 1) return x_mul(d, front, mean[0]);
-  if (!covariance(d, &form[polys[0]], &form[polys[n_poly - 1]], &v)) return NO_NODE;
-  Node m = mean[0], m2 = x_square(d, m);
-  if (n_poly == 2) return x_mul(d, front, x_add(d, x_mul(d, m, mean[1]), v));
-  if (degree == 2) return x_mul(d, front, x_add(d, m2, v));
-  if (degree == 3) return x_mul(d, front, x_mul(d, m, x_add(d, m2, x_mul(d, x_const(d, 3), v))));
-  Node six = x_mul(d, x_const(d, 6), x_mul(d, m2, v)), three = x_mul(d, x_const(d, 3), x_square(d, v));
-  return x_mul(d, front, x_add(d, x_square(d, m2), x_add(d, six, three)));
+  return x_mul(d, front, isserlis(d, degree, mean, cov));
 }
 
-/* Summands of a sum, signs applied. */
+/* Summands of a sum, signs applied; -1: too many. */
 static int summands(Dag *d, Node n, double sign, Node *out, int count)
 {
   XNode x = *dag_node(d, n);
+  if (count < 0) return -1;
   if (x.op == X_ADD || x.op == X_SUB) {
     count = summands(d, x.args[0], sign, out, count);
-    return count < 0 ? -1 : summands(d, x.args[1], x.op == X_ADD ? sign : -sign, out, count);
+    return summands(d, x.args[1], x.op == X_ADD ? sign : -sign, out, count);
   }
   if (x.op == X_NEG) return summands(d, x.args[0], -sign, out, count);
   if (count >= MAX_FACTORS) return -1;
@@ -309,26 +392,14 @@ static int summands(Dag *d, Node n, double sign, Node *out, int count)
   return count + 1;
 }
 
-/* Do the leaves of a and b overlap, or may they? */
-static bool share_variables(const Dag *d, Node a, Node b)
-{
-  Leaves p = {0}, q = {0};
-  leaves_of(d, a, &p), leaves_of(d, b, &q);
-  if (p.overflow || q.overflow) return true;
-  for (int i = 0; i < p.n; i++)
-    for (int j = 0; j < q.n; j++)
-      if (!distinct(d, p.at[i], q.at[j])) return true;
-  return false;
-}
-
-/* Groups of items that share variables: group[i] for each of the n nodes; returns the number of groups. */
-static int group_nodes(const Dag *d, const Node *node, int n, int *group)
+/* Groups of nodes that share variables, or may: group[i] for each of the n nodes; returns the number of groups (some may be empty). */
+static int group_nodes(Expect *e, const Node *node, int n, int *group)
 {
   int groups = 0;
   for (int i = 0; i < n; i++) {
     group[i] = -1;
     for (int j = 0; j < i; j++) {
-      if (group[j] == group[i] || !share_variables(d, node[i], node[j])) continue;
+      if (group[j] == group[i] || all_distinct(e->d, variables(e, node[i]), variables(e, node[j]))) continue;
       if (group[i] < 0) group[i] = group[j];
       else {
         int from = group[j], to = group[i];
@@ -341,57 +412,208 @@ static int group_nodes(const Dag *d, const Node *node, int n, int *group)
   return groups;
 }
 
-/* E (s_1 + ... )^2 over independent groups of summands. */
+/* ---- variances ------------------------------------------------------------------------------------------------------------------------- */
+
+/* Do terms for different values of the axis have no variable in common? Each index of a family's variables must tell the value alike. */
+static bool independent_along(Expect *e, Node n, int axis)
+{
+  const Variables *l = variables(e, n);
+  if (l->overflow) return false;
+  for (int i = 0; i < l->n; i++)
+    for (int j = 0; j <= i; j++) {
+      const XNode *x = dag_node(e->d, l->at[i].leaf), *y = dag_node(e->d, l->at[j].leaf);
+      bool told = x->aux != y->aux || distinct(e->d, (Variable){l->at[i].leaf, l->at[i].bound | AXIS_BIT(axis)}, (Variable){l->at[j].leaf, l->at[j].bound | AXIS_BIT(axis)});
+      for (int k = 0; k < x->n_args && !told; k++) {
+        Node p, q;
+        double u, v;
+        split_offset(e->d, x->args[k], &p, &u);
+        split_offset(e->d, y->args[k], &q, &v);
+        told = p == q && u == v && p >= 0 && dag_node(e->d, p)->op == X_AXIS && dag_node(e->d, p)->aux == axis;
+      }
+      if (!told) return false;
+    }
+  return true;
+}
+
+static bool moments(Expect *e, Node n, Node *mean, Node *var);
+static Node quadrature(Expect *e, Node whole);
+
+/* Those of a part of something: where its structure does not tell them, by quadrature about the mean, or as the difference of the second moment. */
+static bool part_moments(Expect *e, Node n, Node *mean, Node *var)
+{
+  Dag *d = e->d;
+  if (moments(e, n, mean, var)) return true;
+  if ((*mean = expect(e, n)) < 0) return false;
+  *var = quadrature(e, x_square(d, x_sub(d, n, *mean)));
+  if (*var >= 0) return true;
+  Node second = expect(e, x_square(d, n));
+  *var = second < 0 ? NO_NODE : x_sub(d, second, x_square(d, *mean));
+  return second >= 0;
+}
+
+static bool product_moments(Expect *e, Node n, Node *mean, Node *var)
+{
+  Dag *d = e->d;
+  Product p = {.coef = x_const(d, 1)};
+  Node nodes[MAX_FACTORS];
+  int group[MAX_FACTORS];
+  split_product(d, n, 1, &p);
+  if (p.failed) return false;
+  for (int i = 0; i < p.n; i++) nodes[i] = p.at[i].base;
+  int groups = group_nodes(e, nodes, p.n, group);
+  Node m = p.coef, v = x_const(d, 0);
+  for (int g = 0; g < groups; g++) {                                        /* of independent X, Y: Var XY = (E X)^2 Var Y + Var X (E Y)^2 + Var X Var Y */
+    Factor in[MAX_FACTORS];
+    int count = 0;
+    const Form *f;
+    Node mg, vg;
+    for (int i = 0; i < p.n; i++)
+      if (group[i] == g && (p.at[i].power || p.at[i].is_exp)) in[count++] = p.at[i];
+    if (!count) continue;
+    Node whole = factors_node(d, in, count);
+    if (count == 1 && in[0].is_exp && (f = affine(e, in[0].base))) {         /* log-normal */
+      Node s2;
+      if (!covariance(d, f, f, &s2)) return false;
+      mg = x_exp(d, x_add(d, with_means(e, in[0].base), x_mul(d, x_const(d, 0.5), s2)));
+      vg = x_mul(d, x_square(d, mg), x_fn1(d, F_expm1, s2));
+    } else if (count == 1 && !in[0].is_exp && in[0].power == 2 && (f = affine(e, in[0].base))) {
+      Node s2, a = with_means(e, in[0].base);
+      if (!covariance(d, f, f, &s2)) return false;
+      mg = x_add(d, x_square(d, a), s2);
+      vg = x_mul(d, s2, x_add(d, x_mul(d, x_const(d, 4), x_square(d, a)), x_mul(d, x_const(d, 2), s2)));
+    } else if (whole == n || !part_moments(e, whole, &mg, &vg)) {
+      return false;
+    }
+    Node both = x_add(d, x_mul(d, x_square(d, m), vg), x_mul(d, v, x_add(d, x_square(d, mg), vg)));
+    m = x_mul(d, m, mg), v = both;
+  }
+  *mean = m, *var = v;
+  return true;
+}
+
+/* E n and Var n without the difference of large numbers, where the structure allows; false: not found. */
+static bool moments(Expect *e, Node n, Node *mean, Node *var)
+{
+  Dag *d = e->d;
+  XNode x = *dag_node(d, n);
+  Node s[MAX_FACTORS], zero = x_const(d, 0);
+  int group[MAX_FACTORS];
+  if (++e->work > MAX_WORK) return false;
+  *mean = n, *var = zero;
+  if (!x.random) return true;
+  const Form *f = affine(e, n);
+  if (f && covariance(d, f, f, var)) {
+    *mean = with_means(e, n);
+    return true;
+  }
+  int count = summands(d, n, 1, s, 0);
+  if (count > 1) {
+    int groups = group_nodes(e, s, count, group), used = 0;
+    *mean = zero, *var = zero;
+    for (int g = 0; g < groups; g++) {
+      Node part = NO_NODE, m, v;
+      for (int i = 0; i < count; i++)
+        if (group[i] == g) part = part < 0 ? s[i] : x_add(d, part, s[i]);
+      if (part < 0) continue;
+      if (dag_node(d, part)->random && ++used && part == n) return false;
+      if (!part_moments(e, part, &m, &v)) return false;
+      *mean = x_add(d, *mean, m), *var = x_add(d, *var, v);
+    }
+    return used > 1 || count > used;
+  }
+  if (x.op == X_SUM) {
+    if (!independent_along(e, x.args[0], x.aux) || !part_moments(e, x.args[0], mean, var)) return false;
+    *mean = x_sum(d, x.aux, *mean), *var = x_sum(d, x.aux, *var);
+    return true;
+  }
+  if (x.op == X_NEG) {
+    if (!part_moments(e, x.args[0], mean, var)) return false;
+    *mean = x_neg(d, *mean);
+    return true;
+  }
+  if (x.op == X_COND && !dag_node(d, x.args[0])->random) {
+    Node m[2], v[2];
+    for (int i = 0; i < 2; i++)
+      if (!part_moments(e, x.args[1 + i], &m[i], &v[i])) return false;
+    *mean = x_cond(d, x.args[0], m[0], m[1]), *var = x_cond(d, x.args[0], v[0], v[1]);
+    return true;
+  }
+  if (x.op == X_MUL || x.op == X_DIV || (x.op == X_FN && (x.aux == F_exp || x.aux == F_square))) return product_moments(e, n, mean, var);
+  return false;
+}
+
+/* E (s_1 + ... )^2 of a sum, over an axis or not, of independent parts. */
 static Node square_of_sum(Expect *e, Node base)
 {
   Dag *d = e->d;
-  Node s[MAX_FACTORS];
-  int group[MAX_FACTORS], n = summands(d, base, 1, s, 0);
-  if (n < 2) return NO_NODE;
-  int groups = group_nodes(d, s, n, group);
-  Node mean = x_const(d, 0), var = x_const(d, 0);
-  int used = 0;
-  for (int g = 0; g < groups; g++) {
-    Node part = NO_NODE;
-    for (int i = 0; i < n; i++)
-      if (group[i] == g) part = part < 0 ? s[i] : x_add(d, part, s[i]);
-    if (part < 0) continue;
-    used++;
-    if (!dag_node(d, part)->random) { mean = x_add(d, mean, part); continue; }
-    if (part == base) return NO_NODE;
-    Form f;
-    Node v, m = expect(e, part);
-    if (m < 0) return NO_NODE;
-    mean = x_add(d, mean, m);
-    if (affine(d, part, &f)) {
-      if (!covariance(d, &f, &f, &v)) return NO_NODE;
-    } else {
-      Node second = expect(e, x_square(d, part));
-      if (second < 0) return NO_NODE;
-      v = x_sub(d, second, x_square(d, m));
-    }
-    var = x_add(d, var, v);
-  }
-  return used < 2 ? NO_NODE : x_add(d, x_square(d, mean), var);
+  XOp op = dag_node(d, base)->op;
+  Node mean, var;
+  if ((op != X_ADD && op != X_SUB && op != X_SUM && op != X_COND) || !moments(e, base, &mean, &var)) return NO_NODE;
+  return x_add(d, x_square(d, mean), var);
 }
 
+/* ---- quadrature ----------------------------------------------------------------------------------------------------------------------------- */
+
+typedef struct { int n; Node at[MAX_PARTS]; bool overflow; NodeMap seen[2]; } Atoms;
+
 /* Maximal affine arguments of the functions in `n` that are neither polynomials nor exponentials of affine forms. */
-static void nonlinear_atoms(Dag *d, Node n, bool inside, Leaves *out)
+static void nonlinear_atoms(Expect *e, Node n, bool inside, Atoms *out)
 {
+  Dag *d = e->d;
   XNode x = *dag_node(d, n);
-  Form f;
-  if (!x.random) return;
-  if (inside && affine(d, n, &f)) { add_leaf(out, n); return; }
-  bool polynomial = x.op == X_ADD || x.op == X_SUB || x.op == X_NEG || x.op == X_MUL || (x.op == X_FN && x.aux == F_square) ||
-                    (x.op == X_COND && !dag_node(d, x.args[0])->random) || x.op == X_SUM || x.op == X_U;
-  if (x.op == X_FN && x.aux == F_exp && affine(d, x.args[0], &f)) polynomial = true;
-  if (x.op == X_DIV && !dag_node(d, x.args[1])->random) polynomial = true;
-  if (x.op == X_DIV && !polynomial) {
-    nonlinear_atoms(d, x.args[0], inside, out);
-    nonlinear_atoms(d, x.args[1], true, out);
+  if (!x.random || *node_map(&out->seen[inside], n) != NODE_NEW) return;
+  *node_map(&out->seen[inside], n) = 1;
+  if (inside && affine(e, n)) {
+    for (int i = 0; i < out->n; i++)
+      if (out->at[i] == n) return;
+    if (out->n == MAX_PARTS) out->overflow = true;
+    else out->at[out->n++] = n;
     return;
   }
-  for (int i = 0; i < x.n_args; i++) nonlinear_atoms(d, x.args[i], inside || !polynomial, out);
+  bool polynomial = x.op == X_ADD || x.op == X_SUB || x.op == X_NEG || x.op == X_MUL || (x.op == X_FN && x.aux == F_square) ||
+                    (x.op == X_COND && !dag_node(d, x.args[0])->random) || x.op == X_SUM || x.op == X_U;
+  if (x.op == X_FN && x.aux == F_exp && affine(e, x.args[0])) polynomial = true;
+  if (x.op == X_DIV && !dag_node(d, x.args[1])->random) polynomial = true;
+  if (x.op == X_DIV && !polynomial) {
+    nonlinear_atoms(e, x.args[0], inside, out);
+    nonlinear_atoms(e, x.args[1], true, out);
+    return;
+  }
+  for (int i = 0; i < x.n_args; i++) nonlinear_atoms(e, x.args[i], inside || !polynomial, out);
+}
+
+static bool contains(const Dag *d, Node n, Node part, NodeMap *seen)
+{
+  if (n == part) return true;
+  if (n < part) return false;
+  int known = *node_map(seen, n);
+  if (known != NODE_NEW) return known;
+  const XNode *x = dag_node(d, n);
+  bool found = false;
+  for (int i = 0; i < x->n_args && !found; i++) found = contains(d, x->args[i], part, seen);
+  *node_map(seen, n) = found;
+  return found;
+}
+
+/* Does `part` stand below a node that binds one of the axes? Then it is no single value there. */
+static bool bound_inside(const Dag *d, Node n, Node part, AxisSet axes, NodeMap *seen)
+{
+  if (n <= part || *node_map(seen, n) != NODE_NEW) return false;
+  *node_map(seen, n) = 1;
+  const XNode *x = dag_node(d, n);
+  for (int i = 0; i < x->n_args; i++) {
+    NodeMap looked = {0};
+    if ((binds(x, i) & axes) && contains(d, x->args[i], part, &looked)) return true;
+    if (bound_inside(d, x->args[i], part, axes, seen)) return true;
+  }
+  return false;
+}
+
+/* May `part` be given one value within `whole`? */
+static bool single(const Dag *d, Node whole, Node part, AxisSet axes)
+{
+  NodeMap seen = {0};
+  return !(axes & ~dag_axes(d, whole)) && !bound_inside(d, whole, part, axes, &seen);
 }
 
 static int quadrature_axis(Expect *e)
@@ -415,67 +637,75 @@ static Node integrate(Expect *e, Node whole, Node atom, Node mean, Node sd)
   e->depth++;
   Node r = expect(e, given);
   e->depth--;
-  if (r < 0) return NO_NODE;
-  e->used_quadrature = true;
-  return x_sum(d, axis, x_mul(d, x_quad(d, X_QUAD_W, axis), r));
+  return r < 0 ? NO_NODE : x_sum(d, axis, x_mul(d, x_quad(d, X_QUAD_W, axis), r));
 }
 
 static Node quadrature(Expect *e, Node whole)
 {
   Dag *d = e->d;
+  Atoms atoms = {0};
+  Variables tried = {0};
   /* every entry of a solve depends on several entries of its argument, which has the same axis */
   if (e->depth == MAX_QUADRATURE || dag_node(d, whole)->mixes) return NO_NODE;
-  Leaves atoms = {0}, tried = {0};
-  nonlinear_atoms(d, whole, false, &atoms);
-  if (atoms.overflow) return NO_NODE;
+  nonlinear_atoms(e, whole, false, &atoms);
+  const Variables *all = variables(e, whole);
+  if (atoms.overflow || all->overflow) return NO_NODE;
   for (int i = 0; i < atoms.n; i++) {                                       /* whole linear predictors whose leaves occur nowhere else */
-    Leaves l = {0}, rest = {0};
-    Form f;
-    Node v;
-    leaves_of(d, atoms.at[i], &l);
-    if (l.n < 2 && !(dag_node(d, atoms.at[i])->op == X_SUM)) continue;
-    Node without = dag_replace(d, whole, atoms.at[i], x_const(d, 0.5));
-    leaves_of(d, without, &rest);
-    bool clean = !rest.overflow;
-    for (int a = 0; a < l.n; a++)
-      for (int b = 0; b < rest.n; b++) clean = clean && distinct(d, l.at[a], rest.at[b]);
-    if (!clean || !affine(d, atoms.at[i], &f) || !covariance(d, &f, &f, &v)) continue;
-    Node r = integrate(e, whole, atoms.at[i], with_means(d, atoms.at[i]), x_sqrt(d, v));
+    Node atom = atoms.at[i], v;
+    const Variables *own = variables(e, atom);
+    for (int k = 0; k < own->n; k++) add_variable(&tried, own->at[k]);
+    if ((own->n < 2 && dag_node(d, atom)->op != X_SUM) || !single(d, whole, atom, dag_axes(d, atom))) continue;
+    if (!all_distinct(d, own, variables(e, dag_replace(d, whole, atom, x_const(d, 0.5))))) continue;
+    const Form *f = affine(e, atom);
+    if (!covariance(d, f, f, &v)) continue;
+    Node r = integrate(e, whole, atom, with_means(e, atom), x_sqrt(d, v));
     if (r >= 0) return r;
   }
-  for (int i = 0; i < atoms.n; i++) leaves_of(d, atoms.at[i], &tried);
   for (int i = 0; i < tried.n; i++) {                                       /* one leaf at a time */
-    if (dag_axes(d, tried.at[i]) & ~dag_axes(d, whole)) continue;           /* bound inside: a vector, not a variable */
-    bool alone = true;
-    Leaves all = {0};
-    leaves_of(d, whole, &all);
-    for (int b = 0; b < all.n; b++) alone = alone && (all.at[b] == tried.at[i] || distinct(d, all.at[b], tried.at[i]));
-    if (!alone || all.overflow) continue;
-    Node r = integrate(e, whole, tried.at[i], leaf_like(d, X_MEAN, tried.at[i]), leaf_like(d, X_SD, tried.at[i]));
+    Variable t = tried.at[i];
+    bool alone = !t.bound && single(d, whole, t.leaf, dag_axes(d, t.leaf));
+    for (int b = 0; b < all->n && alone; b++) alone = all->at[b].leaf == t.leaf || distinct(d, all->at[b], t);
+    if (!alone) continue;
+    Node r = integrate(e, whole, t.leaf, leaf_like(d, X_MEAN, t.leaf), leaf_like(d, X_SD, t.leaf));
     if (r >= 0) return r;
   }
   return NO_NODE;
 }
 
-/* One group of factors that share variables. */
-static Node expect_group(Expect *e, const Factor *f, int n)
+/* ---- expectations --------------------------------------------------------------------------------------------------------------------------- */
+
+/* A branch on data inside `n` that can be taken outside; NO_NODE: none. */
+static Node find_branch(const Dag *d, Node whole, Node n, NodeMap *seen)
+{
+  const XNode *x = dag_node(d, n);
+  if (!x->random || *node_map(seen, n) != NODE_NEW) return NO_NODE;
+  *node_map(seen, n) = 1;
+  if (x->op == X_COND && !dag_node(d, x->args[0])->random && single(d, whole, n, dag_axes(d, x->args[0]))) return n;
+  for (int i = 0; i < x->n_args; i++) {
+    Node found = find_branch(d, whole, x->args[i], seen);
+    if (found >= 0) return found;
+  }
+  return NO_NODE;
+}
+
+static Node expect_branch(Expect *e, Node whole)
 {
   Dag *d = e->d;
-  XOp op = dag_node(d, f[0].base)->op;
-  if (n == 1 && !f[0].is_exp && f[0].power == 1 && (op == X_ADD || op == X_SUB || op == X_SUM || op == X_COND || op == X_U || op == X_AT))
-    return expect(e, f[0].base);
-  Node r = closed_form(e, f, n);
-  if (r >= 0) return r;
-  if (n == 1 && !f[0].is_exp && f[0].power == 2) {
-    r = square_of_sum(e, f[0].base);
-    if (r >= 0) return r;
-  }
-  Node whole = x_const(d, 1);
-  for (int i = 0; i < n; i++) whole = x_mul(d, whole, factor_node(d, &f[i]));
-  Leaves atoms = {0};
-  nonlinear_atoms(d, whole, false, &atoms);
-  if (atoms.n) return quadrature(e, whole);
-  for (int i = 0; i < n; i++) {                                             /* distribute over the summands of one factor */
+  NodeMap seen = {0};
+  Node branch = find_branch(d, whole, whole, &seen);
+  if (branch < 0) return NO_NODE;
+  XNode x = *dag_node(d, branch);
+  Node a = expect(e, dag_replace(d, whole, branch, x.args[1]));
+  if (a < 0) return NO_NODE;
+  Node b = expect(e, dag_replace(d, whole, branch, x.args[2]));
+  return b < 0 ? NO_NODE : x_cond(d, x.args[0], a, b);
+}
+
+/* Over the summands of one of the factors. */
+static Node distribute(Expect *e, const Factor *f, int n)
+{
+  Dag *d = e->d;
+  for (int i = 0; i < n; i++) {
     Node s[MAX_FACTORS], sum = x_const(d, 0);
     if (f[i].is_exp || f[i].power < 1 || e->expansions >= 6) continue;
     int count = summands(d, f[i].base, 1, s, 0);
@@ -494,16 +724,38 @@ static Node expect_group(Expect *e, const Factor *f, int n)
   return NO_NODE;
 }
 
+/* One group of factors that share variables. */
+static Node expect_group(Expect *e, const Factor *f, int n)
+{
+  Dag *d = e->d;
+  XOp op = dag_node(d, f[0].base)->op;
+  if (n == 1 && !f[0].is_exp && f[0].power == 1 && (op == X_ADD || op == X_SUB || op == X_SUM || op == X_COND || op == X_U || op == X_AT))
+    return expect(e, f[0].base);
+  Node r = closed_form(e, f, n);
+  if (r >= 0) return r;
+  if (n == 1 && !f[0].is_exp && f[0].power == 2) {
+    r = square_of_sum(e, f[0].base);
+    if (r >= 0) return r;
+  }
+  Node whole = factors_node(d, f, n);
+  r = expect_branch(e, whole);
+  if (r >= 0) return r;
+  Atoms atoms = {0};
+  nonlinear_atoms(e, whole, false, &atoms);
+  return atoms.n ? quadrature(e, whole) : distribute(e, f, n);
+}
+
 static Node expect_product(Expect *e, Node n)
 {
   Dag *d = e->d;
   Product p = {.coef = x_const(d, 1)};
   Node nodes[MAX_FACTORS];
   int group[MAX_FACTORS];
+  if (++e->work > MAX_WORK) return NO_NODE;
   split_product(d, n, 1, &p);
   if (p.failed) return NO_NODE;
   for (int i = 0; i < p.n; i++) nodes[i] = p.at[i].base;
-  int groups = group_nodes(d, nodes, p.n, group);
+  int groups = group_nodes(e, nodes, p.n, group);
   Node r = p.coef;
   for (int g = 0; g < groups; g++) {
     Factor in[MAX_FACTORS];
@@ -518,11 +770,10 @@ static Node expect_product(Expect *e, Node n)
   return r;
 }
 
-static Node expect(Expect *e, Node n)
+static Node find(Expect *e, Node n)
 {
   Dag *d = e->d;
   XNode x = *dag_node(d, n);
-  if (!x.random) return n;
   Node a, b;
   switch (x.op) {
   case X_U: return leaf_like(d, X_MEAN, n);
@@ -546,10 +797,21 @@ static Node expect(Expect *e, Node n)
   }
 }
 
+/* E n given what the quadrature axes in use have fixed. Failures are remembered where nothing had been expanded: with less room more may fail. */
+static Node expect(Expect *e, Node n)
+{
+  if (!dag_node(e->d, n)->random) return n;
+  int known = *node_map(&e->result[e->depth], n);
+  if (known != NODE_NEW) return known;
+  Node r = find(e, n);
+  if (r >= 0 || !e->expansions) *node_map(&e->result[e->depth], n) = r;
+  return r;
+}
+
 Node dag_expect(Dag *d, Node n, ExpectMethod *method)
 {
   Expect e = {.d = d, .quad_axis = {-1, -1}};
   Node r = dag_node(d, n)->point ? NO_NODE : expect(&e, n);                 /* a point value has no moments */
-  *method = r < 0 ? EXPECT_SAMPLED : e.used_quadrature ? EXPECT_QUADRATURE : EXPECT_CLOSED_FORM;
+  *method = r < 0 ? EXPECT_SAMPLED : dag_node(d, r)->quadrature ? EXPECT_QUADRATURE : EXPECT_CLOSED_FORM;
   return r;
 }
