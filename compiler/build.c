@@ -16,6 +16,7 @@ Builder *build_new(Dag *d, const Model *m, LeafMode mode)
   b->d = d, b->m = m, b->mode = mode;
   b->env = NEW_ARRAY(Node, m->vars.n + 1);
   for (int i = 0; i < m->vars.n; i++) b->env[i] = NO_NODE;
+  b->enumerated = NEW_ARRAY(int, m->families.n + 1);
   return b;
 }
 
@@ -208,11 +209,26 @@ static bool is_random_family(const Family *f) { return f->role == ROLE_GLOBAL ||
 
 static Value let_value(Builder *b, const MExpr *e);
 
+/* The value of a marginal latent variable: its axis where it is summed out, the value drawn in simulations. */
+static Node marginal_label(Builder *b, const MExpr *e)
+{
+  Node args[8];
+  if (b->enumerated[e->family]) return x_axis(b->d, b->enumerated[e->family] - 1);
+  if (!b->simulating) {
+    b->failed = true;
+    diag(b->lenient ? SEV_WARNING : SEV_ERROR, e->span, "mention it only in the plate that defines it, with its own index",
+         "'%s' is summed out: it has no value here", b->m->families.at[e->family].name);
+    return x_int(b->d, 1);
+  }
+  for (int i = 0; i < e->n_index; i++) args[i] = build_index(b, &e->index[i]);
+  return x_leaf(b->d, X_VALUE, e->family, e->n_index, args, true);
+}
+
 static Value build_ref(Builder *b, const MExpr *e)
 {
   Dag *d = b->d;
   const Family *f = &b->m->families.at[e->family];
-  if (f->role == ROLE_MARGINAL) { unsupported(b, e->span, "a marginal latent variable"); return scalar(x_const(d, 0)); }
+  if (f->role == ROLE_MARGINAL) return scalar(marginal_label(b, e));
   if (is_random_family(f) && f->type.kind == TY_INT) { unsupported(b, e->span, "a discrete latent variable"); return scalar(x_const(d, 0)); }
   if (f->role == ROLE_LET) return let_value(b, e);
   int rank = type_rank(f->type.kind);

@@ -28,6 +28,8 @@ typedef struct {
   LeafMode mode;
   Node *env;                           /* per Var of the model: its node */
   bool span;                           /* for kernels over spans: the unit axis' extent is the span's count */
+  int *enumerated;                     /* per family: the axis that a marginal latent variable is summed over, plus 1; 0 where it is not */
+  bool simulating;                     /* marginal latent variables have values */
   int let_depth;
   bool lenient;                        /* for `check`: what code generation lacks is a warning */
   bool failed;                         /* something is not supported by code generation: said */

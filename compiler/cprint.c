@@ -247,6 +247,7 @@ static const char *load(CPrint *p, const XNode *x)
     return arena_printf("%s[%s]", array, expr(p, family_position(p->d, x->aux, x->n_args, x->args), 0));
   }
   const char *local = arena_printf("%s%s", name, suffix[x->op]);
+  if (x->integer) return arena_printf("(long)e->%s.value[%s]", name, expr(p, family_position(p->d, x->aux, x->n_args, x->args), 0));
   if (scalar && !p->heap) return cprint_declare(p, arena_printf("e->%s.%s[0]", name, field[x->op]), "const double ", local);
   if (scalar) return arena_printf("e->%s.%s[0]", name, field[x->op]);
   /* outside the objective values are being written while they are read: no restrict */

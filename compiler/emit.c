@@ -23,6 +23,7 @@ typedef struct {
   Node constant;                       /* summands of data alone */
   Node expected;                       /* NO_NODE when sampled */
   ExpectMethod method;
+  bool joined;                         /* with a label summed out */
   int n_axes, axes[8];                 /* the plates */
 } Term;
 
@@ -199,29 +200,114 @@ static int group_of(Emission *e, int plate)
   return e->groups.n - 1;
 }
 
-static void prepare_term(Emission *e, int stmt)
+/* A term of the emitted program: one statement, or a marginal latent variable's with all that mention it, whose densities are multiplied and
+ * summed over its values: log sum_c exp(log p(c) + sum log p(x | c)). */
+typedef struct { int label; IntList stmts; } Joined;
+
+static bool has_term(const Emission *e, int stmt)
 {
   const Stmt *s = STMT(e, stmt);
-  if (!(s->has_dist || s->kind == ST_FACTOR) || s->kind == ST_AMORTIZE || s->kind == ST_INPUT) return;
-  if (s->kind != ST_FACTOR && is_pruned(e, s->family)) return;
-  if (s->has_dist && s->dist.dist == DIST_flat) return;
-  Term t = {.stmt = stmt, .group = group_of(e, s->plate)};
+  if (!(s->has_dist || s->kind == ST_FACTOR) || s->kind == ST_AMORTIZE || s->kind == ST_INPUT) return false;
+  if (s->kind != ST_FACTOR && is_pruned(e, s->family)) return false;
+  return !(s->has_dist && s->dist.dist == DIST_flat);
+}
+
+static bool expression_mentions(const Emission *e, const MExpr *x, int family, int depth)
+{
+  if (!x || depth > 50) return false;
+  RefList refs = {0};
+  mexpr_refs(x, &refs);
+  for (int i = 0; i < refs.n; i++) {
+    if (refs.at[i]->family == family) return true;
+    const Family *f = FAMILY(e, refs.at[i]->family);
+    for (int k = 0; k < f->n_statements && f->role == ROLE_LET; k++)
+      if (expression_mentions(e, STMT(e, f->statements[k])->value, family, depth + 1)) return true;
+  }
+  return false;
+}
+
+static bool mentions_label(const Emission *e, const Stmt *s, int family)
+{
+  if (s->kind == ST_FACTOR) return expression_mentions(e, s->value, family, 0);
+  for (int k = 0; s->has_dist && k < s->dist.n_args; k++)
+    if (expression_mentions(e, s->dist.args[k], family, 0)) return true;
+  return false;
+}
+
+static const char *const method_words[] = {[EXPECT_CLOSED_FORM] = "closed-form", [EXPECT_QUADRATURE] = "quadrature", [EXPECT_SAMPLED] = "fixed-draws"};
+
+/* Log density of the statements of a joined term under one builder, summed over the label. */
+static Node joined_density(Emission *e, Builder *b, const Joined *j, Term *t)
+{
+  Dag *d = b->d;
+  const Stmt *first = STMT(e, j->stmts.at[0]);
+  t->n_axes = build_plates(b, first->plate, t->axes);
+  if (j->label < 0) return build_term(b, first);
+  const DistCall *c = &first->dist;
+  const MExpr *probabilities = c->args[c->n_args - 1];
+  Node sum = x_const(d, 0), count = probabilities->type.dim[0] ? build_scalar(b, probabilities->type.dim[0]) : x_int(d, 2);
+  if (c->dist == DIST_ordered_logistic) count = x_add(d, count, x_int(d, 1));
+  bool binary = dist_info[c->dist].support == SUP_BINARY;
+  int axis = dag_axis(d, AX_REDUCTION, arena_printf("%s_", FAMILY(e, j->label)->name), -1, x_int(d, !binary), binary ? x_int(d, 1) : count);
+  b->enumerated[j->label] = axis + 1;
+  for (int i = 0; i < j->stmts.n; i++) {
+    const Stmt *s = STMT(e, j->stmts.at[i]);
+    int axes[8], n = build_plates(b, s->plate, axes);
+    for (int k = 0; k < t->n_axes; k++)
+      if (k >= n || axes[k] != t->axes[k]) {
+        diag(b->lenient ? SEV_WARNING : SEV_ERROR, s->span, "put it into the plate that defines the label", "this mentions '%s', which is summed out in another plate",
+             FAMILY(e, j->label)->name);
+        b->failed = true;
+        return sum;
+      }
+    Node lp = build_term(b, s);
+    for (int k = n - 1; k >= t->n_axes; k--) lp = x_sum(d, axes[k], lp);
+    sum = x_add(d, sum, lp);
+  }
+  b->enumerated[j->label] = 0;
+  return x_log_sum_exp(d, axis, sum);
+}
+
+static void add_term(Emission *e, const Joined *j)
+{
+  const Stmt *first = STMT(e, j->stmts.at[0]);
+  Term t = {.stmt = j->stmts.at[0], .group = group_of(e, first->plate), .joined = j->stmts.n > 1};
+  if (j->label >= 0 && j->stmts.n == 2) t.stmt = j->stmts.at[1];           /* the observation speaks for the mixture */
   Group *g = &e->groups.at[t.group];
   Dag *d = g->d;
-  t.n_axes = build_plates(g->point, s->plate, t.axes);
-  build_plates(g->random, s->plate, t.axes);
-  Node point = build_term(g->point, s), random, latent, constant;
+  Node point = joined_density(e, g->point, j, &t), latent, constant;
   if (g->point->failed) { g->point->failed = false; return; }               /* said once */
-  random = build_term(g->random, s);
+  Node random = joined_density(e, g->random, j, &t);
   split_constant(d, point, &t.value, &t.constant);
   split_constant(d, random, &latent, &constant);
   t.expected = dag_expect(d, x_add(d, latent, x_sub(d, constant, t.constant)), &t.method);
-  e->statement_term[stmt] = e->terms.n;
   VEC_PUSH(g->terms, e->terms.n);
-  static const char *const words[] = {[EXPECT_CLOSED_FORM] = "closed-form", [EXPECT_QUADRATURE] = "quadrature", [EXPECT_SAMPLED] = "fixed-draws"};
-  VEC_PUSH(e->expectations, (Expectation){.factor = s->kind == ST_FACTOR ? "factor" : FAMILY(e, s->family)->name, .line = source_place(s->span.begin).line,
-                                           .method = words[t.method]});
+  for (int i = 0; i < j->stmts.n; i++) {
+    const Stmt *s = STMT(e, j->stmts.at[i]);
+    e->statement_term[j->stmts.at[i]] = e->terms.n;
+    VEC_PUSH(e->expectations, (Expectation){.factor = s->kind == ST_FACTOR ? "factor" : FAMILY(e, s->family)->name, .line = source_place(s->span.begin).line,
+                                             .method = method_words[t.method]});
+  }
   VEC_PUSH(e->terms, t);
+}
+
+static void prepare_term(Emission *e, int stmt)
+{
+  const Stmt *s = STMT(e, stmt);
+  if (!has_term(e, stmt)) return;
+  if (s->kind != ST_FACTOR && FAMILY(e, s->family)->role == ROLE_MARGINAL) {
+    Joined j = {.label = s->family};
+    VEC_PUSH(j.stmts, stmt);
+    for (int i = 0; i < e->m->stmts.n; i++)
+      if (i != stmt && has_term(e, i) && mentions_label(e, STMT(e, i), s->family)) VEC_PUSH(j.stmts, i);
+    add_term(e, &j);
+    return;
+  }
+  for (int i = 0; i < e->m->families.n; i++)                                /* part of a joined term */
+    if (FAMILY(e, i)->role == ROLE_MARGINAL && mentions_label(e, s, i)) return;
+  Joined j = {.label = -1};
+  VEC_PUSH(j.stmts, stmt);
+  add_term(e, &j);
 }
 
 /* ---- axes of minibatches: plates and index positions that run together ------------------------------------------------------------------- */
@@ -904,8 +990,20 @@ static void emit_check(CheckWalk *w, const MExpr *ref)
     cprint_line(p, w->holds.at[i] ? "if (%s) {" : "if (!(%s)) {", c);
     p->indent++;
   }
-  int slice = -1;
+  int slice = -1, labels = 0;
   StrBuf tuple = {0};
+  for (int k = 0; k < ref->n_index; k++) {                                  /* a label that is summed out takes all its values */
+    const MExpr *x = ref->index[k].kind == IX_LOOKUP ? ref->index[k].expr : NULL;
+    if (!x || x->kind != M_REF || FAMILY(e, x->family)->role != ROLE_MARGINAL || w->b->enumerated[x->family]) continue;
+    const Type *t = &FAMILY(e, x->family)->type;
+    if (!t->lower || !t->upper) continue;
+    int axis = dag_axis(w->d, AX_REDUCTION, arena_printf("%s_", FAMILY(e, x->family)->name), -1, build_scalar(w->b, t->lower), build_scalar(w->b, t->upper));
+    w->b->enumerated[x->family] = axis + 1;
+    const char *name = c_name(w->d->axes.at[axis].name);
+    cprint_line(p, "for (long %s = %s; %s <= %s; %s++) {", name, cprint_expr(p, w->d->axes.at[axis].lo), name, cprint_expr(p, w->d->axes.at[axis].hi), name);
+    p->indent++;
+    labels++;
+  }
   for (int k = 0; k < ref->n_index; k++) {
     if (ref->index[k].kind == IX_SLICE) {
       slice = k;
@@ -918,7 +1016,8 @@ static void emit_check(CheckWalk *w, const MExpr *ref)
   StrBuf units = {0};
   for (int i = 0; i < w->n_axes; i++) sb_printf(&units, " miss->unit[%d] = %s;", i, c_name(w->d->axes.at[w->axes[i]].name));
   cprint_line(p, "if (!pgm_defined(defined, miss, %d, index) && miss->n == 1) {%s }", ref->n_index, sb_text(&units));
-  close_loops(p, opened + w->reductions.n + w->conditions.n + (slice >= 0));
+  close_loops(p, opened + w->reductions.n + w->conditions.n + labels + (slice >= 0));
+  for (int i = 0; i < e->m->families.n; i++) w->b->enumerated[i] = 0;
   for (int i = 0; i < w->reductions.n && i < 8; i++) w->b->env[w->reductions.at[i]] = keep[i];
   StrBuf text = {0};
   mexpr_print(e->m, ref, &text);
@@ -1031,7 +1130,7 @@ static void draw_scalar(CPrint *p, const LoopOut *o)
   const char *array = is_latent_role(f) ? arena_printf("(double *)e->%s.value", name) : arena_printf("(%s *)e->%s", f->type.kind == TY_INT ? "int" : "double", name);
   cprint_line(p, "const double x_ = %s;", draw_call(p, w, o, 1));
   cprint_line(p, "if (isnan(x_)) ok = false;");
-  if (f->type.kind == TY_INT) cprint_line(p, "else (%s)[%s] = (int)x_;", array, at);
+  if (f->type.kind == TY_INT && !is_latent_role(f)) cprint_line(p, "else (%s)[%s] = (int)x_;", array, at);
   else cprint_line(p, "(%s)[%s] = x_;", array, at);
 }
 
@@ -1053,7 +1152,7 @@ static void draw_array(CPrint *p, const LoopOut *o)
   if (category) {
     cprint_line(p, "const double x_ = %s);", sb_text(&b));
     cprint_line(p, "if (isnan(x_)) ok = false;");
-    cprint_line(p, "else (%s)[%s] = (int)x_;", array, at);
+    cprint_line(p, "else (%s)[%s] = %sx_;", array, at, is_latent_role(f) ? "" : "(int)");
     return;
   }
   if (c->dist == DIST_multinomial) {                                        /* the total is that of the values present */
@@ -1070,6 +1169,7 @@ static void emit_draw(Emission *e, int stmt)
   const Stmt *s = STMT(e, stmt);
   Dag *d = new_dag(e);
   Builder *b = build_new(d, e->m, LEAF_VALUE);
+  b->simulating = true;
   int axes[8], n = build_plates(b, s->plate, axes);
   const Family *f = FAMILY(e, s->family);
   const DistCall *c = &s->dist;
