@@ -17,6 +17,8 @@ Builder *build_new(Dag *d, const Model *m, LeafMode mode)
   b->env = NEW_ARRAY(Node, m->vars.n + 1);
   for (int i = 0; i < m->vars.n; i++) b->env[i] = NO_NODE;
   b->enumerated = NEW_ARRAY(int, m->families.n + 1);
+  b->let_depth = NEW_ARRAY(int, m->families.n + 1);
+  b->let_memo = NEW_ARRAY(struct LetMemo *, m->families.n + 1);
   return b;
 }
 
@@ -126,6 +128,18 @@ Node build_index(Builder *b, const Index *ix)
 
 /* ---- bounds -------------------------------------------------------------------------------------------------------------------------------- */
 
+/* No latent variable or param is mentioned. */
+static bool data_only(const Model *m, const MExpr *e)
+{
+  RefList refs = {0};
+  mexpr_refs(e, &refs);
+  for (int i = 0; i < refs.n; i++) {
+    Role role = m->families.at[refs.at[i]->family].role;
+    if (role != ROLE_INPUT && role != ROLE_OBSERVED) return false;
+  }
+  return true;
+}
+
 Bounds build_support(const Model *m, int family)
 {
   const Family *f = &m->families.at[family];
@@ -140,6 +154,11 @@ Bounds build_support(const Model *m, int family)
     if (!st->has_dist) continue;
     Support sup = dist_info[st->dist.dist].support;
     bool observed = f->role == ROLE_OBSERVED;                               /* arguments may be latent there: only what data can be checked against */
+    if (st->dist.truncated) {                                               /* T[lo, hi] sets the support */
+      const MExpr *lo = st->dist.t_lo, *hi = st->dist.t_hi;
+      if (lo && !s.has_lower && (!observed || data_only(m, lo))) s.has_lower = true, s.lower = lo;
+      if (hi && !s.has_upper && (!observed || data_only(m, hi))) s.has_upper = true, s.upper = hi;
+    }
     if (sup == SUP_CATEGORY || sup == SUP_BOUNDED_COUNT) {
       const MExpr *last = st->dist.args[st->dist.n_args - 1];
       if (!s.has_lower) s.has_lower = true, s.lower_number = sup == SUP_CATEGORY;
@@ -273,61 +292,106 @@ static Value build_ref(Builder *b, const MExpr *e)
   return over(b, v.rank, axes[0], axes[1], latent_leaf(b, e->family, p, args));
 }
 
+/* ---- lets --------------------------------------------------------------------------------------------------------------------------- */
+
+/* What a let is at some indices. One without index depends on the variables of the plates around it, and one of a label that is being summed out on
+ * its axis; both are part of the key. */
+typedef struct LetMemo {
+  struct LetMemo *next;
+  int n_key;
+  Node key[20];
+  Value value;
+} LetMemo;
+
+static int let_key(const Builder *b, const Family *f, int n_index, const Node *index, Node *key)
+{
+  int n = 0, chain[8], label = 0;
+  for (int i = 0; i < n_index; i++) key[n++] = index[i];
+  if (f->block_let) {
+    int k = model_plate_chain(b->m, b->m->stmts.at[f->statements[0]].plate, chain, 8);
+    for (int i = 0; i < k; i++) key[n++] = b->env[b->m->plates.at[chain[i]].var];
+  }
+  for (int i = 0; i < b->m->families.n; i++) label |= b->enumerated[i];
+  key[n++] = label;
+  return n;
+}
+
+/* Does statement `s` define the element? An integer node; enters the element's indices for the statement's plate variables. */
+static Node let_defines(Builder *b, const Stmt *s, const Node *index, bool only)
+{
+  Dag *d = b->d;
+  Node inside = x_int(d, 1);
+  for (int i = 0; i < s->n_index; i++) {
+    const Affine *a = &s->index[i].affine;
+    if (a->n == 1 && a->term[0].kind == ATOM_VAR && a->term[0].coef == 1) {
+      const Var *v = &b->m->vars.at[a->term[0].id];
+      Node at = b->env[a->term[0].id] = x_sub(d, index[i], x_int(d, a->constant));
+      if (only) continue;
+      Node above = x_compare(d, X_LE, build_scalar(b, v->lo), at), under = x_compare(d, X_LE, at, build_scalar(b, v->hi));
+      inside = x_compare(d, X_AND, inside, x_compare(d, X_AND, above, under));
+    } else if (!only) {
+      inside = x_compare(d, X_AND, inside, x_compare(d, X_EQ, index[i], affine_node(b, a)));
+    }
+  }
+  return inside;
+}
+
+static int meet(Builder *b, const Value *v, int n, int *axes);
+
+/* The definition, or the branches over those of several statements. */
+static Value let_pieces(Builder *b, const Family *f, const Node *index)
+{
+  Node *keep = b->env, where = NO_NODE;
+  Value result = {.node = NO_NODE};
+  bool any = false;
+  for (int s = f->n_statements - 1; s >= 0; s--) {
+    const Stmt *st = &b->m->stmts.at[f->statements[s]];
+    double known;
+    b->env = NEW_ARRAY(Node, b->m->vars.n + 1);
+    memcpy(b->env, keep, sizeof(Node) * (size_t)b->m->vars.n);
+    where = let_defines(b, st, index, f->n_statements == 1);
+    if (!(dag_is_const(b->d, where, &known) && known == 0)) {
+      Value v[2] = {build_value(b, st->value), result};
+      int axes[2] = {0, 0};
+      if (!any) {
+        result = v[0];
+      } else {
+        int rank = meet(b, v, 2, axes);
+        Node n = x_cond(b->d, where, value_over(b, &v[0], axes), value_over(b, &v[1], axes));
+        result = rank ? over(b, rank, axes[0], axes[1], n) : scalar(n);
+      }
+      any = true;
+    }
+    b->env = keep;
+  }
+  if (!any) BUG("no piece of let '%s' matches", f->name);
+  return result;
+}
+
 /* A `let`, by its definition, at the indices of the mention. */
 static Value let_value(Builder *b, const MExpr *e)
 {
   const Family *f = &b->m->families.at[e->family];
-  if (++b->let_depth > 200) {
-    unsupported(b, e->span, "a recurrence");
-    b->let_depth--;
-    return scalar(x_const(b->d, 0));
-  }
-  Value result = scalar(x_const(b->d, 0));
-  Node *keep = b->env;
   Node index[8];
+  LetMemo memo = {0};
   for (int i = 0; i < e->n_index; i++) {
-    if (e->index[i].kind == IX_SLICE) { unsupported(b, e->span, "a slice of a let"); b->let_depth--; return result; }
+    if (e->index[i].kind == IX_SLICE) { unsupported(b, e->span, "a slice of a let"); return scalar(x_const(b->d, 0)); }
     index[i] = build_index(b, &e->index[i]);
   }
-  Node where[8];
-  Value piece[8];
-  int n = 0;
-  for (int s = 0; s < f->n_statements && n < 8; s++) {
-    const Stmt *st = &b->m->stmts.at[f->statements[s]];
-    Node inside = x_int(b->d, 1);
-    b->env = NEW_ARRAY(Node, b->m->vars.n + 1);
-    memcpy(b->env, keep, sizeof(Node) * (size_t)b->m->vars.n);
-    bool impossible = false;
-    for (int i = 0; i < st->n_index; i++) {
-      const Affine *a = &st->index[i].affine;
-      if (a->n == 1 && a->term[0].kind == ATOM_VAR && a->term[0].coef == 1) {
-        Node at = x_sub(b->d, index[i], x_int(b->d, a->constant));
-        const Var *v = &b->m->vars.at[a->term[0].id];
-        b->env[a->term[0].id] = at;
-        if (f->n_statements > 1) {
-          Node lo = build_scalar(b, v->lo), hi = build_scalar(b, v->hi);
-          inside = x_compare(b->d, X_AND, inside, x_compare(b->d, X_AND, x_compare(b->d, X_LE, lo, at), x_compare(b->d, X_LE, at, hi)));
-        }
-      } else if (f->n_statements > 1) {
-        inside = x_compare(b->d, X_AND, inside, x_compare(b->d, X_EQ, index[i], affine_node(b, a)));
-      }
-    }
-    double known;
-    if (dag_is_const(b->d, inside, &known) && known == 0) impossible = true;
-    if (!impossible) {
-      where[n] = inside;
-      piece[n++] = build_value(b, st->value);
-    }
-    b->env = keep;
+  memo.n_key = let_key(b, f, e->n_index, index, memo.key);
+  for (const LetMemo *m = b->let_memo[e->family]; m; m = m->next)
+    if (m->n_key == memo.n_key && !memcmp(m->key, memo.key, sizeof(Node) * (size_t)m->n_key)) return m->value;
+  if (b->let_depth[e->family] >= 64) {
+    unsupported(b, e->span, "a recurrence");
+    return scalar(x_const(b->d, 0));
   }
-  b->let_depth--;
-  if (!n) BUG("no piece of let '%s' matches", f->name);
-  result = piece[n - 1];
-  for (int i = n - 2; i >= 0; i--) {
-    if (result.rank) { unsupported(b, e->span, "a vector let in several pieces"); break; }
-    result = scalar(x_cond(b->d, where[i], piece[i].node, result.node));
-  }
-  return result;
+  b->let_depth[e->family]++;
+  memo.value = let_pieces(b, f, index);
+  b->let_depth[e->family]--;
+  memo.next = b->let_memo[e->family];
+  b->let_memo[e->family] = NEW(LetMemo);
+  *b->let_memo[e->family] = memo;
+  return memo.value;
 }
 
 /* ---- operations --------------------------------------------------------------------------------------------------------------------------------- */
@@ -796,7 +860,7 @@ Node build_term(Builder *b, const Stmt *s)
     return v.rank ? sum_value(b, &v, value_ready(b, v).node) : value_over(b, &v, NULL);
   }
   const DistCall *c = &s->dist;
-  if (c->truncated) unsupported(b, c->span, "truncation");
+  if (c->truncated && !density_has_cdf(c->dist)) unsupported(b, c->span, arena_printf("truncation of %s", dist_info[c->dist].name));
   Value v[6];
   Node a[6];
   int axes[2] = {0, 0};
@@ -807,6 +871,16 @@ Node build_term(Builder *b, const Stmt *s)
   int rank = meet(b, v, c->n_args + 1, axes);
   for (int i = 0; i <= c->n_args && i < 6; i++) a[i] = value_over(b, &v[i], axes);
   Node n = density_lpdf(d, c->dist, a[0], a + 1, c->n_args);
+  if (c->truncated && !b->failed) {
+    Node ends[2] = {NO_NODE, NO_NODE};
+    for (int i = 0; i < 2; i++) {
+      const MExpr *end = i ? c->t_hi : c->t_lo;
+      if (!end) continue;
+      Value end_value = build_value(b, end);
+      ends[i] = value_over(b, &end_value, axes);
+    }
+    n = x_sub(d, n, density_log_interval(d, c->dist, ends[0], ends[1], a + 1, c->n_args));
+  }
   for (int k = rank - 1; k >= 0; k--) n = x_sum(d, axes[k], n);
   return n;
 }

@@ -30,7 +30,8 @@ typedef struct {
   bool span;                           /* for kernels over spans: the unit axis' extent is the span's count */
   int *enumerated;                     /* per family: the axis that a marginal latent variable is summed over, plus 1; 0 where it is not */
   bool simulating;                     /* marginal latent variables have values */
-  int let_depth;
+  int *let_depth;                      /* per family: mentions of the let within its own definition that are being built */
+  struct LetMemo **let_memo;           /* per family: values built before */
   bool lenient;                        /* for `check`: what code generation lacks is a warning */
   bool failed;                         /* something is not supported by code generation: said */
 } Builder;
