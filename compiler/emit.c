@@ -1112,7 +1112,7 @@ static const char *draw_call(CPrint *p, const DrawData *w, const LoopOut *o, int
 {
   const DistCall *c = &w->s->dist;
   const DistInfo *info = &dist_info[c->dist];
-  bool between = (w->lower >= 0 || w->upper >= 0) && info->kind == DK_CONTINUOUS;
+  bool between = (w->lower >= 0 || w->upper >= 0) && (info->kind == DK_CONTINUOUS || c->truncated);
   StrBuf b = {0};
   sb_printf(&b, "pgm_draw_%s%s(rng", info->name, between ? "_between" : "");
   if (between) sb_printf(&b, ", %s, %s", w->lower >= 0 ? cprint_expr(p, w->lower) : "-HUGE_VAL", w->upper >= 0 ? cprint_expr(p, w->upper) : "HUGE_VAL");
@@ -1204,6 +1204,10 @@ static void emit_draw(Emission *e, int stmt)
   /* declared bounds restrict the draw; a distribution's own support needs no help */
   if (f->type.lower && is_latent_role(f)) w.lower = build_bound(b, s->family, 0, args);
   if (f->type.upper && is_latent_role(f)) w.upper = build_bound(b, s->family, 1, args);
+  if (c->truncated) {
+    if (c->t_lo) w.lower = build_scalar(b, c->t_lo);
+    if (c->t_hi) w.upper = build_scalar(b, c->t_hi);
+  }
   if (c->dist == DIST_flat && f->role != ROLE_OBSERVED) {
     Bounds su = build_support(e->m, s->family);
     if (su.has_lower) w.lower = build_bound(b, s->family, 0, args);
