@@ -227,6 +227,7 @@ static int eval_latent(Walk *w, const GTerm *t, const At *vars, const GIndex *ix
   }
   At lo = eval_linear(t, vars, ix->lin), hi = eval_linear(t, vars, ix->hi);
   bool window = at_same_kind(lo, hi) && lo.kind != AT_ABS && lo.kind != AT_FREE;
+  if (ix->ordered && !at_equal(lo, hi)) w->c->prefix = true;
   if (!window) {
     if (lo.kind != AT_ABS || hi.kind != AT_ABS) w->c->prefix = true;
     out[0] = at_free();
@@ -504,6 +505,11 @@ static void add_entry(Walk *w, const GTerm *t, int term_node, int r, bool pinned
     if (!ref->ix[p].reduced) {
       if (ref->ix[p].kind == GI_LINEAR || ref->ix[p].kind == GI_TABLE) e.plate_free = true;
     }
+    for (int k = 0; k < t->refs.n; k++) /* summed over with a latent variable: what its members carry */
+      for (int q = 0; q < t->refs.at[k].n; q++)
+        if (t->refs.at[k].latent && ref->ix[p].reduced && ref->ix[p].var >= 0 && t->refs.at[k].ix[q].kind == GI_RANGE &&
+            t->refs.at[k].ix[q].var == ref->ix[p].var)
+          e.plate_free = true;
   }
   for (int i = 0; i < c->entries.n; i++) {
     Entry *x = &c->entries.at[i];
@@ -569,6 +575,15 @@ static void reach_references(Walk *w, int node, int from_ref, bool own)
         const GIndex *ix = &t->refs.at[r].ix[0];
         if (ix->kind == GI_LINEAR && linear_var(ix->lin, &coef, &rest) == t->vars[k]) c->slotted[axis_of_var(w->axes, t->vars[k])] = true;
       }
+  for (int k = 0; k < t->n_vars; k++) { /* reached by 2 * k = m: for even m only, and what it couples depends on that */
+    const Origin *o = origin_at(c, vars[k]);
+    if (!o || !o->set || !o->ix->formula) continue;
+    for (int r = 0; r < t->refs.n; r++)
+      if (r != from_ref && t->refs.at[r].latent && !(w->o.pinned && w->o.pinned[t->refs.at[r].family])) {
+        c->crossed = c->crossed_formula = true;
+        c->crossed_term = c->nodes.at[node].id;
+      }
+  }
   for (int r = 0; r < t->refs.n; r++) {
     const GRef *ref = &t->refs.at[r];
     bool pinned = ref->latent && w->o.pinned && w->o.pinned[ref->family];
@@ -967,8 +982,12 @@ Component *explore(const Graph *g, Axes *axes, const Unit *unit, const ExploreOp
   for (int round = 0; round <= MAX_AXES; round++) {
     Component *c = walk_once(&w, unit);
     bool again = false;
-    for (int q = 0; q < unit->n; q++)
-      if (c->grows[q] && !w.merged[q]) w.merged[q] = again = true;
+    for (int q = 0; q < unit->n; q++) {
+      bool cycle = false;               /* what the data decide about lookups does not join ranges */
+      for (int i = 0; i < c->generators.n; i++)
+        cycle = cycle || (c->generators.at[i].origin == GEN_CYCLE && (c->generators.at[i].v[q].n || c->generators.at[i].v[q].c));
+      if (c->grows[q] && !w.merged[q] && (cycle || !c->crossed)) w.merged[q] = again = true;
+    }
     if (!again) return c;
     if (round < MAX_AXES) component_done(c);
   }

@@ -142,6 +142,8 @@ typedef struct {
   bool *recurrent;                      /* per family: a let that looks back at itself */
   bool *inside;                         /* per family: its recurrence is being expanded */
   bool in_condition;
+  bool symmetric;                       /* inside sum(...), mean(...): the order of a slice does not matter */
+  int along;                            /* plate variable 1..length over the entries of an element-wise statement, -1 outside */
 } Build;
 
 static GIndex index_linear(Lin a) { return (GIndex){.kind = GI_LINEAR, .lin = a}; }
@@ -423,6 +425,13 @@ static Lin bound_lin(Build *b, const MExpr *e)
 
 static GIndex visit_index(Build *b, const Index *ix, bool selector)
 {
+  if (ix->kind == IX_SLICE && b->along >= 0) { /* y ~ normal(z[lo..hi], s): entry e meets z[lo+e-1] */
+    Affine from;
+    if (mexpr_affine(b->m, ix->lo, &from)) {
+      Lin at = lin_add(bound_lin(b, ix->lo), lin_atom(b->along), 1);
+      return index_normal(b, lin_add(at, lin_const(1), -1));
+    }
+  }
   if (ix->kind != IX_SLICE) {
     GIndex r = visit_index_expr(b, ix->expr, selector);
     if (ix->kind == IX_LOOKUP && (r.kind == GI_TABLE || r.kind == GI_LINEAR)) r.lin.c += ix->shift;
@@ -431,7 +440,9 @@ static GIndex visit_index(Build *b, const Index *ix, bool selector)
   Affine lo, hi;
   if (!mexpr_affine(b->m, ix->lo, &lo) || !mexpr_affine(b->m, ix->hi, &hi)) return (GIndex){.kind = GI_ANY, .reduced = true};
   int v = new_var(b, intern("slice"), bound_lin(b, ix->lo), bound_lin(b, ix->hi), ix->span, false);
-  return index_normal(b, lin_atom(v));
+  GIndex r = index_normal(b, lin_atom(v));
+  r.ordered = !b->symmetric;
+  return r;
 }
 
 /* Guards: form >= 0 for the rest of the visit; the old guard is returned. */
@@ -525,7 +536,7 @@ static GExpr *visit_family(Build *b, const MExpr *e, const GIndex *given)
   if (!f->n_index && !e->n_entry && (f->role == ROLE_INPUT || f->role == ROLE_PARAM || f->role == ROLE_GLOBAL)) return ge_new(GE_CONST, 0, NULL);
   GIndex *ix = NEW_ARRAY(GIndex, n_positions);
   for (int k = 0; k < n_positions; k++) {
-    if (index[k].kind == IX_SLICE && !given) {  /* a short slice: its elements one by one */
+    if (index[k].kind == IX_SLICE && !given && b->along < 0) {  /* a short slice: its elements one by one */
       Affine lo, hi;
       if (mexpr_affine(b->m, index[k].lo, &lo) && mexpr_affine(b->m, index[k].hi, &hi)) {
         Lin first = bound_lin(b, index[k].lo);
@@ -546,6 +557,12 @@ static GExpr *visit_family(Build *b, const MExpr *e, const GIndex *given)
   }
   if (f->n_index)
     for (int k = 0; k < e->n_entry; k++) visit_index(b, &e->entry[k], false);
+  if (b->along >= 0 && !latent && type_rank(e->type.kind) == 1 && !e->n_entry && type_rank(f->type.kind) == 1 && n_positions < GRAPH_MAX_INDEX) {
+    GIndex *more = NEW_ARRAY(GIndex, n_positions + 1); /* the entry too */
+    memcpy(more, ix, sizeof *ix * (size_t)n_positions);
+    more[n_positions++] = index_linear(lin_atom(b->along));
+    ix = more;
+  }
   return ge_ref(b, (GRef){.family = e->family, .n = n_positions, .ix = ix, .latent = latent, .guard = b->guard, .span = e->span});
 }
 
@@ -671,6 +688,18 @@ static GExpr *visit_let(Build *b, const MExpr *e)
   return pieces.n == 1 ? pieces.at[0] : ge_new(GE_ADD, pieces.n, pieces.at);
 }
 
+/* Does the node work entry by entry? Slices inside the others are whole. */
+static bool works_by_entry(const MExpr *e)
+{
+  if (e->kind == M_UNARY) return e->op != OP_TRANSPOSE;
+  if (e->kind == M_BINARY) {
+    bool vectors = type_rank(e->args[0]->type.kind) && type_rank(e->args[1]->type.kind);
+    return !(e->op == OP_MUL && vectors) && e->op != OP_POW && !(e->op == OP_DIV && vectors);
+  }
+  if (e->kind == M_CALL) return func_info[e->func].class_ == FC_MAP || func_info[e->func].class_ == FC_INT_MAP;
+  return e->kind == M_REF || e->kind == M_NUM || e->kind == M_VAR || e->kind == M_COND;
+}
+
 static GExpr *visit_reduce(Build *b, const MExpr *e)
 {
   const Var *v = &b->m->vars.at[e->var];
@@ -718,7 +747,22 @@ static GExpr *visit_var(Build *b, const MExpr *e)
   return ge_ref(b, (GRef){.family = REF_INDEX, .n = 1, .ix = at, .guard = b->guard, .span = e->span});
 }
 
+static GExpr *visit_node(Build *b, const MExpr *e);
+
 static GExpr *visit(Build *b, const MExpr *e)
+{
+  int along = b->along;
+  bool symmetric = b->symmetric;
+  if (!works_by_entry(e)) b->along = -1;
+  if (e->kind == M_CALL) b->symmetric = func_info[e->func].class_ == FC_REDUCE || (func_info[e->func].class_ == FC_REDUCE_OR_MAP && e->n_args == 1);
+  else if (!works_by_entry(e)) b->symmetric = false;
+  GExpr *r = visit_node(b, e);
+  b->along = along;
+  b->symmetric = symmetric;
+  return r;
+}
+
+static GExpr *visit_node(Build *b, const MExpr *e)
 {
   switch (e->kind) {
   case M_NUM: return ge_new(GE_CONST, 0, NULL);
@@ -839,12 +883,35 @@ static bool mentions_any(const Build *b, const MExpr *e)
   return false;
 }
 
-static void distribution_term(Build *b, int stmt, int n_vars, const int *vars)
+static void visit_slice(const MExpr *e, bool *found)
+{
+  if (!e || !works_by_entry(e)) return;
+  for (int k = 0; k < e->n_index; k++)
+    if (e->kind == M_REF && e->index[k].kind == IX_SLICE) *found = true;
+  for (int i = 0; i < e->n_args; i++) visit_slice(e->args[i], found);
+}
+
+/* A statement over a vector whose entries meet those of slices one by one: `observed y : vector[N] ~ normal(z[1..N], s)`. */
+static bool entry_by_entry(const Stmt *s)
+{
+  bool found = false;
+  if (dist_info[s->dist.dist].shape != DSH_UNIVARIATE || type_rank(s->type.kind) != 1) return false;
+  for (int k = 0; k < s->dist.n_args; k++) visit_slice(s->dist.args[k], &found);
+  return found;
+}
+
+static void distribution_term(Build *b, int stmt, int n_vars, int *vars)
 {
   const Stmt *s = &b->m->stmts.at[stmt];
   GTerm t;
-  open_term(b, stmt, &t, n_vars, vars);
   const Family *f = &b->m->families.at[s->family];
+  bool entries = n_vars < GRAPH_MAX_INDEX && entry_by_entry(s);
+  if (entries) {
+    vars[n_vars++] = new_var(b, intern("entry"), lin_const(1), bound_lin(b, s->type.dim[0]), s->span, true);
+    b->g->by_entry = true;
+  }
+  open_term(b, stmt, &t, n_vars, vars);
+  b->along = entries ? vars[n_vars - 1] : -1;
   GIndex *ix = NEW_ARRAY(GIndex, s->n_index);
   for (int k = 0; k < s->n_index; k++) ix[k] = visit_index_expr(b, s->index[k].expr, false);
   if (f->role == ROLE_GLOBAL || f->role == ROLE_PARAM) {
@@ -857,7 +924,14 @@ static void distribution_term(Build *b, int stmt, int n_vars, const int *vars)
     t.value = ge_new(GE_MUL, slots.n, slots.at);
   } else {
     bool latent = f->role == ROLE_LOCAL || f->role == ROLE_MARGINAL;
-    t.value = ge_ref(b, (GRef){.family = s->family, .n = s->n_index, .ix = ix, .latent = latent, .span = f->span});
+    int n = s->n_index;
+    if (entries && !latent) {
+      GIndex *more = NEW_ARRAY(GIndex, n + 1);
+      memcpy(more, ix, sizeof *ix * (size_t)n);
+      more[n++] = index_linear(lin_atom(b->along));
+      ix = more;
+    }
+    t.value = ge_ref(b, (GRef){.family = s->family, .n = n, .ix = ix, .latent = latent, .span = f->span});
   }
   t.dist = s->dist.dist;
   t.n_args = s->dist.n_args;
@@ -869,6 +943,7 @@ static void distribution_term(Build *b, int stmt, int n_vars, const int *vars)
       if (k < 2 || mentions_any(b, bounds[k])) t.restricted = true;
       visit(b, bounds[k]);
     }
+  b->along = -1;
   close_term(b);
 }
 
@@ -984,7 +1059,7 @@ Graph *graph_build(const Model *m)
   g->m = m;
   g->touch = NEW_ARRAY(TouchList, m->families.n);
   Build b = {.g = g, .m = m, .subst = NEW_ARRAY(GIndex *, m->vars.n + 1), .recurrent = NEW_ARRAY(bool, m->families.n),
-             .inside = NEW_ARRAY(bool, m->families.n)};
+             .inside = NEW_ARRAY(bool, m->families.n), .along = -1};
   for (int v = 0; v < m->vars.n; v++) new_var(&b, m->vars.at[v].name, lin_const(0), lin_const(0), m->vars.at[v].span, true);
   for (int v = 0; v < m->vars.n; v++) {
     g->vars.at[v].lo = bound_lin(&b, m->vars.at[v].lo);

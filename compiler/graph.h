@@ -45,6 +45,7 @@ typedef struct GIndex {
   bool reduced;                         /* varies with a reduction variable */
   int var;                              /* GI_RANGE: the reduction variable, where the index is just that plus var_off; else -1 */
   long var_off;
+  bool ordered;                         /* GI_RANGE: a vector whose entries have places of their own, not a sum */
   Lin lin, hi;
   const char *table;                    /* interned; the text with \1, \2, ... for the arguments: "county[\1]" */
   int family;                           /* of a lookup */
@@ -94,6 +95,7 @@ typedef struct {
   VEC(Name) symbols;
   VEC(Lin) lengths;                     /* hi - lo of the variables, as far as it is no number; each once. Never negative: no plate is empty */
   VEC(GTerm) terms;
+  bool by_entry;                        /* some term is one entry of a vector statement */
   TouchList *touch;                     /* per family: the references to it in terms, local and marginal latents only */
   bool *barren;                         /* per family: local or marginal latent with no observed descendant and in no factor */
 } Graph;

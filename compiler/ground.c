@@ -464,6 +464,7 @@ static int max_depth(const Model *m)
 GroundModel *ground_build(const Graph *g)
 {
   const Model *m = g->m;
+  if (g->by_entry) return NULL;         /* elements, not entries, are counted here */
   long base = reach(g);
   int deep = max_depth(m), n_large = 0;
   for (int attempt = 0; attempt < ATTEMPTS; attempt++) {

@@ -383,9 +383,7 @@ static bool drawn(const Family *f) { return !(f->role == ROLE_INPUT && !f->n_ind
 static void dot_family(const Model *m, const Analysis *a, int i, int depth, StrBuf *b)
 {
   const Family *f = &m->families.at[i];
-  sb_printf(b, "%*s", depth, "");
-  dot_string(b, f->name);
-  sb_puts(b, " [label=");
+  sb_printf(b, "%*sv%d [label=", depth, "", i);
   dot_string(b, node_label(m, f));
   if (f->role == ROLE_OBSERVED) sb_puts(b, ", shape=ellipse, style=filled, fillcolor=gray80");
   else if (f->role == ROLE_INPUT) sb_puts(b, ", shape=plaintext");
@@ -430,7 +428,6 @@ static void dot_edges(const Model *m, const Analysis *a, int i, StrBuf *b)
   const Stmt *s = &m->stmts.at[i];
   if (s->kind == ST_INPUT || s->kind == ST_AMORTIZE) return;
   bool let = s->kind == ST_LET, red = !let && in_witness(a, s->span, true);
-  const char *to = s->family >= 0 ? m->families.at[s->family].name : NULL;
   RefList refs = {0};
   mexpr_refs(s->value, &refs);
   for (int k = 0; k < s->dist.n_args; k++) mexpr_refs(s->dist.args[k], &refs);
@@ -442,19 +439,14 @@ static void dot_edges(const Model *m, const Analysis *a, int i, StrBuf *b)
     bool seen = !drawn(f);
     for (int q = 0; q < r && !seen; q++) seen = refs.at[q]->family == refs.at[r]->family && !strcmp(mexpr_text(m, refs.at[q]), text);
     if (seen) continue;
-    sb_puts(b, "  ");
-    dot_string(b, f->name);
-    sb_puts(b, " -> ");
-    if (let) dot_string(b, to);
-    else sb_printf(b, "f%d", i);
+    sb_printf(b, "  v%d -> %c%d", refs.at[r]->family, let ? 'v' : 'f', let ? s->family : i);
     sb_printf(b, " [arrowhead=%s", let ? "normal" : "none");
     if (refs.at[r]->n_index) sb_puts(b, ", label="), dot_string(b, text);
     if (red && family_in_witness(m, a, refs.at[r]->family)) sb_puts(b, ", color=red, penwidth=2");
     sb_puts(b, "];\n");
   }
-  if (s->has_dist && to) {
-    sb_printf(b, "  f%d -> ", i);
-    dot_string(b, to);
+  if (s->has_dist && s->family >= 0) {
+    sb_printf(b, "  f%d -> v%d", i, s->family);
     if (red && family_in_witness(m, a, s->family)) sb_puts(b, " [color=red, penwidth=2]");
     sb_puts(b, ";\n");
   }

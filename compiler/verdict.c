@@ -553,7 +553,7 @@ static Verdict classify(const Judge *j, const Component *c)
   Verdict v = {0};
   bool sets = false;
   bool chained = false;                 /* unbounded whatever the lookups do: cycles alone reach along every axis */
-  if (c->crossed) {
+  if (c->crossed && !c->crossed_formula) {
     Lattice l = {.dim = c->unit.n};
     for (int i = 0; i < c->generators.n; i++) {
       long e[MAX_AXES] = {0};

@@ -119,6 +119,22 @@ static const Case cases[] = {
   /* the sequence backwards */
   {"model backwards { input T : int; plate t in 1..T { latent z[t] ~ normal(0, 1); observed x[t] ~ normal(z[T+1-t], 1); } }",
    "closes", {{"z", "closes", "x[T+1-t]", "", ""}}},
+  /* vectors entry by entry: the same as a plate */
+  {"model entries { " SIZES "plate n in 1..N { latent z[n] ~ normal(0, 1); } observed y : vector[N] ~ normal(2 * z[1..N], 1); }",
+   "closes", {{"z", "closes", "y[n]", "", ""}}},
+  /* ... and as a whole: every entry has its own place */
+  {"model correlated { " SIZES "input L : matrix[N, N]; plate n in 1..N { latent z[n] ~ normal(0, 1); } observed y : vector[N] ~ multi_normal_cholesky(z[1..N], L); }",
+   "open", {{"z", "position", "y", NULL, ""}}},
+  /* a weighted total: the weights of all members matter */
+  {"model weighted { " SIZES "plate n in 1..N { input w[n]; latent z[n] ~ normal(0, 1); } observed s ~ normal(sum(n in 1..N: w[n] * z[n]), 1); }",
+   "open", {{"z", "unbounded-set", "s; w[*]; w[n]", "w[n]", ""}}},
+  /* pairs by a stride: finite, but no rule says so; never a negative claim */
+  {"model strided { input K : int; plate m in 1..2*K { latent z[m] ~ normal(0, 1); } plate k in 1..K { observed w[k] ~ normal(z[2*k] - z[2*k-1], 1); } }",
+   "unknown", {{"z", "unknown", NULL, NULL, NULL}}},
+  /* crossed lookups seen from the row */
+  {"model rows { " SIZES "plate g in 1..G { latent a[g] ~ normal(0, 1); latent b[g] ~ normal(0, 1); } plate n in 1..N { input j[n] : int<lower=1, upper=G>; "
+   "input k[n] : int<lower=1, upper=G>; latent e[n] ~ normal(0, 1); observed y[n] ~ normal(a[j[n]] + b[k[n]] + e[n], 1); } }",
+   "data", {{"a", "data", NULL, NULL, NULL}, {"b", "data", NULL, NULL, NULL}, {"e", "data", NULL, NULL, NULL}}},
   /* a window of a known number of lags */
   {"model moving { " SIZES "plate n in -2..0 { input e0[n] = 0; } plate n in 1..N { latent z[n] ~ normal(0, 1); } "
    "plate n in 4..N { observed x[n] ~ normal(sum(k in 0..3: z[n-k]), 1); } }", "open", {{"z", "unbounded", "x[*]", "", "n=1..3; n=N-2..N"}}},
