@@ -12,9 +12,12 @@ WARN    = -Wall -Wextra -Wshadow -Wstrict-prototypes
 CFLAGS ?= -O2 -g
 STD     = -std=gnu11
 LIBS    = -lgsl -lopenblas -ljansson -lz -lm
-# Debian keeps the one-thread OpenBLAS beside the threaded one; the runtime brings its own threads.
+# Debian keeps the one-thread OpenBLAS beside the threaded one; the runtime brings its own threads, and OpenBLAS's beside them cost a factor
+# of ten. Programs look there at run time too (where it is missing they take the system's).
 BLAS_DIR := $(firstword $(wildcard /usr/lib/*/openblas-serial))
-LDFLAGS += $(if $(BLAS_DIR),-L$(BLAS_DIR))
+ifneq ($(BLAS_DIR),)
+LDFLAGS += -L$(BLAS_DIR) -Wl,-rpath,$(BLAS_DIR)
+endif
 # What kernels are compiled with; docs/performance.md says why. The portable runtime leaves -march away.
 KERNEL  = -O3 -fno-math-errno -fno-trapping-math -fno-builtin-sin -fno-builtin-cos -fopenmp -g
 NATIVE  = -march=native -mprefer-vector-width=512
