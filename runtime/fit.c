@@ -368,8 +368,8 @@ static PgmStatus check_options(const PgmSession *s, const PgmFitOptions *o, PgmE
   return PGM_OK;
 }
 
-/* Where the factors start: means 0, or small random ones where families of many entries would start at a symmetric point; matrices like layers
- * of a network, by their fan-in. */
+/* Where the factors start: means 0 for locals that separate, small random ones elsewhere, because 0 may be a point of symmetry (a product of two
+ * latent variables, the components of a mixture); matrices like layers of a network, by their fan-in. */
 static void start_layouts(PgmSession *s, const PgmFitOptions *o)
 {
   for (int f = 0; f < s->model->n_families; f++) {
@@ -380,7 +380,7 @@ static void start_layouts(PgmSession *s, const PgmFitOptions *o)
     const long n = l->elements * l->uwidth;
     const PgmKey key = {o->seed, (uint64_t)f, SEED_INITIAL};
     const bool matrix = family->rank == 2 && l->dim[0] > 1 && l->dim[1] > 1;
-    const double spread = local || n == 1 ? 0 : matrix ? 1 / sqrt((double)l->dim[1]) : 0.1;
+    const double spread = local && family->separable ? 0 : matrix && !local ? 1 / sqrt((double)l->dim[1]) : 0.1;
     if (n) pgm_philox_normals(key, 0, n, l->mean);
     for (long e = 0; e < n; e++) {
       l->mean[e] = o->init_radius > 0 ? o->init_radius * (2 * pgm_philox_uniform(key, (uint64_t)e | 1ull << 40) - 1) : spread * l->mean[e];

@@ -7,7 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { MAX_NODES = 96, MAX_LEVELS = 32, MAX_FIXED = 4096 };
+enum { MAX_NODES = 96, MAX_LEVELS = 32, MAX_FIXED = 4096, MAX_PRODUCTS = 64 };
 
 /* ---- references -------------------------------------------------------------------------------------------------------------------- */
 
@@ -28,7 +28,7 @@ typedef struct {
   int family;                          /* -1: `index`, a bare index variable of the latent */
   long index;
   int n_positions; Position position[PGM_MAX_INDEX + 2];        /* indices, then entries of a vector or matrix element */
-  bool set;
+  bool set, runs;                      /* runs: the bound variable runs over all whole numbers (no condition) */
   int left, right;                     /* the set's condition: left mentions the bound variable, right does not */
   int n_nodes; Node node[MAX_NODES];
 } Reference;
@@ -227,12 +227,13 @@ static bool mentions(const Reference *r, int node, NodeKind kind)
   }
 }
 
-/* The bound variable of a set, the name before '|' that is no index of the latent: found ahead of parsing the positions. */
+/* The bound variable, a name in the positions that is neither an index of the latent nor declared: found ahead of parsing them. */
 static bool find_bound(Parser *p)
 {
   p->bound[0] = 0;
   const char *bar = strchr(p->p, '|');
-  if (!bar) return true;
+  const bool set = bar != NULL;
+  if (!bar) bar = p->p + strlen(p->p);
   Parser look = *p;
   look.p = strchr(p->p, '[');
   while (look.p && look.p < bar) {
@@ -244,12 +245,14 @@ static bool find_bound(Parser *p)
     }
     bool index = false;
     for (int k = 0; k < p->latent->n_index; k++) index = index || !strcmp(p->latent->index[k], name);
-    if (!index && find_family(p->s->model, name) < 0) {
+    /* without a condition, only as a step beside an index: x[i+k] */
+    const bool beside = set || *look.p == '*' || (look.p - strlen(name) > p->text && strchr("+-*", look.p[-(long)strlen(name) - 1]) != NULL);
+    if (!index && beside && find_family(p->s->model, name) < 0) {
       snprintf(p->bound, sizeof p->bound, "%s", name);
       return true;
     }
   }
-  return complain(p, "a set needs a variable of its own, as in x[i | county[i] = j]");
+  return !set || complain(p, "a set needs a variable of its own, as in x[i | county[i] = j]");
 }
 
 /* NAME, or NAME[position, ..., entry ...], or NAME[i | left = right] */
@@ -313,6 +316,13 @@ static bool parse_reference(Parser *p)
     if (bound && k >= fam->n_index) return complain(p, "'%s' must be an index of '%s', not an entry of its elements", p->bound, name);
   }
   if (r->set && carriers != 1) return complain(p, "'%s' must stand once among the indices", p->bound);
+  for (int k = 0; k < r->n_positions && !r->set && p->bound[0]; k++) {
+    const Position q = r->position[k];
+    if (q.kind == P_STAR || !(mentions(r, q.lo, N_BOUND) || (q.kind == P_SLICE && mentions(r, q.hi, N_BOUND)))) continue;
+    if (q.kind == P_SLICE || k >= fam->n_index || !mentions(r, q.lo, N_INDEX))
+      return complain(p, "'%s' is not an index of %s and can only be a step beside one, as in x[i+%s]", p->bound, p->latent->name, p->bound);
+    r->runs = true;
+  }
   return true;
 }
 
@@ -425,12 +435,16 @@ typedef struct {
   double *stored;                      /* rows x columns */
 } Input;
 
+/* The share of input `of` that is absent; whether piece `of` defines the element; or the product of flag `of` and column `column`. */
+typedef enum { F_ABSENT, F_PIECE, F_PRODUCT } FlagKind;
+typedef struct { FlagKind kind; int of, column; } Flag;
+
 struct PgmGather {
   const PgmSession *s;
   int family;
   long rows, n_features;
   int n_inputs; Input *input;
-  int n_flags, *flag;                  /* flag[i] >= 0: presence of input i; < 0: element defined by piece -flag */
+  int n_flags; Flag *flag;
   double *center, *inverse;            /* per column of inputs */
 };
 
@@ -570,6 +584,29 @@ static bool list_members(Parser *p, Member **out, long *n_out)
   return true;
 }
 
+/* The elements that the running variable leads to, from the lowest; returns their number (at may be NULL). */
+static long along(const PgmSession *s, const Reference *r, int latent, const long *index, long *at)
+{
+  const PgmFamily *fam = &s->model->families[r->family];
+  const PgmLayout *l = &s->layout[r->family];
+  long reach = 0, n = 0;               /* steps beyond it leave the box: |index + step| <= |end of the box| */
+  for (int k = 0; k < s->model->families[latent].n_index; k++) reach = labs(index[k]) > reach ? labs(index[k]) : reach;
+  for (int k = 0; k < fam->n_index; k++) {
+    const long end = labs(l->lo[k]) > labs(l->hi[k]) ? labs(l->lo[k]) : labs(l->hi[k]);
+    reach = end > reach ? end : reach;
+  }
+  for (long step = -2 * reach; step <= 2 * reach; step++) {
+    long to[PGM_MAX_INDEX];
+    bool in = true;
+    for (int k = 0; k < fam->n_index && in; k++) in = r->position[k].kind == P_EXPR && eval(s, r, r->position[k].lo, (Scope){index, step}, &to[k]);
+    const long flat = in ? flat_index(l, fam->n_index, to) : -1;
+    if (flat < 0) continue;
+    if (at) at[n] = flat;
+    n++;
+  }
+  return n;
+}
+
 static bool plan_pooled(Parser *p, Input *in, long rows, int latent, bool sums)
 {
   const PgmSession *s = p->s;
@@ -599,6 +636,15 @@ static bool plan_pooled(Parser *p, Input *in, long rows, int latent, bool sums)
       }
       for (b = a; b < n && m[b].key == key;) b++;
       pool(s, in, b - a, at + a, sums, out);
+    } else if (p->ref->runs) {
+      long width = along(s, p->ref, latent, index, NULL);
+      if (width > room) {
+        free(at);
+        at = get((size_t)(room = 2 * width), sizeof *at);
+        if (!(ok = at != NULL)) break;
+      }
+      along(s, p->ref, latent, index, at);
+      pool(s, in, width, at, sums, out);
     } else {
       long defined, width = visit(s, p->ref, index, NULL, &defined);
       if (width > room) {
@@ -718,7 +764,7 @@ static bool plan_input(Parser *p, Input *in, int latent, long rows, const char *
     for (int k = 0; k < s->model->families[r->family].n_index; k++) vector = vector || r->position[k].kind != P_EXPR;
   }
   if (ok && !made && r->family >= 0) {
-    pooled = r->set || !fixed_width(s, r, latent, rows, &in->slots) || in->slots * in->n_entries > MAX_FIXED;
+    pooled = r->set || r->runs || !fixed_width(s, r, latent, rows, &in->slots) || in->slots * in->n_entries > MAX_FIXED;
     sums = pooled && all_nonnegative(s, r->family);
   } else if (ok && !pooled && r->family >= 0 && !levels && vector && !fixed_width(s, r, latent, rows, &in->slots)) {
     ok = complain(p, "in these data the number of its elements varies, in those of the fit it did not");
@@ -845,11 +891,11 @@ static bool standardise(PgmGather *g, PgmFunction *f)
   double *value = get((size_t)columns, sizeof *value), *square = get((size_t)columns, sizeof *square), *most = get((size_t)g->n_inputs, sizeof *most),
          *least = get((size_t)g->n_inputs, sizeof *least);
   long *count = get((size_t)columns, sizeof *count);
-  const size_t room = (size_t)columns + (size_t)g->n_inputs + (size_t)pieces;
+  const size_t plain = (size_t)g->n_inputs + (size_t)pieces, flags = plain + MAX_PRODUCTS, room = (size_t)columns + flags;
   f->center = get(room, sizeof *f->center);
   f->scale = get(room, sizeof *f->scale);
-  f->flags = get((size_t)(g->n_inputs + pieces), sizeof *f->flags);
-  g->flag = get((size_t)(g->n_inputs + pieces), sizeof *g->flag);
+  f->flags = get(flags, sizeof *f->flags);
+  g->flag = get(flags, sizeof *g->flag);
   bool ok = value && square && most && least && count && f->center && f->scale && f->flags && g->flag;
   for (int i = 0; ok && i < g->n_inputs; i++) {
     most[i] = 0;
@@ -876,8 +922,8 @@ static bool standardise(PgmGather *g, PgmFunction *f)
     }
     for (int i = 0; i < g->n_inputs && ok; i++)
       if (most[i] > least[i]) {
-        ok = (f->flags[f->n_flags] = text_of("%s present", f->inputs[i])) != NULL;
-        g->flag[f->n_flags++] = i;
+        ok = (f->flags[f->n_flags] = text_of("%s absent", f->inputs[i])) != NULL;
+        g->flag[f->n_flags++] = (Flag){F_ABSENT, i, 0};
       }
     const PgmLayout *l = &s->layout[g->family];
     for (int k = 2; k <= pieces && ok && l->piece; k++) {
@@ -885,8 +931,14 @@ static bool standardise(PgmGather *g, PgmFunction *f)
       for (long row = 0; row < g->rows; row++) in += l->piece[row_flat(s, g->family, row)] == k;
       if (!in || in == g->rows) continue;
       ok = (f->flags[f->n_flags] = text_of("%s statement %d", s->model->families[g->family].name, k)) != NULL;
-      g->flag[f->n_flags++] = -k;
+      g->flag[f->n_flags++] = (Flag){F_PIECE, k, 0};
     }
+    const int single = f->n_flags;
+    for (int k = 0; k < single && (long)single * columns <= MAX_PRODUCTS; k++)
+      for (int c = 0; c < columns && ok; c++) {
+        ok = (f->flags[f->n_flags] = text_of("%s * %d", f->flags[k], c)) != NULL;
+        g->flag[f->n_flags++] = (Flag){F_PRODUCT, k, c};
+      }
     g->n_flags = f->n_flags;
     for (int k = 0; k < f->n_flags; k++) f->scale[columns + k] = 1;
   }
@@ -904,21 +956,24 @@ static bool flags_again(PgmGather *g, const PgmFunction *f, PgmError *error)
   g->flag = get((size_t)f->n_flags, sizeof *g->flag);
   if (!g->flag) return pgm_fail(error, PGM_SYSTEM, "out of memory"), false;
   for (int k = 0; k < f->n_flags; k++) {
-    char text[560];
-    int piece = 0, found = 0;
+    const char *text = f->flags[k], *number = strstr(text, " statement ");
+    bool found = false;
+    for (int j = 0; j < k && !found; j++) {      /* products come after their flags */
+      const size_t n = strlen(f->flags[j]);
+      int column;
+      found = !strncmp(text, f->flags[j], n) && sscanf(text + n, " * %d", &column) == 1 && column >= 0 && column < g->n_features;
+      if (found) g->flag[k] = (Flag){F_PRODUCT, j, column};
+    }
     for (int i = 0; i < f->n_inputs && !found; i++) {
-      snprintf(text, sizeof text, "%s present", f->inputs[i]);
-      if (!strcmp(text, f->flags[k])) {
-        g->flag[k] = i;
-        found = 1;
-      }
+      const size_t n = strlen(f->inputs[i]);
+      found = !strncmp(text, f->inputs[i], n) && !strcmp(text + n, " absent");
+      if (found) g->flag[k] = (Flag){F_ABSENT, i, 0};
     }
-    const char *number = strstr(f->flags[k], " statement ");
-    if (!found && number && sscanf(number, " statement %d", &piece) == 1) {
-      g->flag[k] = -piece;
-      found = 1;
+    if (!found && number && sscanf(number, " statement %d", &g->flag[k].of) == 1) {
+      g->flag[k].kind = F_PIECE;
+      found = true;
     }
-    if (!found) return pgm_fail(error, PGM_BAD_INPUT, "the fit's inference function has an unknown flag '%s'", f->flags[k]), false;
+    if (!found) return pgm_fail(error, PGM_BAD_INPUT, "the fit's inference function has an unknown flag '%s'", text), false;
   }
   g->n_flags = f->n_flags;
   return true;
@@ -988,11 +1043,14 @@ void pgm_gather_rows(const PgmGather *g, const long *rows, long first, long coun
     for (int i = 0; i < g->n_inputs; v += g->input[i].columns, i++) {
       double share = input_row(g, &g->input[i], row, v);
       for (int k = 0; k < g->n_flags; k++)
-        if (g->flag[k] == i) out[columns + k] = share;
+        if (g->flag[k].kind == F_ABSENT && g->flag[k].of == i) out[columns + k] = 1 - share;
     }
     for (long c = 0; c < columns; c++) out[c] = isnan(out[c]) ? 0 : (out[c] - g->center[c]) * g->inverse[c];
-    for (int k = 0; k < g->n_flags; k++)
-      if (g->flag[k] < 0) out[columns + k] = l->piece ? l->piece[row_flat(g->s, g->family, row)] == -g->flag[k] : 0;
+    for (int k = 0; k < g->n_flags; k++) {
+      const Flag flag = g->flag[k];
+      if (flag.kind == F_PIECE) out[columns + k] = l->piece ? l->piece[row_flat(g->s, g->family, row)] == flag.of : 0;
+      if (flag.kind == F_PRODUCT) out[columns + k] = out[columns + flag.of] * out[flag.column];
+    }
   }
 }
 

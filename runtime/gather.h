@@ -7,8 +7,11 @@
  *   x[g,*], y[p,1..Q]     the entries of all elements in order, when every row has the same number of them; else pooled
  *   x[i | county[i] = j]  pooled: log(1 + count), then per entry mean, sd and (where all values are >= 0) log(1 + sum)
  *   t                     an index of the family: one column
+ *   x[i+k, j+k]           a name that is nothing else runs over all whole numbers that lead to an element: pooled
  *   g[n] with few values  (integer inputs of at most 32 distinct values): one column per value but the first
- *   flags                 per input whether it is present, where that varies; which statement defines the element, where several do
+ *   flags                 per input the share of it that is absent, where that varies; which statement defines the element, where several do; and
+ *                         the products of these with the columns, where they are not many: an affine function then treats the elements at a
+ *                         boundary by a rule of their own
  *
  * Choices that depend on the data (pooled or not, levels) are written into the inputs' texts ("pooled x[g,*]", "levels 1..4 of g[n]"), and
  * the names of the flags are kept too, so that a plan made from a fitted function on new data has the same columns. */

@@ -4,7 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { CHUNK = 4096, DEFAULT_FIXED = 32, DEFAULT_FRESH = 1, MOST_DRAWS = 65535 };
+enum { CHUNK = 4096, DEFAULT_FRESH = 1, MOST_DRAWS = 65535 };
 static const double HALF_LOG_2PI_E = 1.41893853320467274178;
 
 /* Rows of a family by the unit of the batch axis that they belong to: rows row[start[u - lo]] .. row[start[u - lo + 1] - 1]. */
@@ -68,6 +68,9 @@ static double normal_quantile(double p)
   }
   return x;
 }
+
+/* More draws where they cost little: an optimum fitted to few of them is off. */
+static int default_fixed(long entries) { return entries <= 1000 ? 256 : entries <= 10000 ? 128 : entries <= 100000 ? 64 : 32; }
 
 static bool make_fixed(PgmObjective *o)
 {
@@ -179,8 +182,6 @@ PgmStatus pgm_objective_open(PgmObjective **out, PgmSession *s, PgmSources *q, c
   o->kind = options->all_points ? PGM_KERNEL_POINT : PGM_KERNEL_REST;
   o->sampled = !options->teacher_mean && (options->all_points || pgm_needs_draws(s->model));
   for (int p = 0; p < s->model->n_plates && !options->all_points; p++) o->expected = o->expected || s->model->plates[p].expected;
-  if (o->options.draws <= 0) o->options.draws = options->fresh ? DEFAULT_FRESH : DEFAULT_FIXED;
-  if (o->options.draws > MOST_DRAWS) o->options.draws = MOST_DRAWS;
   o->offset = calloc((size_t)q->n + 1, sizeof *o->offset);
   bool ok = o->offset != NULL;
   for (int i = 0; i < q->n && ok; i++) {
@@ -188,6 +189,8 @@ PgmStatus pgm_objective_open(PgmObjective **out, PgmSession *s, PgmSources *q, c
     o->entries += s->layout[q->source[i].family].elements * q->source[i].uwidth;
   }
   if (ok) o->u = calloc((size_t)(4 * o->entries) + 1, sizeof *o->u);
+  if (o->options.draws <= 0) o->options.draws = options->fresh ? DEFAULT_FRESH : default_fixed(o->entries);
+  if (o->options.draws > MOST_DRAWS) o->options.draws = MOST_DRAWS;
   o->draw_value = calloc((size_t)o->options.draws, sizeof *o->draw_value);
   ok = ok && o->u && o->draw_value;
   if (ok) {

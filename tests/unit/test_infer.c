@@ -254,7 +254,7 @@ static void effects_reach_the_plain_optimum(void **state)
 {
   (void)state;
   for (int k = 0; k < 2; k++) {
-    Case c = effects_case(k ? &logistic_model : &poisson_model, k ? 200 : 1000, 2);
+    Case c = effects_case(k ? &logistic_model : &poisson_model, k ? 100 : 400, 2);
     Plain plain = plain_effects(!k, c.n, c.x);
     for (int j = 0; j < 2; j++) {
       PgmFitOptions o = pgm_fit_defaults();
@@ -276,7 +276,7 @@ static void effects_reach_the_plain_optimum(void **state)
 static void many_effects_converge(void **state)
 {
   (void)state;
-  Case c = effects_case(&poisson_model, 100000, 2);
+  Case c = effects_case(&poisson_model, 30000, 2);
   PgmFitOptions o = pgm_fit_defaults();
   double profile = elbo_of(c.s, &o);
   o.optimizer = PGM_OPT_LBFGS;
@@ -313,7 +313,7 @@ static double best_alone(double x, double m0, double s0)
 static void multimodal_locals_find_their_best_mode(void **state)
 {
   (void)state;
-  Case c = effects_case(&nonlinear_model, 300, 2);
+  Case c = effects_case(&nonlinear_model, 150, 2);
   PgmFitOptions o = pgm_fit_defaults();
   PgmFit *fit = run(c.s, &o);
   const double m0 = fit->factors[0].mean[0], s0 = exp(fit->factors[0].log_sd[0]);
@@ -322,7 +322,7 @@ static void multimodal_locals_find_their_best_mode(void **state)
   assert_true(fabs(fit->elbo - best) < 0.5);
   o.method = PGM_AVI;
   PgmFit *function = run(c.s, &o);
-  assert_true(fit->elbo - function->elbo < 10 && function->elbo < fit->elbo + 1e-3);   /* its best modes jump as the data move */
+  assert_true(fit->elbo - function->elbo < 5 && function->elbo < fit->elbo + 1e-3);   /* its best modes jump as the data move */
   pgm_fit_free(fit);
   pgm_fit_free(function);
   close_case(&c);
@@ -645,30 +645,33 @@ static void features_of_the_saw(void **state)
   assert_int_equal(pgm_gather_open(&g, s, SAW_Z, 4, texts, "test", &f, &error), PGM_OK);
   assert_string_equal(f.inputs[0], "x[n-1]");
   assert_string_equal(f.inputs[3], "levels 1..4 of n");
-  assert_int_equal(f.n_features, 3 + 3 + 1);     /* levels 2, 3, 4; a flag */
-  assert_int_equal(f.n_flags, 1);
-  assert_string_equal(f.flags[0], "x[n+1] present");
-  double out[4 * 7];
+  enum { FEATURES = 3 + 3 + 1 + 6 };             /* levels 2, 3, 4; a flag; its products with the columns */
+  assert_int_equal(f.n_features, FEATURES);
+  assert_int_equal(f.n_flags, 7);
+  assert_string_equal(f.flags[0], "x[n+1] absent");
+  assert_string_equal(f.flags[6], "x[n+1] absent * 5");
+  double out[4 * FEATURES];
   pgm_gather_rows(g, NULL, 0, 4, out);
   for (int n = 0; n < 4; n++) {
     const double before = n ? x[n - 1] : 0;      /* x[0] = 0 */
-    assert_true(fabs(out[n * 7] * f.scale[0] + f.center[0] - before) < 1e-12);
-    if (n < 3) assert_true(fabs(out[n * 7 + 1] * f.scale[1] + f.center[1] - x[n + 1]) < 1e-12);
-    else assert_true(out[n * 7 + 1] == 0);       /* x[5] is not there */
-    assert_true(out[n * 7 + 2] == 0);            /* a constant says nothing */
-    assert_true(out[n * 7 + 6] == (n < 3));
+    assert_true(fabs(out[n * FEATURES] * f.scale[0] + f.center[0] - before) < 1e-12);
+    if (n < 3) assert_true(fabs(out[n * FEATURES + 1] * f.scale[1] + f.center[1] - x[n + 1]) < 1e-12);
+    else assert_true(out[n * FEATURES + 1] == 0);       /* x[5] is not there */
+    assert_true(out[n * FEATURES + 2] == 0);            /* a constant says nothing */
+    assert_true(out[n * FEATURES + 6] == (n == 3));
+    for (int c = 0; c < 6; c++) assert_true(out[n * FEATURES + 7 + c] == (n == 3 ? out[n * FEATURES + c] : 0));
   }
   double moments[2] = {0};
-  for (int n = 0; n < 4; n++) moments[0] += out[n * 7] / 4, moments[1] += out[n * 7] * out[n * 7] / 4;
+  for (int n = 0; n < 4; n++) moments[0] += out[n * FEATURES] / 4, moments[1] += out[n * FEATURES] * out[n * FEATURES] / 4;
   assert_true(fabs(moments[0]) < 1e-12 && fabs(moments[1] - 1) < 1e-12);
   /* the same plan from the function's texts */
   PgmGather *again;
-  double same[4 * 7];
+  double same[4 * FEATURES];
   assert_int_equal(pgm_gather_reopen(&again, s, SAW_Z, &f, &error), PGM_OK);
   const long rows[] = {3, 1};
   pgm_gather_rows(again, rows, 0, 2, same);
-  assert_memory_equal(same, out + 3 * 7, 7 * sizeof(double));
-  assert_memory_equal(same + 7, out + 7, 7 * sizeof(double));
+  assert_memory_equal(same, out + 3 * FEATURES, FEATURES * sizeof(double));
+  assert_memory_equal(same + FEATURES, out + FEATURES, FEATURES * sizeof(double));
   pgm_gather_close(g);
   pgm_gather_close(again);
   for (int i = 0; i < f.n_inputs; i++) free(f.inputs[i]);
@@ -686,21 +689,28 @@ static void slices_and_windows(void **state)
   PgmGather *g;
   PgmInputs in;
   PgmFitOptions o = pgm_fit_defaults();
-  const char *const all[] = {"z=x[1..6], x[*], x[1..n], x[n-1..n]"}, *const wide[] = {"z=2", "5"};
+  const char *const all[] = {"z=x[1..6], x[*], x[1..n], x[n-1..n], x[n+3*k]"}, *const wide[] = {"z=2", "5"};
   o.inputs = all;
   o.n_inputs = 1;
   assert_int_equal(pgm_inputs_check(c.s, &o, &error), PGM_OK);
   assert_int_equal(pgm_inputs_find(c.s, &o, SAW_Z, &in, &error), PGM_OK);
-  assert_int_equal(in.n, 4);
+  assert_int_equal(in.n, 5);
   assert_int_equal(pgm_function_new(&f, &g, c.s, SAW_Z, &in, &o, &error), PGM_OK);
   assert_string_equal(f->inputs[0], "entries x[1..6]");
   assert_string_equal(f->inputs[1], "entries x[*]");
   assert_true(!strncmp(f->inputs[2], "pooled", 6));          /* a prefix: its length varies */
   assert_string_equal(f->inputs[3], "entries x[n-1..n]");
-  double out[6 * 40];
+  double out[6 * 60];
   pgm_gather_rows(g, NULL, 0, 6, out);
   const int pooled = 6 + 7;
   for (int n = 0; n < 6; n++) assert_true(fabs(out[n * f->n_features + pooled] * f->scale[pooled] + f->center[pooled] - log1p(n + 1)) < 1e-12);
+  /* x[n+3k] of x[0..6]: for n = 1 x[1], x[4], for n = 3 x[0], x[3], x[6] */
+  const bool sums = !strncmp(f->inputs[2], "pooled+", 7);
+  const int steps = pooled + (sums ? 4 : 3) + 2;
+  assert_true(!strncmp(f->inputs[4], "pooled", 6));
+  assert_true(fabs(out[2 * f->n_features + steps] * f->scale[steps] + f->center[steps] - log1p(3)) < 1e-12);
+  assert_true(fabs(out[2 * f->n_features + steps + 1] * f->scale[steps + 1] + f->center[steps + 1] - (c.x[2] + c.x[5]) / 3) < 1e-12);
+  assert_true(fabs(out[0 * f->n_features + steps + 1] * f->scale[steps + 1] + f->center[steps + 1] - (c.x[0] + c.x[3]) / 2) < 1e-12);
   pgm_gather_close(g);
   pgm_function_free(f);
   pgm_inputs_free(&in);
@@ -722,6 +732,8 @@ static void wrong_references_are_located(void **state)
     {"z=y[n]", "--inputs z=y[n]: input 'y[n]' of z: 'y' is not declared (there are: x)"},
     {"z=z[n-1]", "--inputs z=z[n-1]: input 'z[n-1]' of z: 'z' is latent; inference functions see data alone (x)"},
     {"z=x[m]", "--inputs z=x[m]: input 'x[m]' of z: 'm' is not an index of z (it has: n) and no integer input (there are: N)"},
+    {"z=x[k+1]", "--inputs z=x[k+1]: input 'x[k+1]' of z: 'k' is not an index of z (it has: n) and no integer input (there are: N)"},
+    {"z=x[2*k]", "--inputs z=x[2*k]: input 'x[2*k]' of z: 'k' is not an index of z and can only be a step beside one, as in x[i+k]"},
     {"z=x[a]", "--inputs z=x[a]: input 'x[a]' of z: 'a' is not an integer input, so it cannot stand in an index (there are: N)"},
     {"z=x", "--inputs z=x: input 'x' of z: 'x' has 1 index, 0 given"},
     {"z=x[n,n]", "--inputs z=x[n,n]: input 'x[n,n]' of z: 'x' has 1 index and its elements 0 dimensions"},
