@@ -26,6 +26,8 @@ typedef struct {
   long batch;                                    /* 0: full */
   int threads; unsigned long seed;
   const struct PgmFit *init; double init_radius; /* --init */
+  bool one_start;                                /* F-VI: leave out the multistart of separable locals */
+  const struct PgmFit *fix;                      /* --fix: globals and params stay at this fit's (same shapes, else PGM_BAD_INPUT) */
   bool khat;
   /* progress: called now and then; returning false interrupts (the fit so far is returned, unconverged, stopped "signal") */
   bool (*progress)(void *data, long iteration, double seconds, double elbo, double gradient_norm); void *progress_data;

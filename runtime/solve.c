@@ -653,7 +653,7 @@ static PgmStatus deterministic(Solve *v, PgmStart start, bool rough, PgmSolution
     if (!strcmp(out->stopped, "nan")) return not_finite(v, error);
     elbo = out->elbo;
     /* functions learn better from the factors of one start: those of the best modes jump from element to element */
-    if (!v->locals || rough || v->run->interrupted || round == MULTISTART_ROUNDS || !strcmp(out->stopped, "max-iter") || (start == PGM_START_WARM && v->pinned == 0))
+    if (!v->locals || rough || o->one_start || v->run->interrupted || round == MULTISTART_ROUNDS || !strcmp(out->stopped, "max-iter") || (start == PGM_START_WARM && v->pinned == 0))
       break;
     double gained = multistart(v, &elbo, &st, error);
     if (st) return st;
