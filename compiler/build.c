@@ -45,6 +45,108 @@ int build_plates(Builder *b, int plate, int *axes)
   return n;
 }
 
+/* ---- places of elements ------------------------------------------------------------------------------------------------------------------ */
+
+/* Range of statement s of a family at index position k, when it is a compile-time constant. */
+static bool constant_lo(const Model *m, const Stmt *s, int k, long *lo)
+{
+  const Affine *a = &s->index[k].affine;
+  if (a->n == 0) { *lo = a->constant; return true; }
+  if (a->n != 1 || a->term[0].kind != ATOM_VAR || a->term[0].coef != 1) return false;
+  if (!mexpr_const_int(m->vars.at[a->term[0].id].lo, lo)) return false;
+  *lo += a->constant;
+  return true;
+}
+
+Node family_box_lo(Dag *d, int family, int k)
+{
+  const Model *m = d->model;
+  const Family *f = &m->families.at[family];
+  long best = 0, lo;
+  for (int i = 0; i < f->n_statements; i++) {
+    if (!constant_lo(m, &m->stmts.at[f->statements[i]], k, &lo)) return x_box(d, X_BOX_LO, family, k);
+    if (!i || lo < best) best = lo;
+  }
+  return x_int(d, best);
+}
+
+Node family_box_len(Dag *d, int family, int k)
+{
+  const Model *m = d->model;
+  const Family *f = &m->families.at[family];
+  const Stmt *s = &m->stmts.at[f->statements[0]];
+  long lo, hi;
+  if (f->n_statements == 1 && s->index[k].affine.n == 1 && constant_lo(m, s, k, &lo) && lo - s->index[k].affine.constant == 1) {
+    const MExpr *top = m->vars.at[s->index[k].affine.term[0].id].hi;
+    if (mexpr_const_int(top, &hi) && hi >= 1) return x_int(d, hi);
+    if (top->kind == M_REF && top->n_index == 0) return x_leaf(d, X_SIZE, top->family, 0, NULL, true);
+  }
+  return x_box(d, X_BOX_LEN, family, k);
+}
+
+Node family_dim(Dag *d, int family, int k)
+{
+  const Family *f = &d->model->families.at[family];
+  Builder *b = build_new(d, d->model, LEAF_VALUE);
+  return build_scalar(b, f->type.dim[k]);
+}
+
+Node family_position(Dag *d, int family, int n_args, const Node *args)
+{
+  const Family *f = &d->model->families.at[family];
+  Node at = x_int(d, 0);
+  for (int k = 0; k < f->n_index; k++) {
+    Node here = x_sub(d, args[k], family_box_lo(d, family, k));
+    at = k ? x_add(d, x_mul(d, at, family_box_len(d, family, k)), here) : here;
+  }
+  for (int k = f->n_index; k < n_args; k++) {
+    Node dim = family_dim(d, family, k - f->n_index);
+    at = k ? x_add(d, x_mul(d, at, dim), args[k]) : args[k];
+  }
+  return at;
+}
+
+static Node affine_node(Builder *b, const Affine *a)
+{
+  Dag *d = b->d;
+  Node sum = NO_NODE;
+  for (int i = 0; i < a->n; i++) {
+    const AffineTerm *t = &a->term[i];
+    Node atom = t->kind == ATOM_VAR ? b->env[t->id] : x_leaf(d, X_SIZE, t->id, 0, NULL, true);
+    if (atom < 0) BUG("variable '%s' has no axis here", b->m->vars.at[t->id].name);
+    Node part = x_mul(d, x_int(d, t->coef < 0 ? -t->coef : t->coef), atom);
+    sum = sum < 0 ? (t->coef < 0 ? x_neg(d, part) : part) : t->coef < 0 ? x_sub(d, sum, part) : x_add(d, sum, part);
+  }
+  Node c = x_int(d, a->constant);
+  return sum < 0 ? c : x_add(d, sum, c);
+}
+
+/* Highest index of a family at index position k, as an expression of sizes where that is possible. */
+static Node family_box_hi(Builder *b, int family, int k)
+{
+  const Family *f = &b->m->families.at[family];
+  const Stmt *s = &b->m->stmts.at[f->statements[0]];
+  const Affine *a = &s->index[k].affine;
+  Affine top;
+  if (f->n_statements == 1 && a->n == 1 && a->term[0].kind == ATOM_VAR && a->term[0].coef == 1 && mexpr_affine(b->m, b->m->vars.at[a->term[0].id].hi, &top)) {
+    bool sizes = true;
+    for (int i = 0; i < top.n; i++) sizes = sizes && top.term[i].kind == ATOM_INPUT;
+    top.constant += a->constant;
+    if (sizes) return affine_node(b, &top);
+  }
+  Node lo = family_box_lo(b->d, family, k), n = family_box_len(b->d, family, k);
+  return x_sub(b->d, x_add(b->d, lo, n), x_int(b->d, 1));
+}
+
+/* Index (or entry, from 0) number p of a reference, kept within the family's array where the reference may stand in a branch that is not taken. */
+static Node guarded_index(Builder *b, bool guarded, int family, int p, Node index)
+{
+  const Family *f = &b->m->families.at[family];
+  if (!guarded) return index;
+  if (p < f->n_index) return x_clamp(b->d, index, family_box_lo(b->d, family, p), family_box_hi(b, family, p));
+  return x_clamp(b->d, index, x_int(b->d, 0), x_sub(b->d, family_dim(b->d, family, p - f->n_index), x_int(b->d, 1)));
+}
+
 /* ---- values and their axes -------------------------------------------------------------------------------------------------------------- */
 
 static Value scalar(Node n) { return (Value){.rank = 0, .node = n}; }
@@ -63,12 +165,17 @@ static Node rename_axis(Builder *b, Node n, int from, int to)
   return x_at(b->d, n, from, at);
 }
 
+static Node running_index(Builder *b, const Value *v, int i, int axis)
+{
+  return guarded_index(b, v->guarded, v->family, i, x_add(b->d, x_axis(b->d, axis), v->base[i]));
+}
+
 Node value_over(Builder *b, const Value *v, const int *axes)
 {
   if (v->node < 0) {
     Node args[8];
     int k = 0;
-    for (int i = 0; i < v->n_args; i++) args[i] = v->args[i] >= 0 ? v->args[i] : x_add(b->d, x_axis(b->d, axes[k++]), v->base[i]);
+    for (int i = 0; i < v->n_args; i++) args[i] = v->args[i] >= 0 ? v->args[i] : running_index(b, v, i, axes[k++]);
     return x_leaf(b->d, v->op, v->family, v->n_args, args, v->integer);
   }
   if (v->rank == 0) return v->node;
@@ -96,21 +203,6 @@ Value value_ready(Builder *b, Value v)
 }
 
 /* ---- indices ------------------------------------------------------------------------------------------------------------------------------ */
-
-static Node affine_node(Builder *b, const Affine *a)
-{
-  Dag *d = b->d;
-  Node sum = NO_NODE;
-  for (int i = 0; i < a->n; i++) {
-    const AffineTerm *t = &a->term[i];
-    Node atom = t->kind == ATOM_VAR ? b->env[t->id] : x_leaf(d, X_SIZE, t->id, 0, NULL, true);
-    if (atom < 0) BUG("variable '%s' has no axis here", b->m->vars.at[t->id].name);
-    Node part = x_mul(d, x_int(d, t->coef < 0 ? -t->coef : t->coef), atom);
-    sum = sum < 0 ? (t->coef < 0 ? x_neg(d, part) : part) : t->coef < 0 ? x_sub(d, sum, part) : x_add(d, sum, part);
-  }
-  Node c = x_int(d, a->constant);
-  return sum < 0 ? c : x_add(d, sum, c);
-}
 
 Node build_index(Builder *b, const Index *ix)
 {
@@ -251,18 +343,18 @@ static Value build_ref(Builder *b, const MExpr *e)
   if (is_random_family(f) && f->type.kind == TY_INT) { unsupported(b, e->span, "a discrete latent variable"); return scalar(x_const(d, 0)); }
   if (f->role == ROLE_LET) return let_value(b, e);
   int rank = type_rank(f->type.kind);
-  Value v = {.node = NO_NODE, .family = e->family, .integer = f->type.kind == TY_INT};
+  Value v = {.node = NO_NODE, .family = e->family, .integer = f->type.kind == TY_INT, .guarded = b->guard};
   v.op = is_random_family(f) ? X_VALUE : X_INPUT;
   int p = 0;
   for (int i = 0; i < e->n_index; i++, p++) {
     const Index *ix = &e->index[i];
-    if (ix->kind != IX_SLICE) { v.args[p] = build_index(b, ix); continue; }
+    if (ix->kind != IX_SLICE) { v.args[p] = guarded_index(b, v.guarded, e->family, p, build_index(b, ix)); continue; }
     v.args[p] = NO_NODE, v.base[p] = build_scalar(b, ix->lo);
     v.extent[v.rank++] = x_add(d, x_sub(d, build_scalar(b, ix->hi), v.base[p]), x_int(d, 1));
   }
   for (int k = 0; k < rank; k++, p++) {
     if (k < e->n_entry && e->entry[k].kind != IX_SLICE) {
-      v.args[p] = x_sub(d, build_index(b, &e->entry[k]), x_int(d, 1));
+      v.args[p] = guarded_index(b, v.guarded, e->family, p, x_sub(d, build_index(b, &e->entry[k]), x_int(d, 1)));
       continue;
     }
     v.args[p] = NO_NODE;
@@ -288,7 +380,7 @@ static Value build_ref(Builder *b, const MExpr *e)
   default_axes(b, &v, axes);
   Node args[8];
   int k = 0;
-  for (int i = 0; i < p; i++) args[i] = v.args[i] >= 0 ? v.args[i] : x_add(d, x_axis(d, axes[k++]), v.base[i]);
+  for (int i = 0; i < p; i++) args[i] = v.args[i] >= 0 ? v.args[i] : running_index(b, &v, i, axes[k++]);
   return over(b, v.rank, axes[0], axes[1], latent_leaf(b, e->family, p, args));
 }
 
@@ -313,6 +405,7 @@ static int let_key(const Builder *b, const Family *f, int n_index, const Node *i
   }
   for (int i = 0; i < b->m->families.n; i++) label |= b->enumerated[i];
   key[n++] = label;
+  key[n++] = b->guard > 0;
   return n;
 }
 
@@ -344,6 +437,7 @@ static Value let_pieces(Builder *b, const Family *f, const Node *index)
   Node *keep = b->env, where = NO_NODE;
   Value result = {.node = NO_NODE};
   bool any = false;
+  b->guard += f->n_statements > 1;
   for (int s = f->n_statements - 1; s >= 0; s--) {
     const Stmt *st = &b->m->stmts.at[f->statements[s]];
     double known;
@@ -364,6 +458,7 @@ static Value let_pieces(Builder *b, const Family *f, const Node *index)
     }
     b->env = keep;
   }
+  b->guard -= f->n_statements > 1;
   if (!any) BUG("no piece of let '%s' matches", f->name);
   return result;
 }
@@ -797,7 +892,11 @@ Value build_value(Builder *b, const MExpr *e)
   case M_BINARY: return build_binary(b, e);
   case M_COND: {
     Node c = build_scalar(b, e->args[0]);
+    double known;
+    if (dag_is_const(d, c, &known)) return build_value(b, e->args[known != 0 ? 1 : 2]);
+    b->guard++;
     Value v[2] = {build_value(b, e->args[1]), build_value(b, e->args[2])};
+    b->guard--;
     int axes[2] = {0, 0}, rank = meet(b, v, 2, axes);
     Node n = x_cond(d, c, value_over(b, &v[0], axes), value_over(b, &v[1], axes));
     return rank ? over(b, rank, axes[0], axes[1], n) : scalar(n);

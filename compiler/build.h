@@ -13,6 +13,7 @@ typedef struct {
   Node node;                           /* NO_NODE: lazy */
   XOp op; int family; int n_args;      /* lazy: the leaf... */
   Node args[8], base[8];               /* ...its indices; NO_NODE where a dimension runs, then from base */
+  bool guarded;                        /* lazy, in a branch: see X_CLAMP */
   bool integer;
 } Value;
 
@@ -30,6 +31,7 @@ typedef struct {
   bool span;                           /* for kernels over spans: the unit axis' extent is the span's count */
   int *enumerated;                     /* per family: the axis that a marginal latent variable is summed over, plus 1; 0 where it is not */
   bool simulating;                     /* marginal latent variables have values */
+  int guard;                           /* inside a branch that may not be taken: references may be out of range */
   int *let_depth;                      /* per family: mentions of the let within its own definition that are being built */
   struct LetMemo **let_memo;           /* per family: values built before */
   bool lenient;                        /* for `check`: what code generation lacks is a warning */
@@ -53,6 +55,14 @@ Value value_ready(Builder *b, Value v);
 Value build_defined(Builder *b, const Stmt *s);
 /* Log density of a statement (distribution, or factor) at the current plate variables: a scalar node over the plates' axes. */
 Node build_term(Builder *b, const Stmt *s);
+
+/* ---- places of elements ----------------------------------------------------------------------------------------------------------- */
+
+/* Position of an element (and entry) of a family in its array: an integer node. `args` are index values then entries from 0. */
+Node family_position(Dag *d, int family, int n_args, const Node *args);
+Node family_box_lo(Dag *d, int family, int position);
+Node family_box_len(Dag *d, int family, int position);
+Node family_dim(Dag *d, int family, int k);             /* extent of dimension k of an element */
 
 /* ---- supports and bounds ----------------------------------------------------------------------------------------------------------- */
 

@@ -56,67 +56,6 @@ void cprint_line(CPrint *p, const char *format, ...)
   sb_putc(&p->body, '\n');
 }
 
-/* ---- positions in arrays ---------------------------------------------------------------------------------------------------------------- */
-
-/* Range of statement s of a family at index position k, when it is a compile-time constant. */
-static bool constant_lo(const Model *m, const Stmt *s, int k, long *lo)
-{
-  const Affine *a = &s->index[k].affine;
-  if (a->n == 0) { *lo = a->constant; return true; }
-  if (a->n != 1 || a->term[0].kind != ATOM_VAR || a->term[0].coef != 1) return false;
-  if (!mexpr_const_int(m->vars.at[a->term[0].id].lo, lo)) return false;
-  *lo += a->constant;
-  return true;
-}
-
-Node family_box_lo(Dag *d, int family, int k)
-{
-  const Model *m = d->model;
-  const Family *f = &m->families.at[family];
-  long best = 0, lo;
-  for (int i = 0; i < f->n_statements; i++) {
-    if (!constant_lo(m, &m->stmts.at[f->statements[i]], k, &lo)) return x_box(d, X_BOX_LO, family, k);
-    if (!i || lo < best) best = lo;
-  }
-  return x_int(d, best);
-}
-
-Node family_box_len(Dag *d, int family, int k)
-{
-  const Model *m = d->model;
-  const Family *f = &m->families.at[family];
-  const Stmt *s = &m->stmts.at[f->statements[0]];
-  long lo, hi;
-  if (f->n_statements == 1 && s->index[k].affine.n == 1 && constant_lo(m, s, k, &lo) && lo - s->index[k].affine.constant == 1) {
-    const MExpr *top = m->vars.at[s->index[k].affine.term[0].id].hi;
-    if (mexpr_const_int(top, &hi) && hi >= 1) return x_int(d, hi);
-    if (top->kind == M_REF && top->n_index == 0) return x_leaf(d, X_SIZE, top->family, 0, NULL, true);
-  }
-  return x_box(d, X_BOX_LEN, family, k);
-}
-
-Node family_dim(Dag *d, int family, int k)
-{
-  const Family *f = &d->model->families.at[family];
-  Builder *b = build_new(d, d->model, LEAF_VALUE);
-  return build_scalar(b, f->type.dim[k]);
-}
-
-Node family_position(Dag *d, int family, int n_args, const Node *args)
-{
-  const Family *f = &d->model->families.at[family];
-  Node at = x_int(d, 0);
-  for (int k = 0; k < f->n_index; k++) {
-    Node here = x_sub(d, args[k], family_box_lo(d, family, k));
-    at = k ? x_add(d, x_mul(d, at, family_box_len(d, family, k)), here) : here;
-  }
-  for (int k = f->n_index; k < n_args; k++) {
-    Node dim = family_dim(d, family, k - f->n_index);
-    at = k ? x_add(d, x_mul(d, at, dim), args[k]) : args[k];
-  }
-  return at;
-}
-
 /* ---- expressions ---------------------------------------------------------------------------------------------------------------------------- */
 
 enum { P_COND = 1, P_OR, P_AND, P_EQ, P_REL, P_ADD, P_MUL, P_UNARY, P_POST };
@@ -315,6 +254,7 @@ static const char *expr(CPrint *p, Node n, int outer)
   case X_OR: return paren(arena_printf("%s || %s", expr(p, x.args[0], P_AND + 1), expr(p, x.args[1], P_AND + 1)), P_OR, outer);
   case X_COND:
     return paren(arena_printf("%s ? %s : %s", expr(p, x.args[0], P_OR), expr(p, x.args[1], P_COND + 1), expr(p, x.args[2], P_COND + 1)), P_COND, outer);
+  case X_CLAMP: return arena_printf("pgm_clamp(%s, %s, %s)", expr(p, x.args[0], 0), expr(p, x.args[1], 0), expr(p, x.args[2], 0));
   case X_AT: return array_access(p, x.args[0], x.aux, x.args[1]);
   default: BUG("a node of kind %d cannot stand in an expression", (int)x.op);
   }

@@ -59,10 +59,5 @@ const char *cprint_array(CPrint *p, Node n);
 
 /* A user's name as a C identifier that cannot clash with C or with emitted names. */
 const char *c_name(const char *name);
-/* Position of an element (and entry) of a family in its array: an integer node. `args` are index values then entries from 0. */
-Node family_position(Dag *d, int family, int n_args, const Node *args);
-Node family_box_lo(Dag *d, int family, int position);
-Node family_box_len(Dag *d, int family, int position);
-Node family_dim(Dag *d, int family, int k);             /* extent of dimension k of an element */
 
 #endif

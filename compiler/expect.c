@@ -90,6 +90,7 @@ static void split_offset(const Dag *d, Node n, Node *base, double *offset)
 {
   const XNode *x = dag_node(d, n);
   double c;
+  if (x->op == X_CLAMP) { split_offset(d, x->args[0], base, offset); return; }   /* where it matters it is the index itself */
   *base = n, *offset = 0;
   if (dag_is_const(d, n, &c)) *base = NO_NODE, *offset = c;
   else if (x->op == X_ADD && dag_is_const(d, x->args[1], &c)) *base = x->args[0], *offset = c;

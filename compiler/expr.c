@@ -494,6 +494,30 @@ Node x_cond(Dag *d, Node c, Node a, Node b)
   return make(d, X_COND, 0, 0, 0, 3, args, both_int(d, a, b));
 }
 
+static bool known_nonnegative(const Dag *d, Node n)
+{
+  double v;
+  return dag_is_const(d, n, &v) && v >= 0;
+}
+
+Node x_clamp(Dag *d, Node index, Node lo, Node hi)
+{
+  Node from = index, to = index;
+  double u, v, w;
+  if (index == lo || index == hi) return index;
+  if (dag_is_const(d, index, &u) && dag_is_const(d, lo, &v) && dag_is_const(d, hi, &w)) return u > w && w >= v ? hi : u < v ? lo : index;
+  for (int a = 0; a < d->axes.n; a++) {                                     /* axis + c runs over the axis' range + c */
+    if (!(dag_axes(d, index) & AXIS_BIT(a)) || d->axes.at[a].lo < 0) continue;
+    const XNode *x = dag_node(d, index);
+    Node base = (x->op == X_ADD || x->op == X_SUB) && dag_is_const(d, x->args[1], NULL) ? x->args[0] : index;
+    if (dag_node(d, base)->op != X_AXIS || dag_node(d, base)->aux != a) continue;
+    from = dag_substitute_axis(d, index, a, d->axes.at[a].lo), to = dag_substitute_axis(d, index, a, d->axes.at[a].hi);
+  }
+  if (known_nonnegative(d, x_sub(d, from, lo)) && known_nonnegative(d, x_sub(d, hi, to))) return index;
+  Node args[3] = {index, lo, hi};
+  return make(d, X_CLAMP, 0, 0, 0, 3, args, true);
+}
+
 /* ---- reductions ---------------------------------------------------------------------------------------------------------------------------- */
 
 Node x_reduce(Dag *d, XOp op, int axis, Node body)
@@ -562,6 +586,7 @@ Node dag_rebuild(Dag *d, Node n, const Node *args)
   case X_LT: case X_LE: case X_EQ: case X_NE: case X_AND: case X_OR: return x_compare(d, x.op, args[0], args[1]);
   case X_NOT: return x_not(d, args[0]);
   case X_COND: return x_cond(d, args[0], args[1], args[2]);
+  case X_CLAMP: return x_clamp(d, args[0], args[1], args[2]);
   case X_SUM: return x_sum(d, x.aux, args[0]);
   case X_MAX: case X_MIN:
     if (!(dag_axes(d, args[0]) & AXIS_BIT(x.aux))) return args[0];
@@ -755,6 +780,7 @@ double dag_eval(const Dag *d, Node n, Evaluation *e)
   case X_OR: return A(0) != 0 || A(1) != 0;
   case X_NOT: return A(0) == 0;
   case X_COND: return A(0) != 0 ? A(1) : A(2);
+  case X_CLAMP: { double i = A(0), hi = A(2); return fmax(i > hi ? hi : i, A(1)); }
   case X_SUM: case X_MAX: case X_MIN: {
     const Axis *ax = &d->axes.at[x->aux];
     long lo = (long)dag_eval(d, ax->lo, e), hi = (long)dag_eval(d, ax->hi, e), keep = e->axis[x->aux];
@@ -833,6 +859,7 @@ void dag_print(const Dag *d, Node n, StrBuf *out)
     sb_putc(out, '('), dag_print(d, x->args[0], out), sb_puts(out, " ? "), dag_print(d, x->args[1], out);
     sb_puts(out, " : "), dag_print(d, x->args[2], out), sb_putc(out, ')');
     return;
+  case X_CLAMP: dag_print(d, x->args[0], out); return;                      /* as the user wrote it */
   case X_SUM: case X_MAX: case X_MIN:
     sb_printf(out, "%s(%s: ", x->op == X_SUM ? "sum" : x->op == X_MAX ? "max" : "min", d->axes.at[x->aux].name);
     dag_print(d, x->args[0], out), sb_putc(out, ')');

@@ -54,7 +54,8 @@ typedef enum {
   X_SUM, X_MAX, X_MIN,                 /* over axis `aux` of args[0]; a maximum with aux2 set is a shift that cancels: no gradient */
   X_AT,                                /* args[0] with axis `aux` set to args[1] (an integer node, from 0 for dimensions) */
   X_TRISOLVE,                          /* args: L over (row, column), b over row -> L^-1 b over row; aux, aux2: the axes row and column */
-  X_TRISOLVE_T                         /* L^-T b */
+  X_TRISOLVE_T,                        /* L^-T b */
+  X_CLAMP                              /* integer args[0] brought into args[1]..args[2]: an index that a branch not taken may have out of range */
 } XOp;
 
 /* Scalar functions with derivatives known to grad.c; emitted as calls of their C name. */
@@ -133,6 +134,7 @@ Node x_fn2(Dag *d, Fn f, Node a, Node b);
 Node x_compare(Dag *d, XOp op, Node a, Node b);          /* X_LT .. X_OR */
 Node x_not(Dag *d, Node a);
 Node x_cond(Dag *d, Node c, Node a, Node b);
+Node x_clamp(Dag *d, Node index, Node lo, Node hi);      /* the index itself where it is known to lie there */
 Node x_sum(Dag *d, int axis, Node body);                 /* body without the axis: times its extent */
 Node x_reduce(Dag *d, XOp op, int axis, Node body);      /* X_SUM, X_MAX, X_MIN */
 Node x_log_sum_exp(Dag *d, int axis, Node body);

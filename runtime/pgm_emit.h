@@ -23,6 +23,13 @@ static inline void pgm_range_close(long *lo, long *hi)
   if (*lo > *hi) *lo = 1, *hi = 0;
 }
 
+/* An index that a branch not taken may have out of range. */
+static inline long pgm_clamp(long i, long lo, long hi)
+{
+  if (i > hi) i = hi;
+  return i < lo ? lo : i;
+}
+
 /* C (m x n, rows of ldc) = beta C + op(A) op(B), row-major; A is m x k, B is k x n after op. */
 static inline void pgm_gemm(bool transpose_a, bool transpose_b, long m, long n, long k, const double *a, long lda, const double *b, long ldb,
                             double beta, double *c, long ldc)
