@@ -17,7 +17,7 @@
 
 /* ---- commands and options ----------------------------------------------------------------------------------------------------------------------- */
 
-enum { CHECK = 1, SIMULATE = 2, FIT = 4, INFER = 8, SAMPLE = 16, PREDICT = 32, GRAD = 64, ALL = 127 };
+enum { CHECK = 1, SIMULATE = 2, FIT = 4, INFER = 8, SAMPLE = 16, PREDICT = 32, GRAD = 64, GAP = 128, ALL = 255 };
 
 typedef struct {
   const char *name;
@@ -37,6 +37,11 @@ static const Command commands[] = {
     {"fit", FIT, pgm_prepare_fit, pgm_command_fit, false, "DATA...", "fit the factors of q by variational inference",
      "Maximises the ELBO over a factorised q: free factors (fvi), the same factor for all units (const), or factors that\n"
      "a function of the observations gives (avi). The result goes to --out, for infer, sample and predict."},
+    {"gap", GAP, pgm_prepare_gap, pgm_command_gap, false, "DATA...", "what amortisation costs: constant, F-VI and A-VI side by side",
+     "Fits constant factors, free factors (F-VI) and inference functions (A-VI) to the data, and tells the gaps between\n"
+     "them and the evidence, with standard errors: approximation, amortisation (capacity and optimisation), conditioning.\n"
+     "The inputs chosen are those of --inputs or --window W; without them, those of the verdict. --window A..B tells\n"
+     "what each window leaves; where the verdict has no bounded domain, the widest one stands for it."},
     {"infer", INFER, pgm_prepare_infer, pgm_command_infer, true, "FIT DATA...", "posterior of the local latents of new observations",
      "Means and standard deviations of the local latent variables, as CSV. With a fit by avi this is one forward pass of\n"
      "the inference functions; with fvi the factors of new units are optimised, globals fixed; with const they are the\n"
@@ -88,6 +93,10 @@ typedef enum {
   O_CHECKPOINT,
   O_EVERY,
   O_RESUME,
+  O_SEEDS,
+  O_FIX,
+  O_TEST,
+  O_PER_OBSERVATION,
   O_HELP
 } OptionKey;
 
@@ -102,36 +111,40 @@ typedef struct {
 static const Option options[] = {
     {"data", "[NAME=]FILE", O_DATA, ALL, "read FILE (JSON, CSV); NAME=FILE: one array (.npy, IDX, JSON, CSV)"},
     {"set", "NAME=VALUE", O_SET, ALL, "set a scalar"},
-    {"out", "FILE", O_OUT, SIMULATE | FIT | INFER | SAMPLE | PREDICT, "where the result goes (a new file or none; not half of one)"},
+    {"out", "FILE", O_OUT, SIMULATE | FIT | GAP | INFER | SAMPLE | PREDICT, "where the result goes (a new file or none; not half of one)"},
     {"truth", "FILE", O_TRUTH, SIMULATE, "write the latent variables and params drawn, as JSON"},
     {"method", "fvi|const|avi", O_METHOD, FIT, "default: avi where the verdict is `closes` and there are local latent variables, else fvi"},
-    {"hidden", "W,W,...", O_HIDDEN, FIT, "avi: widths of the hidden layers (16,16)"},
-    {"activation", "FUNCTION", O_ACTIVATION, FIT, "avi: tanh, relu, leaky_relu or softplus (tanh)"},
-    {"skip", "affine|none", O_SKIP, FIT, "avi: an affine connection past the hidden layers (affine)"},
-    {"degree", "D", O_DEGREE, FIT, "avi: a polynomial of degree D instead of a network"},
-    {"inputs", "Z=REF,REF,...", O_INPUTS, FIT, "avi: inputs of Z's inference function, z=x[n],x[n-1]"},
-    {"window", "[Z=]W", O_WINDOW, FIT, "avi: inputs at offsets -W..W along the last plate"},
-    {"expectation", "KIND", O_EXPECTATION, FIT, "exact, quadrature, fixed-draws or monte-carlo (default: the best each factor admits)"},
-    {"samples", "S", O_SAMPLES, FIT, "draws per evaluation, where expectations are sampled"},
-    {"optimizer", "NAME", O_OPTIMIZER, FIT, "profile, lbfgs or adam"},
-    {"step", "SIZE", O_STEP, FIT, "adam: step size"},
-    {"batch", "B", O_BATCH, FIT, "adam: minibatches of B elements of the outermost plate"},
-    {"max-iter", "N", O_MAX_ITER, FIT, "stop after N iterations"},
-    {"tol", "T", O_TOL, FIT, "tolerance of the convergence test"},
+    {"hidden", "W,W,...", O_HIDDEN, FIT | GAP, "avi: widths of the hidden layers (16,16)"},
+    {"activation", "FUNCTION", O_ACTIVATION, FIT | GAP, "avi: tanh, relu, leaky_relu or softplus (tanh)"},
+    {"skip", "affine|none", O_SKIP, FIT | GAP, "avi: an affine connection past the hidden layers (affine)"},
+    {"degree", "D", O_DEGREE, FIT | GAP, "avi: a polynomial of degree D instead of a network"},
+    {"inputs", "Z=REF,REF,...", O_INPUTS, FIT | GAP, "avi: inputs of Z's inference function, z=x[n],x[n-1]"},
+    {"window", "[Z=]W", O_WINDOW, FIT | GAP, "avi: inputs at offsets -W..W along the last plate"},
+    {"expectation", "KIND", O_EXPECTATION, FIT | GAP, "exact, quadrature, fixed-draws or monte-carlo (default: the best each factor admits)"},
+    {"samples", "S", O_SAMPLES, FIT | GAP, "draws per evaluation, where expectations are sampled"},
+    {"optimizer", "NAME", O_OPTIMIZER, FIT | GAP, "profile, lbfgs or adam"},
+    {"step", "SIZE", O_STEP, FIT | GAP, "adam: step size"},
+    {"batch", "B", O_BATCH, FIT | GAP, "adam: minibatches of B elements of the outermost plate"},
+    {"max-iter", "N", O_MAX_ITER, FIT | GAP, "stop after N iterations"},
+    {"tol", "T", O_TOL, FIT | GAP, "tolerance of the convergence test"},
     {"khat", NULL, O_KHAT, FIT, "measure Pareto k-hat of the importance weights"},
     {"init", "FILE|RADIUS", O_INIT, FIT, "start from a fit, or from means spread over -RADIUS..RADIUS"},
     {"trace", "FILE.csv", O_TRACE, FIT, "write iteration, seconds, elbo, gradient norm"},
     {"checkpoint", "FILE", O_CHECKPOINT, FIT, "keep the fit so far in FILE"},
     {"every", "SECONDS", O_EVERY, FIT, "how often (60)"},
     {"resume", "FILE", O_RESUME, FIT, "go on from a checkpoint or fit: its method, functions and factors"},
+    {"seeds", "S", O_SEEDS, GAP, "fits per method, with seeds from --seed on (1)"},
+    {"fix", "FIT", O_FIX, GAP, "keep globals and params of a fit: methods are compared on one model"},
+    {"test", "FILE", O_TEST, GAP, "measure on data that are not fitted as well"},
+    {"per-observation", "FILE.csv", O_PER_OBSERVATION, GAP, "write ELBOs and gaps unit by unit: which observations suffer"},
     {"draws", "N", O_DRAWS, SAMPLE | PREDICT, "number of draws (1000; predict: 100)"},
     {"log-lik", NULL, O_LOG_LIK, SAMPLE, "add log_lik.N: the log density of each observation, for LOO"},
     {"latent", "NAME", O_LATENT, INFER, "which latent variable, where several differ in their index"},
     {"at", "FILE", O_AT, GRAD, "the point, in the data's format (as simulate --truth writes it)"},
     {"check", NULL, O_CHECK, GRAD, "compare with central differences; status 4 where they disagree"},
     {"format", "text|json|dot", O_FORMAT, CHECK, "dot: the graph for Graphviz"},
-    {"seed", "N", O_SEED, SIMULATE | FIT | SAMPLE | PREDICT, "seed of the random numbers (1)"},
-    {"threads", "N", O_THREADS, FIT | INFER | SAMPLE | PREDICT | GRAD, "threads (all cores; the results are the same for any number)"},
+    {"seed", "N", O_SEED, SIMULATE | FIT | GAP | SAMPLE | PREDICT, "seed of the random numbers (1)"},
+    {"threads", "N", O_THREADS, FIT | GAP | INFER | SAMPLE | PREDICT | GRAD, "threads (all cores; the results are the same for any number)"},
     {"json", NULL, O_JSON, ALL, "one JSON object on standard output, and nothing else there"},
     {"quiet", NULL, O_QUIET, ALL, "no progress, no notes"},
     {"help", NULL, O_HELP, ALL, "this text"},
@@ -286,7 +299,7 @@ static bool parse_word(const char *text, const char *const *words, int *index)
   return false;
 }
 
-static bool parse_hidden(const char *text, PgmFitOptions *fit)
+bool pgm_cli_parse_hidden(const char *text, PgmFitOptions *fit)
 {
   for (fit->n_hidden = 0; fit->n_hidden < PGM_MAX_LAYERS; text++) {
     char *end;
@@ -336,7 +349,7 @@ static int parse_option(PgmCli *cli, const Option *option, const char *text)
   PgmFitOptions *fit = &cli->fit;
   long integer = 0;
   int index = 0;
-  bool good = true;
+  bool good = true, gap = strcmp(cli->command, "gap") == 0;
   switch (option->key) {
   case O_JSON:
     cli->json = true;
@@ -381,6 +394,18 @@ static int parse_option(PgmCli *cli, const Option *option, const char *text)
   case O_INIT:
     cli->init = text;
     break;
+  case O_SEEDS:
+    good = parse_integer(text, 1, &cli->seeds) && cli->seeds <= 1000;
+    break;
+  case O_FIX:
+    cli->fix = text;
+    break;
+  case O_TEST:
+    cli->test = text;
+    break;
+  case O_PER_OBSERVATION:
+    cli->per_observation = text;
+    break;
   case O_SEED: {
     char *end;
     errno = 0;
@@ -402,7 +427,8 @@ static int parse_option(PgmCli *cli, const Option *option, const char *text)
     cli->given |= GIVEN_METHOD;
     break;
   case O_HIDDEN:
-    good = parse_hidden(text, fit);
+    if (gap) cli->hidden_list = text;
+    else good = pgm_cli_parse_hidden(text, fit);
     cli->given |= GIVEN_HIDDEN;
     break;
   case O_ACTIVATION:
@@ -416,8 +442,12 @@ static int parse_option(PgmCli *cli, const Option *option, const char *text)
     cli->given |= GIVEN_SKIP;
     break;
   case O_DEGREE:
-    good = parse_integer(text, 0, &integer) && integer <= 64;
-    fit->degree = (int)integer;
+    if (gap) {
+      cli->degree_list = text;
+    } else {
+      good = parse_integer(text, 0, &integer) && integer <= 64;
+      fit->degree = (int)integer;
+    }
     cli->given |= GIVEN_DEGREE;
     break;
   case O_INPUTS:
@@ -426,6 +456,10 @@ static int parse_option(PgmCli *cli, const Option *option, const char *text)
     break;
   case O_WINDOW: {
     const char *number = strchr(text, '=');
+    if (gap && strstr(text, "..")) {
+      cli->window_range = text;
+      break;
+    }
     good = parse_integer(number ? number + 1 : text, 0, &integer) && number != text && append(&fit->n_windows, &fit->windows, text);
     cli->given |= GIVEN_WINDOW;
     break;

@@ -22,6 +22,9 @@ typedef struct {
   PgmFitOptions fit; /* threads and seed too, for every command */
   unsigned given;    /* GIVEN_..., to find contradictions */
   const char *init, *trace, *checkpoint, *resume;
+  /* gap: lists of --hidden and --degree, --window A..B */
+  const char *hidden_list, *degree_list, *window_range, *test, *per_observation, *fix;
+  long seeds;
 } PgmCli;
 
 enum {
@@ -45,6 +48,7 @@ enum {
 int pgm_command_check(PgmCli *cli);
 int pgm_command_simulate(PgmCli *cli);
 int pgm_command_fit(PgmCli *cli);
+int pgm_command_gap(PgmCli *cli);
 int pgm_command_infer(PgmCli *cli);
 int pgm_command_sample(PgmCli *cli);
 int pgm_command_predict(PgmCli *cli);
@@ -52,8 +56,12 @@ int pgm_command_grad(PgmCli *cli);
 
 /* Exit 2 where options contradict each other; 0 otherwise. */
 int pgm_prepare_fit(PgmCli *cli);
+int pgm_prepare_gap(PgmCli *cli);
 int pgm_prepare_infer(PgmCli *cli);
 int pgm_prepare_draws(PgmCli *cli);
+
+/* "16,16" -> fit->hidden and n_hidden */
+bool pgm_cli_parse_hidden(const char *text, PgmFitOptions *fit);
 
 /* Prints cli->error and returns the exit status that goes with it. */
 int pgm_cli_fail(PgmCli *cli);

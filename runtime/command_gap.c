@@ -1,0 +1,503 @@
+/* `gap`: constant factors, F-VI and A-VI side by side, and every gap between them with its error (gap.c). In: data and options. Out: a table
+ * or one JSON object; --out: the JSON object as a file; --per-observation: the gaps unit by unit as CSV. */
+#include "cli.h"
+
+#include <ctype.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "gap.h"
+#include "posterior.h"
+#include "progress.h"
+
+enum { MAX_ARCHITECTURES = 32, DEFAULT_WINDOW = 3, WIDEST_WINDOW = 1000 };
+
+/* ---- options ------------------------------------------------------------------------------------------------------------------------------- */
+
+/* "4; 8; 16,16" or "0; 1; 2" -> architectures; their number, 0 where an entry is malformed. */
+static int parse_architectures(const char *text, bool polynomial, PgmArchitecture *out)
+{
+  int n = 0;
+  for (const char *at = text; n < MAX_ARCHITECTURES;) {
+    char entry[128], *end;
+    size_t length = strcspn(at, ";"), k = 0;
+    for (size_t i = 0; i < length && k + 1 < sizeof entry; i++) {
+      if (!isspace((unsigned char)at[i])) entry[k++] = at[i];
+    }
+    entry[k] = '\0';
+    out[n] = (PgmArchitecture){.degree = -1};
+    if (polynomial) {
+      long degree = strtol(entry, &end, 10);
+      if (end == entry || *end || degree < 0 || degree > 64) return 0;
+      out[n++].degree = (int)degree;
+    } else {
+      PgmFitOptions fit;
+      if (!pgm_cli_parse_hidden(entry, &fit)) return 0;
+      out[n].n_hidden = fit.n_hidden;
+      memcpy(out[n++].hidden, fit.hidden, sizeof fit.hidden);
+    }
+    if (!at[length]) return n;
+    at += length + 1;
+  }
+  return 0;
+}
+
+/* "0..5" or "z=0..5"; the name goes to `family`. */
+static bool parse_range(const char *text, char *family, size_t size, long *lo, long *hi)
+{
+  const char *equals = strchr(text, '=');
+  int end = 0;
+  snprintf(family, size, "%.*s", equals ? (int)(equals - text) : 0, text);
+  text = equals ? equals + 1 : text;
+  return isdigit((unsigned char)*text) && sscanf(text, "%ld..%ld%n", lo, hi, &end) == 2 && !text[end] && *lo >= 0 && *lo <= *hi && *hi <= WIDEST_WINDOW;
+}
+
+int pgm_prepare_gap(PgmCli *cli)
+{
+  PgmArchitecture list[MAX_ARCHITECTURES];
+  char family[128];
+  long lo, hi;
+  if (cli->hidden_list && !parse_architectures(cli->hidden_list, false, list))
+    return pgm_cli_usage_error(cli, "--hidden wants W,W,...; W,W,...; ..., not '%s'", cli->hidden_list);
+  if (cli->degree_list && !parse_architectures(cli->degree_list, true, list))
+    return pgm_cli_usage_error(cli, "--degree wants D; D; ..., not '%s'", cli->degree_list);
+  if (cli->window_range && !parse_range(cli->window_range, family, sizeof family, &lo, &hi))
+    return pgm_cli_usage_error(cli, "--window wants [Z=]W, or [Z=]A..B for a table, not '%s'", cli->window_range);
+  return pgm_prepare_fit(cli);
+}
+
+static bool is_local(const PgmModel *m, const char *name)
+{
+  for (int f = 0; f < m->n_families; f++) {
+    if (m->families[f].role == PGM_LOCAL && strcmp(m->families[f].name, name) == 0) return true;
+  }
+  return false;
+}
+
+/* Has a local latent variable no domain of its own, so that windows must stand for one? */
+static bool needs_window(const PgmModel *m)
+{
+  for (int i = 0; i < m->n_amortize; i++) {
+    const PgmAmortize *a = &m->amortize[i];
+    bool closes = strcmp(a->verdict, "closes") == 0 || strcmp(a->verdict, "set") == 0 || strcmp(a->verdict, "slice") == 0;
+    if (m->families[a->family].role == PGM_LOCAL && !closes) return true;
+  }
+  return false;
+}
+
+typedef struct {
+  PgmGapOptions options;
+  PgmArchitecture architecture[MAX_ARCHITECTURES];
+  char family[128];
+  PgmFit *fix;
+} Setup;
+
+static PgmStatus make_setup(PgmCli *cli, Setup *u)
+{
+  PgmGapOptions *o = &u->options;
+  *o = pgm_gap_defaults();
+  o->fit = cli->fit;
+  o->seeds = cli->seeds > 0 ? (int)cli->seeds : 1;
+  o->architecture = u->architecture;
+  if (cli->hidden_list) o->n_architectures = parse_architectures(cli->hidden_list, false, u->architecture);
+  if (cli->degree_list) o->n_architectures = parse_architectures(cli->degree_list, true, u->architecture);
+  if (cli->window_range) {
+    o->windows = parse_range(cli->window_range, u->family, sizeof u->family, &o->window_lo, &o->window_hi);
+    if (u->family[0]) o->window_family = u->family;
+    if (u->family[0] && !is_local(cli->model, u->family))
+      return pgm_fail(&cli->error, PGM_BAD_USAGE, "%s gap: --window: '%s' is no local latent variable", cli->program, u->family);
+  } else if (needs_window(cli->model)) {
+    o->windows = true;
+    o->window_hi = DEFAULT_WINDOW;
+    pgm_cli_note(cli, "no bounded domain: windows 0..%d are tried, the widest stands for it (--window A..B chooses others)", DEFAULT_WINDOW);
+  }
+  if (!cli->fix) return PGM_OK;
+  PgmStatus status = pgm_fit_read(&u->fix, cli->model, cli->fix, &cli->error);
+  o->fit.fix = u->fix;
+  return status;
+}
+
+/* ---- test data ---------------------------------------------------------------------------------------------------------------------------------- */
+
+/* Sizes that only the fit knows, and scalar inputs that the test file does not repeat. */
+static PgmStatus complete_data(PgmCli *cli, const PgmSession *s, PgmFit *fit, PgmData *data)
+{
+  PgmStatus status = pgm_fit_bind(fit, s, &cli->error);
+  for (int f = 0; f < cli->model->n_families && status == PGM_OK; f++) {
+    const PgmFamily *family = &cli->model->families[f];
+    const PgmArray *a = pgm_data_find(cli->data, family->name);
+    if (family->role != PGM_INPUT || family->is_size || !a || !a->value || a->rank || pgm_data_find(data, family->name)) continue;
+    status = pgm_data_add(data, family->name, 0, NULL, a->value, a->file, &cli->error);
+  }
+  return status == PGM_OK ? pgm_fit_add_sizes(fit, cli->model, data, &cli->error) : status;
+}
+
+static PgmStatus run_test(PgmCli *cli, const PgmSession *s, const PgmGap *gap, const Setup *u, PgmGap **test)
+{
+  const PgmSessionOptions how = {.threads = cli->fit.threads};
+  PgmSession *other = NULL;
+  PgmData *data = pgm_data_new();
+  if (!data) return pgm_fail(&cli->error, PGM_SYSTEM, "out of memory");
+  PgmStatus status = pgm_data_read(data, cli->test, &cli->error);
+  if (status == PGM_OK) status = complete_data(cli, s, gap->method[PGM_GAP_FVI].fit, data);
+  if (status == PGM_OK) status = pgm_session_open(&other, cli->model, data, &how, &cli->error);
+  if (status == PGM_OK) status = pgm_gap_test(other, gap, &u->options, test, &cli->error);
+  pgm_session_close(other);
+  pgm_data_free(data);
+  return status;
+}
+
+/* ---- text ----------------------------------------------------------------------------------------------------------------------------------------- */
+
+static void print_method(const PgmGap *gap, PgmGapMethodName k, const char *name, const char *inputs)
+{
+  const PgmGapMethod *m = &gap->method[k];
+  if (!m->fit) return;
+  printf("  %-14s %16.4f", name, m->elbo);
+  if (gap->blocks > 1) printf(" +- %-8.2g", m->se);
+  printf("  %s%s%s\n", m->fit->converged ? "" : "NOT converged  ", inputs ? inputs : "", "");
+}
+
+static void print_gap(const PgmGap *gap, const char *name, PgmGapNumber x, const char *sign, const char *note)
+{
+  printf("  %-16s", name);
+  if (isfinite(x.value)) {
+    printf(" %2s%12.4f", sign, x.value);
+    if (x.se > 0) printf(" +- %-8.2g", x.se);
+    else printf("%12s", "");
+    printf("%14.3g", gap->observations ? x.value / (double)gap->observations : NAN);
+  } else {
+    printf(" %14s", "not measured");
+  }
+  printf("%s%s\n", note && note[0] ? "  " : "", note ? note : "");
+}
+
+static void print_spread(const PgmGapMethod *m, const char *name)
+{
+  double least = INFINITY, most = -INFINITY;
+  int converged = 0;
+  for (int i = 0; i < m->n_runs; i++) {
+    least = fmin(least, m->run[i].elbo);
+    most = fmax(most, m->run[i].elbo);
+    converged += m->run[i].converged;
+  }
+  if (m->n_runs) printf("  %-14s %16.4f %16.4f  %d of %d converged\n", name, least, most, converged, m->n_runs);
+}
+
+static void print_evidence(const PgmGap *gap)
+{
+  const PgmEvidence *e = &gap->evidence;
+  switch (e->kind) {
+  case PGM_EVIDENCE_EXACT:
+    printf("  %-14s %16.4f  exact: the log joint is quadratic in %ld coordinates\n", "log evidence", e->value, e->coordinates);
+    break;
+  case PGM_EVIDENCE_PSIS:
+    printf("  %-14s %16.4f +- %-8.2g  importance sampling, %d draws of q, Pareto k-hat %.2f\n", "log evidence", e->value, e->se, e->draws, e->khat);
+    break;
+  case PGM_EVIDENCE_BOUND:
+    printf("  %-14s %16.4f  lower bound only: importance sampling, Pareto k-hat %.2f > 0.7\n", "log evidence", e->value, e->khat);
+    break;
+  case PGM_EVIDENCE_NONE:
+    printf("  %-14s %16s  Pareto k-hat is not defined\n", "log evidence", "not measured");
+    break;
+  }
+}
+
+static void print_gaps(const PgmGap *gap, bool test)
+{
+  const PgmGaps *g = &gap->gaps;
+  printf("\n  %-16s %14s %10s %15s\n", "gap, in nats", "total", "", "per observation");
+  if (!test)
+    print_gap(gap, "approximation", g->approximation, gap->evidence.kind == PGM_EVIDENCE_BOUND ? ">=" : "", "log evidence - F-VI");
+  print_gap(gap, "amortisation", g->amortisation, "", "F-VI - A-VI, full domain");
+  if (!test) {
+    print_gap(gap, "  capacity", g->capacity, "<=", "F-VI - the best function found");
+    print_gap(gap, "  optimisation", g->optimisation, ">=", "that best - this run");
+  }
+  print_gap(gap, "conditioning", g->conditioning, "", gap->same_inputs ? "the inputs are the full domain" : "A-VI, full domain - A-VI, inputs chosen");
+  print_gap(gap, "constant", g->constant, "", "F-VI - constant factors");
+}
+
+static void print_methods(const PgmGap *gap)
+{
+  char full[600];
+  snprintf(full, sizeof full, "%s%s", gap->full, gap->stands_in >= 0 ? " (the widest window stands for the full domain)" : "");
+  printf("  %-14s %16s\n", "", "ELBO");
+  print_method(gap, PGM_GAP_CONST, "constant", NULL);
+  print_method(gap, PGM_GAP_FVI, "F-VI", NULL);
+  print_method(gap, PGM_GAP_FULL, "A-VI, full", full);
+  if (!gap->same_inputs) print_method(gap, PGM_GAP_CHOSEN, "A-VI, chosen", gap->chosen);
+}
+
+static void print_text(const PgmCli *cli, const PgmGap *gap, const PgmGap *test)
+{
+  printf("%s: the gaps, %ld observation%s\n", cli->model->name, gap->observations, gap->observations == 1 ? "" : "s");
+  print_methods(gap);
+  print_evidence(gap);
+  print_gaps(gap, false);
+  if (gap->n_windows) printf("\n  %-8s %16s %16s\n", "window", "ELBO", "F-VI - A-VI");
+  for (int k = 0; k < gap->n_windows; k++) {
+    const PgmGapWindow *w = &gap->window[k];
+    printf("  %-8ld %16.4f %16.4f%s\n", w->w, w->elbo, w->amortisation.value, w->converged ? "" : "  NOT converged");
+  }
+  if (gap->n_architectures) printf("\n  %-34s %10s %16s %16s\n", "function", "parameters", "ELBO", "F-VI - A-VI");
+  for (int k = 0; k < gap->n_architectures; k++) {
+    const PgmGapArchitecture *a = &gap->architecture[k];
+    printf("  %-34s %10ld %16.4f %16.4f%s\n", a->text, a->parameters, a->elbo, a->amortisation.value, a->converged ? "" : "  NOT converged");
+  }
+  if (gap->method[PGM_GAP_FVI].n_runs > 1) {
+    printf("\n  %-14s %16s %16s\n", "over seeds", "least ELBO", "greatest");
+    print_spread(&gap->method[PGM_GAP_CONST], "constant");
+    print_spread(&gap->method[PGM_GAP_FVI], "F-VI");
+    print_spread(&gap->method[PGM_GAP_FULL], "A-VI, full");
+    if (!gap->same_inputs) print_spread(&gap->method[PGM_GAP_CHOSEN], "A-VI, chosen");
+  }
+  if (test) {
+    printf("\n  %s: %ld observation%s not fitted, globals as F-VI has them\n", cli->test, test->observations, test->observations == 1 ? "" : "s");
+    print_methods(test);
+    print_gaps(test, true);
+  }
+  printf("\n  verdict        %s; %s: %s\n", gap->model->verdict, gap->agrees < 0 ? "no comparison" : gap->agrees ? "the numbers agree" : "the numbers DISAGREE",
+         gap->message);
+  if (gap->restarted[0]) printf("  note           %s\n", gap->restarted);
+}
+
+/* ---- JSON -------------------------------------------------------------------------------------------------------------------------------------------- */
+
+static const char *const method_keys[PGM_GAP_METHODS] = {"const", "fvi", "avi_full", "avi"};
+
+/* part 0: totals, 1: standard errors, 2: per observation */
+static void json_gaps(PgmJson *j, const char *key, const PgmGap *gap, int part)
+{
+  const PgmGaps *g = &gap->gaps;
+  const struct { const char *key; PgmGapNumber x; } list[] = {
+      {"approximation", g->approximation}, {"amortisation", g->amortisation}, {"capacity", g->capacity},
+      {"optimisation", g->optimisation},   {"conditioning", g->conditioning}, {"constant", g->constant}};
+  pgm_json_object(j, key);
+  for (size_t i = 0; i < sizeof list / sizeof *list; i++) {
+    double x = part == 1 ? list[i].x.se : list[i].x.value;
+    pgm_json_number(j, list[i].key, part == 2 ? (gap->observations ? x / (double)gap->observations : NAN) : x);
+  }
+  pgm_json_end(j);
+}
+
+static void json_runs(PgmJson *j, const PgmGap *gap)
+{
+  pgm_json_object(j, "runs");
+  for (int k = 0; k < PGM_GAP_METHODS; k++) {
+    const PgmGapMethod *m = &gap->method[k];
+    pgm_json_array(j, method_keys[k]);
+    for (int i = 0; i < m->n_runs; i++) {
+      pgm_json_object(j, NULL);
+      pgm_json_number(j, "seed", (double)m->run[i].seed);
+      pgm_json_number(j, "seconds", m->run[i].seconds);
+      pgm_json_integer(j, "iterations", m->run[i].iterations);
+      pgm_json_bool(j, "converged", m->run[i].converged);
+      pgm_json_string(j, "criterion", m->run[i].criterion);
+      pgm_json_number(j, "elbo", m->run[i].elbo);
+      pgm_json_end(j);
+    }
+    pgm_json_end(j);
+  }
+  pgm_json_end(j);
+}
+
+static void json_measured(PgmJson *j, const PgmGap *gap)
+{
+  static const char *const kinds[] = {NULL, "exact", "psis", "bound"};
+  const PgmEvidence *e = &gap->evidence;
+  pgm_json_integer(j, "observations", gap->observations);
+  for (int part = 0; part < 2; part++) {
+    pgm_json_object(j, part ? "se" : "elbo");
+    for (int k = 0; k < PGM_GAP_METHODS; k++) pgm_json_number(j, method_keys[k], part ? gap->method[k].se : gap->method[k].elbo);
+    pgm_json_end(j);
+  }
+  json_runs(j, gap);
+  pgm_json_object(j, "inputs");
+  pgm_json_string(j, "full", gap->full[0] ? gap->full : NULL);
+  pgm_json_string(j, "chosen", gap->chosen[0] ? gap->chosen : NULL);
+  if (gap->stands_in >= 0) pgm_json_integer(j, "window_for_full", gap->stands_in);
+  else pgm_json_null(j, "window_for_full");
+  pgm_json_end(j);
+  pgm_json_object(j, "evidence");
+  pgm_json_number(j, "value", e->value);
+  pgm_json_string(j, "kind", kinds[e->kind]);
+  pgm_json_number(j, "khat", e->khat);
+  pgm_json_number(j, "se", e->se);
+  pgm_json_end(j);
+  json_gaps(j, "gaps", gap, 0);
+  json_gaps(j, "gaps_se", gap, 1);
+  json_gaps(j, "per_observation", gap, 2);
+}
+
+static void write_json(const PgmGap *gap, const PgmGap *test, FILE *out)
+{
+  PgmJson j = pgm_json_start(out);
+  pgm_json_object(&j, NULL);
+  pgm_json_string(&j, "model", gap->model->name);
+  pgm_json_string(&j, "verdict", gap->model->verdict);
+  json_measured(&j, gap);
+  if (test) {
+    pgm_json_object(&j, "test");
+    json_measured(&j, test);
+    pgm_json_end(&j);
+  } else {
+    pgm_json_null(&j, "test");
+  }
+  pgm_json_array(&j, "windows");
+  for (int k = 0; k < gap->n_windows; k++) {
+    pgm_json_object(&j, NULL);
+    pgm_json_integer(&j, "w", gap->window[k].w);
+    pgm_json_number(&j, "elbo", gap->window[k].elbo);
+    pgm_json_number(&j, "amortisation", gap->window[k].amortisation.value);
+    pgm_json_number(&j, "se", gap->window[k].amortisation.se);
+    pgm_json_bool(&j, "converged", gap->window[k].converged);
+    pgm_json_end(&j);
+  }
+  pgm_json_end(&j);
+  pgm_json_array(&j, "architectures");
+  for (int k = 0; k < gap->n_architectures; k++) {
+    const PgmGapArchitecture *a = &gap->architecture[k];
+    pgm_json_object(&j, NULL);
+    pgm_json_string(&j, "function", a->text);
+    pgm_json_integer(&j, "variational_parameters", a->parameters);
+    pgm_json_number(&j, "elbo", a->elbo);
+    pgm_json_number(&j, "amortisation", a->amortisation.value);
+    pgm_json_bool(&j, "converged", a->converged);
+    pgm_json_end(&j);
+  }
+  pgm_json_end(&j);
+  pgm_json_string(&j, "restarted", gap->restarted[0] ? gap->restarted : NULL);
+  pgm_json_string(&j, "not_converged", gap->unconverged[0] ? gap->unconverged : NULL);
+  if (gap->agrees < 0) pgm_json_null(&j, "agrees_with_verdict");
+  else pgm_json_bool(&j, "agrees_with_verdict", gap->agrees);
+  pgm_json_string(&j, "message", gap->message);
+  pgm_json_end(&j);
+  pgm_json_finish(&j);
+}
+
+/* ---- files --------------------------------------------------------------------------------------------------------------------------------------------- */
+
+static PgmStatus write_out(PgmCli *cli, const PgmGap *gap, const PgmGap *test)
+{
+  PgmAtomicFile file;
+  PgmStatus status = pgm_cli_output_open(cli, cli->out, &file);
+  if (status != PGM_OK) return status;
+  write_json(gap, test, file.stream);
+  return pgm_cli_output_close(cli, &file);
+}
+
+static void csv_number(FILE *out, const double *values, long i, const double *less)
+{
+  char text[32];
+  putc(',', out);
+  if (values && (!less || isfinite(less[i]))) fputs(pgm_number_text(less ? values[i] - less[i] : values[i], text), out);
+}
+
+/* One row per unit: its ELBO under each method, and the gaps. */
+static PgmStatus write_units(PgmCli *cli, PgmSession *s, const PgmGap *gap)
+{
+  PgmGapUnits units;
+  PgmAtomicFile file;
+  PgmStatus status = pgm_gap_units(s, gap, cli->fit.seed, &units, &cli->error);
+  if (status != PGM_OK) return status;
+  const double *const *e = (const double *const *)units.elbo;
+  status = pgm_cli_output_open(cli, cli->per_observation, &file);
+  if (status == PGM_OK) {
+    fprintf(file.stream, "%s,const,fvi,avi_full,avi,amortisation,conditioning\n", units.variable);
+    for (long i = 0; i < units.n; i++) {
+      fprintf(file.stream, "%ld", units.lo + i);
+      for (int k = 0; k < PGM_GAP_METHODS; k++) csv_number(file.stream, e[k], i, NULL);
+      csv_number(file.stream, e[PGM_GAP_FULL] ? e[PGM_GAP_FVI] : NULL, i, e[PGM_GAP_FULL]);
+      csv_number(file.stream, e[PGM_GAP_CHOSEN] ? e[PGM_GAP_FULL] : NULL, i, e[PGM_GAP_CHOSEN]);
+      putc('\n', file.stream);
+    }
+    status = pgm_cli_output_close(cli, &file);
+  }
+  pgm_gap_units_free(&units);
+  return status;
+}
+
+/* ---- the command ----------------------------------------------------------------------------------------------------------------------------------------- */
+
+typedef struct {
+  PgmProgress bar;
+  char what[128];
+  int done, total;
+} Watch;
+
+static void on_stage(void *data, const char *what, int done, int total)
+{
+  Watch *w = data;
+  snprintf(w->what, sizeof w->what, "%s", what);
+  w->done = done;
+  w->total = total;
+  pgm_progress_show(&w->bar, total ? (double)done / total : NAN, w->what);
+}
+
+static bool on_progress(void *data, long iteration, double seconds, double elbo, double norm)
+{
+  Watch *w = data;
+  (void)seconds;
+  (void)norm;
+  if (pgm_progress_due(&w->bar)) {
+    char text[200];
+    snprintf(text, sizeof text, "%s: iteration %ld, ELBO %.8g", w->what, iteration, elbo);
+    pgm_progress_show(&w->bar, w->total ? (double)w->done / w->total : NAN, text);
+  }
+  return !pgm_cli_signal();
+}
+
+static PgmStatus measure(PgmCli *cli, PgmSession *s, Setup *u, PgmGap **gap, PgmGap **test)
+{
+  char what[128];
+  Watch w = {.total = 1};
+  snprintf(what, sizeof what, "%s gap", cli->program);
+  pgm_progress_start(&w.bar, what, cli->quiet);
+  u->options.stage = on_stage;
+  u->options.stage_data = &w;
+  u->options.fit.progress = on_progress;
+  u->options.fit.progress_data = &w;
+  pgm_cli_defer_signals();
+  PgmStatus status = pgm_gap_run(s, &u->options, gap, &cli->error);
+  if (status == PGM_OK && cli->test) status = run_test(cli, s, *gap, u, test);
+  pgm_progress_end(&w.bar);
+  return status;
+}
+
+static PgmStatus check_writable(PgmCli *cli, const char *path)
+{
+  PgmAtomicFile file;
+  if (!path) return PGM_OK;
+  PgmStatus status = pgm_cli_output_open(cli, path, &file);
+  if (status == PGM_OK) pgm_cli_output_discard(&file);
+  return status;
+}
+
+int pgm_command_gap(PgmCli *cli)
+{
+  Setup u = {0};
+  PgmSession *s = NULL;
+  PgmGap *gap = NULL, *test = NULL;
+  PgmStatus status = make_setup(cli, &u);
+  if (status == PGM_OK) status = check_writable(cli, cli->out);
+  if (status == PGM_OK) status = check_writable(cli, cli->per_observation);
+  if (status == PGM_OK) status = pgm_cli_session(cli, false, &s);
+  if (status == PGM_OK) status = measure(cli, s, &u, &gap, &test);
+  if (status == PGM_OK && cli->out) status = write_out(cli, gap, test);
+  if (status == PGM_OK && cli->per_observation) status = write_units(cli, s, gap);
+  if (status == PGM_OK) {
+    PgmAtomicFile out = {.stream = stdout};
+    if (cli->json) write_json(gap, test, stdout);
+    else print_text(cli, gap, test);
+    status = pgm_cli_output_close(cli, &out);
+    if (gap->unconverged[0]) pgm_cli_warn(cli, "not converged: %s", gap->unconverged);
+    if (gap->agrees == 0) pgm_cli_warn(cli, "%s", gap->message);
+  }
+  int result = status == PGM_OK ? 0 : pgm_cli_fail(cli);
+  pgm_gap_free(test);
+  pgm_gap_free(gap);
+  pgm_fit_free(u.fix);
+  pgm_session_close(s);
+  return result;
+}
