@@ -1,4 +1,4 @@
-/* Adam: see adam.h. A stage ends when four windows in a row are not better than the last that was, by more than twice the standard error of the
+/* Adam: see adam.h. A stage ends when three windows in a row are not better than the last that was, by more than twice the standard error of the
  * difference; the last stage's end is convergence. When the average of a group falls far below the best window (by more than that is above the
  * start of the run, and the size of the value there), or the value is not finite, the run goes back to where that window began, with a smaller step. Coordinates that a
  * minibatch does not touch keep their moments, and count their own visits for the bias correction. */
@@ -7,7 +7,7 @@
 #include <math.h>
 #include <string.h>
 
-enum { PATIENCE = 4, TABLE = 16384, MOST_SKIPPED = 20 };
+enum { PATIENCE = 3, TABLE = 16384, MOST_SKIPPED = 20 };
 static const double BETA1 = 0.9, BETA2 = 0.999, EPSILON = 1e-8, SHRINK = 0.3;
 
 typedef struct {

@@ -461,22 +461,27 @@ static PgmStatus adopt_functions(PgmSession *s, const PgmFit *init, PgmSourceSpe
   return PGM_OK;
 }
 
-/* x from an earlier fit where kinds and shapes agree. Returns whether everything came from it. */
-static bool adopt_factors(const PgmSession *s, const PgmFit *init, const PgmSources *q, double *x, bool *functions_too)
+/* Where an earlier fit says to start: its factors, where it has them for this session's units, go into the layouts and into x; functions of the same
+ * make take its weights. *factors: every family's came from it; *weights: every function's did. */
+static void adopt_factors(PgmSession *s, const PgmFit *init, const PgmSources *q, double *x, bool *factors, bool *weights)
 {
-  bool all = true;
-  *functions_too = true;
+  *weights = true;
+  *factors = pgm_fit_apply(s, init, NULL) == PGM_OK;
+  for (int i = 0; i < q->n && !*factors; i++) {              /* as far as sizes agree */
+    const PgmFactors *p = find_factors(init, q->source[i].family);
+    const PgmLayout *l = &s->layout[q->source[i].family];
+    if (!p || p->kind != PGM_FREE || !same_shape(s, p)) continue;
+    memcpy(l->mean, p->mean, (size_t)(l->elements * l->uwidth) * sizeof *l->mean);
+    for (long e = 0; e < l->elements * l->uwidth && p->log_sd; e++) l->sd[e] = exp(p->log_sd[e]);
+  }
+  pgm_sources_read(q, x);
   for (int i = 0; i < q->n; i++) {
     const PgmSource *f = &q->source[i];
     const PgmFactors *p = find_factors(init, f->family);
-    bool fits = p && (f->kind == PGM_FUNCTION ? p->kind == PGM_FUNCTION && same_function(f->function, p->function)
-                      : f->kind == PGM_SHARED ? p->kind == PGM_SHARED && same_shape(s, p)
-                                              : p->kind != PGM_FUNCTION && same_shape(s, p));
-    if (fits) load_factors(s, f, p, x);
-    all = all && fits;
-    if (f->kind == PGM_FUNCTION && !fits) *functions_too = false;
+    if (f->kind != PGM_FUNCTION) continue;
+    if (p && p->kind == PGM_FUNCTION && same_function(f->function, p->function)) load_factors(s, f, p, x);
+    else *weights = false;
   }
-  return all;
 }
 
 typedef struct { PgmSession *s; const PgmFitOptions *o; const PgmRun *run; } Checkpoint;
@@ -496,17 +501,39 @@ static void write_checkpoint(void *data, const PgmSources *q, const double *x, l
   pgm_fit_free(fit);
 }
 
-/* Factors of F-VI, roughly, in the layouts: where inference functions start from. *free_x belongs to *free_q. */
-static PgmStatus free_factors(PgmRun *run, PgmSession *s, PgmSources **free_q, double **free_x, PgmError *error)
+/* With --fix: globals and params of x as that fit has them. */
+static PgmStatus load_fixed(const PgmSession *s, const PgmFit *fix, const PgmSources *q, double *x, PgmError *error)
+{
+  for (int i = 0; fix && i < q->n; i++) {
+    const PgmSource *f = &q->source[i];
+    const PgmFamily *family = &s->model->families[f->family];
+    if (f->local) continue;
+    const PgmFactors *p = find_factors(fix, f->family);
+    if (!p || !same_shape(s, p))
+      return pgm_fail(error, PGM_BAD_INPUT, "the fit whose globals are to be kept has '%s' in another size", family->name);
+    load_factors(s, f, p, x);
+  }
+  return PGM_OK;
+}
+
+/* How much of x, from its beginning, is not to move: with --fix the globals and params. */
+static long pinned(const PgmFitOptions *o, const PgmSources *q) { return o->fix ? q->globals : 0; }
+
+/* Factors of F-VI, roughly, into the layouts: where inference functions start from. */
+static PgmStatus free_factors(PgmRun *run, PgmSession *s, PgmError *error)
 {
   PgmSolution solution;
-  *free_x = NULL;
-  PgmStatus st = plain_sources(free_q, s, error);
+  PgmSources *q;
+  PgmStatus st = plain_sources(&q, s, error);
   if (st) return st;
-  *free_x = calloc((size_t)(*free_q)->size + 1, sizeof **free_x);
-  if (!*free_x) return no_memory(error);
-  pgm_sources_read(*free_q, *free_x);
-  return pgm_solve(run, *free_q, 0, PGM_START_COLD, true, *free_x, &solution, error);
+  double *x = calloc((size_t)q->size + 1, sizeof *x);
+  if (!x) st = no_memory(error);
+  if (!st) pgm_sources_read(q, x);
+  if (!st) st = load_fixed(s, run->options->fix, q, x, error);
+  if (!st) st = pgm_solve(run, q, pinned(run->options, q), PGM_START_COLD, true, x, &solution, error);
+  free(x);
+  pgm_sources_close(q);
+  return st;
 }
 
 /* The layouts' means and sds, source after source: first all means, then all sds. */
@@ -525,6 +552,17 @@ static double *copy_layouts(const PgmSession *s, const PgmSources *q, long *entr
   return copy;
 }
 
+static void restore_layouts(const PgmSession *s, const PgmSources *q, const double *copy, long entries)
+{
+  for (int i = 0; i < q->n; i++) {
+    const PgmLayout *l = &s->layout[q->source[i].family];
+    const long n = l->elements * l->uwidth;
+    memcpy(l->mean, copy, (size_t)n * sizeof *copy);
+    memcpy(l->sd, copy + entries, (size_t)n * sizeof *copy);
+    copy += n;
+  }
+}
+
 typedef enum { START_TAUGHT, START_RANDOM, STARTS } FunctionStart;
 
 /* Weights to start from: least squares on the factors of F-VI in the layouts, then taught these factors by their own precision; or random. */
@@ -532,6 +570,7 @@ static PgmStatus start_functions(PgmRun *run, PgmSources *q, FunctionStart start
 {
   PgmStatus st = PGM_OK;
   pgm_sources_read(q, x);
+  st = load_fixed(run->s, run->options->fix, q, x, error);
   for (int i = 0; i < q->n && !st; i++) {
     const PgmKey key = {run->options->seed, (uint64_t)i, SEED_NETWORK + (uint64_t)start};
     if (q->source[i].kind != PGM_FUNCTION) continue;
@@ -540,54 +579,51 @@ static PgmStatus start_functions(PgmRun *run, PgmSources *q, FunctionStart start
   return !st && start == START_TAUGHT ? pgm_solve_taught(run, q, mean, sd, x, error) : st;
 }
 
-/* Inference functions, from both starts for a while; the better one to the end. */
+/* Inference functions, from both starts for a while; the better one to the end. The layouts hold the factors to start from. */
 static PgmStatus fit_functions(PgmRun *run, PgmSession *s, PgmSources *q, double *x, PgmSolution *out, PgmError *error)
 {
-  PgmSources *free_q = NULL;
-  double *free_x = NULL, *trial = NULL, *teacher = NULL, best = -INFINITY;
+  double best = -INFINITY;
   long entries = 0;
   bool networks = false;
-  PgmStatus st = free_factors(run, s, &free_q, &free_x, error);
+  double *teacher = copy_layouts(s, q, &entries), *trial = malloc((size_t)(q->size + 1) * sizeof *trial);
+  PgmStatus st = teacher && trial ? PGM_OK : no_memory(error);
   for (int i = 0; i < q->n; i++) networks = networks || (q->source[i].kind == PGM_FUNCTION && q->source[i].net.n_hidden);
-  if (!st) {
-    trial = malloc((size_t)(q->size + 1) * sizeof *trial);
-    teacher = copy_layouts(s, q, &entries);
-    if (!trial || !teacher) st = no_memory(error);
-  }
-  for (int k = 0; k < (networks ? STARTS : 1) && !st && !run->interrupted; k++) {
+  for (int k = 0; k < (networks ? STARTS : 1) && !st; k++) {
     PgmSolution solution;
     PgmError quiet;                    /* one start may fail */
-    pgm_sources_forward(free_q, free_x, NULL);
+    restore_layouts(s, q, teacher, entries);
     st = start_functions(run, q, (FunctionStart)k, teacher, teacher + entries, trial, error);
-    if (st) break;
-    if (!k) memcpy(x, trial, (size_t)q->size * sizeof *x);
-    if (pgm_solve(run, q, 0, PGM_START_WARM, true, trial, &solution, &quiet) == PGM_OK && solution.elbo > best) {
+    if (!st) st = load_fixed(s, run->options->fix, q, trial, error);
+    if (!st && !k) memcpy(x, trial, (size_t)q->size * sizeof *x);
+    if (st || run->interrupted) break;
+    if (pgm_solve(run, q, pinned(run->options, q), PGM_START_WARM, true, trial, &solution, &quiet) == PGM_OK && solution.elbo > best) {
       best = solution.elbo;
       memcpy(x, trial, (size_t)q->size * sizeof *x);
     }
   }
-  if (!st) st = pgm_solve(run, q, 0, PGM_START_WARM, false, x, out, error);
+  if (!st) st = pgm_solve(run, q, pinned(run->options, q), PGM_START_WARM, false, x, out, error);
   free(trial);
   free(teacher);
-  free(free_x);
-  pgm_sources_close(free_q);
   return st;
 }
 
 static PgmStatus solve_all(PgmRun *run, PgmSession *s, PgmSources *q, bool functions, double *x, PgmSolution *out, PgmError *error)
 {
   const PgmFitOptions *o = run->options;
-  bool functions_too = false;
-  PgmStatus st = PGM_OK;
+  bool factors = false, weights = false;
   start_layouts(s, o);
   pgm_sources_read(q, x);
-  bool all = o->init && adopt_factors(s, o->init, q, x, &functions_too);
-  if (all) return pgm_solve(run, q, 0, PGM_START_WARM, false, x, out, error);
-  if (!functions) return pgm_solve(run, q, 0, PGM_START_COLD, false, x, out, error);
-  if (!pgm_solve_stochastic(s, o) && !o->init) return fit_functions(run, s, q, x, out, error);
+  if (o->init) adopt_factors(s, o->init, q, x, &factors, &weights);
+  PgmStatus st = load_fixed(s, o->fix, q, x, error);
+  if (st) return st;
+  if (!functions || (factors && weights)) return pgm_solve(run, q, pinned(o, q), factors ? PGM_START_WARM : PGM_START_COLD, false, x, out, error);
+  if (!pgm_solve_stochastic(s, o)) {
+    if (!factors) st = free_factors(run, s, error);
+    return st ? st : fit_functions(run, s, q, x, out, error);
+  }
   for (int i = 0; i < q->n && !st; i++)
-    if (q->source[i].kind == PGM_FUNCTION && !functions_too) st = pgm_source_random(q, &q->source[i], (PgmKey){o->seed, (uint64_t)i, SEED_NETWORK}, x, error);
-  return st ? st : pgm_solve(run, q, 0, PGM_START_COLD, false, x, out, error);
+    if (q->source[i].kind == PGM_FUNCTION && !weights) st = pgm_source_random(q, &q->source[i], (PgmKey){o->seed, (uint64_t)i, SEED_NETWORK}, x, error);
+  return st ? st : pgm_solve(run, q, pinned(o, q), PGM_START_COLD, false, x, out, error);
 }
 
 PgmStatus pgm_fit_run(PgmSession *s, const PgmFitOptions *options, PgmFit **out, PgmError *error)

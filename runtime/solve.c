@@ -70,6 +70,7 @@ typedef struct {
   double inner;                        /* gain (nats) below which the sweeps of the current evaluation may stop */
   long failures;
   bool silent;                         /* what it maximises is not the ELBO: nothing is reported */
+  double norm;                         /* the gradient's, of the last iterate */
   long end;                            /* the part of x that L-BFGS is at work on is pinned .. end */
 } Solve;
 
@@ -363,7 +364,7 @@ static double multistart(Solve *v, double *elbo, PgmStatus *status, PgmError *er
     pgm_locals_shift(v->locals, shifts[k], best, v->x);
     sweep(v, 40, 1e-4, 0, &settled);
     pgm_locals_save(v->locals, v->x, candidate);
-    if (!run_tick(v->run, v->q, NULL, *elbo, NAN)) break;
+    if (!run_tick(v->run, v->q, NULL, *elbo, v->norm)) break;
     if (!pgm_locals_differ(v->locals, best, candidate)) continue;
     several = true;
     int panels = 2;
@@ -545,10 +546,10 @@ static PgmStatus adam(Solve *v, Stochastic *k, bool rough, PgmSolution *out, Pgm
   step_scales(q, v->x, scale);
   const long epoch = k->batch ? (k->units + k->batch - 1) / k->batch : 1;
   const PgmAdamProblem problem = {stochastic_value, sparse || v->pinned ? stochastic_touched : NULL, stochastic_accepted, k};
-  /* weights of networks want small steps, free factors larger ones; a window has at least 50 iterations and 8 epochs */
+  /* weights of networks want small steps, free factors larger ones; a window has at least 100 iterations and 4 epochs */
   const bool network = big_globals(v->run->s) || q->functions > q->globals;
   const PgmAdamOptions options = {.step = o->step > 0 ? o->step : network ? 0.003 : 0.03, .scale = scale, .gain = o->tol > 0 ? o->tol : 1e-4, .max_iter = o->max_iter > 0 ? o->max_iter : 50000, .group = epoch,
-                                  .window = epoch > 6 ? 8 : (50 + epoch - 1) / epoch, .stages = rough ? 2 : 4, .threads = v->run->s->threads};
+                                  .window = epoch > 25 ? 4 : (100 + epoch - 1) / epoch, .stages = rough ? 2 : 4, .threads = v->run->s->threads};
   PgmAdamResult r = pgm_adam(&problem, &options, q->size, v->x, average, work);
   /* the average of the last stage or its last iterate: the better one on the same fresh draws of all data */
   memcpy(last, v->x, (size_t)q->size * sizeof *last);
@@ -655,6 +656,7 @@ static PgmStatus deterministic(Solve *v, PgmStart start, bool rough, PgmSolution
     /* functions learn better from the factors of one start: those of the best modes jump from element to element */
     if (!v->locals || rough || o->one_start || v->run->interrupted || round == MULTISTART_ROUNDS || !strcmp(out->stopped, "max-iter") || (start == PGM_START_WARM && v->pinned == 0))
       break;
+    v->norm = out->gradient_norm;
     double gained = multistart(v, &elbo, &st, error);
     if (st) return st;
     out->elbo = elbo;
@@ -672,7 +674,7 @@ PgmStatus pgm_solve_taught(PgmRun *run, PgmSources *q, const double *mean, const
 {
   const PgmObjectiveOptions options = {.axis = -1, .teacher_mean = mean, .teacher_sd = sd};
   const Limits limits = {.tol = 1e-3, .gain = 1e-2, .window = 50, .max_iter = 2 * TRIAL};
-  Solve v = {.run = run, .q = q, .size = q->size, .x = x};
+  Solve v = {.run = run, .q = q, .pinned = q->globals, .size = q->size, .x = x};
   PgmSolution out = {0};
   PgmStatus st = pgm_objective_open(&v.objective, run->s, q, &options, error);
   double *memory = malloc((size_t)(2 * q->size + 1) * sizeof *memory);

@@ -605,8 +605,39 @@ static void warm_starts_go_on(void **state)
   PgmFit *second = run(c.s, &o);
   assert_true(second->elbo >= first->elbo - 1e-6);
   assert_true(second->iterations <= 60);
+  /* F-VI from the factors of A-VI, and A-VI of another architecture from them */
+  o.method = PGM_FVI;
+  assert_true(elbo_of(c.s, &o) > first->elbo - 1e-6);
+  o.method = PGM_AVI;
+  o.degree = 1;
+  assert_true(fabs(elbo_of(c.s, &o) - first->elbo) < 0.1);
   pgm_fit_free(first);
   pgm_fit_free(second);
+  close_case(&c);
+}
+
+/* With `fix` the globals stay, whatever the method. */
+static void fixed_globals_stay(void **state)
+{
+  (void)state;
+  Case c = saw_case(300, 1);
+  PgmFitOptions o = pgm_fit_defaults();
+  PgmFit *first = run(c.s, &o), *fix = pgm_fit_copy(first);
+  double elbo[5];
+  fix->factors[0].mean[0] += 0.1;
+  o.fix = fix;
+  for (int k = 0; k < 5; k++) {
+    o.method = k < 2 ? PGM_FVI : k == 2 ? PGM_CONST : PGM_AVI;
+    o.optimizer = k == 1 || k == 4 ? PGM_OPT_ADAM : PGM_OPT_DEFAULT;
+    o.batch = k == 4 ? 100 : 0;
+    PgmFit *fit = run(c.s, &o);
+    assert_true(fit->factors[0].mean[0] == fix->factors[0].mean[0] && fit->factors[0].log_sd[0] == fix->factors[0].log_sd[0]);
+    elbo[k] = fit->elbo;
+    pgm_fit_free(fit);
+  }
+  assert_true(elbo[0] < first->elbo && fabs(elbo[1] - elbo[0]) < 0.1 && fabs(elbo[3] - elbo[0]) < 0.1 && fabs(elbo[4] - elbo[0]) < 1);
+  pgm_fit_free(first);
+  pgm_fit_free(fix);
   close_case(&c);
 }
 
@@ -809,6 +840,7 @@ int main(void)
     cmocka_unit_test(functions_serve_new_data),
     cmocka_unit_test(interruption_keeps_the_fit_so_far),
     cmocka_unit_test(warm_starts_go_on),
+    cmocka_unit_test(fixed_globals_stay),
     cmocka_unit_test(bad_numbers_name_the_factor),
     cmocka_unit_test(khat_is_small_where_q_is_right),
   };
