@@ -1,0 +1,85 @@
+#!/bin/bash
+# `gap`: numbers against closed forms (linear, saw; a chain by a Kalman filter), keys of the JSON, windows of the Nile, lists, seeds, test data,
+# per-observation CSV, contradictions.
+source "$(dirname "$0")/lib.sh"
+for m in linear saw nile; do compile "$root/examples/$m/$m.pgm" || finish; done
+cd "$work" || exit 3
+cat >chain.pgm <<'MODEL'
+model chain {
+  input T : int;
+  input q = 0.7;
+  input r = 1.3;
+  latent z[1] ~ normal(0, 10);
+  plate t in 2..T { latent   z[t] ~ normal(z[t-1], q); }
+  plate t in 1..T { observed x[t] ~ normal(z[t], r); }
+}
+MODEL
+compile chain.pgm || finish
+./linear simulate --set N=200 --seed 1 --out linear.json --quiet || exit 3
+./linear simulate --set N=50 --seed 2 --out other.json --quiet || exit 3
+./saw simulate --set N=1000 --set theta=3.4 --seed 2 --out saw.json --quiet || exit 3
+./chain simulate --set T=60 --seed 3 --out chain.json --quiet || exit 3
+gap() { ./"$1" gap "${@:3}" --quiet --json >"$2" 2>gap.err || { fail "gap ${*:1}"; cat gap.err; }; }
+
+# the linear model: x ~ N(0, v I + 100^2 1 1')
+gap linear linear.out linear.json --degree '0; 1' --test other.json --per-observation units.csv --out kept.json
+near "linear: evidence" "$(get linear.out evidence.value)" "$(get linear.json x | awk -v v="$(calc '1.155^2 + 2.43^2')" '
+  { n++; s += $1; q += $1 * $1 } END { w = v + n * 10000; pi = atan2(0, -1)
+  printf "%.12f", -0.5 * (n * log(2 * pi) + (n - 1) * log(v) + log(w) + q / v - s * s * 10000 / (v * w)) }')" 1e-6
+[ "$(get linear.out evidence.kind)" = exact ] && pass "linear: exact" || fail "linear: exact"
+near "linear: amortisation" "$(get linear.out gaps.amortisation)" 0 1e-3
+below "linear: constant factors lose" "$(calc "- $(get linear.out gaps.constant)")" -5
+near "linear: parts of the amortisation gap" "$(calc "$(get linear.out gaps.capacity) + $(get linear.out gaps.optimisation)")" "$(get linear.out gaps.amortisation)" 1e-9
+near "linear: degree 0 is constant" "$(get linear.out architectures.0.amortisation)" "$(get linear.out gaps.constant)" 1e-3
+near "linear: amortisation on test data" "$(get linear.out test.gaps.amortisation)" 0 1e-3
+[ "$(get linear.out test.observations)" = 50 ] && pass "linear: test data" || fail "linear: test data"
+[ "$(get linear.out agrees_with_verdict)" = true ] && pass "linear: agrees" || fail "linear: agrees"
+cmp -s linear.out kept.json && pass "--out is what --json prints" || fail "--out is what --json prints"
+near "linear: rows of the CSV" "$(tail -n +2 units.csv | wc -l)" 200 0
+near "linear: its amortisation gaps add up" "$(awk -F, 'NR > 1 { s += $6 } END { printf "%.12f", s }' units.csv)" "$(get linear.out gaps.amortisation)" 1e-3
+for key in model verdict elbo.const elbo.fvi elbo.avi_full elbo.avi se.fvi runs.fvi.0.seed runs.avi.0.seconds runs.const.0.converged runs.avi_full.0.elbo \
+  evidence.khat test gaps.approximation gaps.conditioning gaps_se.amortisation per_observation.approximation windows agrees_with_verdict message; do
+  get linear.out $key >/dev/null || fail "key $key"
+done
+pass "keys"
+
+# saw: one input where two are called for
+gap saw saw.out saw.json --inputs 'z=x[n]' --seeds 2
+below "saw: conditioning gap" "$(calc "- $(get saw.out gaps.conditioning)")" -100
+near "saw: amortisation gap" "$(get saw.out gaps.amortisation)" 0 1
+near "saw: seeds" "$(get saw.out runs.avi.1.seed)" 2 0
+near "saw: gaps add up" "$(calc "$(get saw.out gaps.approximation) + $(get saw.out gaps.amortisation) + $(get saw.out gaps.conditioning)")" \
+  "$(calc "$(get saw.out evidence.value) - $(get saw.out elbo.avi)")" 1e-6
+get saw.out message | grep -q 'a conditioning gap' && pass "saw: message" || fail "saw: message"
+
+# a chain: evidence by a Kalman filter, F-VI from its precision matrix
+gap chain chain.out chain.json --window 0..3 --degree 1
+near "chain: evidence" "$(get chain.out evidence.value)" "$(get chain.json x | awk '
+  BEGIN { m = 0; p = 100; pi = atan2(0, -1) }
+  { f = p + 1.69; e = $1 - m; l -= 0.5 * (log(2 * pi * f) + e * e / f); m += p / f * e; p = p - p * p / f + 0.49 } END { printf "%.12f", l }')" 1e-6
+for w in 1 2 3; do
+  below "chain: window $w is better than $((w - 1))" "$(get chain.out windows.$w.amortisation)" "$(get chain.out windows.$((w - 1)).amortisation)"
+done
+below "chain: and still open" "$(calc "- $(get chain.out windows.3.amortisation)")" -1e-3
+[ "$(get chain.out agrees_with_verdict)" = true ] && pass "chain: agrees" || fail "chain: agrees"
+
+gap nile nile.out "$root/examples/nile/nile.json" --window 0..3
+for w in 1 2 3; do
+  below "nile: window $w is better than $((w - 1))" "$(get nile.out windows.$w.amortisation)" "$(get nile.out windows.$((w - 1)).amortisation)"
+done
+near "nile: the widest stands for all" "$(get nile.out inputs.window_for_full)" 3 0
+
+# the model kept; what did not converge; contradictions
+./linear fit linear.json --method fvi --out fvi.fit --quiet >/dev/null || fail "fit"
+gap linear fixed.out linear.json --degree 1 --fix fvi.fit
+near "--fix: F-VI stays" "$(get fixed.out elbo.fvi)" "$(get linear.out elbo.fvi)" 1e-4
+gap saw short.out saw.json --max-iter 1
+[ "$(get short.out agrees_with_verdict)" = null ] && pass "not converged: no comparison" || fail "not converged: no comparison"
+get short.out not_converged | grep -q 'A-VI' && pass "not converged: named" || fail "not converged: named"
+refuse 2 "" ./saw gap saw.json --degree 1 --hidden 4
+refuse 2 "" ./saw gap saw.json --hidden '4; x'
+refuse 2 "" ./saw gap saw.json --window 3..1
+refuse 2 "" ./saw gap saw.json --window y=0..1
+refuse 1 "" ./saw gap saw.json --fix saw.json
+refuse 3 "" ./saw gap none.json
+finish
