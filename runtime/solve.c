@@ -533,7 +533,7 @@ static PgmStatus adam(Solve *v, Stochastic *k, bool rough, PgmSolution *out, Pgm
 {
   const PgmFitOptions *o = v->run->options;
   PgmSources *q = v->q;
-  const bool sparse = k->batch > 0;
+  const bool sparse = k->batch > 0 || v->pinned > 0;           /* some coordinates do not move in every iteration, or not at all */
   double *work = malloc((pgm_adam_size(q->size, sparse) + (size_t)(3 * q->size) + 1) * sizeof *work);
   long rows = 0;
   for (int i = 0; i < q->n; i++) rows += q->source[i].rows;
@@ -545,7 +545,7 @@ static PgmStatus adam(Solve *v, Stochastic *k, bool rough, PgmSolution *out, Pgm
   double *average = work + pgm_adam_size(q->size, sparse), *last = average + q->size, *scale = last + q->size;
   step_scales(q, v->x, scale);
   const long epoch = k->batch ? (k->units + k->batch - 1) / k->batch : 1;
-  const PgmAdamProblem problem = {stochastic_value, sparse || v->pinned ? stochastic_touched : NULL, stochastic_accepted, k};
+  const PgmAdamProblem problem = {stochastic_value, sparse ? stochastic_touched : NULL, stochastic_accepted, k};
   /* weights of networks want small steps, free factors larger ones; a window has at least 100 iterations and 4 epochs */
   const bool network = big_globals(v->run->s) || q->functions > q->globals;
   const PgmAdamOptions options = {.step = o->step > 0 ? o->step : network ? 0.003 : 0.03, .scale = scale, .gain = o->tol > 0 ? o->tol : 1e-4, .max_iter = o->max_iter > 0 ? o->max_iter : 50000, .group = epoch,
