@@ -1,7 +1,8 @@
-/* Adam: see adam.h. A stage ends when three windows in a row are not better than the last that was, by more than twice the standard error of the
- * difference; the last stage's end is convergence. When the average of a group falls far below the best window (by more than that is above the
- * start of the run, and the size of the value there), or the value is not finite, the run goes back to where that window began, with a smaller step. Coordinates that a
- * minibatch does not touch keep their moments, and count their own visits for the bias correction. */
+/* Adam: see adam.h. A stage ends when three windows in a row are not better than the last that was, by more than twice the standard error
+ * of the difference; the last stage's end is convergence. When the average of a group falls far below the best window (by more than that
+ * is above the start of the run, and the size of the value there), or the value is not finite, the run goes back to where that window
+ * began, with a smaller step. Coordinates that a minibatch does not touch keep their moments, and count their own visits for the bias
+ * correction. */
 #include "adam.h"
 
 #include <math.h>
@@ -11,13 +12,16 @@ enum { PATIENCE = 3, TABLE = 16384, MOST_SKIPPED = 20 };
 static const double BETA1 = 0.9, BETA2 = 0.999, EPSILON = 1e-8, SHRINK = 0.3;
 
 typedef struct {
-  double *g, *m, *v;                   /* gradient, moments */
-  double *start, *safe;                /* where the window began; where the best window began: the iterate to go back to */
-  double *table1, *table2;             /* sparse: 1 / (1 - beta^t) of the first visits */
-  uint32_t *visits, *averaged;         /* sparse: in all, and in this stage */
+  double *g, *m, *v;           /* gradient, moments */
+  double *start, *safe;        /* where the window began; where the best window began: the iterate to go back to */
+  double *table1, *table2;     /* sparse: 1 / (1 - beta^t) of the first visits */
+  uint32_t *visits, *averaged; /* sparse: in all, and in this stage */
 } Memory;
 
-size_t pgm_adam_size(long n, bool sparse) { return (size_t)n * (sparse ? 6 : 5) + (sparse ? 2 * TABLE : 0) + 1; }
+size_t pgm_adam_size(long n, bool sparse)
+{
+  return (size_t)n * (sparse ? 6 : 5) + (sparse ? 2 * TABLE : 0) + 1;
+}
 
 static Memory lay_out(double *work, long n, bool sparse)
 {
@@ -58,7 +62,10 @@ static void update(const Memory *w, PgmRange r, double step, const double *scale
 }
 
 /* Averages of values: over groups, then windows of groups. */
-typedef struct { double group, mean, square; long in_group, in_window; } Window;
+typedef struct {
+  double group, mean, square;
+  long in_group, in_window;
+} Window;
 
 /* Takes a value; true when a group is full (its average in *average). */
 static bool group_full(Window *w, long group, double value, double *average)
@@ -68,7 +75,7 @@ static bool group_full(Window *w, long group, double value, double *average)
   *average = w->group / (double)group;
   w->group = 0;
   w->in_group = 0;
-  const double d = *average - w->mean;           /* Welford */
+  const double d = *average - w->mean; /* Welford */
   w->mean += d / (double)++w->in_window;
   w->square += d * (*average - w->mean);
   return true;
@@ -79,7 +86,8 @@ PgmAdamResult pgm_adam(const PgmAdamProblem *problem, const PgmAdamOptions *opti
   PgmAdamResult result = {.stop = PGM_ADAM_MAX_ITER, .gradient_norm = NAN, .value = NAN, .error = NAN};
   const Memory w = lay_out(work, n, problem->touched != NULL);
   const long group = options->group > 0 ? options->group : 1;
-  double step = options->step, best = -INFINITY, best_error = 0, best_ever = NAN, first = NAN;      /* best_ever: the first value until a window is full */
+  double step = options->step, best = -INFINITY, best_error = 0, best_ever = NAN,
+         first = NAN; /* best_ever: the first value until a window is full */
   Window window = {0};
   long in_stage = 0, since_reset = 0, skipped = 0;
   int stage = 0, worse = 0;

@@ -15,7 +15,7 @@ PgmFitOptions pgm_fit_defaults(void)
   return (PgmFitOptions){.method = PGM_FVI, .degree = -1, .activation = PGM_TANH, .skip = true, .seed = 1};
 }
 
-/* ---- the object ------------------------------------------------------------------------------------------------------------------------ */
+/* ---- the object ---------------------------------------------------------------------------------------------------------------------- */
 
 void pgm_fit_free(PgmFit *fit)
 {
@@ -59,7 +59,8 @@ PgmFit *pgm_fit_copy(const PgmFit *fit)
   c->factors = calloc((size_t)fit->n_factors + 1, sizeof *c->factors);
   c->sizes = fit->sizes ? calloc((size_t)fit->n_sizes + 1, sizeof *c->sizes) : NULL;
   bool ok = c->factors && (c->sizes || !fit->sizes) && copy_text(&c->model, fit->model) && copy_text(&c->hash, fit->hash) &&
-            copy_text(&c->version, fit->version) && copy_text(&c->data_hash, fit->data_hash) && copy_text(&c->method_note, fit->method_note);
+            copy_text(&c->version, fit->version) && copy_text(&c->data_hash, fit->data_hash) &&
+            copy_text(&c->method_note, fit->method_note);
   for (int i = 0; ok && i < fit->n_sizes; i++) {
     c->sizes[i].value = fit->sizes[i].value;
     ok = copy_text(&c->sizes[i].name, fit->sizes[i].name);
@@ -80,7 +81,10 @@ PgmFit *pgm_fit_copy(const PgmFit *fit)
   return NULL;
 }
 
-static PgmStatus no_memory(PgmError *error) { return pgm_fail(error, PGM_SYSTEM, "out of memory"); }
+static PgmStatus no_memory(PgmError *error)
+{
+  return pgm_fail(error, PGM_SYSTEM, "out of memory");
+}
 
 /* Observed elements (not those of `input` statements) with a value. */
 static long count_observations(const PgmSession *s)
@@ -90,7 +94,7 @@ static long count_observations(const PgmSession *s)
   for (int f = 0; f < m->n_families; f++) {
     if (m->families[f].role != PGM_OBSERVED) continue;
     const PgmLayout *l = &s->layout[f];
-    bool observed[256] = {false};      /* by piece: 1 + the statement's rank among the family's; 0: not defined */
+    bool observed[256] = {false}; /* by piece: 1 + the statement's rank among the family's; 0: not defined */
     int rank = 0;
     for (int k = 0; k < m->n_statements; k++)
       if (m->statements[k].family == f && rank < 255) observed[++rank] = m->statements[k].kind == PGM_S_OBSERVED;
@@ -111,7 +115,8 @@ static PgmStatus make_fit(PgmFit **out, PgmSession *s, const PgmSources *q, cons
   *out = NULL;
   if (!fit) return no_memory(error);
   fit->factors = calloc((size_t)q->n + 1, sizeof *fit->factors);
-  bool ok = fit->factors && copy_text(&fit->model, s->model->name) && copy_text(&fit->hash, s->model->hash) && copy_text(&fit->version, s->model->version);
+  bool ok = fit->factors && copy_text(&fit->model, s->model->name) && copy_text(&fit->hash, s->model->hash) &&
+            copy_text(&fit->version, s->model->version);
   fit->method = o->method;
   fit->seed = o->seed;
   fit->threads = s->threads;
@@ -148,7 +153,7 @@ static PgmStatus make_fit(PgmFit **out, PgmSession *s, const PgmSources *q, cons
   return PGM_OK;
 }
 
-/* ---- sources from a fit ------------------------------------------------------------------------------------------------------------------ */
+/* ---- sources from a fit -------------------------------------------------------------------------------------------------------------- */
 
 static PgmFactors *find_factors(const PgmFit *fit, int family)
 {
@@ -188,7 +193,8 @@ static void close_specs(PgmSourceSpec *specs, int n)
   free(specs);
 }
 
-/* Sources and their x as the fit has them. `new_units`: free local factors need not fit in size, and begin at mean 0; *loose counts them. */
+/* Sources and their x as the fit has them. `new_units`: free local factors need not fit in size, and begin at mean 0; *loose counts them.
+ * */
 static PgmStatus sources_of_fit(PgmSession *s, const PgmFit *fit, bool new_units, PgmSources **q, double **x, long *loose, PgmError *error)
 {
   const PgmModel *m = s->model;
@@ -208,10 +214,13 @@ static PgmStatus sources_of_fit(PgmSession *s, const PgmFit *fit, bool new_units
     }
     specs[n] = (PgmSourceSpec){.family = f, .kind = p->kind};
     if (p->kind == PGM_FUNCTION) {
-      if (!(specs[n].function = pgm_function_copy(p->function))) st = no_memory(error);
-      else st = pgm_gather_reopen(&specs[n].gather, s, f, specs[n].function, error);
+      if (!(specs[n].function = pgm_function_copy(p->function)))
+        st = no_memory(error);
+      else
+        st = pgm_gather_reopen(&specs[n].gather, s, f, specs[n].function, error);
     } else if (!same_shape(s, p) && !(new_units && m->families[f].role == PGM_LOCAL && p->kind == PGM_FREE)) {
-      st = pgm_fail(error, PGM_BAD_INPUT, "the fit has %ld elements of '%s', these data have %ld", p->elements, m->families[f].name, s->layout[f].elements);
+      st = pgm_fail(error, PGM_BAD_INPUT, "the fit has %ld elements of '%s', these data have %ld", p->elements, m->families[f].name,
+                    s->layout[f].elements);
     }
     n++;
   }
@@ -231,8 +240,10 @@ static PgmStatus sources_of_fit(PgmSession *s, const PgmFit *fit, bool new_units
   for (int i = 0; i < (*q)->n; i++) {
     const PgmSource *f = &(*q)->source[i];
     const PgmFactors *p = find_factors(fit, f->family);
-    if (f->kind == PGM_FUNCTION || (same_shape(s, p) && !(new_units && f->local && f->kind == PGM_FREE))) load_factors(s, f, p, *x);
-    else *loose += f->size;
+    if (f->kind == PGM_FUNCTION || (same_shape(s, p) && !(new_units && f->local && f->kind == PGM_FREE)))
+      load_factors(s, f, p, *x);
+    else
+      *loose += f->size;
   }
   return PGM_OK;
 }
@@ -272,7 +283,7 @@ PgmStatus pgm_fit_locals(PgmSession *s, const PgmFit *fit, PgmError *error)
   return st;
 }
 
-/* ---- evaluation -------------------------------------------------------------------------------------------------------------------------- */
+/* ---- evaluation ---------------------------------------------------------------------------------------------------------------------- */
 
 /* Free sources for every latent family: only to tell an objective what there is. */
 static PgmStatus plain_sources(PgmSources **q, PgmSession *s, PgmError *error)
@@ -328,12 +339,13 @@ static int evaluation_draws(const PgmSession *s)
   double entries = 0;
   for (int f = 0; f < s->model->n_families; f++) {
     const PgmRole role = s->model->families[f].role;
-    if (role == PGM_OBSERVED || pgm_is_latent(&s->model->families[f])) entries += (double)s->layout[f].elements * (double)s->layout[f].width;
+    if (role == PGM_OBSERVED || pgm_is_latent(&s->model->families[f]))
+      entries += (double)s->layout[f].elements * (double)s->layout[f].width;
   }
   return entries < 1e6 ? 200 : entries < 1e7 ? 50 : 10;
 }
 
-/* ---- running ------------------------------------------------------------------------------------------------------------------------------ */
+/* ---- running ------------------------------------------------------------------------------------------------------------------------- */
 
 /* Contradictions between options and model. */
 static PgmStatus check_options(const PgmSession *s, const PgmFitOptions *o, PgmError *error)
@@ -341,20 +353,26 @@ static PgmStatus check_options(const PgmSession *s, const PgmFitOptions *o, PgmE
   const PgmModel *m = s->model;
   const bool full = o->batch <= 0;
   if (!full && (o->optimizer == PGM_OPT_LBFGS || o->optimizer == PGM_OPT_PROFILE))
-    return pgm_fail(error, PGM_BAD_USAGE, "--optimizer %s needs all data at once, --batch gives it a part; --optimizer adam goes with --batch",
+    return pgm_fail(error, PGM_BAD_USAGE,
+                    "--optimizer %s needs all data at once, --batch gives it a part; --optimizer adam goes with --batch",
                     o->optimizer == PGM_OPT_LBFGS ? "lbfgs" : "profile");
   if (o->expectation == PGM_EXP_MONTE_CARLO && (o->optimizer == PGM_OPT_LBFGS || o->optimizer == PGM_OPT_PROFILE))
-    return pgm_fail(error, PGM_BAD_USAGE, "--expectation monte-carlo is a noisy objective, which --optimizer %s cannot take; fixed-draws is the deterministic one",
-                    o->optimizer == PGM_OPT_LBFGS ? "lbfgs" : "profile");
+    return pgm_fail(
+        error, PGM_BAD_USAGE,
+        "--expectation monte-carlo is a noisy objective, which --optimizer %s cannot take; fixed-draws is the deterministic one",
+        o->optimizer == PGM_OPT_LBFGS ? "lbfgs" : "profile");
   if (o->optimizer == PGM_OPT_PROFILE) {
     bool locals = false;
-    if (o->method != PGM_FVI) return pgm_fail(error, PGM_BAD_USAGE, "--optimizer profile is for --method fvi: it eliminates free local factors");
+    if (o->method != PGM_FVI)
+      return pgm_fail(error, PGM_BAD_USAGE, "--optimizer profile is for --method fvi: it eliminates free local factors");
     for (int f = 0; f < m->n_families; f++) {
       if (m->families[f].role != PGM_LOCAL) continue;
       locals = true;
       if (!m->families[f].separable)
-        return pgm_fail(error, PGM_BAD_USAGE, "--optimizer profile: the elements of %s are coupled, so they cannot be eliminated one by one; lbfgs takes them together",
-                        m->families[f].name);
+        return pgm_fail(
+            error, PGM_BAD_USAGE,
+            "--optimizer profile: the elements of %s are coupled, so they cannot be eliminated one by one; lbfgs takes them together",
+            m->families[f].name);
     }
     if (!locals) return pgm_fail(error, PGM_BAD_USAGE, "--optimizer profile: the model has no local latent variables");
   }
@@ -362,14 +380,15 @@ static PgmStatus check_options(const PgmSession *s, const PgmFitOptions *o, PgmE
     for (int t = 0; t < m->n_terms; t++) {
       const PgmTerm *term = &m->terms[t];
       if (term->method == PGM_SAMPLED || (term->method == PGM_QUADRATURE && o->expectation == PGM_EXP_EXACT))
-        return pgm_fail(error, PGM_BAD_USAGE, "--expectation %s: %s:%d: the expectation of '%s' %s", o->expectation == PGM_EXP_EXACT ? "exact" : "quadrature", m->file,
-                        term->line, term->text, term->method == PGM_SAMPLED ? "can only be sampled" : "has no closed form, only a quadrature");
+        return pgm_fail(error, PGM_BAD_USAGE, "--expectation %s: %s:%d: the expectation of '%s' %s",
+                        o->expectation == PGM_EXP_EXACT ? "exact" : "quadrature", m->file, term->line, term->text,
+                        term->method == PGM_SAMPLED ? "can only be sampled" : "has no closed form, only a quadrature");
     }
   return PGM_OK;
 }
 
-/* Where the factors start: means 0 for locals that separate, small random ones elsewhere, because 0 may be a point of symmetry (a product of two
- * latent variables, the components of a mixture); matrices like layers of a network, by their fan-in. */
+/* Where the factors start: means 0 for locals that separate, small random ones elsewhere, because 0 may be a point of symmetry (a product
+ * of two latent variables, the components of a mixture); matrices like layers of a network, by their fan-in. */
 static void start_layouts(PgmSession *s, const PgmFitOptions *o)
 {
   for (int f = 0; f < s->model->n_families; f++) {
@@ -390,7 +409,8 @@ static void start_layouts(PgmSession *s, const PgmFitOptions *o)
 }
 
 /* Specs by method: every global and param free; locals free, shared, or functions where there is an input form. */
-static PgmStatus make_specs(PgmSession *s, const PgmFitOptions *o, PgmSourceSpec *specs, int *n, bool *functions, char **note, PgmError *error)
+static PgmStatus make_specs(PgmSession *s, const PgmFitOptions *o, PgmSourceSpec *specs, int *n, bool *functions, char **note,
+                            PgmError *error)
 {
   const PgmModel *m = s->model;
   char missing[400] = "";
@@ -461,13 +481,13 @@ static PgmStatus adopt_functions(PgmSession *s, const PgmFit *init, PgmSourceSpe
   return PGM_OK;
 }
 
-/* Where an earlier fit says to start: its factors, where it has them for this session's units, go into the layouts and into x; functions of the same
- * make take its weights. *factors: every family's came from it; *weights: every function's did. */
+/* Where an earlier fit says to start: its factors, where it has them for this session's units, go into the layouts and into x; functions
+ * of the same make take its weights. *factors: every family's came from it; *weights: every function's did. */
 static void adopt_factors(PgmSession *s, const PgmFit *init, const PgmSources *q, double *x, bool *factors, bool *weights)
 {
   *weights = true;
   *factors = pgm_fit_apply(s, init, NULL) == PGM_OK;
-  for (int i = 0; i < q->n && !*factors; i++) {              /* as far as sizes agree */
+  for (int i = 0; i < q->n && !*factors; i++) { /* as far as sizes agree */
     const PgmFactors *p = find_factors(init, q->source[i].family);
     const PgmLayout *l = &s->layout[q->source[i].family];
     if (!p || p->kind != PGM_FREE || !same_shape(s, p)) continue;
@@ -479,12 +499,18 @@ static void adopt_factors(PgmSession *s, const PgmFit *init, const PgmSources *q
     const PgmSource *f = &q->source[i];
     const PgmFactors *p = find_factors(init, f->family);
     if (f->kind != PGM_FUNCTION) continue;
-    if (p && p->kind == PGM_FUNCTION && same_function(f->function, p->function)) load_factors(s, f, p, x);
-    else *weights = false;
+    if (p && p->kind == PGM_FUNCTION && same_function(f->function, p->function))
+      load_factors(s, f, p, x);
+    else
+      *weights = false;
   }
 }
 
-typedef struct { PgmSession *s; const PgmFitOptions *o; const PgmRun *run; } Checkpoint;
+typedef struct {
+  PgmSession *s;
+  const PgmFitOptions *o;
+  const PgmRun *run;
+} Checkpoint;
 
 static void write_checkpoint(void *data, const PgmSources *q, const double *x, long iteration, double elbo)
 {
@@ -517,7 +543,10 @@ static PgmStatus load_fixed(const PgmSession *s, const PgmFit *fix, const PgmSou
 }
 
 /* How much of x, from its beginning, is not to move: with --fix the globals and params. */
-static long pinned(const PgmFitOptions *o, const PgmSources *q) { return o->fix ? q->globals : 0; }
+static long pinned(const PgmFitOptions *o, const PgmSources *q)
+{
+  return o->fix ? q->globals : 0;
+}
 
 /* Factors of F-VI, roughly, into the layouts: where inference functions start from. */
 static PgmStatus free_factors(PgmRun *run, PgmSession *s, PgmError *error)
@@ -565,8 +594,10 @@ static void restore_layouts(const PgmSession *s, const PgmSources *q, const doub
 
 typedef enum { START_TAUGHT, START_RANDOM, STARTS } FunctionStart;
 
-/* Weights to start from: least squares on the factors of F-VI in the layouts, then taught these factors by their own precision; or random. */
-static PgmStatus start_functions(PgmRun *run, PgmSources *q, FunctionStart start, const double *mean, const double *sd, double *x, PgmError *error)
+/* Weights to start from: least squares on the factors of F-VI in the layouts, then taught these factors by their own precision; or random.
+ * */
+static PgmStatus start_functions(PgmRun *run, PgmSources *q, FunctionStart start, const double *mean, const double *sd, double *x,
+                                 PgmError *error)
 {
   PgmStatus st = PGM_OK;
   pgm_sources_read(q, x);
@@ -590,7 +621,7 @@ static PgmStatus fit_functions(PgmRun *run, PgmSession *s, PgmSources *q, double
   for (int i = 0; i < q->n; i++) networks = networks || (q->source[i].kind == PGM_FUNCTION && q->source[i].net.n_hidden);
   for (int k = 0; k < (networks ? STARTS : 1) && !st; k++) {
     PgmSolution solution;
-    PgmError quiet;                    /* one start may fail */
+    PgmError quiet; /* one start may fail */
     restore_layouts(s, q, teacher, entries);
     st = start_functions(run, q, (FunctionStart)k, teacher, teacher + entries, trial, error);
     if (!st) st = load_fixed(s, run->options->fix, q, trial, error);
@@ -616,13 +647,15 @@ static PgmStatus solve_all(PgmRun *run, PgmSession *s, PgmSources *q, bool funct
   if (o->init) adopt_factors(s, o->init, q, x, &factors, &weights);
   PgmStatus st = load_fixed(s, o->fix, q, x, error);
   if (st) return st;
-  if (!functions || (factors && weights)) return pgm_solve(run, q, pinned(o, q), factors ? PGM_START_WARM : PGM_START_COLD, false, x, out, error);
+  if (!functions || (factors && weights))
+    return pgm_solve(run, q, pinned(o, q), factors ? PGM_START_WARM : PGM_START_COLD, false, x, out, error);
   if (!pgm_solve_stochastic(s, o)) {
     if (!factors) st = free_factors(run, s, error);
     return st ? st : fit_functions(run, s, q, x, out, error);
   }
   for (int i = 0; i < q->n && !st; i++)
-    if (q->source[i].kind == PGM_FUNCTION && !weights) st = pgm_source_random(q, &q->source[i], (PgmKey){o->seed, (uint64_t)i, SEED_NETWORK}, x, error);
+    if (q->source[i].kind == PGM_FUNCTION && !weights)
+      st = pgm_source_random(q, &q->source[i], (PgmKey){o->seed, (uint64_t)i, SEED_NETWORK}, x, error);
   return st ? st : pgm_solve(run, q, pinned(o, q), PGM_START_COLD, false, x, out, error);
 }
 
@@ -658,7 +691,7 @@ PgmStatus pgm_fit_run(PgmSession *s, const PgmFitOptions *options, PgmFit **out,
   if (!st) {
     PgmFit *fit = *out;
     pgm_sources_forward(q, x, NULL);
-    fit->elbo = pgm_elbo(s, run.interrupted ? 2 : evaluation_draws(s), o->seed, &fit->elbo_se);   /* who interrupts does not want to wait */
+    fit->elbo = pgm_elbo(s, run.interrupted ? 2 : evaluation_draws(s), o->seed, &fit->elbo_se); /* who interrupts does not want to wait */
     fit->elbo_per_observation = fit->observations ? fit->elbo / (double)fit->observations : NAN;
     fit->gradient_norm = solution.gradient_norm;
     fit->iterations = run.iteration;

@@ -9,34 +9,39 @@
 
 enum { MAX_NODES = 96, MAX_LEVELS = 32, MAX_FIXED = 4096, MAX_PRODUCTS = 64 };
 
-/* ---- references -------------------------------------------------------------------------------------------------------------------- */
+/* ---- references ---------------------------------------------------------------------------------------------------------------------- */
 
 /* Integer expressions in the indices of the latent variable, sizes, lookups, and the bound variable of a set. */
 typedef enum { N_NUMBER, N_INDEX, N_BOUND, N_LOOKUP, N_NEG, N_ADD, N_SUB, N_MUL, N_DIV } NodeKind;
 typedef struct {
   NodeKind kind;
-  long number;                         /* N_NUMBER; N_INDEX: which position of the latent's index */
-  int family;                          /* N_LOOKUP (a scalar size is a lookup without arguments) */
-  int a, b;                            /* operands */
+  long number; /* N_NUMBER; N_INDEX: which position of the latent's index */
+  int family;  /* N_LOOKUP (a scalar size is a lookup without arguments) */
+  int a, b;    /* operands */
   int n_args, args[PGM_MAX_INDEX];
 } Node;
 
 typedef enum { P_EXPR, P_STAR, P_SLICE } PositionKind;
-typedef struct { PositionKind kind; int lo, hi; } Position;     /* nodes; P_EXPR uses lo */
+typedef struct {
+  PositionKind kind;
+  int lo, hi;
+} Position; /* nodes; P_EXPR uses lo */
 
 typedef struct {
-  int family;                          /* -1: `index`, a bare index variable of the latent */
+  int family; /* -1: `index`, a bare index variable of the latent */
   long index;
-  int n_positions; Position position[PGM_MAX_INDEX + 2];        /* indices, then entries of a vector or matrix element */
-  bool set, runs;                      /* runs: the bound variable runs over all whole numbers (no condition) */
-  int left, right;                     /* the set's condition: left mentions the bound variable, right does not */
-  int n_nodes; Node node[MAX_NODES];
+  int n_positions;
+  Position position[PGM_MAX_INDEX + 2]; /* indices, then entries of a vector or matrix element */
+  bool set, runs;                       /* runs: the bound variable runs over all whole numbers (no condition) */
+  int left, right;                      /* the set's condition: left mentions the bound variable, right does not */
+  int n_nodes;
+  Node node[MAX_NODES];
 } Reference;
 
 typedef struct {
   const PgmSession *s;
   const PgmFamily *latent;
-  const char *text, *p, *where;        /* the whole reference, the next character, the origin */
+  const char *text, *p, *where; /* the whole reference, the next character, the origin */
   char bound[64];
   Reference *ref;
   PgmError *error;
@@ -54,7 +59,10 @@ static bool complain(Parser *p, const char *format, ...)
   return false;
 }
 
-static void blank(Parser *p) { while (isspace((unsigned char)*p->p)) p->p++; }
+static void blank(Parser *p)
+{
+  while (isspace((unsigned char)*p->p)) p->p++;
+}
 
 static bool accept(Parser *p, const char *token)
 {
@@ -96,7 +104,8 @@ static void known_names(const PgmModel *m, bool integer, char *list, size_t size
   list[0] = 0;
   for (int f = 0; f < m->n_families; f++) {
     const PgmFamily *fam = &m->families[f];
-    if ((fam->role == PGM_OBSERVED || fam->role == PGM_INPUT) && (!integer || fam->integer) && (fam->n_index || integer)) list_name(list, size, fam->name);
+    if ((fam->role == PGM_OBSERVED || fam->role == PGM_INPUT) && (!integer || fam->integer) && (fam->n_index || integer))
+      list_name(list, size, fam->name);
   }
   if (!list[0]) snprintf(list, size, "none");
 }
@@ -146,7 +155,9 @@ static int parse_primary(Parser *p)
     for (int k = 0; k < p->latent->n_index; k++) list_name(names, sizeof names, p->latent->index[k]);
     char integers[200];
     known_names(m, true, integers, sizeof integers);
-    return complain(p, "'%s' is not an index of %s (it has: %s) and no integer input (there are: %s)", name, p->latent->name, names, integers), -1;
+    return complain(p, "'%s' is not an index of %s (it has: %s) and no integer input (there are: %s)", name, p->latent->name, names,
+                    integers),
+           -1;
   }
   const PgmFamily *fam = &m->families[f];
   if (!fam->integer || (fam->role != PGM_INPUT && fam->role != PGM_OBSERVED)) {
@@ -172,9 +183,12 @@ static int parse_product(Parser *p)
   int e = parse_primary(p);
   while (e >= 0) {
     NodeKind kind;
-    if (accept(p, "*")) kind = N_MUL;
-    else if (accept(p, "/")) kind = N_DIV;
-    else break;
+    if (accept(p, "*"))
+      kind = N_MUL;
+    else if (accept(p, "/"))
+      kind = N_DIV;
+    else
+      break;
     int b = parse_primary(p);
     e = b < 0 ? -1 : new_node(p, (Node){.kind = kind, .a = e, .b = b});
   }
@@ -186,9 +200,12 @@ static int parse_sum(Parser *p)
   int e = parse_product(p);
   while (e >= 0) {
     NodeKind kind;
-    if (accept(p, "+")) kind = N_ADD;
-    else if (accept(p, "-")) kind = N_SUB;
-    else break;
+    if (accept(p, "+"))
+      kind = N_ADD;
+    else if (accept(p, "-"))
+      kind = N_SUB;
+    else
+      break;
     int b = parse_product(p);
     e = b < 0 ? -1 : new_node(p, (Node){.kind = kind, .a = e, .b = b});
   }
@@ -217,13 +234,19 @@ static bool mentions(const Reference *r, int node, NodeKind kind)
   const Node *n = &r->node[node];
   if (n->kind == kind) return true;
   switch (n->kind) {
-  case N_NEG: return mentions(r, n->a, kind);
-  case N_ADD: case N_SUB: case N_MUL: case N_DIV: return mentions(r, n->a, kind) || mentions(r, n->b, kind);
+  case N_NEG:
+    return mentions(r, n->a, kind);
+  case N_ADD:
+  case N_SUB:
+  case N_MUL:
+  case N_DIV:
+    return mentions(r, n->a, kind) || mentions(r, n->b, kind);
   case N_LOOKUP:
     for (int k = 0; k < n->n_args; k++)
       if (mentions(r, n->args[k], kind)) return true;
     return false;
-  default: return false;
+  default:
+    return false;
   }
 }
 
@@ -246,7 +269,8 @@ static bool find_bound(Parser *p)
     bool index = false;
     for (int k = 0; k < p->latent->n_index; k++) index = index || !strcmp(p->latent->index[k], name);
     /* without a condition, only as a step beside an index: x[i+k] */
-    const bool beside = set || *look.p == '*' || (look.p - strlen(name) > p->text && strchr("+-*", look.p[-(long)strlen(name) - 1]) != NULL);
+    const bool beside =
+        set || *look.p == '*' || (look.p - strlen(name) > p->text && strchr("+-*", look.p[-(long)strlen(name) - 1]) != NULL);
     if (!index && beside && find_family(p->s->model, name) < 0) {
       snprintf(p->bound, sizeof p->bound, "%s", name);
       return true;
@@ -274,17 +298,22 @@ static bool parse_reference(Parser *p)
   if (r->family < 0) return complain(p, "'%s' is not declared (there are: %s)", name, names);
   const PgmFamily *fam = &m->families[r->family];
   switch (fam->role) {
-  case PGM_INPUT: case PGM_OBSERVED: break;
-  case PGM_LET: return complain(p, "'%s' is a let; inputs are observed or input variables (%s)", name, names);
-  case PGM_PARAM: return complain(p, "'%s' is a param; inputs are observed or input variables (%s)", name, names);
-  default: return complain(p, "'%s' is latent; inference functions see data alone (%s)", name, names);
+  case PGM_INPUT:
+  case PGM_OBSERVED:
+    break;
+  case PGM_LET:
+    return complain(p, "'%s' is a let; inputs are observed or input variables (%s)", name, names);
+  case PGM_PARAM:
+    return complain(p, "'%s' is a param; inputs are observed or input variables (%s)", name, names);
+  default:
+    return complain(p, "'%s' is latent; inference functions see data alone (%s)", name, names);
   }
   if (!find_bound(p)) return false;
   if (accept(p, "[")) {
     do {
       if (r->n_positions == fam->n_index + fam->rank)
-        return complain(p, "'%s' has %d %s and its elements %d dimension%s", name, fam->n_index, fam->n_index == 1 ? "index" : "indices", fam->rank,
-                        fam->rank == 1 ? "" : "s");
+        return complain(p, "'%s' has %d %s and its elements %d dimension%s", name, fam->n_index, fam->n_index == 1 ? "index" : "indices",
+                        fam->rank, fam->rank == 1 ? "" : "s");
       if (!parse_position(p, &r->position[r->n_positions++])) return false;
     } while (accept(p, ",") || accept(p, "]["));
     if (accept(p, "|")) {
@@ -298,7 +327,8 @@ static bool parse_reference(Parser *p)
       if (in_a == in_b) return complain(p, "one side of '=' must mention '%s', the other must not", p->bound);
       r->left = in_a ? a : b;
       r->right = in_a ? b : a;
-      if (mentions(r, r->left, N_INDEX)) return complain(p, "the side of '=' with '%s' may not mention an index of %s", p->bound, p->latent->name);
+      if (mentions(r, r->left, N_INDEX))
+        return complain(p, "the side of '=' with '%s' may not mention an index of %s", p->bound, p->latent->name);
     }
     if (!accept(p, "]")) return complain(p, *p->p ? "']' expected at '%s'" : "']' expected at the end%s", p->p);
   }
@@ -311,7 +341,9 @@ static bool parse_reference(Parser *p)
     Position q = r->position[k];
     bool bound = q.kind == P_EXPR && r->node[q.lo].kind == N_BOUND;
     carriers += bound;
-    if (!bound && q.kind != P_STAR && (mentions(r, q.lo, N_BOUND) || mentions(r, q.lo, N_INDEX) || (q.kind == P_SLICE && (mentions(r, q.hi, N_BOUND) || mentions(r, q.hi, N_INDEX)))))
+    if (!bound && q.kind != P_STAR &&
+        (mentions(r, q.lo, N_BOUND) || mentions(r, q.lo, N_INDEX) ||
+         (q.kind == P_SLICE && (mentions(r, q.hi, N_BOUND) || mentions(r, q.hi, N_INDEX)))))
       return complain(p, "in a set, indices are '%s' itself, '*' or constants", p->bound);
     if (bound && k >= fam->n_index) return complain(p, "'%s' must be an index of '%s', not an entry of its elements", p->bound, name);
   }
@@ -320,7 +352,8 @@ static bool parse_reference(Parser *p)
     const Position q = r->position[k];
     if (q.kind == P_STAR || !(mentions(r, q.lo, N_BOUND) || (q.kind == P_SLICE && mentions(r, q.hi, N_BOUND)))) continue;
     if (q.kind == P_SLICE || k >= fam->n_index || !mentions(r, q.lo, N_INDEX))
-      return complain(p, "'%s' is not an index of %s and can only be a step beside one, as in x[i+%s]", p->bound, p->latent->name, p->bound);
+      return complain(p, "'%s' is not an index of %s and can only be a step beside one, as in x[i+%s]", p->bound, p->latent->name,
+                      p->bound);
     r->runs = true;
   }
   return true;
@@ -347,7 +380,7 @@ static char *canonical(const char *text)
   return out;
 }
 
-/* ---- evaluation ----------------------------------------------------------------------------------------------------------------------- */
+/* ---- evaluation ---------------------------------------------------------------------------------------------------------------------- */
 
 static bool is_missing(const PgmSession *s, int family, long entry)
 {
@@ -373,7 +406,10 @@ static long flat_index(const PgmLayout *l, int n_index, const long *index)
   return l->piece && !l->piece[flat] ? -1 : flat;
 }
 
-typedef struct { const long *index; long bound; } Scope;
+typedef struct {
+  const long *index;
+  long bound;
+} Scope;
 
 /* False where a lookup leads nowhere. */
 static bool eval(const PgmSession *s, const Reference *r, int node, Scope scope, long *out)
@@ -381,9 +417,15 @@ static bool eval(const PgmSession *s, const Reference *r, int node, Scope scope,
   const Node *n = &r->node[node];
   long a = 0, b = 0;
   switch (n->kind) {
-  case N_NUMBER: *out = n->number; return true;
-  case N_INDEX: *out = scope.index[n->number]; return true;
-  case N_BOUND: *out = scope.bound; return true;
+  case N_NUMBER:
+    *out = n->number;
+    return true;
+  case N_INDEX:
+    *out = scope.index[n->number];
+    return true;
+  case N_BOUND:
+    *out = scope.bound;
+    return true;
   case N_LOOKUP: {
     long index[PGM_MAX_INDEX];
     for (int k = 0; k < n->n_args; k++)
@@ -421,7 +463,7 @@ static bool range_of(const PgmSession *s, const Reference *r, int k, Scope scope
   return q->kind != P_SLICE || eval(s, r, q->hi, scope, hi);
 }
 
-/* ---- plans -------------------------------------------------------------------------------------------------------------------------------- */
+/* ---- plans --------------------------------------------------------------------------------------------------------------------------- */
 
 typedef enum { K_ENTRIES, K_STORED } InputKind;
 
@@ -430,27 +472,38 @@ typedef struct {
   int family;
   long columns;
   /* K_ENTRIES: per row, `slots` elements; of each the entries entry[0..n_entries-1] */
-  long slots, n_entries, *entry, *at;  /* at[row * slots + slot]: flat index, or -1 */
+  long slots, n_entries, *entry, *at; /* at[row * slots + slot]: flat index, or -1 */
   /* K_STORED: computed once; NaN: absent */
-  double *stored;                      /* rows x columns */
+  double *stored; /* rows x columns */
 } Input;
 
 /* The share of input `of` that is absent; whether piece `of` defines the element; or the product of flag `of` and column `column`. */
 typedef enum { F_ABSENT, F_PIECE, F_PRODUCT } FlagKind;
-typedef struct { FlagKind kind; int of, column; } Flag;
+typedef struct {
+  FlagKind kind;
+  int of, column;
+} Flag;
 
 struct PgmGather {
   const PgmSession *s;
   int family;
   long rows, n_features;
-  int n_inputs; Input *input;
-  int n_flags; Flag *flag;
-  double *center, *inverse;            /* per column of inputs */
+  int n_inputs;
+  Input *input;
+  int n_flags;
+  Flag *flag;
+  double *center, *inverse; /* per column of inputs */
 };
 
-static void *get(size_t n, size_t size) { return calloc(n ? n : 1, size); }
+static void *get(size_t n, size_t size)
+{
+  return calloc(n ? n : 1, size);
+}
 
-static long row_flat(const PgmSession *s, int family, long row) { return s->layout[family].list ? s->layout[family].list[row] : row; }
+static long row_flat(const PgmSession *s, int family, long row)
+{
+  return s->layout[family].list ? s->layout[family].list[row] : row;
+}
 
 static void row_index(const PgmSession *s, int family, long row, long *index)
 {
@@ -524,7 +577,7 @@ static void pool(const PgmSession *s, const Input *in, long n, const long *at, b
     const long width = s->layout[in->family].width;
     double mean = 0, square = 0, sum = 0;
     long m = 0;
-    for (long i = 0; i < n; i++) {     /* Welford's recurrence */
+    for (long i = 0; i < n; i++) { /* Welford's recurrence */
       if (at[i] < 0 || is_missing(s, in->family, at[i] * width + in->entry[e])) continue;
       double v = value_at(s, in->family, at[i] * width + in->entry[e]), d = v - mean;
       sum += v;
@@ -549,7 +602,9 @@ static bool all_nonnegative(const PgmSession *s, int family)
   return true;
 }
 
-typedef struct { long key, flat; } Member;
+typedef struct {
+  long key, flat;
+} Member;
 static int by_key(const void *a, const void *b)
 {
   const Member *x = a, *y = b;
@@ -573,8 +628,10 @@ static bool list_members(Parser *p, Member **out, long *n_out)
     for (int k = 0; k < fam->n_index && in; k++) {
       long at = l->lo[k] + rest / l->stride[k];
       rest %= l->stride[k];
-      if (r->position[k].kind == P_EXPR && r->node[r->position[k].lo].kind == N_BOUND) bound = at;
-      else in = range_of(s, r, k, (Scope){NULL, 0}, &lo, &hi) && at >= lo && at <= hi;
+      if (r->position[k].kind == P_EXPR && r->node[r->position[k].lo].kind == N_BOUND)
+        bound = at;
+      else
+        in = range_of(s, r, k, (Scope){NULL, 0}, &lo, &hi) && at >= lo && at <= hi;
     }
     if (in && eval(s, r, r->left, (Scope){NULL, bound}, &key)) m[n++] = (Member){key, flat};
   }
@@ -589,7 +646,7 @@ static long along(const PgmSession *s, const Reference *r, int latent, const lon
 {
   const PgmFamily *fam = &s->model->families[r->family];
   const PgmLayout *l = &s->layout[r->family];
-  long reach = 0, n = 0;               /* steps beyond it leave the box: |index + step| <= |end of the box| */
+  long reach = 0, n = 0; /* steps beyond it leave the box: |index + step| <= |end of the box| */
   for (int k = 0; k < s->model->families[latent].n_index; k++) reach = labs(index[k]) > reach ? labs(index[k]) : reach;
   for (int k = 0; k < fam->n_index; k++) {
     const long end = labs(l->lo[k]) > labs(l->hi[k]) ? labs(l->lo[k]) : labs(l->hi[k]);
@@ -598,7 +655,8 @@ static long along(const PgmSession *s, const Reference *r, int latent, const lon
   for (long step = -2 * reach; step <= 2 * reach; step++) {
     long to[PGM_MAX_INDEX];
     bool in = true;
-    for (int k = 0; k < fam->n_index && in; k++) in = r->position[k].kind == P_EXPR && eval(s, r, r->position[k].lo, (Scope){index, step}, &to[k]);
+    for (int k = 0; k < fam->n_index && in; k++)
+      in = r->position[k].kind == P_EXPR && eval(s, r, r->position[k].lo, (Scope){index, step}, &to[k]);
     const long flat = in ? flat_index(l, fam->n_index, to) : -1;
     if (flat < 0) continue;
     if (at) at[n] = flat;
@@ -629,10 +687,12 @@ static bool plan_pooled(Parser *p, Input *in, long rows, int latent, bool sums)
         pool(s, in, 0, at, sums, out);
         continue;
       }
-      while (a < b) {                  /* first member with this key */
+      while (a < b) { /* first member with this key */
         long mid = (a + b) / 2;
-        if (m[mid].key < key) a = mid + 1;
-        else b = mid;
+        if (m[mid].key < key)
+          a = mid + 1;
+        else
+          b = mid;
       }
       for (b = a; b < n && m[b].key == key;) b++;
       pool(s, in, b - a, at + a, sums, out);
@@ -703,7 +763,8 @@ static bool plan_levels(Parser *p, Input *in, long rows, const double *column, l
   in->stored = get((size_t)(rows * in->columns), sizeof *in->stored);
   if (!in->stored) return complain(p, "out of memory");
   for (long row = 0; row < rows; row++)
-    for (long k = 0; k < in->columns; k++) in->stored[row * in->columns + k] = isnan(column[row]) ? NAN : column[row] == (double)(lo + 1 + k);
+    for (long k = 0; k < in->columns; k++)
+      in->stored[row * in->columns + k] = isnan(column[row]) ? NAN : column[row] == (double)(lo + 1 + k);
   return true;
 }
 
@@ -745,11 +806,16 @@ static bool plan_input(Parser *p, Input *in, int latent, long rows, const char *
   long lo = 0, hi = -1;
   int skip = 0;
   bool pooled = false, sums = false, levels = false, made = false;
-  if (!strncmp(text, "pooled+ ", 8)) pooled = sums = made = true, skip = 8;
-  else if (!strncmp(text, "pooled ", 7)) pooled = made = true, skip = 7;
-  else if (sscanf(text, "levels %ld..%ld of %n", &lo, &hi, &skip) >= 2 && skip) levels = made = true;
-  else if (!strncmp(text, "entries ", 8)) made = true, skip = 8;
-  else if (!strncmp(text, "number ", 7)) made = true, skip = 7;
+  if (!strncmp(text, "pooled+ ", 8))
+    pooled = sums = made = true, skip = 8;
+  else if (!strncmp(text, "pooled ", 7))
+    pooled = made = true, skip = 7;
+  else if (sscanf(text, "levels %ld..%ld of %n", &lo, &hi, &skip) >= 2 && skip)
+    levels = made = true;
+  else if (!strncmp(text, "entries ", 8))
+    made = true, skip = 8;
+  else if (!strncmp(text, "number ", 7))
+    made = true, skip = 7;
   char *clean = canonical(text + skip);
   if (!clean) return complain(p, "out of memory");
   p->text = p->p = clean;
@@ -769,11 +835,13 @@ static bool plan_input(Parser *p, Input *in, int latent, long rows, const char *
   } else if (ok && !pooled && r->family >= 0 && !levels && vector && !fixed_width(s, r, latent, rows, &in->slots)) {
     ok = complain(p, "in these data the number of its elements varies, in those of the fit it did not");
   }
-  bool discrete = ok && !pooled && (r->family < 0 || (s->model->families[r->family].integer && s->model->families[r->family].role == PGM_INPUT && in->slots * in->n_entries == 1));
+  bool discrete = ok && !pooled &&
+                  (r->family < 0 || (s->model->families[r->family].integer && s->model->families[r->family].role == PGM_INPUT &&
+                                     in->slots * in->n_entries == 1));
   if (ok && discrete && !vector && (levels || !made)) {
     double *column = scalar_column(p, in, rows, latent);
     ok = column != NULL || complain(p, "out of memory");
-    if (ok && !made) {                 /* few values: levels */
+    if (ok && !made) { /* few values: levels */
       lo = LONG_MAX;
       hi = LONG_MIN;
       for (long row = 0; row < rows; row++)
@@ -792,7 +860,7 @@ static bool plan_input(Parser *p, Input *in, int latent, long rows, const char *
     }
     free(column);
     if (ok && !levels && r->family >= 0) ok = plan_entries(p, in, rows, latent);
-  } else if (ok && r->family < 0) {    /* an index fitted as a number */
+  } else if (ok && r->family < 0) { /* an index fitted as a number */
     in->kind = K_STORED;
     in->columns = 1;
     ok = (in->stored = scalar_column(p, in, rows, latent)) != NULL || complain(p, "out of memory");
@@ -800,8 +868,11 @@ static bool plan_input(Parser *p, Input *in, int latent, long rows, const char *
     ok = pooled ? plan_pooled(p, in, rows, latent, sums) : plan_entries(p, in, rows, latent);
   }
   if (ok && chosen) {
-    *chosen = pooled ? text_of("pooled%s %s", sums ? "+" : "", clean) : levels ? text_of("levels %ld..%ld of %s", lo, hi, clean)
-              : vector ? text_of("entries %s", clean) : discrete ? text_of("number %s", clean) : strdup(clean);
+    *chosen = pooled     ? text_of("pooled%s %s", sums ? "+" : "", clean)
+              : levels   ? text_of("levels %ld..%ld of %s", lo, hi, clean)
+              : vector   ? text_of("entries %s", clean)
+              : discrete ? text_of("number %s", clean)
+                         : strdup(clean);
     if (!*chosen) ok = complain(p, "out of memory");
   }
   free(clean);
@@ -888,8 +959,8 @@ static bool standardise(PgmGather *g, PgmFunction *f)
   const PgmSession *s = g->s;
   const long columns = g->n_features;
   const int pieces = count_pieces(s, g->family);
-  double *value = get((size_t)columns, sizeof *value), *square = get((size_t)columns, sizeof *square), *most = get((size_t)g->n_inputs, sizeof *most),
-         *least = get((size_t)g->n_inputs, sizeof *least);
+  double *value = get((size_t)columns, sizeof *value), *square = get((size_t)columns, sizeof *square),
+         *most = get((size_t)g->n_inputs, sizeof *most), *least = get((size_t)g->n_inputs, sizeof *least);
   long *count = get((size_t)columns, sizeof *count);
   const size_t plain = (size_t)g->n_inputs + (size_t)pieces, flags = plain + MAX_PRODUCTS, room = (size_t)columns + flags;
   f->center = get(room, sizeof *f->center);
@@ -958,7 +1029,7 @@ static bool flags_again(PgmGather *g, const PgmFunction *f, PgmError *error)
   for (int k = 0; k < f->n_flags; k++) {
     const char *text = f->flags[k], *number = strstr(text, " statement ");
     bool found = false;
-    for (int j = 0; j < k && !found; j++) {      /* products come after their flags */
+    for (int j = 0; j < k && !found; j++) { /* products come after their flags */
       const size_t n = strlen(f->flags[j]);
       int column;
       found = !strncmp(text, f->flags[j], n) && sscanf(text + n, " * %d", &column) == 1 && column >= 0 && column < g->n_features;
@@ -993,7 +1064,8 @@ static bool keep_standardisation(PgmGather *g, const PgmFunction *f)
   return true;
 }
 
-PgmStatus pgm_gather_open(PgmGather **out, const PgmSession *s, int family, int n, char *const *texts, const char *where, PgmFunction *f, PgmError *error)
+PgmStatus pgm_gather_open(PgmGather **out, const PgmSession *s, int family, int n, char *const *texts, const char *where, PgmFunction *f,
+                          PgmError *error)
 {
   *out = NULL;
   f->inputs = get((size_t)n, sizeof *f->inputs);
@@ -1018,8 +1090,8 @@ PgmStatus pgm_gather_reopen(PgmGather **out, const PgmSession *s, int family, co
   if (g->n_features + f->n_flags != f->n_features) {
     long have = g->n_features;
     pgm_gather_close(g);
-    return pgm_fail(error, PGM_BAD_INPUT, "the inference function of %s was fitted with %d input entries, these data have %ld", s->model->families[family].name,
-                    f->n_features - f->n_flags, have);
+    return pgm_fail(error, PGM_BAD_INPUT, "the inference function of %s was fitted with %d input entries, these data have %ld",
+                    s->model->families[family].name, f->n_features - f->n_flags, have);
   }
   if (!flags_again(g, f, error)) {
     pgm_gather_close(g);
@@ -1054,7 +1126,7 @@ void pgm_gather_rows(const PgmGather *g, const long *rows, long first, long coun
   }
 }
 
-/* ---- which inputs ---------------------------------------------------------------------------------------------------------------------- */
+/* ---- which inputs -------------------------------------------------------------------------------------------------------------------- */
 
 void pgm_inputs_free(PgmInputs *in)
 {
@@ -1105,7 +1177,8 @@ static PgmStatus check_name(const PgmSession *s, const char *option, const char 
   local_names(s->model, names, sizeof names);
   int f = find_family(s->model, name);
   if (f < 0 || s->model->families[f].role != PGM_LOCAL)
-    return pgm_fail(error, PGM_BAD_INPUT, "%s %s: '%s' is not a local latent variable of the model (there are: %s)", option, text, name, names);
+    return pgm_fail(error, PGM_BAD_INPUT, "%s %s: '%s' is not a local latent variable of the model (there are: %s)", option, text, name,
+                    names);
   return PGM_OK;
 }
 
@@ -1123,14 +1196,16 @@ PgmStatus pgm_inputs_check(const PgmSession *s, const PgmFitOptions *o, PgmError
   char name[64];
   for (int i = 0; i < o->n_inputs; i++) {
     const char *rest = after_name(o->inputs[i], name);
-    if (rest == o->inputs[i]) return pgm_fail(error, PGM_BAD_USAGE, "--inputs %s: NAME=REFERENCE,... expected, as in z=x[n],x[n-1]", o->inputs[i]);
+    if (rest == o->inputs[i])
+      return pgm_fail(error, PGM_BAD_USAGE, "--inputs %s: NAME=REFERENCE,... expected, as in z=x[n],x[n-1]", o->inputs[i]);
     PgmStatus st = check_name(s, "--inputs", o->inputs[i], name, error);
     if (st) return st;
   }
   for (int i = 0; i < o->n_windows; i++) {
     long w;
     const char *rest = after_name(o->windows[i], name);
-    if (!window_width(rest, &w)) return pgm_fail(error, PGM_BAD_USAGE, "--window %s: a whole number W >= 0 expected, or NAME=W", o->windows[i]);
+    if (!window_width(rest, &w))
+      return pgm_fail(error, PGM_BAD_USAGE, "--window %s: a whole number W >= 0 expected, or NAME=W", o->windows[i]);
     if (rest != o->windows[i]) {
       PgmStatus st = check_name(s, "--window", o->windows[i], name, error);
       if (st) return st;
@@ -1168,7 +1243,7 @@ static char *shifted(const PgmFamily *latent, const char *text, long shift, bool
   int depth = 0;
   for (const char *c = open + 1; *c; c++) {
     if (*c == '[' || *c == '(') depth++;
-    if ((*c == ',' || *c == ']') && depth == 0) {       /* position..c is one index */
+    if ((*c == ',' || *c == ']') && depth == 0) { /* position..c is one index */
       for (const char *q = position; q < c; q++) {
         size_t n = 0;
         while (q + n < c && (isalnum((unsigned char)q[n]) || q[n] == '_')) n++;
@@ -1210,8 +1285,10 @@ static bool widen(const PgmFamily *latent, const char *const *refs, long w, PgmI
       char *text = shifted(latent, *refs, k, &moves);
       bool twice = false;
       for (int i = 0; text && i < in->n; i++) twice = twice || !strcmp(in->text[i], text);
-      if (twice) free(text);
-      else if (!add_text(in, text)) return false;
+      if (twice)
+        free(text);
+      else if (!add_text(in, text))
+        return false;
       if (!moves) break;
     }
   }
@@ -1235,7 +1312,7 @@ PgmStatus pgm_inputs_find(const PgmSession *s, const PgmFitOptions *o, int famil
     if (!split(rest, out)) return pgm_fail(error, PGM_SYSTEM, "out of memory");
     return PGM_OK;
   }
-  const char *window = NULL;           /* z=W before W, the last of each */
+  const char *window = NULL; /* z=W before W, the last of each */
   for (int i = 0; i < o->n_windows; i++)
     if (after_name(o->windows[i], given) == o->windows[i]) window = window ? window : o->windows[i];
   for (int i = 0; i < o->n_windows; i++) {
@@ -1246,7 +1323,8 @@ PgmStatus pgm_inputs_find(const PgmSession *s, const PgmFitOptions *o, int famil
     long w;
     if (!window_width(window, &w)) return pgm_fail(error, PGM_BAD_USAGE, "--window %s: a whole number expected", window);
     if (!a || !a->window || !a->window[0])
-      return pgm_fail(error, PGM_BAD_INPUT, "--window %s: no observed or known variable stands in the factors of %s; use --inputs", window, name);
+      return pgm_fail(error, PGM_BAD_INPUT, "--window %s: no observed or known variable stands in the factors of %s; use --inputs", window,
+                      name);
     out->n = 0;
     snprintf(out->where, sizeof out->where, "--window %s", window);
     if (!widen(&m->families[family], a->window, w, out)) return pgm_fail(error, PGM_SYSTEM, "out of memory");

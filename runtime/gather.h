@@ -9,9 +9,9 @@
  *   t                     an index of the family: one column
  *   x[i+k, j+k]           a name that is nothing else runs over all whole numbers that lead to an element: pooled
  *   g[n] with few values  (integer inputs of at most 32 distinct values): one column per value but the first
- *   flags                 per input the share of it that is absent, where that varies; which statement defines the element, where several do; and
- *                         the products of these with the columns, where they are not many: an affine function then treats the elements at a
- *                         boundary by a rule of their own
+ *   flags                 per input the share of it that is absent, where that varies; which statement defines the element, where several
+ *                         do; and the products of these with the columns, where they are not many: an affine function then treats the
+ *                         elements at a boundary by a rule of their own
  *
  * Choices that depend on the data (pooled or not, levels) are written into the inputs' texts ("pooled x[g,*]", "levels 1..4 of g[n]"), and
  * the names of the flags are kept too, so that a plan made from a fitted function on new data has the same columns. */
@@ -23,7 +23,12 @@
 typedef struct PgmGather PgmGather;
 
 /* The inputs of one family. n = -1: there is no input form, the family keeps free factors. */
-typedef struct { int n; char **text; char where[256]; bool free_scale; } PgmInputs;
+typedef struct {
+  int n;
+  char **text;
+  char where[256];
+  bool free_scale;
+} PgmInputs;
 
 /* Checks that every --inputs and --window names a local latent variable (PGM_BAD_USAGE, PGM_BAD_INPUT). */
 PgmStatus pgm_inputs_check(const PgmSession *s, const PgmFitOptions *o, PgmError *error);
@@ -32,7 +37,8 @@ PgmStatus pgm_inputs_find(const PgmSession *s, const PgmFitOptions *o, int famil
 void pgm_inputs_free(PgmInputs *in);
 
 /* Plan from texts; fills the input and feature fields of `f` (n_inputs .. flags). `where` names the origin in messages. */
-PgmStatus pgm_gather_open(PgmGather **out, const PgmSession *s, int family, int n, char *const *texts, const char *where, PgmFunction *f, PgmError *error);
+PgmStatus pgm_gather_open(PgmGather **out, const PgmSession *s, int family, int n, char *const *texts, const char *where, PgmFunction *f,
+                          PgmError *error);
 /* Plan for a function already fitted: its texts, flags and standardisation. */
 PgmStatus pgm_gather_reopen(PgmGather **out, const PgmSession *s, int family, const PgmFunction *f, PgmError *error);
 void pgm_gather_close(PgmGather *g);

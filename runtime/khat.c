@@ -1,8 +1,8 @@
 /* Pareto-smoothed importance sampling: how far q is from the posterior, and the evidence.
  *
- * Vehtari, Simpson, Gelman, Yao & Gabry, "Pareto smoothed importance sampling" (JMLR 2024), with the generalised Pareto fit of Zhang & Stephens
- * (2009) and the weak prior on k of the former, appendix C; Yao et al., "Yes, but did it work?" (ICML 2018) for k-hat as a check of
- * variational inference: above 0.7 the evidence is not to be trusted. */
+ * Vehtari, Simpson, Gelman, Yao & Gabry, "Pareto smoothed importance sampling" (JMLR 2024), with the generalised Pareto fit of Zhang &
+ * Stephens (2009) and the weak prior on k of the former, appendix C; Yao et al., "Yes, but did it work?" (ICML 2018) for k-hat as a check
+ * of variational inference: above 0.7 the evidence is not to be trusted. */
 #include "khat.h"
 
 #include <stdlib.h>
@@ -40,7 +40,7 @@ double pgm_pareto_fit(long n, const double *x, double *sigma)
   k /= (double)n;
   *sigma = -k / mean;
   free(theta);
-  return (k * (double)n + 5) / ((double)n + 10);       /* the weak prior: ten observations at k = 1/2 */
+  return (k * (double)n + 5) / ((double)n + 10); /* the weak prior: ten observations at k = 1/2 */
 }
 
 double pgm_psis(long n, const double *log_ratio, double *log_mean)
@@ -68,13 +68,13 @@ double pgm_psis(long n, const double *log_ratio, double *log_mean)
       for (long i = 0; i < tail; i++) x[i] = exp(sorted[n - tail + i] - most) - exp(cut - most);
       if (x[0] > 0 && x[tail - 1] > x[0]) {
         k = pgm_pareto_fit(tail, x, &sigma);
-        for (long i = 0; i < tail && isfinite(k); i++) {          /* the tail's ratios become the fitted quantiles, at most the largest ratio */
+        for (long i = 0; i < tail && isfinite(k); i++) { /* the tail's ratios become the fitted quantiles, at most the largest ratio */
           const double p = ((double)i + 0.5) / (double)tail;
           const double q = fabs(k) < 1e-12 ? -sigma * log1p(-p) : sigma * expm1(-k * log1p(-p)) / k;
           sorted[n - tail + i] = fmin(log(exp(cut - most) + q) + most, most);
         }
       } else if (x[tail - 1] <= 0) {
-        k = -INFINITY;                 /* all ratios the same: q is the posterior */
+        k = -INFINITY; /* all ratios the same: q is the posterior */
       }
       free(x);
     }

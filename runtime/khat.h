@@ -6,9 +6,11 @@
 
 /* Log importance ratios of `draws` draws of q at the layouts' factors (fit.c). False: out of memory. */
 bool pgm_log_ratios(PgmSession *s, int draws, unsigned long seed, double *ratio);
-/* Shape k and scale sigma of the generalised Pareto distribution for n ascending positive exceedances (Zhang & Stephens), k with a weak prior. */
+/* Shape k and scale sigma of the generalised Pareto distribution for n ascending positive exceedances (Zhang & Stephens), k with a weak
+ * prior. */
 double pgm_pareto_fit(long n, const double *x, double *sigma);
-/* k-hat of n log ratios and the log of the mean of the smoothed ratios (log_mean may be NULL). NaN: too few, or not finite; -infinity: all the same. */
+/* k-hat of n log ratios and the log of the mean of the smoothed ratios (log_mean may be NULL). NaN: too few, or not finite; -infinity: all
+ * the same. */
 double pgm_psis(long n, const double *log_ratio, double *log_mean);
 
 #endif

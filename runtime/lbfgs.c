@@ -56,11 +56,14 @@ typedef struct {
   const PgmLbfgsProblem *p;
   long n, evaluations;
   int threads;
-  const double *x0, *d;                /* the ray */
-  double *x, *g;                       /* the trial point and its gradient */
+  const double *x0, *d; /* the ray */
+  double *x, *g;        /* the trial point and its gradient */
 } Ray;
 
-typedef struct { double t, f, slope; bool finite; } Trial;
+typedef struct {
+  double t, f, slope;
+  bool finite;
+} Trial;
 
 static Trial ray_at(Ray *r, double t)
 {
@@ -91,7 +94,7 @@ static double cubic(Trial a, Trial b)
 static bool search(Ray *r, Trial start, double first, double longest, Trial *found)
 {
   const double c1 = 1e-4, c2 = 0.9;
-  const double noise = 4e-16 * 64 * fmax(fabs(start.f), 1e-300);       /* rounding of a sum of many terms */
+  const double noise = 4e-16 * 64 * fmax(fabs(start.f), 1e-300); /* rounding of a sum of many terms */
   Trial lo = start, hi = {0};
   bool have_hi = false;
   double t = first;
@@ -99,7 +102,8 @@ static bool search(Ray *r, Trial start, double first, double longest, Trial *fou
     Trial now = ray_at(r, t);
     if (now.finite) {
       bool flat = fabs(now.f - start.f) <= noise;
-      bool decrease = now.f <= start.f + c1 * t * start.slope || (flat && now.slope <= (2 * c1 - 1) * start.slope && now.f <= start.f + noise);
+      bool decrease =
+          now.f <= start.f + c1 * t * start.slope || (flat && now.slope <= (2 * c1 - 1) * start.slope && now.f <= start.f + noise);
       if (decrease && fabs(now.slope) <= -c2 * start.slope) {
         *found = now;
         return true;
@@ -112,7 +116,7 @@ static bool search(Ray *r, Trial start, double first, double longest, Trial *fou
         lo = now;
         have_hi = true;
       } else {
-        if (t >= longest) {            /* still going down at the longest step allowed: take it */
+        if (t >= longest) { /* still going down at the longest step allowed: take it */
           *found = now;
           return true;
         }
@@ -124,7 +128,7 @@ static bool search(Ray *r, Trial start, double first, double longest, Trial *fou
       } else {
         t = fmin(longest, 3 * t);
       }
-    } else {                           /* not finite: come back, quickly */
+    } else { /* not finite: come back, quickly */
       hi = now;
       hi.finite = false;
       have_hi = true;
@@ -132,7 +136,7 @@ static bool search(Ray *r, Trial start, double first, double longest, Trial *fou
     }
     if (have_hi && fabs(hi.t - lo.t) <= 1e-14 * first) break;
   }
-  if (lo.t > 0 && lo.f < start.f) {    /* no Wolfe point, yet a better one */
+  if (lo.t > 0 && lo.f < start.f) { /* no Wolfe point, yet a better one */
     *found = ray_at(r, lo.t);
     return found->finite;
   }
@@ -159,7 +163,10 @@ static void direction(long n, int m, int stored, int newest, const double *s, co
   for (long i = 0; i < n; i++) d[i] = -d[i];
 }
 
-static int pairs(int history) { return history <= 0 ? 10 : history < MAX_HISTORY ? history : MAX_HISTORY; }
+static int pairs(int history)
+{
+  return history <= 0 ? 10 : history < MAX_HISTORY ? history : MAX_HISTORY;
+}
 
 size_t pgm_lbfgs_size(long n, int history)
 {
@@ -174,7 +181,7 @@ PgmLbfgsResult pgm_lbfgs(const PgmLbfgsProblem *problem, const PgmLbfgsOptions *
   double rho[MAX_HISTORY], common = 0;
   int stored = 0, newest = -1;
   PgmLbfgsResult result = {.stop = PGM_LBFGS_NAN};
-  double recent[MAX_WINDOW];                   /* values of the last iterations */
+  double recent[MAX_WINDOW]; /* values of the last iterations */
   const int window = options->window > 0 ? (options->window < MAX_WINDOW ? options->window : MAX_WINDOW) : 0;
 
   double f = problem->value(problem->data, x, g);
@@ -185,7 +192,7 @@ PgmLbfgsResult pgm_lbfgs(const PgmLbfgsProblem *problem, const PgmLbfgsOptions *
 
   for (long iteration = 0;; iteration++) {
     problem->metric(problem->data, x, h);
-    if (common == 0) {                 /* no pair yet: a step of unit length for what the metric does not know */
+    if (common == 0) { /* no pair yet: a step of unit length for what the metric does not know */
       double square = 0;
       for (long i = 0; i < n; i++) square += h[i] == 0 ? g[i] * g[i] : 0;
       common = square > 0 ? 1 / sqrt(square) : 1;
@@ -218,10 +225,10 @@ PgmLbfgsResult pgm_lbfgs(const PgmLbfgsProblem *problem, const PgmLbfgsOptions *
     }
 
     Trial found = {0};
-    for (;;) {                         /* a second time, without the history, when the first fails */
+    for (;;) { /* a second time, without the history, when the first fails */
       direction(n, m, stored, newest, s, y, rho, h, g, d, threads);
       double slope = pgm_dot(n, g, d, threads);
-      if (!(slope < 0)) {              /* the pairs misled: steepest descent in the metric */
+      if (!(slope < 0)) { /* the pairs misled: steepest descent in the metric */
         stored = 0;
         for (long i = 0; i < n; i++) d[i] = -h[i] * g[i];
         slope = -norm * norm;
@@ -232,7 +239,7 @@ PgmLbfgsResult pgm_lbfgs(const PgmLbfgsProblem *problem, const PgmLbfgsOptions *
       bool ok = search(&ray, (Trial){0, f, slope, true}, first, fmax(longest, first), &found);
       result.evaluations += ray.evaluations;
       if (ok) break;
-      problem->value(problem->data, x, trial_g);       /* the problem's own state goes back to the accepted point */
+      problem->value(problem->data, x, trial_g); /* the problem's own state goes back to the accepted point */
       result.evaluations++;
       if (!stored) {
         result.stop = PGM_LBFGS_NO_STEP;
@@ -258,7 +265,7 @@ PgmLbfgsResult pgm_lbfgs(const PgmLbfgsProblem *problem, const PgmLbfgsOptions *
       newest = slot;
       if (stored < m) stored++;
       if (sy_common > 0) common = sy_common / yy_common;
-    } else if (stored == m) {          /* its slot was the oldest pair's */
+    } else if (stored == m) { /* its slot was the oldest pair's */
       stored--;
     }
     memcpy(x, trial_x, (size_t)n * sizeof *x);

@@ -9,7 +9,8 @@
 typedef struct {
   /* Value to be minimised and its gradient (n doubles). A value that is not finite rejects the point. */
   double (*value)(void *data, const double *x, double *gradient);
-  /* Diagonal of the initial inverse Hessian at x, all positive. Entries set to 0 are replaced by one common scale, s'y / y'y over those entries. */
+  /* Diagonal of the initial inverse Hessian at x, all positive. Entries set to 0 are replaced by one common scale, s'y / y'y over those
+   * entries. */
   void (*metric)(void *data, const double *x, double *h);
   /* Longest step along d that keeps every coordinate's change within its limit (may be NULL: none). */
   double (*limit)(void *data, const double *x, const double *d);
@@ -19,13 +20,13 @@ typedef struct {
 } PgmLbfgsProblem;
 
 typedef struct {
-  int history;                         /* pairs kept; 0: 10 */
+  int history; /* pairs kept; 0: 10 */
   long max_iter;
-  double tol;                          /* stop when sqrt(g' H0 g) is below it */
-  double gain;                         /* stop when `window` iterations together gained less than this */
+  double tol;  /* stop when sqrt(g' H0 g) is below it */
+  double gain; /* stop when `window` iterations together gained less than this */
   int window;
   int threads;
-  double first_step;                   /* length of the first step in the metric's norm at most; 0: no limit */
+  double first_step; /* length of the first step in the metric's norm at most; 0: no limit */
 } PgmLbfgsOptions;
 
 typedef enum { PGM_LBFGS_GRADIENT, PGM_LBFGS_GAIN, PGM_LBFGS_NO_STEP, PGM_LBFGS_MAX_ITER, PGM_LBFGS_STOPPED, PGM_LBFGS_NAN } PgmLbfgsStop;
@@ -33,7 +34,7 @@ typedef enum { PGM_LBFGS_GRADIENT, PGM_LBFGS_GAIN, PGM_LBFGS_NO_STEP, PGM_LBFGS_
 typedef struct {
   PgmLbfgsStop stop;
   long iterations, evaluations;
-  double value, gradient_norm, gained;  /* gradient_norm: sqrt(g' H0 g); gained: in the last window */
+  double value, gradient_norm, gained; /* gradient_norm: sqrt(g' H0 g); gained: in the last window */
 } PgmLbfgsResult;
 
 /* Doubles of work space. */

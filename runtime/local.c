@@ -7,24 +7,25 @@
 
 enum { PAIRS = 2, PIECE = 1024, GROUPS = 64, MAX_COORDINATES = 64 };
 
-/* One family: coordinate c of element r is the mean of entry c (c < w) or the log sd of entry c - w. Arrays are [coordinate][row], so that loops
- * over rows vectorise; in x the entries of an element lie together. */
+/* One family: coordinate c of element r is the mean of entry c (c < w) or the log sd of entry c - w. Arrays are [coordinate][row], so that
+ * loops over rows vectorise; in x the entries of an element lie together. */
 typedef struct {
   const PgmSource *source;
-  long rows, w, first;                 /* first: of its elements in arrays per element */
-  double *point, *gradient, *step;     /* accepted point, its gradient, the step under trial: 2w x rows each */
-  double *s[PAIRS], *y[PAIRS];         /* secant pairs */
-  double *rho[PAIRS];                  /* per row: 1 / s.y, 0: no pair */
-  double *radius, *share;              /* per row: trust radius, in sds; which part of the step wanted is under trial */
-  double *left;                        /* per row: nats that a further step promises, at the accepted point */
-  double *curvature;                   /* w x rows: p at the accepted point */
+  long rows, w, first;             /* first: of its elements in arrays per element */
+  double *point, *gradient, *step; /* accepted point, its gradient, the step under trial: 2w x rows each */
+  double *s[PAIRS], *y[PAIRS];     /* secant pairs */
+  double *rho[PAIRS];              /* per row: 1 / s.y, 0: no pair */
+  double *radius, *share;          /* per row: trust radius, in sds; which part of the step wanted is under trial */
+  double *left;                    /* per row: nats that a further step promises, at the accepted point */
+  double *curvature;               /* w x rows: p at the accepted point */
 } Family;
 
 struct PgmLocals {
   const PgmSources *q;
-  int n; Family *family;
+  int n;
+  Family *family;
   long elements, doubles;
-  bool complete, fresh;                /* fresh: nothing accepted yet */
+  bool complete, fresh; /* fresh: nothing accepted yet */
   double *store;
 };
 
@@ -93,9 +94,18 @@ void pgm_locals_close(PgmLocals *l)
   free(l);
 }
 
-bool pgm_locals_complete(const PgmLocals *l) { return l->complete; }
-long pgm_locals_elements(const PgmLocals *l) { return l->elements; }
-long pgm_locals_size(const PgmLocals *l) { return l->doubles; }
+bool pgm_locals_complete(const PgmLocals *l)
+{
+  return l->complete;
+}
+long pgm_locals_elements(const PgmLocals *l)
+{
+  return l->elements;
+}
+long pgm_locals_size(const PgmLocals *l)
+{
+  return l->doubles;
+}
 
 void pgm_locals_begin(PgmLocals *l)
 {
@@ -126,7 +136,7 @@ static void propose(Family *f, long r)
     far = far || !(ps2 > 0.25 && ps2 < 4);
   }
   for (long c = 0; c < dims; c++) d[c] = f->gradient[c * n + r];
-  if (far) {                           /* the log sds first: their fixed point, and plain Newton for the means */
+  if (far) { /* the log sds first: their fixed point, and plain Newton for the means */
     for (long k = 0; k < w; k++) {
       const double sd = exp(f->point[(w + k) * n + r]), ps2 = f->curvature[k * n + r] * sd * sd;
       d[k] *= h[k];
@@ -170,7 +180,7 @@ static double judge(Family *f, bool fresh, long r, double *x, const double *grad
 {
   const long n = f->rows, w = f->w, dims = 2 * w;
   bool finite = true;
-  double before = 0, after = 0;        /* slopes along the step */
+  double before = 0, after = 0; /* slopes along the step */
   for (long c = 0; c < dims; c++) {
     const double g = gradient[place(f, c, r)];
     finite = finite && isfinite(g);
@@ -212,7 +222,7 @@ static double judge(Family *f, bool fresh, long r, double *x, const double *grad
       yy += turn * turn;
     }
     f->rho[0][r] = sy > 1e-10 * sqrt(ss * yy) && sy > DBL_MIN ? 1 / sy : 0;
-    const double surprise = before > 1e-12 ? fabs(after / before - (1 - f->share[r])) : 0;     /* a quadratic has none */
+    const double surprise = before > 1e-12 ? fabs(after / before - (1 - f->share[r])) : 0; /* a quadratic has none */
     if (surprise < 0.3 && f->share[r] < 1) f->radius[r] = fmin(4 * f->radius[r], 1e6);
     if (surprise > 0.8) f->radius[r] *= 0.5;
   }
@@ -221,7 +231,7 @@ static double judge(Family *f, bool fresh, long r, double *x, const double *grad
     const double g = gradient[place(f, c, r)];
     f->point[c * n + r] = x[place(f, c, r)];
     f->gradient[c * n + r] = finite ? g : 0;
-    if (c >= w) {                      /* s * sd_bar = g - 1 without the entropy, p = -sd_bar / s */
+    if (c >= w) { /* s * sd_bar = g - 1 without the entropy, p = -sd_bar / s */
       const double sd = exp(f->point[c * n + r]), p = (1 - g) / (sd * sd), gm = f->gradient[(c - w) * n + r];
       f->curvature[(c - w) * n + r] = p;
       gain += 0.5 * gm * gm * (p > 0 && p * sd * sd > 1e-3 ? 1 / p : sd * sd) + 0.25 * g * g;
@@ -233,7 +243,8 @@ static double judge(Family *f, bool fresh, long r, double *x, const double *grad
   return gain;
 }
 
-/* judge() and propose() for rows [from, to) of a family with one entry per element, without branches, so that the compiler vectorises it. */
+/* judge() and propose() for rows [from, to) of a family with one entry per element, without branches, so that the compiler vectorises it.
+ * */
 static double judge_scalars(Family *f, bool fresh, long from, long to, double *x, const double *gradient, long *rejected)
 {
   const long n = f->rows;
@@ -266,7 +277,7 @@ static double judge_scalars(Family *f, bool fresh, long from, long to, double *x
     const double now = 0.5 * gm * gm * hm + 0.25 * gl * gl, next = now - now == 0 ? now : 0;
     /* the step: plain Newton and the fixed point of the log sd when far, else two secant pairs around the Fisher metric */
     const bool far = !((ps2 > 0.25) & (ps2 < 4));
-    const double r1 = rho0[r], s1m = sm0[r], s1l = sl0[r], y1m = ym0[r], y1l = yl0[r];       /* the older pair, once this one is in */
+    const double r1 = rho0[r], s1m = sm0[r], s1l = sl0[r], y1m = ym0[r], y1l = yl0[r]; /* the older pair, once this one is in */
     double qm = gm, ql = gl;
     const double a0 = new_rho * (stepm * qm + stepl * ql);
     qm -= a0 * turnm;
@@ -317,7 +328,7 @@ PgmJudged pgm_locals_judge(PgmLocals *l, double *x, const double *gradient)
   l->fresh = false;
   for (int i = 0; i < l->n; i++) {
     Family *f = &l->family[i];
-    const int groups = f->rows < PIECE * GROUPS ? (int)((f->rows + PIECE - 1) / PIECE) : GROUPS;    /* summed in order */
+    const int groups = f->rows < PIECE * GROUPS ? (int)((f->rows + PIECE - 1) / PIECE) : GROUPS; /* summed in order */
     double gain[GROUPS];
     long rejected[GROUPS];
 #pragma omp parallel for schedule(static) num_threads(l->q->s->threads) if (l->q->s->threads > 1 && groups > 1)
@@ -325,7 +336,8 @@ PgmJudged pgm_locals_judge(PgmLocals *l, double *x, const double *gradient)
       gain[group] = 0;
       rejected[group] = 0;
       const long from = f->rows * group / groups, to = f->rows * (group + 1) / groups;
-      if (f->w == 1) gain[group] = judge_scalars(f, fresh, from, to, x, gradient, &rejected[group]);
+      if (f->w == 1)
+        gain[group] = judge_scalars(f, fresh, from, to, x, gradient, &rejected[group]);
       else
         for (long r = from; r < to; r++) gain[group] += judge(f, fresh, r, x, gradient, &rejected[group]);
     }
@@ -353,8 +365,14 @@ static void put(const PgmLocals *l, double *x, double share)
   }
 }
 
-void pgm_locals_move(PgmLocals *l, double *x) { put(l, x, 1); }
-void pgm_locals_restore(PgmLocals *l, double *x) { put(l, x, 0); }
+void pgm_locals_move(PgmLocals *l, double *x)
+{
+  put(l, x, 1);
+}
+void pgm_locals_restore(PgmLocals *l, double *x)
+{
+  put(l, x, 0);
+}
 
 void pgm_scales_from_curvature(const PgmSources *q, double *x, const double *gradient)
 {
@@ -370,9 +388,9 @@ void pgm_scales_from_curvature(const PgmSources *q, double *x, const double *gra
   }
 }
 
-static const double SETTLED = 1e-2;    /* nats: elements that may still gain more are not at an optimum */
+static const double SETTLED = 1e-2; /* nats: elements that may still gain more are not at an optimum */
 
-/* ---- multistart ---------------------------------------------------------------------------------------------------------------------------- */
+/* ---- multistart ---------------------------------------------------------------------------------------------------------------------- */
 
 void pgm_locals_save(const PgmLocals *l, const double *x, double *copy)
 {
@@ -468,14 +486,18 @@ long pgm_locals_differ(const PgmLocals *l, const double *a, const double *b)
 }
 
 /* The first of two estimates is the coarser one. Whether its sign, or that it is nothing, is beyond doubt. */
-static bool certain(double coarse, double fine) { return fabs(fine) > 3 * fabs(fine - coarse) + 1e-4 || fabs(coarse) + fabs(fine) < 2e-4; }
+static bool certain(double coarse, double fine)
+{
+  return fabs(fine) > 3 * fabs(fine - coarse) + 1e-4 || fabs(coarse) + fabs(fine) < 2e-4;
+}
 
 long pgm_locals_undecided(const PgmLocals *l, const double *a, const double *b, const double *coarse, const double *fine)
 {
   long count = 0;
   for (int i = 0; i < l->n; i++) {
     const Family *f = &l->family[i];
-    for (long r = 0; r < f->rows; r++) count += f->left[r] < SETTLED && differs(f, a, b, r) && !certain(coarse[f->first + r], fine[f->first + r]);
+    for (long r = 0; r < f->rows; r++)
+      count += f->left[r] < SETTLED && differs(f, a, b, r) && !certain(coarse[f->first + r], fine[f->first + r]);
     a += 2 * f->rows * f->w;
     b += 2 * f->rows * f->w;
   }
@@ -490,7 +512,8 @@ long pgm_locals_choose(const PgmLocals *l, double *a, const double *b, const dou
     const Family *f = &l->family[i];
     const long n = f->rows * f->w;
     for (long r = 0; r < f->rows; r++) {
-      if (f->left[r] >= SETTLED || fine[f->first + r] < 1e-4 || !certain(coarse[f->first + r], fine[f->first + r]) || !differs(f, a, b, r)) continue;
+      if (f->left[r] >= SETTLED || fine[f->first + r] < 1e-4 || !certain(coarse[f->first + r], fine[f->first + r]) || !differs(f, a, b, r))
+        continue;
       for (long e = r * f->w; e < (r + 1) * f->w; e++) {
         a[e] = b[e];
         a[n + e] = b[n + e];

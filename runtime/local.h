@@ -18,8 +18,8 @@
 typedef struct PgmLocals PgmLocals;
 
 typedef struct {
-  double gain;                         /* predicted by the last accepted gradients: sum g' H g / 2, in nats */
-  long rejected;                       /* elements that were put back: x is not at their accepted point */
+  double gain;   /* predicted by the last accepted gradients: sum g' H g / 2, in nats */
+  long rejected; /* elements that were put back: x is not at their accepted point */
 } PgmJudged;
 
 /* For the free factors of separable local families. NULL in *out (and PGM_OK) when there are none. */
@@ -37,7 +37,7 @@ void pgm_locals_restore(PgmLocals *l, double *x);
 void pgm_scales_from_curvature(const PgmSources *q, double *x, const double *gradient);
 
 /* For multistart: copies of the elements' parameters, and choices element by element. */
-long pgm_locals_size(const PgmLocals *l);                              /* doubles of a copy */
+long pgm_locals_size(const PgmLocals *l); /* doubles of a copy */
 void pgm_locals_save(const PgmLocals *l, const double *x, double *copy);
 void pgm_locals_load(const PgmLocals *l, const double *copy, double *x);
 /* The same start for all elements: the mean over elements of their means, plus `shift` times their spread; sds as they are. */
@@ -47,8 +47,8 @@ void pgm_locals_between(const PgmLocals *l, const double *a, const double *b, do
 /* gain[element] += weight * gradient . (b - a). `gain`: pgm_locals_elements doubles. */
 void pgm_locals_slope(const PgmLocals *l, const double *a, const double *b, const double *gradient, double weight, double *gain);
 long pgm_locals_elements(const PgmLocals *l);
-/* With two estimates of the elements' gains: how many are still in doubt; and a = b where the gain is certain (returns how many; *sum: their
- * gains). Elements that the
+/* With two estimates of the elements' gains: how many are still in doubt; and a = b where the gain is certain (returns how many; *sum:
+ * their gains). Elements that the
  * sweeps did not settle, or that differ by less than a thousandth sd, do not count. */
 long pgm_locals_undecided(const PgmLocals *l, const double *a, const double *b, const double *coarse, const double *fine);
 long pgm_locals_choose(const PgmLocals *l, double *a, const double *b, const double *coarse, const double *fine, double *sum);

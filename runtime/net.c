@@ -7,7 +7,7 @@
 
 enum { MAX_TERMS = 20000 };
 
-/* ---- sizes ----------------------------------------------------------------------------------------------------------------------- */
+/* ---- sizes --------------------------------------------------------------------------------------------------------------------------- */
 
 /* Monomials of total degree <= d in n features: (n + d choose d), or more than MAX_TERMS. */
 static long count_terms(long n, int d)
@@ -49,7 +49,8 @@ PgmStatus pgm_net_open(PgmNet *net, const PgmFunction *f, PgmError *error)
     int degree = f->n_features ? f->degree : 0;
     net->n_terms = count_terms(f->n_features, degree);
     if (net->n_terms > MAX_TERMS)
-      return pgm_fail(error, PGM_BAD_USAGE, "a polynomial of degree %d in %d features has more than %d terms; use --degree 1, fewer inputs, or --hidden",
+      return pgm_fail(error, PGM_BAD_USAGE,
+                      "a polynomial of degree %d in %d features has more than %d terms; use --degree 1, fewer inputs, or --hidden",
                       f->degree, f->n_features, MAX_TERMS);
     if (!list_terms(net, degree)) {
       pgm_net_close(net);
@@ -89,9 +90,12 @@ static long widest(const PgmNet *net)
   return w;
 }
 
-long pgm_net_scratch(const PgmNet *net, long rows) { return net->n_terms ? 0 : 2 * rows * widest(net); }
+long pgm_net_scratch(const PgmNet *net, long rows)
+{
+  return net->n_terms ? 0 : 2 * rows * widest(net);
+}
 
-/* ---- activations ------------------------------------------------------------------------------------------------------------------ */
+/* ---- activations --------------------------------------------------------------------------------------------------------------------- */
 
 static void activate(PgmActivation kind, long n, double *z)
 {
@@ -106,7 +110,7 @@ static void activate(PgmActivation kind, long n, double *z)
   case PGM_LEAKY_RELU:
     for (long i = 0; i < n; i++) z[i] = z[i] > 0 ? z[i] : 0.01 * z[i];
     break;
-  case PGM_SOFTPLUS:                   /* log(1 + e^z) = max(z, 0) + log1p(e^-|z|) */
+  case PGM_SOFTPLUS: /* log(1 + e^z) = max(z, 0) + log1p(e^-|z|) */
 #pragma omp simd
     for (long i = 0; i < n; i++) z[i] = (z[i] > 0 ? z[i] : 0) + log1p(exp(-fabs(z[i])));
     break;
@@ -126,7 +130,7 @@ static void activate_back(PgmActivation kind, long n, const double *a, double *b
   case PGM_LEAKY_RELU:
     for (long i = 0; i < n; i++) bar[i] *= a[i] > 0 ? 1 : 0.01;
     break;
-  case PGM_SOFTPLUS:                   /* inv_logit(z) = 1 - e^-a */
+  case PGM_SOFTPLUS: /* inv_logit(z) = 1 - e^-a */
 #pragma omp simd
     for (long i = 0; i < n; i++) bar[i] *= -expm1(-a[i]);
     break;
@@ -196,7 +200,7 @@ void pgm_net_backward(const PgmNet *net, const double *weights, long rows, const
     affine_back(rows, net->n_terms, net->n_outputs, kept + rows * net->n_features, out_bar, weights_bar, NULL);
     return;
   }
-  const double *layer[PGM_MAX_LAYERS + 1];      /* inputs of layer l */
+  const double *layer[PGM_MAX_LAYERS + 1]; /* inputs of layer l */
   long at[PGM_MAX_LAYERS + 1], in[PGM_MAX_LAYERS + 1];
   layer[0] = kept;
   at[0] = 0;
@@ -214,7 +218,7 @@ void pgm_net_backward(const PgmNet *net, const double *weights, long rows, const
   const double *bar = out_bar;
   double *next = scratch, *spare = scratch + rows * widest(net);
   long width = net->n_outputs;
-  for (int l = last - 1; l >= 0; l--) {         /* bar: adjoint of what layer l feeds */
+  for (int l = last - 1; l >= 0; l--) { /* bar: adjoint of what layer l feeds */
     cblas_dgemm(CblasRowMajor, CblasNoTrans, CblasNoTrans, (int)rows, (int)in[l + 1], (int)width, 1, bar, (int)width, weights + at[l + 1],
                 (int)in[l + 1], 0, next, (int)in[l + 1]);
     activate_back(net->activation, rows * in[l + 1], layer[l + 1], next);
@@ -227,7 +231,7 @@ void pgm_net_backward(const PgmNet *net, const double *weights, long rows, const
   }
 }
 
-/* ---- starting values ------------------------------------------------------------------------------------------------------------------- */
+/* ---- starting values ----------------------------------------------------------------------------------------------------------------- */
 
 void pgm_net_random(const PgmNet *net, PgmKey key, double *weights)
 {
@@ -253,7 +257,8 @@ void pgm_net_fan_in(const PgmNet *net, double *out)
     for (long k = 0; k < net->hidden[l]; k++) out[at++] = 1;
     in = net->hidden[l];
   }
-  for (long end = net->n_weights - (net->n_terms ? 0 : net->n_outputs); at < end; at++) out[at] = (double)(net->n_regressors - (net->n_terms ? 0 : 1));
+  for (long end = net->n_weights - (net->n_terms ? 0 : net->n_outputs); at < end; at++)
+    out[at] = (double)(net->n_regressors - (net->n_terms ? 0 : 1));
   for (; at < net->n_weights; at++) out[at] = 1;
 }
 

@@ -14,14 +14,15 @@
 
 typedef struct {
   long n_features, n_outputs;
-  int n_hidden; long hidden[PGM_MAX_LAYERS];
+  int n_hidden;
+  long hidden[PGM_MAX_LAYERS];
   PgmActivation activation;
   bool skip;
-  long n_terms;                        /* polynomial: number of monomials; 0: a perceptron */
-  int *parent, *factor;                /* monomial t = monomial parent[t] * feature factor[t] (t > 0) */
-  long n_weights;                      /* without free scales */
-  long row;                            /* doubles per row kept from forward to backward, features first */
-  long n_regressors;                   /* inputs of the linear output layer: 1, features (skip), last hidden layer; or the monomials */
+  long n_terms;         /* polynomial: number of monomials; 0: a perceptron */
+  int *parent, *factor; /* monomial t = monomial parent[t] * feature factor[t] (t > 0) */
+  long n_weights;       /* without free scales */
+  long row;             /* doubles per row kept from forward to backward, features first */
+  long n_regressors;    /* inputs of the linear output layer: 1, features (skip), last hidden layer; or the monomials */
 } PgmNet;
 
 /* More monomials than 20 000: PGM_BAD_USAGE. */

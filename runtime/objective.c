@@ -9,11 +9,12 @@ static const double HALF_LOG_2PI_E = 1.41893853320467274178;
 
 /* Rows of a family by the unit of the batch axis that they belong to: rows row[start[u - lo]] .. row[start[u - lo + 1] - 1]. */
 typedef struct {
-  bool follows;                        /* has the axis; otherwise every row takes part in every batch */
-  bool always;                         /* all rows are needed though only the batch's own count (hubs, sums) */
-  long lo, units, *start, *row, *inverse;        /* inverse: flat -> row; NULL: the same */
-  long *unit;                          /* of each row */
-  long *stamp, *picked; double *weight;
+  bool follows;                           /* has the axis; otherwise every row takes part in every batch */
+  bool always;                            /* all rows are needed though only the batch's own count (hubs, sums) */
+  long lo, units, *start, *row, *inverse; /* inverse: flat -> row; NULL: the same */
+  long *unit;                             /* of each row */
+  long *stamp, *picked;
+  double *weight;
 } Axis;
 
 struct PgmObjective {
@@ -21,12 +22,13 @@ struct PgmObjective {
   PgmSources *q;
   PgmObjectiveOptions options;
   bool expected, sampled;
-  PgmKernelKind kind;                  /* of the sampled terms */
-  long entries, *offset;               /* unconstrained entries of all sources; where each source's begin */
-  double *u, *eps, *u_bar, *tmp;       /* draws, `entries` each */
-  double *quantile; uint16_t *order;   /* fixed draws: eps of entry e in draw d is quantile[order[d * entries + e]] */
+  PgmKernelKind kind;            /* of the sampled terms */
+  long entries, *offset;         /* unconstrained entries of all sources; where each source's begin */
+  double *u, *eps, *u_bar, *tmp; /* draws, `entries` each */
+  double *quantile;
+  uint16_t *order; /* fixed draws: eps of entry e in draw d is quantile[order[d * entries + e]] */
   double *draw_value;
-  Axis *axis;                          /* per source */
+  Axis *axis; /* per source */
   PgmRows *rows;
   const PgmRows *touched;
   long epoch, *targets, targets_size;
@@ -53,7 +55,7 @@ double pgm_entropy(const PgmSession *s)
   return total;
 }
 
-/* ---- opening -------------------------------------------------------------------------------------------------------------------------- */
+/* ---- opening ------------------------------------------------------------------------------------------------------------------------- */
 
 /* Inverse of the standard normal distribution function by Newton's method on the complementary error function; p in (0, 1). */
 static double normal_quantile(double p)
@@ -70,7 +72,10 @@ static double normal_quantile(double p)
 }
 
 /* More draws where they cost little: an optimum fitted to few of them is off. */
-static int default_fixed(long entries) { return entries <= 1000 ? 256 : entries <= 10000 ? 128 : entries <= 100000 ? 64 : 32; }
+static int default_fixed(long entries)
+{
+  return entries <= 1000 ? 256 : entries <= 10000 ? 128 : entries <= 100000 ? 64 : 32;
+}
 
 static bool make_fixed(PgmObjective *o)
 {
@@ -80,17 +85,18 @@ static bool make_fixed(PgmObjective *o)
   if (!o->quantile || !o->order) return false;
   double square = 0;
   for (int d = 0; d < n; d++) o->quantile[d] = normal_quantile((d + 0.5) / n);
-  for (int d = 0; d < n / 2; d++) o->quantile[n - 1 - d] = -o->quantile[d];      /* centred exactly */
+  for (int d = 0; d < n / 2; d++) o->quantile[n - 1 - d] = -o->quantile[d]; /* centred exactly */
   if (n % 2) o->quantile[n / 2] = 0;
   for (int d = 0; d < n; d++) square += o->quantile[d] * o->quantile[d];
-  for (int d = 0; d < n && square > 0; d++) o->quantile[d] *= sqrt(n / square);  /* unit variance */
+  for (int d = 0; d < n && square > 0; d++) o->quantile[d] *= sqrt(n / square); /* unit variance */
   const PgmKey key = {o->options.seed, 0, 0xF1CEDu};
 #pragma omp parallel for schedule(static) num_threads(o->s->threads) if (o->s->threads > 1 && o->entries > CHUNK)
-  for (long e = 0; e < o->entries; e++) {        /* Fisher & Yates */
+  for (long e = 0; e < o->entries; e++) { /* Fisher & Yates */
     for (int d = 0; d < n; d++) o->order[(size_t)d * (size_t)o->entries + (size_t)e] = (uint16_t)d;
     for (int d = n - 1; d > 0; d--) {
       int j = (int)(pgm_philox_uniform(key, (uint64_t)e * (uint64_t)n + (uint64_t)d) * (d + 1));
-      uint16_t *a = &o->order[(size_t)d * (size_t)o->entries + (size_t)e], *b = &o->order[(size_t)j * (size_t)o->entries + (size_t)e], t = *a;
+      uint16_t *a = &o->order[(size_t)d * (size_t)o->entries + (size_t)e], *b = &o->order[(size_t)j * (size_t)o->entries + (size_t)e],
+               t = *a;
       *a = *b;
       *b = t;
     }
@@ -216,10 +222,16 @@ PgmStatus pgm_objective_open(PgmObjective **out, PgmSession *s, PgmSources *q, c
   return PGM_OK;
 }
 
-bool pgm_objective_samples(const PgmObjective *o) { return o->sampled; }
-const PgmRows *pgm_objective_rows(const PgmObjective *o) { return o->touched; }
+bool pgm_objective_samples(const PgmObjective *o)
+{
+  return o->sampled;
+}
+const PgmRows *pgm_objective_rows(const PgmObjective *o)
+{
+  return o->touched;
+}
 
-/* ---- minibatches ------------------------------------------------------------------------------------------------------------------------ */
+/* ---- minibatches --------------------------------------------------------------------------------------------------------------------- */
 
 static int ascending(const void *a, const void *b)
 {
@@ -258,7 +270,7 @@ static const PgmRows *select_rows(PgmObjective *o, const PgmBatch *batch)
       if (m->refs[r].family != f->family || m->plates[m->refs[r].plate].axis != batch->axis) continue;
       const int p = m->refs[r].plate;
       const long width = m->refs[r].width(o->s->env), lo = o->s->shape.plate_lo[p], hi = o->s->shape.plate_hi[p];
-      long first = 0, last = batch->count;       /* units of the plate */
+      long first = 0, last = batch->count; /* units of the plate */
       while (first < last && batch->units[first] < lo) first++;
       while (last > first && batch->units[last - 1] > hi) last--;
       if (first == last || !width) continue;
@@ -278,40 +290,48 @@ static const PgmRows *select_rows(PgmObjective *o, const PgmBatch *batch)
   for (int i = 0; i < o->q->n; i++) {
     Axis *a = &o->axis[i];
     if (!a->follows) continue;
-    for (long j = 0; j < o->rows[i].n; j++) a->weight[j] = a->weight[a->picked[j]];      /* picked ascends, so picked[j] >= j */
+    for (long j = 0; j < o->rows[i].n; j++) a->weight[j] = a->weight[a->picked[j]]; /* picked ascends, so picked[j] >= j */
     o->rows[i].weight = a->weight;
   }
   return o->rows;
 }
 
-/* ---- pieces of the expectation ---------------------------------------------------------------------------------------------------------------- */
+/* ---- pieces of the expectation ------------------------------------------------------------------------------------------------------- */
 
-static long row_count(const PgmSource *f, const PgmRows *r) { return r && r->row ? r->n : f->rows; }
+static long row_count(const PgmSource *f, const PgmRows *r)
+{
+  return r && r->row ? r->n : f->rows;
+}
 static long row_flat(const PgmLayout *l, const PgmRows *r, long k)
 {
   const long row = r && r->row ? r->row[k] : k;
   return l->list ? l->list[row] : row;
 }
-static bool whole(const PgmLayout *l, const PgmRows *r) { return !l->list && !(r && r->row); }
+static bool whole(const PgmLayout *l, const PgmRows *r)
+{
+  return !l->list && !(r && r->row);
+}
 
 /* Runs `body` over the entries [begin, end) of a source's chosen rows, in parallel pieces. Entry positions are those of the family. */
-#define FOR_ENTRIES(o, l, f, r, begin, end, ...)                                                                              \
-  do {                                                                                                                        \
-    const long entries_n_ = row_count(f, r), entries_w_ = (f)->uwidth;                                                        \
-    if (whole(l, r)) {                                                                                                        \
-      const long total_ = entries_n_ * entries_w_;                                                                            \
-      _Pragma("omp parallel for schedule(static) num_threads((o)->s->threads) if ((o)->s->threads > 1 && total_ > 2 * CHUNK)") \
-      for (long piece_ = 0; piece_ < (total_ + CHUNK - 1) / CHUNK; piece_++) {                                                \
-        const long begin = piece_ * CHUNK, end = begin + CHUNK < total_ ? begin + CHUNK : total_;                             \
-        __VA_ARGS__                                                                                                           \
-      }                                                                                                                       \
-    } else {                                                                                                                  \
-      _Pragma("omp parallel for schedule(static) num_threads((o)->s->threads) if ((o)->s->threads > 1 && entries_n_ > CHUNK)") \
-      for (long row_ = 0; row_ < entries_n_; row_++) {                                                                        \
-        const long begin = row_flat(l, r, row_) * entries_w_, end = begin + entries_w_;                                       \
-        __VA_ARGS__                                                                                                           \
-      }                                                                                                                       \
-    }                                                                                                                         \
+#define FOR_ENTRIES(o, l, f, r, begin, end, ...)                                                                                           \
+  do {                                                                                                                                     \
+    const long entries_n_ = row_count(f, r), entries_w_ = (f)->uwidth;                                                                     \
+    if (whole(l, r)) {                                                                                                                     \
+      const long total_ = entries_n_ * entries_w_;                                                                                         \
+      _Pragma("omp parallel for schedule(static) num_threads((o)->s->threads) if ((o)->s->threads > 1 && total_ > 2 * CHUNK)") for (       \
+          long piece_ = 0; piece_ < (total_ + CHUNK - 1) / CHUNK; piece_++)                                                                \
+      {                                                                                                                                    \
+        const long begin = piece_ * CHUNK, end = begin + CHUNK < total_ ? begin + CHUNK : total_;                                          \
+        __VA_ARGS__                                                                                                                        \
+      }                                                                                                                                    \
+    } else {                                                                                                                               \
+      _Pragma("omp parallel for schedule(static) num_threads((o)->s->threads) if ((o)->s->threads > 1 && entries_n_ > CHUNK)") for (       \
+          long row_ = 0; row_ < entries_n_; row_++)                                                                                        \
+      {                                                                                                                                    \
+        const long begin = row_flat(l, r, row_) * entries_w_, end = begin + entries_w_;                                                    \
+        __VA_ARGS__                                                                                                                        \
+      }                                                                                                                                    \
+    }                                                                                                                                      \
   } while (0)
 
 static void clear_bars(PgmObjective *o, const PgmRows *rows)
@@ -359,10 +379,11 @@ static void draw_noise(PgmObjective *o, int i, int d, const PgmRows *r, long ite
   const PgmLayout *l = &o->s->layout[f->family];
   double *eps = o->eps + o->offset[i], *u = o->u + o->offset[i];
   if (f->point) {
-    FOR_ENTRIES(o, l, f, r, a, b, for (long e = a; e < b; e++) {
-      eps[e] = 0;
-      u[e] = l->mean[e];
-    });
+    FOR_ENTRIES(
+        o, l, f, r, a, b, for (long e = a; e < b; e++) {
+          eps[e] = 0;
+          u[e] = l->mean[e];
+        });
   } else if (o->options.fresh) {
     const PgmKey key = {o->options.seed, (uint64_t)iteration, (uint64_t)f->family << 16 | (uint64_t)d};
     FOR_ENTRIES(o, l, f, r, a, b, {
@@ -371,10 +392,11 @@ static void draw_noise(PgmObjective *o, int i, int d, const PgmRows *r, long ite
     });
   } else {
     const uint16_t *order = o->order + (size_t)d * (size_t)o->entries + o->offset[i];
-    FOR_ENTRIES(o, l, f, r, a, b, for (long e = a; e < b; e++) {
-      eps[e] = o->quantile[order[e]];
-      u[e] = l->mean[e] + l->sd[e] * eps[e];
-    });
+    FOR_ENTRIES(
+        o, l, f, r, a, b, for (long e = a; e < b; e++) {
+          eps[e] = o->quantile[order[e]];
+          u[e] = l->mean[e] + l->sd[e] * eps[e];
+        });
   }
 }
 
@@ -410,10 +432,11 @@ static void collect_draw(PgmObjective *o, int i, const PgmRows *r)
     memset(u_bar, 0, (size_t)(l->elements * f->uwidth) * sizeof *u_bar);
     pgm_constrain_vjp(o->s, f->family, u, l->value, l->value_bar, 0, u_bar);
   }
-  FOR_ENTRIES(o, l, f, r, a, b, for (long e = a; e < b; e++) {
-    l->mean_bar[e] += share * bar[e];
-    l->sd_bar[e] += share * bar[e] * eps[e];
-  });
+  FOR_ENTRIES(
+      o, l, f, r, a, b, for (long e = a; e < b; e++) {
+        l->mean_bar[e] += share * bar[e];
+        l->sd_bar[e] += share * bar[e] * eps[e];
+      });
 }
 
 /* Average over draws of the sampled terms; draw_value holds each. */

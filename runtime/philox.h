@@ -32,9 +32,14 @@ static inline void pgm_philox(uint64_t c[4], uint64_t k0, uint64_t k1)
 }
 
 /* What a run of numbers is keyed by. `stream` tells families and draws apart (32 bits are used). */
-typedef struct { uint64_t seed; uint64_t iteration; uint64_t stream; } PgmKey;
+typedef struct {
+  uint64_t seed;
+  uint64_t iteration;
+  uint64_t stream;
+} PgmKey;
 
-/* Two 64-bit words for the counters place .. place+n-1: counter (place low, place high, iteration, stream), key the seed. n <= PGM_PHILOX_BLOCK. */
+/* Two 64-bit words for the counters place .. place+n-1: counter (place low, place high, iteration, stream), key the seed. n <=
+ * PGM_PHILOX_BLOCK. */
 static inline void pgm_philox_words(PgmKey key, uint64_t place, long n, uint64_t *restrict first, uint64_t *restrict second)
 {
   const uint64_t low = 0xffffffffu, k0 = key.seed & low, k1 = key.seed >> 32, c2 = key.iteration & low, c3 = key.stream & low;
@@ -55,16 +60,16 @@ static inline void pgm_philox_normals(PgmKey key, uint64_t first, long n, double
   for (long done = 0; n > 0 && pair <= last; pair += PGM_PHILOX_BLOCK) {
     long m = last - pair + 1 < PGM_PHILOX_BLOCK ? (long)(last - pair + 1) : PGM_PHILOX_BLOCK;
     pgm_philox_words(key, pair, m, w1, w2);
-    for (long i = 0; i < m; i++) r[i] = ((double)(int64_t)(w1[i] >> 11) + 0.5) * 0x1p-53;      /* in (0, 1) */
+    for (long i = 0; i < m; i++) r[i] = ((double)(int64_t)(w1[i] >> 11) + 0.5) * 0x1p-53; /* in (0, 1) */
     for (long i = 0; i < m; i++) t[i] = ((double)(int64_t)(w2[i] >> 11) + 0.5) * (2 * M_PI * 0x1p-53);
 #pragma omp simd
     for (long i = 0; i < m; i++) r[i] = sqrt(-2 * log(r[i]));
-    /* sine and cosine in loops of their own: together they become one scalar sincos call */
+      /* sine and cosine in loops of their own: together they become one scalar sincos call */
 #pragma omp simd
     for (long i = 0; i < m; i++) c[i] = r[i] * cos(t[i]);
 #pragma omp simd
     for (long i = 0; i < m; i++) s[i] = r[i] * sin(t[i]);
-    long skip = (long)(first & 1) && done == 0;                /* an odd start: the sine of its pair comes first */
+    long skip = (long)(first & 1) && done == 0; /* an odd start: the sine of its pair comes first */
     long i = 0;
     if (skip) out[done++] = s[i++];
     long whole = i + (n - done) / 2 < m ? i + (n - done) / 2 : m;

@@ -3,8 +3,8 @@
  *   deterministic objective (closed forms, quadrature, fixed draws)
  *     1. one gradient at the cold start sets the log sds
  *     2. a few Newton sweeps over separable locals (local.h)
- *     3. profile: L-BFGS on globals and params, the locals solved by warm sweeps inside each evaluation (by the envelope theorem the gradient of
- *        the profile is the partial gradient); where locals do not separate, or it misbehaves: L-BFGS on everything
+ *     3. profile: L-BFGS on globals and params, the locals solved by warm sweeps inside each evaluation (by the envelope theorem the
+ *        gradient of the profile is the partial gradient); where locals do not separate, or it misbehaves: L-BFGS on everything
  *     4. multistart: separable locals from other means, element by element the better kept; if any was, 3 again
  *   stochastic objective (minibatches, fresh draws): Adam
  *
@@ -21,7 +21,7 @@
 
 enum { SWEEPS_COLD = 8, SWEEPS_INSIDE = 60, PANEL_NODES = 12, MOST_PANELS = 8, CLOSEST_PANELS = 64, MULTISTART_ROUNDS = 1, TRIAL = 250 };
 
-/* ---- the run: clock and callbacks --------------------------------------------------------------------------------------------------- */
+/* ---- the run: clock and callbacks ---------------------------------------------------------------------------------------------------- */
 
 static double now(void)
 {
@@ -35,7 +35,10 @@ void pgm_run_begin(PgmRun *run, PgmSession *s, const PgmFitOptions *options)
   *run = (PgmRun){.s = s, .options = options, .began = now(), .reported = -1};
 }
 
-double pgm_run_seconds(const PgmRun *run) { return now() - run->began; }
+double pgm_run_seconds(const PgmRun *run)
+{
+  return now() - run->began;
+}
 
 /* After every accepted iterate; false: stop. */
 static bool run_tick(PgmRun *run, const PgmSources *q, const double *x, double elbo, double norm)
@@ -55,23 +58,23 @@ static bool run_tick(PgmRun *run, const PgmSources *q, const double *x, double e
   return !run->interrupted;
 }
 
-/* ---- state of a solve ------------------------------------------------------------------------------------------------------------------- */
+/* ---- state of a solve ---------------------------------------------------------------------------------------------------------------- */
 
 typedef struct {
   PgmRun *run;
   PgmSources *q;
   PgmObjective *objective;
-  PgmLocals *locals;                   /* NULL: none separable */
+  PgmLocals *locals; /* NULL: none separable */
   long pinned, size;
-  double *x, *gradient;                /* the whole vector; gradient of the ELBO */
-  double *metric;                      /* of the whole vector */
+  double *x, *gradient; /* the whole vector; gradient of the ELBO */
+  double *metric;       /* of the whole vector */
   /* profile */
-  double *accepted, *trial;            /* copies of the locals: at the accepted globals, at the last evaluation */
-  double inner;                        /* gain (nats) below which the sweeps of the current evaluation may stop */
+  double *accepted, *trial; /* copies of the locals: at the accepted globals, at the last evaluation */
+  double inner;             /* gain (nats) below which the sweeps of the current evaluation may stop */
   long failures;
-  bool silent;                         /* what it maximises is not the ELBO: nothing is reported */
-  double norm;                         /* the gradient's, of the last iterate */
-  long end;                            /* the part of x that L-BFGS is at work on is pinned .. end */
+  bool silent; /* what it maximises is not the ELBO: nothing is reported */
+  double norm; /* the gradient's, of the last iterate */
+  long end;    /* the part of x that L-BFGS is at work on is pinned .. end */
 } Solve;
 
 static double evaluate(Solve *v)
@@ -114,7 +117,7 @@ static double longest_step(const Solve *v, const double *d)
   return most > 0 ? 2 / most : 1e10;
 }
 
-/* ---- sweeps ----------------------------------------------------------------------------------------------------------------------------------- */
+/* ---- sweeps -------------------------------------------------------------------------------------------------------------------------- */
 
 /* Newton sweeps of the locals at x, at most `most`, until the predicted gain is below `gain` nats (or `relative` times half the squared
  * gradient norm of the globals, which the profile can afford). Returns the ELBO at x, whose gradient is left in v->gradient; *settled: the
@@ -146,7 +149,7 @@ static double sweep(Solve *v, int most, double gain, double relative, double *se
   }
 }
 
-/* ---- L-BFGS on everything ------------------------------------------------------------------------------------------------------------------------ */
+/* ---- L-BFGS on everything ------------------------------------------------------------------------------------------------------------ */
 
 static double joint_value(void *data, const double *x, double *gradient)
 {
@@ -179,7 +182,11 @@ static bool joint_accepted(void *data, long iteration, const double *x, double v
   return v->silent || run_tick(v->run, v->q, v->x, -value, norm);
 }
 
-typedef struct { double tol, gain; int window; long max_iter; } Limits;
+typedef struct {
+  double tol, gain;
+  int window;
+  long max_iter;
+} Limits;
 
 static void conclude(PgmSolution *out, const PgmLbfgsResult *r, const Limits *limits)
 {
@@ -189,7 +196,9 @@ static void conclude(PgmSolution *out, const PgmLbfgsResult *r, const Limits *li
   out->converged = true;
   strcpy(out->stopped, "converged");
   switch (r->stop) {
-  case PGM_LBFGS_GRADIENT: snprintf(out->criterion, sizeof out->criterion, "gradient norm %.1e < %.0e", r->gradient_norm, limits->tol); break;
+  case PGM_LBFGS_GRADIENT:
+    snprintf(out->criterion, sizeof out->criterion, "gradient norm %.1e < %.0e", r->gradient_norm, limits->tol);
+    break;
   case PGM_LBFGS_GAIN:
     snprintf(out->criterion, sizeof out->criterion, "ELBO gained %.1e < %.0e in %d iterations", r->gained, limits->gain, limits->window);
     break;
@@ -216,7 +225,10 @@ static void conclude(PgmSolution *out, const PgmLbfgsResult *r, const Limits *li
   }
 }
 
-static PgmStatus no_memory(PgmError *error) { return pgm_fail(error, PGM_SYSTEM, "out of memory"); }
+static PgmStatus no_memory(PgmError *error)
+{
+  return pgm_fail(error, PGM_SYSTEM, "out of memory");
+}
 
 static PgmStatus joint(Solve *v, const Limits *limits, PgmSolution *out, PgmError *error)
 {
@@ -228,7 +240,11 @@ static PgmStatus joint(Solve *v, const Limits *limits, PgmSolution *out, PgmErro
   memcpy(y, v->x + v->pinned, (size_t)n * sizeof *y);
   v->end = v->size;
   const PgmLbfgsProblem problem = {joint_value, joint_metric, joint_limit, joint_accepted, v};
-  const PgmLbfgsOptions options = {.history = history, .max_iter = limits->max_iter, .tol = limits->tol, .gain = limits->gain, .window = limits->window,
+  const PgmLbfgsOptions options = {.history = history,
+                                   .max_iter = limits->max_iter,
+                                   .tol = limits->tol,
+                                   .gain = limits->gain,
+                                   .window = limits->window,
                                    .threads = v->run->s->threads};
   PgmLbfgsResult r = pgm_lbfgs(&problem, &options, n, y, work);
   memcpy(v->x + v->pinned, y, (size_t)n * sizeof *y);
@@ -237,7 +253,7 @@ static PgmStatus joint(Solve *v, const Limits *limits, PgmSolution *out, PgmErro
   return PGM_OK;
 }
 
-/* ---- the profile -------------------------------------------------------------------------------------------------------------------------------- */
+/* ---- the profile --------------------------------------------------------------------------------------------------------------------- */
 
 static double profile_value(void *data, const double *x, double *gradient)
 {
@@ -245,9 +261,9 @@ static double profile_value(void *data, const double *x, double *gradient)
   const long n = v->q->globals - v->pinned;
   double settled;
   memcpy(v->x + v->pinned, x, (size_t)n * sizeof *x);
-  pgm_locals_load(v->locals, v->accepted, v->x);       /* from the accepted locals, so that the value depends on x alone */
+  pgm_locals_load(v->locals, v->accepted, v->x); /* from the accepted locals, so that the value depends on x alone */
   double value = sweep(v, SWEEPS_INSIDE, v->inner, 1e-4, &settled);
-  if (settled > 1) v->failures++;      /* nats that the locals still have to gain */
+  if (settled > 1) v->failures++; /* nats that the locals still have to gain */
   pgm_locals_save(v->locals, v->x, v->trial);
   for (long e = 0; e < n; e++) gradient[e] = -v->gradient[v->pinned + e];
   return -value;
@@ -276,12 +292,15 @@ static PgmStatus profile(Solve *v, const Limits *limits, PgmSolution *out, bool 
 {
   const long n = v->q->globals - v->pinned;
   *went = true;
-  if (n == 0) {                        /* nothing but locals */
+  if (n == 0) { /* nothing but locals */
     double settled = 0;
     double value = sweep(v, 4 * SWEEPS_INSIDE, 0.5 * limits->tol * limits->tol, 0, &settled);
     *went = settled < 1e-6;
     run_tick(v->run, v->q, v->x, value, sqrt(2 * settled));
-    PgmLbfgsResult r = {.stop = v->run->interrupted ? PGM_LBFGS_STOPPED : PGM_LBFGS_GRADIENT, .value = -value, .gradient_norm = sqrt(2 * settled), .iterations = 1};
+    PgmLbfgsResult r = {.stop = v->run->interrupted ? PGM_LBFGS_STOPPED : PGM_LBFGS_GRADIENT,
+                        .value = -value,
+                        .gradient_norm = sqrt(2 * settled),
+                        .iterations = 1};
     conclude(out, &r, limits);
     return PGM_OK;
   }
@@ -295,7 +314,8 @@ static PgmStatus profile(Solve *v, const Limits *limits, PgmSolution *out, bool 
   v->failures = 0;
   v->end = v->q->globals;
   const PgmLbfgsProblem problem = {profile_value, profile_metric, joint_limit, profile_accepted, v};
-  const PgmLbfgsOptions options = {.max_iter = limits->max_iter, .tol = limits->tol, .gain = limits->gain, .window = limits->window, .threads = 1};
+  const PgmLbfgsOptions options = {
+      .max_iter = limits->max_iter, .tol = limits->tol, .gain = limits->gain, .window = limits->window, .threads = 1};
   PgmLbfgsResult r = pgm_lbfgs(&problem, &options, n, y, work);
   memcpy(v->x + v->pinned, y, (size_t)n * sizeof *y);
   free(work);
@@ -305,7 +325,7 @@ static PgmStatus profile(Solve *v, const Limits *limits, PgmSolution *out, bool 
   return PGM_OK;
 }
 
-/* ---- multistart ------------------------------------------------------------------------------------------------------------------------------------- */
+/* ---- multistart ---------------------------------------------------------------------------------------------------------------------- */
 
 /* Gauss & Legendre's rule on [0, 1] (Newton's method on the Legendre polynomials). */
 static void legendre(int n, double *x, double *w)
@@ -329,8 +349,8 @@ static void legendre(int n, double *x, double *w)
   }
 }
 
-/* gain[element] = F(b) - F(a) of each element's part of the ELBO: the integral of its gradient along the line from a to b. So an element's part by
- * itself is not needed, whatever terms it stands in. */
+/* gain[element] = F(b) - F(a) of each element's part of the ELBO: the integral of its gradient along the line from a to b. So an element's
+ * part by itself is not needed, whatever terms it stands in. */
 static void path_integral(Solve *v, const double *a, const double *b, int panels, double *gain)
 {
   double node[PANEL_NODES], weight[PANEL_NODES];
@@ -347,10 +367,10 @@ static void path_integral(Solve *v, const double *a, const double *b, int panels
 /* Separable locals from other means, globals fixed: element by element the better optimum is kept. Returns the gain in nats. */
 static double multistart(Solve *v, double *elbo, PgmStatus *status, PgmError *error)
 {
-  static const double shifts[] = {-6, 6, -2.5, 2.5, -1, 1};    /* in spreads of the means over elements */
+  static const double shifts[] = {-6, 6, -2.5, 2.5, -1, 1}; /* in spreads of the means over elements */
   const long size = pgm_locals_size(v->locals), elements = pgm_locals_elements(v->locals);
   double settled, gained = 0;
-  bool several = false;                /* optima */
+  bool several = false; /* optima */
   double *best = malloc((size_t)(3 * size + 2 * elements + 1) * sizeof *best);
   if (!best) {
     *status = no_memory(error);
@@ -359,7 +379,7 @@ static double multistart(Solve *v, double *elbo, PgmStatus *status, PgmError *er
   double *candidate = best + size, *before = candidate + size, *coarse = before + size, *fine = coarse + elements;
   pgm_locals_save(v->locals, v->x, best);
   for (size_t k = 0; k < sizeof shifts / sizeof *shifts && !v->run->interrupted; k++) {
-    if (k == 2 && !several) break;     /* from both ends all came back to where they were */
+    if (k == 2 && !several) break; /* from both ends all came back to where they were */
     pgm_locals_load(v->locals, best, v->x);
     pgm_locals_shift(v->locals, shifts[k], best, v->x);
     sweep(v, 40, 1e-4, 0, &settled);
@@ -400,14 +420,15 @@ static double multistart(Solve *v, double *elbo, PgmStatus *status, PgmError *er
   return gained;
 }
 
-/* ---- Adam --------------------------------------------------------------------------------------------------------------------------------------------- */
+/* ---- Adam ---------------------------------------------------------------------------------------------------------------------------- */
 
 typedef struct {
   Solve *v;
-  long lo, units, batch;               /* of the axis; batch 0: everything */
+  long lo, units, batch; /* of the axis; batch 0: everything */
   int axis;
-  long *order, *chosen, at, epoch;     /* a shuffle of the units, and where in it the next batch begins */
-  PgmRange *range; long ranges;
+  long *order, *chosen, at, epoch; /* a shuffle of the units, and where in it the next batch begins */
+  PgmRange *range;
+  long ranges;
 } Stochastic;
 
 static int ascending(const void *a, const void *b)
@@ -445,8 +466,10 @@ static double stochastic_value(void *data, const double *x, double *gradient, lo
 
 static void add_range(Stochastic *k, long begin, long end)
 {
-  if (k->ranges && k->range[k->ranges - 1].end == begin) k->range[k->ranges - 1].end = end;
-  else if (begin < end) k->range[k->ranges++] = (PgmRange){begin, end};
+  if (k->ranges && k->range[k->ranges - 1].end == begin)
+    k->range[k->ranges - 1].end = end;
+  else if (begin < end)
+    k->range[k->ranges++] = (PgmRange){begin, end};
 }
 
 static const PgmRange *stochastic_touched(void *data, long *n)
@@ -506,12 +529,13 @@ static bool big_globals(const PgmSession *s)
 {
   long entries = 0;
   for (int f = 0; f < s->model->n_families; f++)
-    if (s->model->families[f].role == PGM_GLOBAL || s->model->families[f].role == PGM_PARAM) entries += s->layout[f].elements * s->layout[f].uwidth;
+    if (s->model->families[f].role == PGM_GLOBAL || s->model->families[f].role == PGM_PARAM)
+      entries += s->layout[f].elements * s->layout[f].uwidth;
   return entries > 500;
 }
 
-/* Adam's steps: means of wide factors take wide ones; weights of layers, those of functions and of the model, shorter ones the more inputs add up
- * in an output. */
+/* Adam's steps: means of wide factors take wide ones; weights of layers, those of functions and of the model, shorter ones the more inputs
+ * add up in an output. */
 static void step_scales(const PgmSources *q, const double *x, double *scale)
 {
   for (long e = 0; e < q->size; e++) scale[e] = 1;
@@ -533,7 +557,7 @@ static PgmStatus adam(Solve *v, Stochastic *k, bool rough, PgmSolution *out, Pgm
 {
   const PgmFitOptions *o = v->run->options;
   PgmSources *q = v->q;
-  const bool sparse = k->batch > 0 || v->pinned > 0;           /* some coordinates do not move in every iteration, or not at all */
+  const bool sparse = k->batch > 0 || v->pinned > 0; /* some coordinates do not move in every iteration, or not at all */
   double *work = malloc((pgm_adam_size(q->size, sparse) + (size_t)(3 * q->size) + 1) * sizeof *work);
   long rows = 0;
   for (int i = 0; i < q->n; i++) rows += q->source[i].rows;
@@ -548,8 +572,16 @@ static PgmStatus adam(Solve *v, Stochastic *k, bool rough, PgmSolution *out, Pgm
   const PgmAdamProblem problem = {stochastic_value, sparse ? stochastic_touched : NULL, stochastic_accepted, k};
   /* weights of networks want small steps, free factors larger ones; a window has at least 100 iterations and 4 epochs */
   const bool network = big_globals(v->run->s) || q->functions > q->globals;
-  const PgmAdamOptions options = {.step = o->step > 0 ? o->step : network ? 0.003 : 0.03, .scale = scale, .gain = o->tol > 0 ? o->tol : 1e-4, .max_iter = o->max_iter > 0 ? o->max_iter : 50000, .group = epoch,
-                                  .window = epoch > 25 ? 4 : (100 + epoch - 1) / epoch, .stages = rough ? 2 : 4, .threads = v->run->s->threads};
+  const PgmAdamOptions options = {.step = o->step > 0 ? o->step
+                                          : network   ? 0.003
+                                                      : 0.03,
+                                  .scale = scale,
+                                  .gain = o->tol > 0 ? o->tol : 1e-4,
+                                  .max_iter = o->max_iter > 0 ? o->max_iter : 50000,
+                                  .group = epoch,
+                                  .window = epoch > 25 ? 4 : (100 + epoch - 1) / epoch,
+                                  .stages = rough ? 2 : 4,
+                                  .threads = v->run->s->threads};
   PgmAdamResult r = pgm_adam(&problem, &options, q->size, v->x, average, work);
   /* the average of the last stage or its last iterate: the better one on the same fresh draws of all data */
   memcpy(last, v->x, (size_t)q->size * sizeof *last);
@@ -561,16 +593,24 @@ static PgmStatus adam(Solve *v, Stochastic *k, bool rough, PgmSolution *out, Pgm
   out->iterations += r.iterations;
   out->gradient_norm = r.gradient_norm;
   out->converged = r.stop == PGM_ADAM_CONVERGED;
-  strcpy(out->stopped, r.stop == PGM_ADAM_CONVERGED ? "converged" : r.stop == PGM_ADAM_MAX_ITER ? "max-iter" : r.stop == PGM_ADAM_STOPPED ? "signal" : "nan");
+  strcpy(out->stopped, r.stop == PGM_ADAM_CONVERGED  ? "converged"
+                       : r.stop == PGM_ADAM_MAX_ITER ? "max-iter"
+                       : r.stop == PGM_ADAM_STOPPED  ? "signal"
+                                                     : "nan");
   switch (r.stop) {
   case PGM_ADAM_CONVERGED:
-    snprintf(out->criterion, sizeof out->criterion, "averages of %ld ELBO estimates no longer improve, at %d step sizes down to %.1e", options.window * epoch,
-             options.stages,
-             options.step * pow(0.3, options.stages - 1));
+    snprintf(out->criterion, sizeof out->criterion, "averages of %ld ELBO estimates no longer improve, at %d step sizes down to %.1e",
+             options.window * epoch, options.stages, options.step * pow(0.3, options.stages - 1));
     break;
-  case PGM_ADAM_MAX_ITER: snprintf(out->criterion, sizeof out->criterion, "%ld iterations", r.iterations); break;
-  case PGM_ADAM_STOPPED: strcpy(out->criterion, "interrupted"); break;
-  case PGM_ADAM_NAN: strcpy(out->criterion, "the ELBO is not finite"); break;
+  case PGM_ADAM_MAX_ITER:
+    snprintf(out->criterion, sizeof out->criterion, "%ld iterations", r.iterations);
+    break;
+  case PGM_ADAM_STOPPED:
+    strcpy(out->criterion, "interrupted");
+    break;
+  case PGM_ADAM_NAN:
+    strcpy(out->criterion, "the ELBO is not finite");
+    break;
   }
   free(work);
   free(k->range);
@@ -578,7 +618,7 @@ static PgmStatus adam(Solve *v, Stochastic *k, bool rough, PgmSolution *out, Pgm
   return PGM_OK;
 }
 
-/* ---- the order of work ------------------------------------------------------------------------------------------------------------------------------------- */
+/* ---- the order of work --------------------------------------------------------------------------------------------------------------- */
 
 bool pgm_solve_stochastic(const PgmSession *s, const PgmFitOptions *o)
 {
@@ -630,9 +670,15 @@ static PgmStatus cold_scales(Solve *v, PgmError *error)
 static PgmStatus deterministic(Solve *v, PgmStart start, bool rough, PgmSolution *out, PgmError *error)
 {
   const PgmFitOptions *o = v->run->options;
-  bool wide = false;                   /* weights of functions: a long way down a flat valley */
+  bool wide = false; /* weights of functions: a long way down a flat valley */
   for (int i = 0; i < v->q->n; i++) wide = wide || (v->q->source[i].kind == PGM_FUNCTION && v->q->source[i].at >= v->pinned);
-  Limits limits = {.tol = o->tol > 0 ? o->tol : rough ? 1e-3 : 1e-6, .max_iter = o->max_iter > 0 ? o->max_iter : wide ? 3000 : 2000, .window = wide ? 50 : 20};
+  Limits limits = {.tol = o->tol > 0 ? o->tol
+                          : rough    ? 1e-3
+                                     : 1e-6,
+                   .max_iter = o->max_iter > 0 ? o->max_iter
+                               : wide          ? 3000
+                                               : 2000,
+                   .window = wide ? 50 : 20};
   if (rough && wide && limits.max_iter > TRIAL) limits.max_iter = TRIAL;
   PgmStatus st = PGM_OK;
   if (start == PGM_START_COLD && (st = cold_scales(v, error))) return st;
@@ -654,7 +700,8 @@ static PgmStatus deterministic(Solve *v, PgmStart start, bool rough, PgmSolution
     if (!strcmp(out->stopped, "nan")) return not_finite(v, error);
     elbo = out->elbo;
     /* functions learn better from the factors of one start: those of the best modes jump from element to element */
-    if (!v->locals || rough || o->one_start || v->run->interrupted || round == MULTISTART_ROUNDS || !strcmp(out->stopped, "max-iter") || (start == PGM_START_WARM && v->pinned == 0))
+    if (!v->locals || rough || o->one_start || v->run->interrupted || round == MULTISTART_ROUNDS || !strcmp(out->stopped, "max-iter") ||
+        (start == PGM_START_WARM && v->pinned == 0))
       break;
     v->norm = out->gradient_norm;
     double gained = multistart(v, &elbo, &st, error);
@@ -704,8 +751,11 @@ PgmStatus pgm_solve(PgmRun *run, PgmSources *q, long pinned, PgmStart start, boo
     if (!k.batch) k.axis = -1;
   }
   const int draws = o->samples > 0 || k.batch || !stochastic ? o->samples : 8;
-  const PgmObjectiveOptions options = {.draws = draws, .fresh = stochastic && o->expectation != PGM_EXP_FIXED_DRAWS,
-                                       .all_points = o->expectation == PGM_EXP_FIXED_DRAWS || o->expectation == PGM_EXP_MONTE_CARLO, .seed = o->seed, .axis = k.axis};
+  const PgmObjectiveOptions options = {.draws = draws,
+                                       .fresh = stochastic && o->expectation != PGM_EXP_FIXED_DRAWS,
+                                       .all_points = o->expectation == PGM_EXP_FIXED_DRAWS || o->expectation == PGM_EXP_MONTE_CARLO,
+                                       .seed = o->seed,
+                                       .axis = k.axis};
   st = pgm_objective_open(&v.objective, run->s, q, &options, error);
   if (!st) st = pgm_locals_open(&v.locals, q, error);
   const long copies = v.locals ? 2 * pgm_locals_size(v.locals) : 0;
@@ -719,7 +769,8 @@ PgmStatus pgm_solve(PgmRun *run, PgmSources *q, long pinned, PgmStart start, boo
   }
   if (!st && k.batch) {
     k.order = malloc((size_t)(2 * k.units) * sizeof *k.order);
-    if (!k.order) st = no_memory(error);
+    if (!k.order)
+      st = no_memory(error);
     else {
       k.chosen = k.order + k.units;
       for (long i = 0; i < k.units; i++) k.order[i] = k.lo + i;
@@ -728,7 +779,7 @@ PgmStatus pgm_solve(PgmRun *run, PgmSources *q, long pinned, PgmStart start, boo
   }
   if (!st) {
     if (stochastic) {
-      if (start == PGM_START_COLD && !pgm_objective_samples(v.objective)) st = cold_scales(&v, error);   /* noise says nothing of curvature */
+      if (start == PGM_START_COLD && !pgm_objective_samples(v.objective)) st = cold_scales(&v, error); /* noise says nothing of curvature */
       if (!st) st = adam(&v, &k, rough, out, error);
       if (!st && !strcmp(out->stopped, "nan")) st = not_finite(&v, error);
     } else {

@@ -7,10 +7,10 @@
 #include <string.h>
 
 enum { BLOCK = 256, SLOTS = 16, SLOT_ROWS = 128, CHUNK = 4096 };
-static const double KEEP_AT_MOST = 16777216;     /* doubles of activations kept between forward and backward: 128 MB */
+static const double KEEP_AT_MOST = 16777216; /* doubles of activations kept between forward and backward: 128 MB */
 static const double HALF_LOG_2PI_E = 1.41893853320467274178;
 
-/* ---- functions --------------------------------------------------------------------------------------------------------------------- */
+/* ---- functions ----------------------------------------------------------------------------------------------------------------------- */
 
 void pgm_function_free(PgmFunction *f)
 {
@@ -61,7 +61,8 @@ PgmFunction *pgm_function_copy(const PgmFunction *f)
   return c;
 }
 
-PgmStatus pgm_function_new(PgmFunction **out, PgmGather **gather, const PgmSession *s, int family, const PgmInputs *inputs, const PgmFitOptions *o, PgmError *error)
+PgmStatus pgm_function_new(PgmFunction **out, PgmGather **gather, const PgmSession *s, int family, const PgmInputs *inputs,
+                           const PgmFitOptions *o, PgmError *error)
 {
   PgmFunction *f = calloc(1, sizeof *f);
   *out = NULL;
@@ -79,7 +80,7 @@ PgmStatus pgm_function_new(PgmFunction **out, PgmGather **gather, const PgmSessi
     f->n_hidden = o->n_hidden ? o->n_hidden : 2;
     for (int l = 0; l < f->n_hidden; l++) f->hidden[l] = o->n_hidden ? o->hidden[l] : 16;
   }
-  f->free_scale = inputs->free_scale && !f->n_flags;   /* where elements differ by a flag, their scales may too */
+  f->free_scale = inputs->free_scale && !f->n_flags; /* where elements differ by a flag, their scales may too */
   f->n_outputs = s->layout[family].uwidth * (f->free_scale ? 1 : 2);
   PgmNet net;
   st = pgm_net_open(&net, f, error);
@@ -95,7 +96,7 @@ PgmStatus pgm_function_new(PgmFunction **out, PgmGather **gather, const PgmSessi
   return PGM_OK;
 }
 
-/* ---- opening ---------------------------------------------------------------------------------------------------------------------------- */
+/* ---- opening ------------------------------------------------------------------------------------------------------------------------- */
 
 static int slots_of(long rows)
 {
@@ -146,8 +147,15 @@ PgmStatus pgm_sources_open(PgmSources **out, PgmSession *s, int n, const PgmSour
     const PgmFamily *family = &s->model->families[specs[i].family];
     const PgmLayout *l = &s->layout[specs[i].family];
     PgmSource *f = &q->source[i];
-    *f = (PgmSource){.family = specs[i].family, .kind = specs[i].kind, .local = family->role == PGM_LOCAL, .point = family->role == PGM_PARAM,
-                     .rows = l->defined, .uwidth = l->uwidth, .function = specs[i].function, .gather = specs[i].gather, .sd_at = -1};
+    *f = (PgmSource){.family = specs[i].family,
+                     .kind = specs[i].kind,
+                     .local = family->role == PGM_LOCAL,
+                     .point = family->role == PGM_PARAM,
+                     .rows = l->defined,
+                     .uwidth = l->uwidth,
+                     .function = specs[i].function,
+                     .gather = specs[i].gather,
+                     .sd_at = -1};
     long entries = (f->kind == PGM_SHARED ? 1 : f->rows) * f->uwidth;
     f->size = f->kind == PGM_FUNCTION ? f->function->n_weights : f->point ? entries : 2 * entries;
     if (f->kind == PGM_FUNCTION && !st) st = pgm_net_open(&f->net, f->function, error);
@@ -157,8 +165,10 @@ PgmStatus pgm_sources_open(PgmSources **out, PgmSession *s, int n, const PgmSour
       PgmSource *f = &q->source[i];
       if (part != (!f->local ? 0 : f->kind != PGM_FREE ? 1 : 2)) continue;
       f->at = q->size;
-      if (f->kind == PGM_FUNCTION) f->sd_at = f->function->free_scale ? f->at + f->net.n_weights : -1;
-      else if (!f->point) f->sd_at = f->at + f->size / 2;
+      if (f->kind == PGM_FUNCTION)
+        f->sd_at = f->function->free_scale ? f->at + f->net.n_weights : -1;
+      else if (!f->point)
+        f->sd_at = f->at + f->size / 2;
       q->size += f->size;
     }
     if (part == 0) q->globals = q->functions = q->size;
@@ -193,12 +203,18 @@ PgmSource *pgm_sources_find(const PgmSources *q, int family)
   return NULL;
 }
 
-/* ---- forward and backward ----------------------------------------------------------------------------------------------------------------- */
+/* ---- forward and backward ------------------------------------------------------------------------------------------------------------ */
 
-static long flat_of(const PgmLayout *l, long row) { return l->list ? l->list[row] : row; }
+static long flat_of(const PgmLayout *l, long row)
+{
+  return l->list ? l->list[row] : row;
+}
 
 /* Entries in one piece when the rows are consecutive elements. */
-static bool contiguous(const PgmLayout *l, const PgmRows *rows) { return !l->list && !(rows && rows->row); }
+static bool contiguous(const PgmLayout *l, const PgmRows *rows)
+{
+  return !l->list && !(rows && rows->row);
+}
 
 static double free_forward(const PgmSources *q, const PgmSource *f, const double *x, const PgmRows *rows)
 {
@@ -287,7 +303,7 @@ static double shared_forward(const PgmSources *q, const PgmSource *f, const doub
   const long w = f->uwidth, n = rows && rows->row ? rows->n : f->rows;
   double each = 0;
   for (long k = 0; k < w; k++) each += x[f->sd_at + k] + HALF_LOG_2PI_E;
-  double *sd = f->scratch;             /* uwidth doubles: slot_size is 2 * uwidth */
+  double *sd = f->scratch; /* uwidth doubles: slot_size is 2 * uwidth */
   for (long k = 0; k < w; k++) sd[k] = exp(x[f->sd_at + k]);
 #pragma omp parallel for schedule(static) num_threads(q->s->threads) if (q->s->threads > 1 && n * w > 4 * CHUNK)
   for (long r = 0; r < n; r++) {
@@ -322,7 +338,9 @@ static void shared_backward(const PgmSources *q, const PgmSource *f, const PgmRo
 }
 
 /* The pieces of a slot's scratch. */
-typedef struct { double *kept, *out, *out_bar, *net, *gradient; } Slot;
+typedef struct {
+  double *kept, *out, *out_bar, *net, *gradient;
+} Slot;
 
 static Slot slot_of(const PgmSource *f, int slot)
 {
@@ -416,7 +434,9 @@ double pgm_sources_forward(PgmSources *q, const double *x, const PgmRows *rows)
   for (int i = 0; i < q->n; i++) {
     const PgmSource *f = &q->source[i];
     const PgmRows *r = rows ? &rows[i] : NULL;
-    entropy += f->kind == PGM_FREE ? free_forward(q, f, x, r) : f->kind == PGM_SHARED ? shared_forward(q, f, x, r) : function_forward(q, f, x, r);
+    entropy += f->kind == PGM_FREE     ? free_forward(q, f, x, r)
+               : f->kind == PGM_SHARED ? shared_forward(q, f, x, r)
+                                       : function_forward(q, f, x, r);
   }
   return entropy;
 }
@@ -426,13 +446,16 @@ void pgm_sources_backward(PgmSources *q, const double *x, const PgmRows *rows, d
   for (int i = 0; i < q->n; i++) {
     const PgmSource *f = &q->source[i];
     const PgmRows *r = rows ? &rows[i] : NULL;
-    if (f->kind == PGM_FREE) free_backward(q, f, r, gradient);
-    else if (f->kind == PGM_SHARED) shared_backward(q, f, r, gradient);
-    else function_backward(q, f, x, r, gradient);
+    if (f->kind == PGM_FREE)
+      free_backward(q, f, r, gradient);
+    else if (f->kind == PGM_SHARED)
+      shared_backward(q, f, r, gradient);
+    else
+      function_backward(q, f, x, r, gradient);
   }
 }
 
-/* ---- starting values ------------------------------------------------------------------------------------------------------------------------ */
+/* ---- starting values ----------------------------------------------------------------------------------------------------------------- */
 
 /* Averages of a family's means and log sds over its elements: uwidth each. */
 static void averages(const PgmSources *q, const PgmSource *f, double *mean, double *log_sd)
@@ -475,8 +498,10 @@ PgmStatus pgm_source_random(PgmSources *q, PgmSource *f, PgmKey key, double *x, 
   pgm_net_random(&f->net, key, x + f->at);
   for (long k = 0; k < w; k++) {
     c[k] = mean[k];
-    if (f->sd_at >= 0) x[f->sd_at + k] = log_sd[k];
-    else c[w + k] = log_sd[k];
+    if (f->sd_at >= 0)
+      x[f->sd_at + k] = log_sd[k];
+    else
+      c[w + k] = log_sd[k];
   }
   pgm_net_set_output(&f->net, c, x + f->at);
   free(c);
@@ -516,7 +541,7 @@ PgmStatus pgm_source_regress(PgmSources *q, PgmSource *f, PgmKey key, double *x,
   const PgmLayout *l = &q->s->layout[f->family];
   const long w = f->uwidth, o = f->net.n_outputs, p = f->net.n_regressors;
   PgmStatus st = pgm_source_random(q, f, key, x, error);
-  if (st || p > MOST || !f->rows) return st;       /* too wide to solve for: the random start stands */
+  if (st || p > MOST || !f->rows) return st; /* too wide to solve for: the random start stands */
   const long stride = f->rows > ENOUGH ? (f->rows + ENOUGH - 1) / ENOUGH : 1;
   double *a = calloc((size_t)(p * p + p * o), sizeof *a);
   double *work = malloc((size_t)(BLOCK * (f->net.row + p + o)) * sizeof *work);

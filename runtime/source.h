@@ -13,28 +13,39 @@
 #include "net.h"
 
 /* Some rows (defined elements) of one family, ascending, each with the weight of its entropy. */
-typedef struct { long n; const long *row; const double *weight; } PgmRows;   /* row NULL: all; weight NULL: 1 */
+typedef struct {
+  long n;
+  const long *row;
+  const double *weight;
+} PgmRows; /* row NULL: all; weight NULL: 1 */
 
 typedef struct {
   int family;
   PgmSourceKind kind;
-  bool local, point;                   /* point: a param, without sd */
-  long rows, uwidth;                   /* defined elements; unconstrained entries of each */
-  long at, size, sd_at;                /* its part of x; where the log sds begin (free and shared; functions: the free scales, or -1) */
-  PgmFunction *function;               /* owned; weights are kept in x, not in it */
+  bool local, point;     /* point: a param, without sd */
+  long rows, uwidth;     /* defined elements; unconstrained entries of each */
+  long at, size, sd_at;  /* its part of x; where the log sds begin (free and shared; functions: the free scales, or -1) */
+  PgmFunction *function; /* owned; weights are kept in x, not in it */
   PgmGather *gather;
   PgmNet net;
-  double *kept;                        /* the nets' activations from forward to backward; NULL: made again */
-  double *scratch; long slot_size;     /* one piece per slot */
+  double *kept; /* the nets' activations from forward to backward; NULL: made again */
+  double *scratch;
+  long slot_size; /* one piece per slot */
 } PgmSource;
 
 typedef struct {
   PgmSession *s;
-  int n; PgmSource *source;            /* in order of families */
-  long globals, functions, size;       /* ends of the three parts of x */
+  int n;
+  PgmSource *source;             /* in order of families */
+  long globals, functions, size; /* ends of the three parts of x */
 } PgmSources;
 
-typedef struct { int family; PgmSourceKind kind; PgmFunction *function; PgmGather *gather; } PgmSourceSpec;
+typedef struct {
+  int family;
+  PgmSourceKind kind;
+  PgmFunction *function;
+  PgmGather *gather;
+} PgmSourceSpec;
 
 /* Takes over the specs' functions and gathers, also on failure. Leaves the layouts alone. */
 PgmStatus pgm_sources_open(PgmSources **out, PgmSession *s, int n, const PgmSourceSpec *specs, PgmError *error);
@@ -49,13 +60,15 @@ void pgm_sources_backward(PgmSources *q, const double *x, const PgmRows *rows, d
 
 /* x from the layouts (free sources: exactly; shared: the average over elements); functions are left alone. */
 void pgm_sources_read(const PgmSources *q, double *x);
-/* Sets a function's weights by least squares: random hidden layers (key), the linear output layer fitted to the layouts' means and log sds. */
+/* Sets a function's weights by least squares: random hidden layers (key), the linear output layer fitted to the layouts' means and log
+ * sds. */
 PgmStatus pgm_source_regress(PgmSources *q, PgmSource *source, PgmKey key, double *x, PgmError *error);
 /* Random weights, the output layer 0 but for its constant: the average of the layouts' means and log sds. */
 PgmStatus pgm_source_random(PgmSources *q, PgmSource *source, PgmKey key, double *x, PgmError *error);
 
 /* A new function for `family`; *gather serves the session's data. n_hidden 0 and degree < 0: two layers of 16. */
-PgmStatus pgm_function_new(PgmFunction **out, PgmGather **gather, const PgmSession *s, int family, const PgmInputs *inputs, const PgmFitOptions *o, PgmError *error);
+PgmStatus pgm_function_new(PgmFunction **out, PgmGather **gather, const PgmSession *s, int family, const PgmInputs *inputs,
+                           const PgmFitOptions *o, PgmError *error);
 PgmFunction *pgm_function_copy(const PgmFunction *f);
 void pgm_function_free(PgmFunction *f);
 

@@ -5,8 +5,8 @@
  *     latent theta ~ normal(0, 10);                                latent theta ~ flat();
  *     latent tau : real<lower=0> ~ lognormal(0, 1);                plate n in 1..N {
  *     plate n in 1..N {                                              latent z[n] ~ normal(0, 1);
- *       latent z[n] ~ normal(theta, tau);                            observed x[n] ~ normal(theta + sin(z[n]) * z[n] + z[n], exp(cos(z[n])));
- *       observed x[n] ~ poisson_log(z[n]);                         }
+ *       latent z[n] ~ normal(theta, tau);                            observed x[n] ~ normal(theta + sin(z[n]) * z[n] + z[n],
+ *       exp(cos(z[n]))); observed x[n] ~ poisson_log(z[n]);                         }
  *     }                                                          }
  *   }
  *   model logistic: as poisson, with observed x[n] ~ bernoulli_logit(z[n])
@@ -31,7 +31,9 @@ struct effects_env {
 enum { EFFECTS_N, EFFECTS_THETA, EFFECTS_TAU, EFFECTS_Z, EFFECTS_X, EFFECTS_FAMILIES };
 
 /* Likelihood of one observation at z: value and derivative. */
-typedef struct { double f, d; } EffectsValue;
+typedef struct {
+  double f, d;
+} EffectsValue;
 static inline EffectsValue effects_poisson_at(double x, double z)
 {
   return (EffectsValue){x * z - exp(z), x - exp(z)};
@@ -42,7 +44,7 @@ static inline EffectsValue effects_logistic_at(double x, double z)
   return (EffectsValue){x * z - fmax(z, 0) - log1p(t), x - p};
 }
 
-/* ---- outside plates ---------------------------------------------------------------------------------------------------------------------- */
+/* ---- outside plates ------------------------------------------------------------------------------------------------------------------ */
 
 static double effects_0_expected(const void *env_, const PgmSpan *span)
 {
@@ -50,7 +52,7 @@ static double effects_0_expected(const void *env_, const PgmSpan *span)
   const double m = e->theta.mean[0], s = e->theta.sd[0], mt = e->tau.mean[0], st = e->tau.sd[0], w = span->weight;
   e->theta.mean_sum[0] += w * (-m / 100);
   e->theta.sd_sum[0] += w * (-s / 100);
-  e->tau.mean_sum[0] += w * (-mt - 1);           /* lognormal(0, 1): -log tau - (log tau)^2 / 2 */
+  e->tau.mean_sum[0] += w * (-mt - 1); /* lognormal(0, 1): -log tau - (log tau)^2 / 2 */
   e->tau.sd_sum[0] += w * (-st);
   return w * (-0.5 * (m * m + s * s) / 100 - log(10.) - 0.5 * FIXTURE_LOG_2PI - mt - 0.5 * (mt * mt + st * st) - 0.5 * FIXTURE_LOG_2PI);
 }
@@ -74,7 +76,7 @@ static void effects_0_each(const void *env_, const PgmSpan *span, double *out)
   out[0] = effects_0_expected(&copy, &one);
 }
 
-/* ---- plate n in 1..N ------------------------------------------------------------------------------------------------------------------------ */
+/* ---- plate n in 1..N ----------------------------------------------------------------------------------------------------------------- */
 
 static inline double effects_1_expected(const void *env_, const PgmSpan *span, EffectsValue (*at)(double, double))
 {
@@ -136,10 +138,19 @@ static inline void effects_1_each(const void *env_, const PgmSpan *span, double 
   }
 }
 
-#define EFFECTS_KERNELS(name)                                                                                                               \
-  static double name##_1_expected(const void *env, const PgmSpan *span) { return effects_1_expected(env, span, effects_##name##_at); }      \
-  static double name##_1_point(const void *env, const PgmSpan *span) { return effects_1_point(env, span, effects_##name##_at); }            \
-  static void name##_x_each(const void *env, const PgmSpan *span, double *out) { effects_1_each(env, span, out, effects_##name##_at); }
+#define EFFECTS_KERNELS(name)                                                                                                              \
+  static double name##_1_expected(const void *env, const PgmSpan *span)                                                                    \
+  {                                                                                                                                        \
+    return effects_1_expected(env, span, effects_##name##_at);                                                                             \
+  }                                                                                                                                        \
+  static double name##_1_point(const void *env, const PgmSpan *span)                                                                       \
+  {                                                                                                                                        \
+    return effects_1_point(env, span, effects_##name##_at);                                                                                \
+  }                                                                                                                                        \
+  static void name##_x_each(const void *env, const PgmSpan *span, double *out)                                                             \
+  {                                                                                                                                        \
+    effects_1_each(env, span, out, effects_##name##_at);                                                                                   \
+  }
 /* -log x! does not depend on the latents */
 static double effects_factorials(const void *env_, const PgmSpan *span)
 {
@@ -152,7 +163,7 @@ static double effects_factorials(const void *env_, const PgmSpan *span)
 EFFECTS_KERNELS(poisson)
 EFFECTS_KERNELS(logistic)
 
-/* ---- nonlinear ---------------------------------------------------------------------------------------------------------------------------------- */
+/* ---- nonlinear ----------------------------------------------------------------------------------------------------------------------- */
 
 static double nonlinear_1_expected(const void *env_, const PgmSpan *span)
 {
@@ -207,11 +218,22 @@ static void nonlinear_x_each(const void *env_, const PgmSpan *span, double *out)
   }
 }
 
-/* ---- descriptors ---------------------------------------------------------------------------------------------------------------------------------- */
+/* ---- descriptors --------------------------------------------------------------------------------------------------------------------- */
 
-static void effects_zero(const void *env, double *lower, double *upper) { (void)env, (void)upper; lower[0] = 0; }
-static void effects_one(const void *env, PgmSink *sink) { (void)env; sink->run(sink, 0, 1); }
-static void effects_all(const void *env, PgmSink *sink) { sink->run(sink, 0, ((const struct effects_env *)env)->N); }
+static void effects_zero(const void *env, double *lower, double *upper)
+{
+  (void)env, (void)upper;
+  lower[0] = 0;
+}
+static void effects_one(const void *env, PgmSink *sink)
+{
+  (void)env;
+  sink->run(sink, 0, 1);
+}
+static void effects_all(const void *env, PgmSink *sink)
+{
+  sink->run(sink, 0, ((const struct effects_env *)env)->N);
+}
 
 static void effects_shape(const void *env_, PgmShape *shape)
 {
@@ -229,51 +251,118 @@ static const int effects_axis_n[] = {0};
 static const int effects_shared[] = {EFFECTS_THETA, EFFECTS_TAU, -1}, nonlinear_shared[] = {EFFECTS_THETA, -1};
 
 /* `tau` of the nonlinear model is a pruned family: it has no term and no factor. */
-#define EFFECTS_TABLES(id, tau_role)                                                                                                          \
-  static const PgmFamily id##_families[] = {                                                                                                  \
-    {.name = "N", .role = PGM_INPUT, .type = PGM_INT, .integer = true, .place = offsetof(struct effects_env, N), .is_size = true},            \
-    {.name = "theta", .role = PGM_GLOBAL, .type = PGM_REAL, .place = offsetof(struct effects_env, theta), .transform = PGM_IDENTITY},         \
-    {.name = "tau", .role = tau_role, .type = PGM_REAL, .place = offsetof(struct effects_env, tau), .transform = PGM_LOWER, .has_lower = true, \
-     .uniform_bounds = true, .bounds = effects_zero},                                                                                         \
-    {.name = "z", .role = PGM_LOCAL, .type = PGM_REAL, .n_index = 1, .index = effects_index_n, .axis = effects_axis_n,                        \
-     .place = offsetof(struct effects_env, z), .transform = PGM_IDENTITY, .separable = true},                                                 \
-    {.name = "x", .role = PGM_OBSERVED, .type = PGM_REAL, .n_index = 1, .index = effects_index_n, .axis = effects_axis_n,                     \
-     .place = offsetof(struct effects_env, x)},                                                                                               \
+#define EFFECTS_TABLES(id, tau_role)                                                                                                       \
+  static const PgmFamily id##_families[] = {                                                                                               \
+      {.name = "N", .role = PGM_INPUT, .type = PGM_INT, .integer = true, .place = offsetof(struct effects_env, N), .is_size = true},       \
+      {.name = "theta", .role = PGM_GLOBAL, .type = PGM_REAL, .place = offsetof(struct effects_env, theta), .transform = PGM_IDENTITY},    \
+      {.name = "tau",                                                                                                                      \
+       .role = tau_role,                                                                                                                   \
+       .type = PGM_REAL,                                                                                                                   \
+       .place = offsetof(struct effects_env, tau),                                                                                         \
+       .transform = PGM_LOWER,                                                                                                             \
+       .has_lower = true,                                                                                                                  \
+       .uniform_bounds = true,                                                                                                             \
+       .bounds = effects_zero},                                                                                                            \
+      {.name = "z",                                                                                                                        \
+       .role = PGM_LOCAL,                                                                                                                  \
+       .type = PGM_REAL,                                                                                                                   \
+       .n_index = 1,                                                                                                                       \
+       .index = effects_index_n,                                                                                                           \
+       .axis = effects_axis_n,                                                                                                             \
+       .place = offsetof(struct effects_env, z),                                                                                           \
+       .transform = PGM_IDENTITY,                                                                                                          \
+       .separable = true},                                                                                                                 \
+      {.name = "x",                                                                                                                        \
+       .role = PGM_OBSERVED,                                                                                                               \
+       .type = PGM_REAL,                                                                                                                   \
+       .n_index = 1,                                                                                                                       \
+       .index = effects_index_n,                                                                                                           \
+       .axis = effects_axis_n,                                                                                                             \
+       .place = offsetof(struct effects_env, x)},                                                                                          \
   };
 
 static const PgmStatement effects_statements[] = {
-  {.kind = PGM_S_INPUT, .family = EFFECTS_N, .text = "input N : int", .constant_index = true, .range = "", .elements = effects_one},
-  {.kind = PGM_S_LATENT, .family = EFFECTS_THETA, .text = "theta", .constant_index = true, .range = "", .elements = effects_one},
-  {.kind = PGM_S_LATENT, .family = EFFECTS_TAU, .text = "tau", .constant_index = true, .range = "", .elements = effects_one},
-  {.kind = PGM_S_LATENT, .family = EFFECTS_Z, .text = "z[n]", .range = "n in 1..N", .elements = effects_all},
-  {.kind = PGM_S_OBSERVED, .family = EFFECTS_X, .text = "x[n]", .range = "n in 1..N", .elements = effects_all, .support = PGM_SUPPORT_ANY},
+    {.kind = PGM_S_INPUT, .family = EFFECTS_N, .text = "input N : int", .constant_index = true, .range = "", .elements = effects_one},
+    {.kind = PGM_S_LATENT, .family = EFFECTS_THETA, .text = "theta", .constant_index = true, .range = "", .elements = effects_one},
+    {.kind = PGM_S_LATENT, .family = EFFECTS_TAU, .text = "tau", .constant_index = true, .range = "", .elements = effects_one},
+    {.kind = PGM_S_LATENT, .family = EFFECTS_Z, .text = "z[n]", .range = "n in 1..N", .elements = effects_all},
+    {.kind = PGM_S_OBSERVED,
+     .family = EFFECTS_X,
+     .text = "x[n]",
+     .range = "n in 1..N",
+     .elements = effects_all,
+     .support = PGM_SUPPORT_ANY},
 };
 
 static const PgmCount effects_counts[] = {{.size = EFFECTS_N, .array = EFFECTS_X, .position = 0}};
 static const char *const effects_inputs[] = {"x[n]", NULL};
-static const PgmAmortize effects_amortize[] = {
-  {.family = EFFECTS_Z, .verdict = "closes", .domain_kind = "window", .domain = "x[n]", .inputs = effects_inputs, .window = effects_inputs}};
+static const PgmAmortize effects_amortize[] = {{.family = EFFECTS_Z,
+                                                .verdict = "closes",
+                                                .domain_kind = "window",
+                                                .domain = "x[n]",
+                                                .inputs = effects_inputs,
+                                                .window = effects_inputs}};
 static void (*const effects_lets[EFFECTS_FAMILIES])(const void *env, double *out) = {0};
 
-#define EFFECTS_MODEL(id, outer_expected, outer_point, sums, constants)                                                                                     \
-  static const PgmTerm id##_terms[] = {                                                                                                       \
-    {.statement = 1, .text = "prior", .line = 3, .column = 3, .method = PGM_CLOSED_FORM, .point_each = effects_0_each,                        \
-     .expected_each = effects_0_each},                                                                                                        \
-    {.statement = 4, .text = "x[n]", .line = 7, .column = 5, .n_plates = 1, .plates = effects_index_n, .method = PGM_QUADRATURE,              \
-     .point_each = id##_x_each, .expected_each = id##_x_each},                                                                                \
-  };                                                                                                                                          \
-  static const PgmPlate id##_plates[] = {                                                                                                     \
-    {.axis = -1, .first_term = 0, .n_terms = 1, .point = outer_point, .expected = outer_expected, .shared = sums},                           \
-    {.variable = "n", .line = 5, .axis = 0, .first_term = 1, .n_terms = 1, .point = id##_1_point, .expected = id##_1_expected,                \
-     .constant = constants, .shared = sums},                                                                                                                        \
-  };                                                                                                                                          \
-  static const PgmModel id##_model = {                                                                                                        \
-    .abi = PGM_ABI, .name = #id, .file = #id ".pgm", .hash = "0", .version = "fixture", .env_size = sizeof(struct effects_env),               \
-    .n_families = EFFECTS_FAMILIES, .families = id##_families, .n_statements = 5, .statements = effects_statements, .n_plates = 2,            \
-    .plates = id##_plates, .n_terms = 2, .terms = id##_terms, .n_counts = 1, .counts = effects_counts, .n_amortize = 1,                       \
-    .amortize = effects_amortize, .n_axes = 1, .shape = effects_shape, .lets = effects_lets, .verdict = "closes"};
+#define EFFECTS_MODEL(id, outer_expected, outer_point, sums, constants)                                                                    \
+  static const PgmTerm id##_terms[] = {                                                                                                    \
+      {.statement = 1,                                                                                                                     \
+       .text = "prior",                                                                                                                    \
+       .line = 3,                                                                                                                          \
+       .column = 3,                                                                                                                        \
+       .method = PGM_CLOSED_FORM,                                                                                                          \
+       .point_each = effects_0_each,                                                                                                       \
+       .expected_each = effects_0_each},                                                                                                   \
+      {.statement = 4,                                                                                                                     \
+       .text = "x[n]",                                                                                                                     \
+       .line = 7,                                                                                                                          \
+       .column = 5,                                                                                                                        \
+       .n_plates = 1,                                                                                                                      \
+       .plates = effects_index_n,                                                                                                          \
+       .method = PGM_QUADRATURE,                                                                                                           \
+       .point_each = id##_x_each,                                                                                                          \
+       .expected_each = id##_x_each},                                                                                                      \
+  };                                                                                                                                       \
+  static const PgmPlate id##_plates[] = {                                                                                                  \
+      {.axis = -1, .first_term = 0, .n_terms = 1, .point = outer_point, .expected = outer_expected, .shared = sums},                       \
+      {.variable = "n",                                                                                                                    \
+       .line = 5,                                                                                                                          \
+       .axis = 0,                                                                                                                          \
+       .first_term = 1,                                                                                                                    \
+       .n_terms = 1,                                                                                                                       \
+       .point = id##_1_point,                                                                                                              \
+       .expected = id##_1_expected,                                                                                                        \
+       .constant = constants,                                                                                                              \
+       .shared = sums},                                                                                                                    \
+  };                                                                                                                                       \
+  static const PgmModel id##_model = {.abi = PGM_ABI,                                                                                      \
+                                      .name = #id,                                                                                         \
+                                      .file = #id ".pgm",                                                                                  \
+                                      .hash = "0",                                                                                         \
+                                      .version = "fixture",                                                                                \
+                                      .env_size = sizeof(struct effects_env),                                                              \
+                                      .n_families = EFFECTS_FAMILIES,                                                                      \
+                                      .families = id##_families,                                                                           \
+                                      .n_statements = 5,                                                                                   \
+                                      .statements = effects_statements,                                                                    \
+                                      .n_plates = 2,                                                                                       \
+                                      .plates = id##_plates,                                                                               \
+                                      .n_terms = 2,                                                                                        \
+                                      .terms = id##_terms,                                                                                 \
+                                      .n_counts = 1,                                                                                       \
+                                      .counts = effects_counts,                                                                            \
+                                      .n_amortize = 1,                                                                                     \
+                                      .amortize = effects_amortize,                                                                        \
+                                      .n_axes = 1,                                                                                         \
+                                      .shape = effects_shape,                                                                              \
+                                      .lets = effects_lets,                                                                                \
+                                      .verdict = "closes"};
 
-static double nonlinear_0_none(const void *env, const PgmSpan *span) { (void)env, (void)span; return 0; }
+static double nonlinear_0_none(const void *env, const PgmSpan *span)
+{
+  (void)env, (void)span;
+  return 0;
+}
 
 EFFECTS_TABLES(poisson, PGM_GLOBAL)
 EFFECTS_TABLES(logistic, PGM_GLOBAL)

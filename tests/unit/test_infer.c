@@ -21,7 +21,7 @@
 
 static PgmError error;
 
-/* ---- data --------------------------------------------------------------------------------------------------------------------------------- */
+/* ---- data ---------------------------------------------------------------------------------------------------------------------------- */
 
 static PgmData *data_of(const char *name, long n, const double *x)
 {
@@ -54,7 +54,12 @@ static PgmSession *open_session(const PgmModel *model, const PgmData *d, int thr
   return s;
 }
 
-typedef struct { PgmData *data; PgmSession *s; double *x; long n; } Case;
+typedef struct {
+  PgmData *data;
+  PgmSession *s;
+  double *x;
+  long n;
+} Case;
 
 static Case linear_case(long n, int threads)
 {
@@ -95,7 +100,7 @@ static double elbo_of(PgmSession *s, const PgmFitOptions *o)
   return elbo;
 }
 
-/* ---- F-VI ----------------------------------------------------------------------------------------------------------------------------------- */
+/* ---- F-VI ---------------------------------------------------------------------------------------------------------------------------- */
 
 static void linear_reaches_the_closed_form(void **state)
 {
@@ -160,7 +165,7 @@ static void sampled_objectives_come_near(void **state)
   close_case(&c);
 }
 
-/* ---- local terms that are not quadratic ------------------------------------------------------------------------------------------------ */
+/* ---- local terms that are not quadratic ---------------------------------------------------------------------------------------------- */
 
 static Case effects_case(const PgmModel *model, long n, int threads)
 {
@@ -186,9 +191,11 @@ static Case effects_case(const PgmModel *model, long n, int threads)
   return c;
 }
 
-/* Coordinate ascent, written without the runtime: locals by damped Newton steps with numerical derivatives in the log sd, theta in closed form,
- * log tau by Newton. Expectations by the trapezoidal rule on 201 nodes. Returns the ELBO without the constants of the data. */
-typedef struct { double theta, theta_sd, tau, tau_sd, elbo; } Plain;
+/* Coordinate ascent, written without the runtime: locals by damped Newton steps with numerical derivatives in the log sd, theta in closed
+ * form, log tau by Newton. Expectations by the trapezoidal rule on 201 nodes. Returns the ELBO without the constants of the data. */
+typedef struct {
+  double theta, theta_sd, tau, tau_sd, elbo;
+} Plain;
 
 static double plain_local(bool poisson, double x, double m0, double s0, double p, double m, double l, double *gm, double *gl, double *pm)
 {
@@ -221,7 +228,8 @@ static Plain plain_effects(bool poisson, long n, const double *x)
       for (int k = 0; k < (sweep ? 1 : 50); k++) {
         double gm, gl, pm, f = plain_local(poisson, x[i], b.theta, b.theta_sd, p, m[i], l[i], &gm, &gl, &pm), step = 1, a, c, e;
         const double dm = fmax(fmin(gm / pm, 2), -2), dl = fmax(fmin(gl / 2, 1), -1);
-        while (step > 1e-4 && plain_local(poisson, x[i], b.theta, b.theta_sd, p, m[i] + step * dm, l[i] + step * dl, &a, &c, &e) < f) step /= 2;
+        while (step > 1e-4 && plain_local(poisson, x[i], b.theta, b.theta_sd, p, m[i] + step * dm, l[i] + step * dl, &a, &c, &e) < f)
+          step /= 2;
         m[i] += step * dm, l[i] += step * dl;
       }
       sum += m[i];
@@ -229,7 +237,7 @@ static Plain plain_effects(bool poisson, long n, const double *x)
     const double precision = (double)n * p + 0.01;
     b.theta = p * sum / precision, b.theta_sd = 1 / sqrt(precision);
     for (long i = 0; i < n; i++) square += (m[i] - b.theta) * (m[i] - b.theta) + exp(2 * l[i]) + b.theta_sd * b.theta_sd;
-    for (int k = 0; k < 50; k++) {       /* -n t - square exp(-2 t + 2 s^2) / 2 - (t^2 + s^2) / 2 + log s */
+    for (int k = 0; k < 50; k++) { /* -n t - square exp(-2 t + 2 s^2) / 2 - (t^2 + s^2) / 2 + log s */
       const double e = square * exp(-2 * b.tau + 2 * b.tau_sd * b.tau_sd);
       b.tau += (e - (double)n - b.tau) / (2 * e + 1);
       b.tau_sd = 1 / sqrt(2 * square * exp(-2 * b.tau + 2 * b.tau_sd * b.tau_sd) + 1);
@@ -240,7 +248,8 @@ static Plain plain_effects(bool poisson, long n, const double *x)
     elbo = -0.5 * (b.theta * b.theta + b.theta_sd * b.theta_sd) / 100 - log(10.) - 0.5 * FIXTURE_LOG_2PI + log(b.theta_sd) + half;
     elbo += -0.5 * (b.tau * b.tau + b.tau_sd * b.tau_sd) - 0.5 * FIXTURE_LOG_2PI + log(b.tau_sd) + half;
     for (long i = 0; i < n; i++)
-      elbo += plain_local(poisson, x[i], b.theta, b.theta_sd, now, m[i], l[i], &gm, &gl, &pm) - b.tau - 0.5 * FIXTURE_LOG_2PI + half - (poisson ? lgamma(x[i] + 1) : 0);
+      elbo += plain_local(poisson, x[i], b.theta, b.theta_sd, now, m[i], l[i], &gm, &gl, &pm) - b.tau - 0.5 * FIXTURE_LOG_2PI + half -
+              (poisson ? lgamma(x[i] + 1) : 0);
     b.elbo = elbo;
     if (elbo - old < 1e-7) break;
     old = elbo;
@@ -290,7 +299,7 @@ static double best_alone(double x, double m0, double s0)
   double best = -INFINITY;
   for (double start = -8; start <= 8; start += 0.5) {
     double m = start, l = -1, step = 0.1, f = -INFINITY;
-    for (int k = 0; k < 400 && step > 1e-7; k++) {           /* compass search */
+    for (int k = 0; k < 400 && step > 1e-7; k++) { /* compass search */
       static const double way[5][2] = {{0, 0}, {1, 0}, {-1, 0}, {0, 1}, {0, -1}};
       int at = -1;
       for (int d = f == -INFINITY ? 0 : 1; d < 5; d++) {
@@ -302,8 +311,10 @@ static double best_alone(double x, double m0, double s0)
         }
         if (v > f + 1e-12) f = v, at = d;
       }
-      if (at >= 0) m += step * way[at][0], l += step * way[at][1], step *= 1.3;
-      else step *= 0.4;
+      if (at >= 0)
+        m += step * way[at][0], l += step * way[at][1], step *= 1.3;
+      else
+        step *= 0.4;
     }
     best = fmax(best, f);
   }
@@ -323,7 +334,7 @@ static void multimodal_locals_find_their_best_mode(void **state)
   o.one_start = true;
   PgmFit *single = run(c.s, &o);
   assert_true(single->elbo < fit->elbo + 1e-6);
-  o.method = PGM_AVI;                  /* no continuous function follows the best modes, which jump as the data move */
+  o.method = PGM_AVI; /* no continuous function follows the best modes, which jump as the data move */
   PgmFit *function = run(c.s, &o);
   assert_true(single->elbo - function->elbo < 1 && function->elbo < fit->elbo + 1e-3);
   pgm_fit_free(single);
@@ -332,7 +343,7 @@ static void multimodal_locals_find_their_best_mode(void **state)
   close_case(&c);
 }
 
-/* ---- A-VI and constant VI --------------------------------------------------------------------------------------------------------------------- */
+/* ---- A-VI and constant VI ------------------------------------------------------------------------------------------------------------ */
 
 static void linear_amortised_closes_the_gap(void **state)
 {
@@ -384,12 +395,12 @@ static void saw_needs_both_inputs(void **state)
   assert_true(free_factors - elbo_of(c.s, &o) > 100);
   o.n_inputs = 0;
   o.windows = window;
-  o.n_windows = 1;                     /* x[n-1], x[n], x[n+1] */
+  o.n_windows = 1; /* x[n-1], x[n], x[n+1] */
   assert_true(free_factors - elbo_of(c.s, &o) < 1);
   close_case(&c);
 }
 
-/* ---- gradients ---------------------------------------------------------------------------------------------------------------------------------- */
+/* ---- gradients ----------------------------------------------------------------------------------------------------------------------- */
 
 static void check_gradient(PgmSession *s, PgmSourceKind kind, int degree, const PgmObjectiveOptions *oo, const PgmBatch *batch, int z)
 {
@@ -426,7 +437,8 @@ static void check_gradient(PgmSession *s, PgmSourceKind kind, int degree, const 
     x[i] = x0 - h;
     double down = pgm_objective_value(objective, x, NULL, batch, 3);
     x[i] = x0;
-    if (fabs((up - down) / (2 * h) - g[i]) > 1e-5 * (1 + fabs(g[i]))) fail_msg("parameter %ld: %g, differences %g", i, g[i], (up - down) / (2 * h));
+    if (fabs((up - down) / (2 * h) - g[i]) > 1e-5 * (1 + fabs(g[i])))
+      fail_msg("parameter %ld: %g, differences %g", i, g[i], (up - down) / (2 * h));
   }
   free(x);
   free(g);
@@ -438,8 +450,8 @@ static void gradients_of_all_sources(void **state)
 {
   (void)state;
   static const PgmObjectiveOptions exact = {.axis = -1}, fixed = {.axis = -1, .all_points = true, .draws = 5, .seed = 3},
-                                   fresh = {.axis = -1, .all_points = true, .fresh = true, .draws = 3, .seed = 3},
-                                   batched = {.axis = 0}, noisy = {.axis = 0, .all_points = true, .fresh = true, .draws = 2, .seed = 3};
+                                   fresh = {.axis = -1, .all_points = true, .fresh = true, .draws = 3, .seed = 3}, batched = {.axis = 0},
+                                   noisy = {.axis = 0, .all_points = true, .fresh = true, .draws = 2, .seed = 3};
   static const PgmObjectiveOptions *const all[] = {&exact, &fixed, &fresh, &batched, &noisy};
   const long units[] = {2, 3, 7};
   const PgmBatch batch = {0, units, 3, 4};
@@ -493,7 +505,7 @@ static void batches_are_unbiased(void **state)
   close_case(&c);
 }
 
-/* ---- the same bits ----------------------------------------------------------------------------------------------------------------------------------- */
+/* ---- the same bits ------------------------------------------------------------------------------------------------------------------- */
 
 static void same_bits_for_any_number_of_threads(void **state)
 {
@@ -519,14 +531,16 @@ static void same_bits_for_any_number_of_threads(void **state)
     assert_memory_equal(&fit[0]->elbo, &fit[1]->elbo, sizeof(double));
     assert_memory_equal(fit[0]->factors[0].mean, fit[1]->factors[0].mean, sizeof(double));
     const PgmFactors *a = &fit[0]->factors[1], *b = &fit[1]->factors[1];
-    if (a->function) assert_memory_equal(a->function->weights, b->function->weights, (size_t)a->function->n_weights * sizeof(double));
-    else assert_memory_equal(a->mean, b->mean, (size_t)(a->elements * a->uwidth) * sizeof(double));
+    if (a->function)
+      assert_memory_equal(a->function->weights, b->function->weights, (size_t)a->function->n_weights * sizeof(double));
+    else
+      assert_memory_equal(a->mean, b->mean, (size_t)(a->elements * a->uwidth) * sizeof(double));
     pgm_fit_free(fit[0]);
     pgm_fit_free(fit[1]);
   }
 }
 
-/* ---- fits and sessions ------------------------------------------------------------------------------------------------------------------------------------ */
+/* ---- fits and sessions --------------------------------------------------------------------------------------------------------------- */
 
 static void functions_serve_new_data(void **state)
 {
@@ -666,7 +680,7 @@ static void khat_is_small_where_q_is_right(void **state)
   close_case(&c);
 }
 
-/* ---- gather plans ------------------------------------------------------------------------------------------------------------------------------------------- */
+/* ---- gather plans -------------------------------------------------------------------------------------------------------------------- */
 
 static void features_of_the_saw(void **state)
 {
@@ -680,7 +694,7 @@ static void features_of_the_saw(void **state)
   assert_int_equal(pgm_gather_open(&g, s, SAW_Z, 4, texts, "test", &f, &error), PGM_OK);
   assert_string_equal(f.inputs[0], "x[n-1]");
   assert_string_equal(f.inputs[3], "levels 1..4 of n");
-  enum { FEATURES = 3 + 3 + 1 + 6 };             /* levels 2, 3, 4; a flag; its products with the columns */
+  enum { FEATURES = 3 + 3 + 1 + 6 }; /* levels 2, 3, 4; a flag; its products with the columns */
   assert_int_equal(f.n_features, FEATURES);
   assert_int_equal(f.n_flags, 7);
   assert_string_equal(f.flags[0], "x[n+1] absent");
@@ -688,11 +702,13 @@ static void features_of_the_saw(void **state)
   double out[4 * FEATURES];
   pgm_gather_rows(g, NULL, 0, 4, out);
   for (int n = 0; n < 4; n++) {
-    const double before = n ? x[n - 1] : 0;      /* x[0] = 0 */
+    const double before = n ? x[n - 1] : 0; /* x[0] = 0 */
     assert_true(fabs(out[n * FEATURES] * f.scale[0] + f.center[0] - before) < 1e-12);
-    if (n < 3) assert_true(fabs(out[n * FEATURES + 1] * f.scale[1] + f.center[1] - x[n + 1]) < 1e-12);
-    else assert_true(out[n * FEATURES + 1] == 0);       /* x[5] is not there */
-    assert_true(out[n * FEATURES + 2] == 0);            /* a constant says nothing */
+    if (n < 3)
+      assert_true(fabs(out[n * FEATURES + 1] * f.scale[1] + f.center[1] - x[n + 1]) < 1e-12);
+    else
+      assert_true(out[n * FEATURES + 1] == 0); /* x[5] is not there */
+    assert_true(out[n * FEATURES + 2] == 0);   /* a constant says nothing */
     assert_true(out[n * FEATURES + 6] == (n == 3));
     for (int c = 0; c < 6; c++) assert_true(out[n * FEATURES + 7 + c] == (n == 3 ? out[n * FEATURES + c] : 0));
   }
@@ -733,12 +749,13 @@ static void slices_and_windows(void **state)
   assert_int_equal(pgm_function_new(&f, &g, c.s, SAW_Z, &in, &o, &error), PGM_OK);
   assert_string_equal(f->inputs[0], "entries x[1..6]");
   assert_string_equal(f->inputs[1], "entries x[*]");
-  assert_true(!strncmp(f->inputs[2], "pooled", 6));          /* a prefix: its length varies */
+  assert_true(!strncmp(f->inputs[2], "pooled", 6)); /* a prefix: its length varies */
   assert_string_equal(f->inputs[3], "entries x[n-1..n]");
   double out[6 * 60];
   pgm_gather_rows(g, NULL, 0, 6, out);
   const int pooled = 6 + 7;
-  for (int n = 0; n < 6; n++) assert_true(fabs(out[n * f->n_features + pooled] * f->scale[pooled] + f->center[pooled] - log1p(n + 1)) < 1e-12);
+  for (int n = 0; n < 6; n++)
+    assert_true(fabs(out[n * f->n_features + pooled] * f->scale[pooled] + f->center[pooled] - log1p(n + 1)) < 1e-12);
   /* x[n+3k] of x[0..6]: for n = 1 x[1], x[4], for n = 3 x[0], x[3], x[6] */
   const bool sums = !strncmp(f->inputs[2], "pooled+", 7);
   const int steps = pooled + (sums ? 4 : 3) + 2;
@@ -763,22 +780,24 @@ static void slices_and_windows(void **state)
 static void wrong_references_are_located(void **state)
 {
   (void)state;
-  static const struct { const char *option, *message; } cases[] = {
-    {"z=y[n]", "--inputs z=y[n]: input 'y[n]' of z: 'y' is not declared (there are: x)"},
-    {"z=z[n-1]", "--inputs z=z[n-1]: input 'z[n-1]' of z: 'z' is latent; inference functions see data alone (x)"},
-    {"z=x[m]", "--inputs z=x[m]: input 'x[m]' of z: 'm' is not an index of z (it has: n) and no integer input (there are: N)"},
-    {"z=x[k+1]", "--inputs z=x[k+1]: input 'x[k+1]' of z: 'k' is not an index of z (it has: n) and no integer input (there are: N)"},
-    {"z=x[2*k]", "--inputs z=x[2*k]: input 'x[2*k]' of z: 'k' is not an index of z and can only be a step beside one, as in x[i+k]"},
-    {"z=x[a]", "--inputs z=x[a]: input 'x[a]' of z: 'a' is not an integer input, so it cannot stand in an index (there are: N)"},
-    {"z=x", "--inputs z=x: input 'x' of z: 'x' has 1 index, 0 given"},
-    {"z=x[n,n]", "--inputs z=x[n,n]: input 'x[n,n]' of z: 'x' has 1 index and its elements 0 dimensions"},
-    {"z=x[n", "--inputs z=x[n: input 'x[n' of z: ']' expected at the end"},
-    {"z=x[n]]", "--inputs z=x[n]]: input 'x[n]]' of z: ']' is not expected here"},
-    {"z=x[n+]", "--inputs z=x[n+]: input 'x[n+]' of z: an index expected at ']'"},
-    {"z=x[i | i = i]", "--inputs z=x[i | i = i]: input 'x[i | i = i]' of z: one side of '=' must mention 'i', the other must not"},
-    {"z=", NULL},
-    {"y=x[n]", "--inputs y=x[n]: 'y' is not a local latent variable of the model (there are: z)"},
-    {"x[n]", "--inputs x[n]: NAME=REFERENCE,... expected, as in z=x[n],x[n-1]"}};
+  static const struct {
+    const char *option, *message;
+  } cases[] = {
+      {"z=y[n]", "--inputs z=y[n]: input 'y[n]' of z: 'y' is not declared (there are: x)"},
+      {"z=z[n-1]", "--inputs z=z[n-1]: input 'z[n-1]' of z: 'z' is latent; inference functions see data alone (x)"},
+      {"z=x[m]", "--inputs z=x[m]: input 'x[m]' of z: 'm' is not an index of z (it has: n) and no integer input (there are: N)"},
+      {"z=x[k+1]", "--inputs z=x[k+1]: input 'x[k+1]' of z: 'k' is not an index of z (it has: n) and no integer input (there are: N)"},
+      {"z=x[2*k]", "--inputs z=x[2*k]: input 'x[2*k]' of z: 'k' is not an index of z and can only be a step beside one, as in x[i+k]"},
+      {"z=x[a]", "--inputs z=x[a]: input 'x[a]' of z: 'a' is not an integer input, so it cannot stand in an index (there are: N)"},
+      {"z=x", "--inputs z=x: input 'x' of z: 'x' has 1 index, 0 given"},
+      {"z=x[n,n]", "--inputs z=x[n,n]: input 'x[n,n]' of z: 'x' has 1 index and its elements 0 dimensions"},
+      {"z=x[n", "--inputs z=x[n: input 'x[n' of z: ']' expected at the end"},
+      {"z=x[n]]", "--inputs z=x[n]]: input 'x[n]]' of z: ']' is not expected here"},
+      {"z=x[n+]", "--inputs z=x[n+]: input 'x[n+]' of z: an index expected at ']'"},
+      {"z=x[i | i = i]", "--inputs z=x[i | i = i]: input 'x[i | i = i]' of z: one side of '=' must mention 'i', the other must not"},
+      {"z=", NULL},
+      {"y=x[n]", "--inputs y=x[n]: 'y' is not a local latent variable of the model (there are: z)"},
+      {"x[n]", "--inputs x[n]: NAME=REFERENCE,... expected, as in z=x[n],x[n-1]"}};
   Case c = saw_case(6, 1);
   for (size_t k = 0; k < sizeof cases / sizeof *cases; k++) {
     PgmFitOptions o = pgm_fit_defaults();
@@ -793,7 +812,7 @@ static void wrong_references_are_located(void **state)
       assert_true(st == PGM_BAD_INPUT || st == PGM_BAD_USAGE);
       assert_string_equal(error.text, cases[k].message);
     } else {
-      assert_int_equal(st, PGM_OK);    /* no inputs at all: a constant function */
+      assert_int_equal(st, PGM_OK); /* no inputs at all: a constant function */
     }
     pgm_fit_free(fit);
   }
@@ -822,27 +841,27 @@ static void contradictions_are_usage_errors(void **state)
 int main(void)
 {
   const struct CMUnitTest tests[] = {
-    cmocka_unit_test(gradients_of_all_sources),
-    cmocka_unit_test(batches_are_unbiased),
-    cmocka_unit_test(features_of_the_saw),
-    cmocka_unit_test(slices_and_windows),
-    cmocka_unit_test(wrong_references_are_located),
-    cmocka_unit_test(contradictions_are_usage_errors),
-    cmocka_unit_test(linear_reaches_the_closed_form),
-    cmocka_unit_test(strong_coupling_is_no_obstacle),
-    cmocka_unit_test(effects_reach_the_plain_optimum),
-    cmocka_unit_test(many_effects_converge),
-    cmocka_unit_test(multimodal_locals_find_their_best_mode),
-    cmocka_unit_test(linear_amortised_closes_the_gap),
-    cmocka_unit_test(saw_needs_both_inputs),
-    cmocka_unit_test(sampled_objectives_come_near),
-    cmocka_unit_test(same_bits_for_any_number_of_threads),
-    cmocka_unit_test(functions_serve_new_data),
-    cmocka_unit_test(interruption_keeps_the_fit_so_far),
-    cmocka_unit_test(warm_starts_go_on),
-    cmocka_unit_test(fixed_globals_stay),
-    cmocka_unit_test(bad_numbers_name_the_factor),
-    cmocka_unit_test(khat_is_small_where_q_is_right),
+      cmocka_unit_test(gradients_of_all_sources),
+      cmocka_unit_test(batches_are_unbiased),
+      cmocka_unit_test(features_of_the_saw),
+      cmocka_unit_test(slices_and_windows),
+      cmocka_unit_test(wrong_references_are_located),
+      cmocka_unit_test(contradictions_are_usage_errors),
+      cmocka_unit_test(linear_reaches_the_closed_form),
+      cmocka_unit_test(strong_coupling_is_no_obstacle),
+      cmocka_unit_test(effects_reach_the_plain_optimum),
+      cmocka_unit_test(many_effects_converge),
+      cmocka_unit_test(multimodal_locals_find_their_best_mode),
+      cmocka_unit_test(linear_amortised_closes_the_gap),
+      cmocka_unit_test(saw_needs_both_inputs),
+      cmocka_unit_test(sampled_objectives_come_near),
+      cmocka_unit_test(same_bits_for_any_number_of_threads),
+      cmocka_unit_test(functions_serve_new_data),
+      cmocka_unit_test(interruption_keeps_the_fit_so_far),
+      cmocka_unit_test(warm_starts_go_on),
+      cmocka_unit_test(fixed_globals_stay),
+      cmocka_unit_test(bad_numbers_name_the_factor),
+      cmocka_unit_test(khat_is_small_where_q_is_right),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -20,7 +20,8 @@ static void unit_metric(void *data, const double *x, double *h)
   for (long i = 0; i < *(long *)data; i++) h[i] = 0;
 }
 
-static PgmLbfgsResult minimise(double (*value)(void *, const double *, double *), void (*metric)(void *, const double *, double *), long n, double *x, double tol)
+static PgmLbfgsResult minimise(double (*value)(void *, const double *, double *), void (*metric)(void *, const double *, double *), long n,
+                               double *x, double tol)
 {
   double *work = malloc(pgm_lbfgs_size(n, 0) * sizeof *work);
   const PgmLbfgsProblem problem = {.value = value, .metric = metric, .data = &n};
@@ -54,7 +55,7 @@ static void rosenbrock_valley(void **state)
   assert_true(r.evaluations < 80);
   for (int i = 0; i < 10; i++) x[i] = i % 2 ? 1 : -1.2;
   r = minimise(rosenbrock, unit_metric, 10, x, 1e-9);
-  assert_true(r.value < 5);            /* the chain has a second stationary point, near 3.99 */
+  assert_true(r.value < 5); /* the chain has a second stationary point, near 3.99 */
 }
 
 /* A quadratic whose curvatures span twelve powers of ten, with the right metric and with none. */
@@ -96,7 +97,7 @@ static double walled(void *data, const double *x, double *g)
 static void far_metric(void *data, const double *x, double *h)
 {
   (void)data, (void)x;
-  h[0] = 50;                           /* far too long a first step */
+  h[0] = 50; /* far too long a first step */
 }
 
 static void comes_back_from_nan(void **state)
@@ -168,7 +169,7 @@ static void dot_has_the_same_bits(void **state)
   free(a);
 }
 
-/* ---- Adam --------------------------------------------------------------------------------------------------------------------------------- */
+/* ---- Adam ---------------------------------------------------------------------------------------------------------------------------- */
 
 /* -|x - target|^2 / 2 with noise in value and gradient */
 static double noisy(void *data, const double *x, double *g, long iteration)
@@ -233,18 +234,18 @@ static void adam_counts_visits(void **state)
   const PgmAdamProblem problem = {.value = noisy, .touched = one_by_one, .data = &range};
   const PgmAdamOptions options = {.step = 0.1, .max_iter = 8, .window = 100, .stages = 2, .threads = 1};
   pgm_adam(&problem, &options, 8, x, average, work);
-  for (int i = 0; i < 8; i++) assert_true(fabs(fabs(x[i]) - 0.1) < 1e-6);      /* each was visited once: one whole step */
+  for (int i = 0; i < 8; i++) assert_true(fabs(fabs(x[i]) - 0.1) < 1e-6); /* each was visited once: one whole step */
   free(work);
 }
 
-/* ---- Pareto smoothing ------------------------------------------------------------------------------------------------------------------------ */
+/* ---- Pareto smoothing ---------------------------------------------------------------------------------------------------------------- */
 
 static void pareto_shapes(void **state)
 {
   (void)state;
   enum { N = 20000 };
   double *x = malloc(N * sizeof *x), sigma;
-  for (double k = -0.4; k < 1.2; k += 0.4) {     /* exact quantiles of the generalised Pareto distribution */
+  for (double k = -0.4; k < 1.2; k += 0.4) { /* exact quantiles of the generalised Pareto distribution */
     for (long i = 0; i < N; i++) {
       const double p = ((double)i + 0.5) / N;
       x[i] = fabs(k) < 1e-9 ? -2 * log1p(-p) : 2 * expm1(-k * log1p(-p)) / k;
@@ -260,14 +261,17 @@ static void khat_of_gaussians(void **state)
   (void)state;
   enum { N = 20000 };
   double *r = malloc(N * sizeof *r), log_mean;
-  /* p = N(0, 1), q = N(0, s^2): log ratio = log s - z^2 (1 - 1/s^2) s^2 / 2 with x = s z; the tail's shape is 1 - s^2 for s < 1, the evidence 1 */
+  /* p = N(0, 1), q = N(0, s^2): log ratio = log s - z^2 (1 - 1/s^2) s^2 / 2 with x = s z; the tail's shape is 1 - s^2 for s < 1, the
+   * evidence 1 */
   for (int wide = 0; wide < 2; wide++) {
     const double s = wide ? 1.2 : 0.6;
     pgm_philox_normals((PgmKey){9, 0, (uint64_t)wide}, 0, N, r);
     for (long i = 0; i < N; i++) r[i] = log(s) + 0.5 * r[i] * r[i] * (1 - s * s);
     double k = pgm_psis(N, r, &log_mean);
-    if (wide) assert_true(k < 0.1);
-    else assert_true(k > 0.4 && k < 0.8);          /* 0.64 */
+    if (wide)
+      assert_true(k < 0.1);
+    else
+      assert_true(k > 0.4 && k < 0.8); /* 0.64 */
     assert_true(fabs(log_mean) < (wide ? 0.01 : 0.1));
   }
   for (long i = 0; i < N; i++) r[i] = -3;
@@ -279,10 +283,16 @@ static void khat_of_gaussians(void **state)
 
 int main(void)
 {
-  const struct CMUnitTest tests[] = {
-    cmocka_unit_test(rosenbrock_valley),    cmocka_unit_test(metric_makes_scales_harmless), cmocka_unit_test(comes_back_from_nan),
-    cmocka_unit_test(rounding_does_not_stop_it), cmocka_unit_test(gain_window_stops_it),    cmocka_unit_test(dot_has_the_same_bits),
-    cmocka_unit_test(adam_averages_noise_away),  cmocka_unit_test(adam_counts_visits), cmocka_unit_test(adam_comes_back_from_a_fall),     cmocka_unit_test(pareto_shapes),
-    cmocka_unit_test(khat_of_gaussians)};
+  const struct CMUnitTest tests[] = {cmocka_unit_test(rosenbrock_valley),
+                                     cmocka_unit_test(metric_makes_scales_harmless),
+                                     cmocka_unit_test(comes_back_from_nan),
+                                     cmocka_unit_test(rounding_does_not_stop_it),
+                                     cmocka_unit_test(gain_window_stops_it),
+                                     cmocka_unit_test(dot_has_the_same_bits),
+                                     cmocka_unit_test(adam_averages_noise_away),
+                                     cmocka_unit_test(adam_counts_visits),
+                                     cmocka_unit_test(adam_comes_back_from_a_fall),
+                                     cmocka_unit_test(pareto_shapes),
+                                     cmocka_unit_test(khat_of_gaussians)};
   return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -10,16 +10,16 @@
 
 #include "net.h"
 
-/* ---- philox --------------------------------------------------------------------------------------------------------------------------- */
+/* ---- philox -------------------------------------------------------------------------------------------------------------------------- */
 
 static void philox_known_answers(void **state)
 {
   (void)state;
   /* Random123, tests/kat_vectors, philox4x32 with 10 rounds: counter, key, answer */
   static const uint64_t kat[3][10] = {
-    {0, 0, 0, 0, 0, 0, 0x6627e8d5, 0xe169c58d, 0xbc57ac4c, 0x9b00dbd8},
-    {0xffffffff, 0xffffffff, 0xffffffff, 0xffffffff, 0xffffffff, 0xffffffff, 0x408f276d, 0x41c83b0e, 0xa20bc7c6, 0x6d5451fd},
-    {0x243f6a88, 0x85a308d3, 0x13198a2e, 0x03707344, 0xa4093822, 0x299f31d0, 0xd16cfe09, 0x94fdcceb, 0x5001e420, 0x24126ea1}};
+      {0, 0, 0, 0, 0, 0, 0x6627e8d5, 0xe169c58d, 0xbc57ac4c, 0x9b00dbd8},
+      {0xffffffff, 0xffffffff, 0xffffffff, 0xffffffff, 0xffffffff, 0xffffffff, 0x408f276d, 0x41c83b0e, 0xa20bc7c6, 0x6d5451fd},
+      {0x243f6a88, 0x85a308d3, 0x13198a2e, 0x03707344, 0xa4093822, 0x299f31d0, 0xd16cfe09, 0x94fdcceb, 0x5001e420, 0x24126ea1}};
   for (int k = 0; k < 3; k++) {
     uint64_t c[4] = {kat[k][0], kat[k][1], kat[k][2], kat[k][3]};
     pgm_philox(c, kat[k][4], kat[k][5]);
@@ -61,14 +61,15 @@ static void normals_have_normal_moments(void **state)
   assert_true(fabs(lag) < 5 / sqrt(N));
 }
 
-/* ---- functions -------------------------------------------------------------------------------------------------------------------------- */
+/* ---- functions ----------------------------------------------------------------------------------------------------------------------- */
 
 enum { ROWS = 9 };
 
 /* value = sum over rows and outputs of out * c */
 static double value(const PgmNet *net, const double *w, const double *x, const double *c)
 {
-  double *kept = malloc((size_t)(ROWS * net->row) * sizeof *kept), *out = malloc((size_t)(ROWS * net->n_outputs + 1) * sizeof *out), sum = 0;
+  double *kept = malloc((size_t)(ROWS * net->row) * sizeof *kept), *out = malloc((size_t)(ROWS * net->n_outputs + 1) * sizeof *out),
+         sum = 0;
   memcpy(kept, x, (size_t)(ROWS * net->n_features) * sizeof *x);
   pgm_net_forward(net, w, ROWS, kept, out);
   for (long i = 0; i < ROWS * net->n_outputs; i++) sum += out[i] * c[i];
@@ -101,7 +102,8 @@ static void check_gradient(const PgmFunction *f)
     assert_true(fabs((up - down) / (2 * h) - bar[i]) < 1e-6 * (1 + fabs(bar[i])));
   }
   /* the outputs are linear in the regressors: setting the output layer to C must give R C */
-  double *r = malloc((size_t)(ROWS * net.n_regressors) * sizeof *r), *coefficient = malloc((size_t)(net.n_regressors * net.n_outputs) * sizeof *coefficient);
+  double *r = malloc((size_t)(ROWS * net.n_regressors) * sizeof *r),
+         *coefficient = malloc((size_t)(net.n_regressors * net.n_outputs) * sizeof *coefficient);
   pgm_philox_normals((PgmKey){5, 0, 3}, 0, net.n_regressors * net.n_outputs, coefficient);
   pgm_net_regressors(&net, ROWS, kept, r);
   pgm_net_set_output(&net, coefficient, w);
@@ -122,8 +124,15 @@ static void gradients_of_perceptrons(void **state)
   for (int activation = PGM_TANH; activation <= PGM_SOFTPLUS; activation++)
     for (int skip = 0; skip < 2; skip++)
       for (int layers = 1; layers <= 3; layers++)
-        check_gradient(&(PgmFunction){.n_features = 3, .n_outputs = 4, .degree = -1, .n_hidden = layers, .hidden = {5, 2, 7}, .activation = (PgmActivation)activation, .skip = skip});
-  check_gradient(&(PgmFunction){.n_features = 0, .n_outputs = 2, .degree = -1, .n_hidden = 1, .hidden = {3}, .skip = true});      /* no inputs: a constant */
+        check_gradient(&(PgmFunction){.n_features = 3,
+                                      .n_outputs = 4,
+                                      .degree = -1,
+                                      .n_hidden = layers,
+                                      .hidden = {5, 2, 7},
+                                      .activation = (PgmActivation)activation,
+                                      .skip = skip});
+  check_gradient(&(PgmFunction){
+      .n_features = 0, .n_outputs = 2, .degree = -1, .n_hidden = 1, .hidden = {3}, .skip = true}); /* no inputs: a constant */
 }
 
 static void gradients_of_polynomials(void **state)
@@ -140,7 +149,7 @@ static void polynomials_have_every_monomial_once(void **state)
   const PgmFunction f = {.n_features = 2, .n_outputs = 1, .degree = 3};
   assert_int_equal(pgm_net_open(&net, &f, NULL), PGM_OK);
   assert_int_equal(net.n_terms, 10);
-  double kept[12] = {3, 10}, out, w[10] = {0};       /* features 3 and 10: every monomial has a value of its own */
+  double kept[12] = {3, 10}, out, w[10] = {0}; /* features 3 and 10: every monomial has a value of its own */
   const double want[10] = {1, 3, 10, 9, 30, 100, 27, 90, 300, 1000};
   for (int t = 0; t < 10; t++) {
     memset(w, 0, sizeof w);
@@ -158,14 +167,16 @@ static void polynomials_too_large_are_refused(void **state)
   PgmError error;
   const PgmFunction f = {.n_features = 784, .n_outputs = 2, .degree = 3};
   assert_int_equal(pgm_net_open(&net, &f, &error), PGM_BAD_USAGE);
-  assert_string_equal(error.text, "a polynomial of degree 3 in 784 features has more than 20000 terms; use --degree 1, fewer inputs, or --hidden");
+  assert_string_equal(error.text,
+                      "a polynomial of degree 3 in 784 features has more than 20000 terms; use --degree 1, fewer inputs, or --hidden");
 }
 
 static void descriptions(void **state)
 {
   (void)state;
   char text[200];
-  pgm_net_describe(&(PgmFunction){.n_features = 2, .n_outputs = 2, .degree = -1, .n_hidden = 2, .hidden = {16, 16}, .skip = true}, text, sizeof text);
+  pgm_net_describe(&(PgmFunction){.n_features = 2, .n_outputs = 2, .degree = -1, .n_hidden = 2, .hidden = {16, 16}, .skip = true}, text,
+                   sizeof text);
   assert_string_equal(text, "mlp 2-16-16-2 tanh, affine skip");
   pgm_net_describe(&(PgmFunction){.n_features = 1, .n_outputs = 2, .degree = 2}, text, sizeof text);
   assert_string_equal(text, "polynomial of degree 2 in 1 feature");
@@ -173,10 +184,13 @@ static void descriptions(void **state)
 
 int main(void)
 {
-  const struct CMUnitTest tests[] = {
-    cmocka_unit_test(philox_known_answers),          cmocka_unit_test(normals_do_not_depend_on_runs),
-    cmocka_unit_test(normals_have_normal_moments),   cmocka_unit_test(gradients_of_perceptrons),
-    cmocka_unit_test(gradients_of_polynomials),      cmocka_unit_test(polynomials_have_every_monomial_once),
-    cmocka_unit_test(polynomials_too_large_are_refused), cmocka_unit_test(descriptions)};
+  const struct CMUnitTest tests[] = {cmocka_unit_test(philox_known_answers),
+                                     cmocka_unit_test(normals_do_not_depend_on_runs),
+                                     cmocka_unit_test(normals_have_normal_moments),
+                                     cmocka_unit_test(gradients_of_perceptrons),
+                                     cmocka_unit_test(gradients_of_polynomials),
+                                     cmocka_unit_test(polynomials_have_every_monomial_once),
+                                     cmocka_unit_test(polynomials_too_large_are_refused),
+                                     cmocka_unit_test(descriptions)};
   return cmocka_run_group_tests(tests, NULL, NULL);
 }
