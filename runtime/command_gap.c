@@ -162,7 +162,7 @@ static void print_gap(const PgmGap *gap, const char *name, PgmGapNumber x, const
 {
   printf("  %-16s", name);
   if (isfinite(x.value)) {
-    printf(" %2s%12.4f", sign, x.value);
+    printf(" %2s%12.4f", sign, fabs(x.value) < 5e-5 ? 0 : x.value);
     if (x.se > 0) printf(" +- %-8.2g", x.se);
     else printf("%12s", "");
     printf("%14.3g", gap->observations ? x.value / (double)gap->observations : NAN);
@@ -192,7 +192,8 @@ static void print_evidence(const PgmGap *gap)
     printf("  %-14s %16.4f  exact: the log joint is quadratic in %ld coordinates\n", "log evidence", e->value, e->coordinates);
     break;
   case PGM_EVIDENCE_PSIS:
-    printf("  %-14s %16.4f +- %-8.2g  importance sampling, %d draws of q, Pareto k-hat %.2f\n", "log evidence", e->value, e->se, e->draws, e->khat);
+    printf("  %-14s %16.4f +- %-8.2g  importance sampling%s, %d draws of q, Pareto k-hat %.2f\n", "log evidence", e->value, e->se,
+           e->by_units ? " of the globals, locals integrated out" : "", e->draws, e->khat);
     break;
   case PGM_EVIDENCE_BOUND:
     printf("  %-14s %16.4f  lower bound only: importance sampling, Pareto k-hat %.2f > 0.7\n", "log evidence", e->value, e->khat);

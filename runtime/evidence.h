@@ -11,6 +11,7 @@ typedef struct {
   double value, se;                    /* nats; se 0 for exact; NaN: not measured */
   double khat;                         /* NaN: exact, or not defined */
   int draws;                           /* 0: exact */
+  bool by_units;                       /* local variables integrated out unit by unit: only the globals are drawn */
   long coordinates;                    /* unconstrained coordinates integrated out */
 } PgmEvidence;
 
@@ -19,5 +20,7 @@ typedef struct {
 PgmStatus pgm_evidence(PgmSession *s, int draws, unsigned long seed, PgmEvidence *out, PgmError *error);
 /* The exact part alone: *found false where the log joint is not quadratic or the problem is too large. */
 PgmStatus pgm_evidence_exact(PgmSession *s, unsigned long seed, bool *found, double *value, PgmError *error);
+/* Log importance ratios of `draws` draws of the globals from q, local variables integrated out. *found false: units do not separate so far. */
+PgmStatus pgm_evidence_units(PgmSession *s, int draws, unsigned long seed, double *ratio, bool *found, PgmError *error);
 
 #endif

@@ -306,6 +306,14 @@ static void describe_functions(const PgmFit *fit, char *text, size_t size)
   }
 }
 
+static long weights_of(const PgmFit *fit)
+{
+  long n = 0;
+  for (int i = 0; i < fit->n_factors; i++)
+    if (fit->factors[i].function) n += fit->factors[i].function->n_weights;
+  return n;
+}
+
 static bool amortises(const PgmFit *fit)
 {
   for (int i = 0; i < fit->n_factors; i++)
@@ -467,6 +475,10 @@ static void judge(PgmGap *gap)
   } else {
     snprintf(gap->message, sizeof gap->message, "the verdict is '%s', which promises nothing for the model as a whole; measured: %.4g nats with %s", verdict, a.value, gap->full);
   }
+  const PgmFit *functions = gap->method[PGM_GAP_FULL].fit;
+  if (functions && !gap->unconverged[0] && weights_of(functions) > gap->locals)
+    append(gap->message, sizeof gap->message, "; the function has %ld weights for %ld local variables and may have memorised these data (--test FILE tells)",
+           weights_of(functions), gap->locals);
   if (gap->same_inputs || !isfinite(g->conditioning.value) || gap->unconverged[0]) return;
   if (g->conditioning.value > nothing(gap, g->conditioning))
     append(gap->message, sizeof gap->message, "; the inputs chosen (%s) lose %.4g nats more: a conditioning gap", gap->chosen, g->conditioning.value);

@@ -62,7 +62,7 @@ typedef struct PgmGap {
   char restarted[160];                 /* F-VI was restarted from a fit above it: said here; "" otherwise */
   char unconverged[512];               /* names of the fits that did not converge; "" */
   int agrees;                          /* with the verdict: 1, 0; -1: cannot be told */
-  char message[768];
+  char message[1536];
 } PgmGap;
 
 PgmStatus pgm_gap_run(PgmSession *s, const PgmGapOptions *options, PgmGap **out, PgmError *error);

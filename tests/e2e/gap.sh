@@ -69,6 +69,22 @@ for w in 1 2 3; do
 done
 near "nile: the widest stands for all" "$(get nile.out inputs.window_for_full)" 3 0
 
+# Poisson counts with exponential rates are geometric: log p = -(x + 1) log 2 each; the local variable is bounded, and there is no global
+cat >counts.pgm <<'MODEL'
+model counts {
+  input N : int;
+  plate n in 1..N {
+    latent   z[n] : real<lower=0> ~ exponential(1);
+    observed x[n] ~ poisson(z[n]);
+  }
+}
+MODEL
+compile counts.pgm || finish
+echo '{"x": [0, 3, 1, 0, 12, 2, 1, 0, 40, 5]}' >counts.json
+gap counts counts.out counts.json --per-observation counts.csv
+near "counts: evidence" "$(get counts.out evidence.value)" "$(calc '-(64 + 10) * log(2)')" 1e-6
+near "counts: units add up to the ELBO" "$(awk -F, 'NR > 1 { s += $3 } END { printf "%.12f", s }' counts.csv)" "$(get counts.out elbo.fvi)" 1e-6
+
 # the model kept; what did not converge; contradictions
 ./linear fit linear.json --method fvi --out fvi.fit --quiet >/dev/null || fail "fit"
 gap linear fixed.out linear.json --degree 1 --fix fvi.fit

@@ -151,6 +151,31 @@ static void importance_sampling_agrees_with_the_closed_form(void **state)
   close_case(&c);
 }
 
+/* Unit by unit, N does not matter: the same evidence of 400 units, with q's sds of the locals as they are, far too small or too large. */
+static void units_are_integrated_one_by_one(void **state)
+{
+  (void)state;
+  enum { DRAWS = 200 };
+  Case c[2] = {linear_case(400, 7), saw_case(300)};
+  for (int m = 0; m < 2; m++) {
+    const double wanted = m ? saw_evidence(&c[m]) : linear_evidence(&c[m]), factors[] = {1, 0.1, 5};
+    double ratio[DRAWS], value;
+    bool found;
+    fit_fvi(c[m].s);
+    PgmLayout *l = &c[m].s->layout[m ? SAW_Z : LINEAR_Z], *theta = &c[m].s->layout[m ? SAW_THETA : LINEAR_THETA];
+    theta->sd[0] *= 1.3;               /* F-VI's sd of theta is smaller than the posterior's */
+    for (int k = 0; k < 3; k++) {
+      for (long e = 0; e < l->elements; e++) l->sd[e] *= factors[k];
+      assert_int_equal(pgm_evidence_units(c[m].s, DRAWS, 1, ratio, &found, &error), PGM_OK);
+      assert_true(found);
+      assert_true(pgm_psis(DRAWS, ratio, &value) < 0.7);
+      near(value, wanted, 0.06);
+      for (long e = 0; e < l->elements; e++) l->sd[e] /= factors[k];
+    }
+    close_case(&c[m]);
+  }
+}
+
 /* Poisson with a lognormal rate: not quadratic, and said so. */
 static void other_models_are_not_taken_for_quadratic(void **state)
 {
@@ -167,10 +192,6 @@ static void other_models_are_not_taken_for_quadratic(void **state)
     fit_fvi(c[m].s);
     assert_int_equal(pgm_evidence_exact(c[m].s, 1, &found, &value, &error), PGM_OK);
     assert_false(found);
-    PgmEvidence e;
-    assert_int_equal(pgm_evidence(c[m].s, 2000, 1, &e, &error), PGM_OK);
-    assert_int_not_equal(e.kind, PGM_EVIDENCE_EXACT);
-    assert_true(isfinite(e.value) && e.se > 0);
     close_case(&c[m]);
   }
 }
@@ -292,6 +313,7 @@ int main(void)
     cmocka_unit_test(evidence_of_quadratic_models_is_exact),
     cmocka_unit_test(exact_evidence_needs_no_optimum),
     cmocka_unit_test(importance_sampling_agrees_with_the_closed_form),
+    cmocka_unit_test(units_are_integrated_one_by_one),
     cmocka_unit_test(other_models_are_not_taken_for_quadratic),
     cmocka_unit_test(linear_has_no_amortisation_gap),
     cmocka_unit_test(too_small_a_function_shows_as_capacity),
