@@ -24,7 +24,7 @@ double pgm_dot(long n, const double *a, const double *b, int threads)
     chunks = (n + chunk - 1) / chunk;
   }
   double part[MAX_CHUNKS];
-#pragma omp parallel for schedule(static) num_threads(threads) if (threads > 1 && chunks > 4)
+#pragma omp parallel for schedule(static) num_threads(threads) if (threads > 1 && n > 8 * CHUNK)
   for (long c = 0; c < chunks; c++) {
     long end = (c + 1) * chunk < n ? (c + 1) * chunk : n;
     double sum = 0;
@@ -40,14 +40,14 @@ double pgm_dot(long n, const double *a, const double *b, int threads)
 /* y += a x */
 static void axpy(long n, double a, const double *x, double *y, int threads)
 {
-#pragma omp parallel for simd schedule(static) num_threads(threads) if (threads > 1 && n > 4 * CHUNK)
+#pragma omp parallel for simd schedule(static) num_threads(threads) if (threads > 1 && n > 8 * CHUNK)
   for (long i = 0; i < n; i++) y[i] += a * x[i];
 }
 
 /* sum g' H g over the diagonal h */
 static double metric_norm2(long n, const double *g, const double *h, double *scratch, int threads)
 {
-#pragma omp parallel for simd schedule(static) num_threads(threads) if (threads > 1 && n > 4 * CHUNK)
+#pragma omp parallel for simd schedule(static) num_threads(threads) if (threads > 1 && n > 8 * CHUNK)
   for (long i = 0; i < n; i++) scratch[i] = h[i] * g[i];
   return pgm_dot(n, scratch, g, threads);
 }
@@ -67,7 +67,7 @@ typedef struct {
 
 static Trial ray_at(Ray *r, double t)
 {
-#pragma omp parallel for simd schedule(static) num_threads(r->threads) if (r->threads > 1 && r->n > 4 * CHUNK)
+#pragma omp parallel for simd schedule(static) num_threads(r->threads) if (r->threads > 1 && r->n > 8 * CHUNK)
   for (long i = 0; i < r->n; i++) r->x[i] = r->x0[i] + t * r->d[i];
   Trial trial = {t, r->p->value(r->p->data, r->x, r->g), 0, false};
   r->evaluations++;

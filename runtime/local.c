@@ -331,7 +331,7 @@ PgmJudged pgm_locals_judge(PgmLocals *l, double *x, const double *gradient)
     const int groups = f->rows < PIECE * GROUPS ? (int)((f->rows + PIECE - 1) / PIECE) : GROUPS; /* summed in order */
     double gain[GROUPS];
     long rejected[GROUPS];
-#pragma omp parallel for schedule(static) num_threads(l->q->s->threads) if (l->q->s->threads > 1 && groups > 1)
+#pragma omp parallel for schedule(static) num_threads(l->q->s->threads) if (l->q->s->threads > 1 && 8 * f->rows > PGM_PARALLEL)
     for (int group = 0; group < groups; group++) {
       gain[group] = 0;
       rejected[group] = 0;
@@ -353,7 +353,7 @@ static void put(const PgmLocals *l, double *x, double share)
 {
   for (int i = 0; i < l->n; i++) {
     const Family *f = &l->family[i];
-#pragma omp parallel for schedule(static) num_threads(l->q->s->threads) if (l->q->s->threads > 1 && f->rows > 8 * PIECE)
+#pragma omp parallel for schedule(static) num_threads(l->q->s->threads) if (l->q->s->threads > 1 && f->rows > PGM_PARALLEL)
     for (long piece = 0; piece < (f->rows + PIECE - 1) / PIECE; piece++) {
       const long from = piece * PIECE, to = from + PIECE < f->rows ? from + PIECE : f->rows;
       for (long c = 0; c < 2 * f->w; c++) {
@@ -439,7 +439,7 @@ void pgm_locals_between(const PgmLocals *l, const double *a, const double *b, do
     const Family *f = &l->family[i];
     const long n = f->rows * f->w;
     double *restrict mean = x + f->source->at, *restrict log_sd = x + f->source->sd_at;
-#pragma omp parallel for simd schedule(static) num_threads(l->q->s->threads) if (l->q->s->threads > 1 && n > 8 * PIECE)
+#pragma omp parallel for simd schedule(static) num_threads(l->q->s->threads) if (l->q->s->threads > 1 && n > PGM_PARALLEL)
     for (long e = 0; e < n; e++) {
       mean[e] = a[e] + t * (b[e] - a[e]);
       log_sd[e] = a[n + e] + t * (b[n + e] - a[n + e]);
@@ -456,7 +456,7 @@ void pgm_locals_slope(const PgmLocals *l, const double *a, const double *b, cons
     const long n = f->rows * f->w, w = f->w;
     const double *restrict mean_bar = gradient + f->source->at, *restrict sd_bar = gradient + f->source->sd_at;
     double *restrict out = gain + f->first;
-#pragma omp parallel for schedule(static) num_threads(l->q->s->threads) if (l->q->s->threads > 1 && n > 8 * PIECE)
+#pragma omp parallel for schedule(static) num_threads(l->q->s->threads) if (l->q->s->threads > 1 && n > PGM_PARALLEL)
     for (long r = 0; r < f->rows; r++)
       for (long e = r * w; e < (r + 1) * w; e++) out[r] += weight * (mean_bar[e] * (b[e] - a[e]) + sd_bar[e] * (b[n + e] - a[n + e]));
     a += 2 * n;

@@ -313,26 +313,26 @@ static bool whole(const PgmLayout *l, const PgmRows *r)
 }
 
 /* Runs `body` over the entries [begin, end) of a source's chosen rows, in parallel pieces. Entry positions are those of the family. */
-#define FOR_ENTRIES(o, l, f, r, begin, end, ...)                                                                                           \
-  do {                                                                                                                                     \
-    const long entries_n_ = row_count(f, r), entries_w_ = (f)->uwidth;                                                                     \
-    if (whole(l, r)) {                                                                                                                     \
-      const long total_ = entries_n_ * entries_w_;                                                                                         \
-      _Pragma("omp parallel for schedule(static) num_threads((o)->s->threads) if ((o)->s->threads > 1 && total_ > 2 * CHUNK)") for (       \
-          long piece_ = 0; piece_ < (total_ + CHUNK - 1) / CHUNK; piece_++)                                                                \
-      {                                                                                                                                    \
-        const long begin = piece_ * CHUNK, end = begin + CHUNK < total_ ? begin + CHUNK : total_;                                          \
-        __VA_ARGS__                                                                                                                        \
-      }                                                                                                                                    \
-    } else {                                                                                                                               \
-      _Pragma("omp parallel for schedule(static) num_threads((o)->s->threads) if ((o)->s->threads > 1 && entries_n_ > CHUNK)") for (       \
-          long row_ = 0; row_ < entries_n_; row_++)                                                                                        \
-      {                                                                                                                                    \
-        const long begin = row_flat(l, r, row_) * entries_w_, end = begin + entries_w_;                                                    \
-        __VA_ARGS__                                                                                                                        \
-      }                                                                                                                                    \
-    }                                                                                                                                      \
+// clang-format off
+#define FOR_ENTRIES(o, l, f, r, begin, end, ...)                                                                                         \
+  do {                                                                                                                                   \
+    const long entries_n_ = row_count(f, r), entries_w_ = (f)->uwidth, total_ = entries_n_ * entries_w_;                                 \
+    const int team_ = total_ > PGM_PARALLEL ? (o)->s->threads : 1;                                                                       \
+    if (whole(l, r)) {                                                                                                                   \
+      _Pragma("omp parallel for schedule(static) num_threads(team_) if (team_ > 1)")                                                     \
+      for (long piece_ = 0; piece_ < (total_ + CHUNK - 1) / CHUNK; piece_++) {                                                           \
+        const long begin = piece_ * CHUNK, end = begin + CHUNK < total_ ? begin + CHUNK : total_;                                        \
+        __VA_ARGS__                                                                                                                      \
+      }                                                                                                                                  \
+    } else {                                                                                                                             \
+      _Pragma("omp parallel for schedule(static) num_threads(team_) if (team_ > 1)")                                                     \
+      for (long row_ = 0; row_ < entries_n_; row_++) {                                                                                   \
+        const long begin = row_flat(l, r, row_) * entries_w_, end = begin + entries_w_;                                                  \
+        __VA_ARGS__                                                                                                                      \
+      }                                                                                                                                  \
+    }                                                                                                                                    \
   } while (0)
+// clang-format on
 
 static void clear_bars(PgmObjective *o, const PgmRows *rows)
 {

@@ -232,7 +232,7 @@ static double free_forward(const PgmSources *q, const PgmSource *f, const double
   }
   double part[SLOTS];
   const int slots = chunks < SLOTS ? (int)(chunks ? chunks : 1) : SLOTS;
-#pragma omp parallel for schedule(static) num_threads(q->s->threads) if (q->s->threads > 1 && chunks > 4)
+#pragma omp parallel for schedule(static) num_threads(q->s->threads) if (q->s->threads > 1 && n * w > PGM_PARALLEL)
   for (int slot = 0; slot < slots; slot++) {
     const long begin = n * slot / slots, end = n * (slot + 1) / slots;
     double sum = 0;
@@ -269,7 +269,7 @@ static void free_backward(const PgmSources *q, const PgmSource *f, const PgmRows
   double *mean_bar = gradient + f->at, *sd_bar = gradient + f->sd_at;
   const long w = f->uwidth, n = rows && rows->row ? rows->n : f->rows;
   const bool whole = contiguous(l, rows);
-#pragma omp parallel for schedule(static) num_threads(q->s->threads) if (q->s->threads > 1 && n * w > 4 * CHUNK)
+#pragma omp parallel for schedule(static) num_threads(q->s->threads) if (q->s->threads > 1 && n * w > 2 * PGM_PARALLEL)
   for (long block = 0; block < (n + CHUNK - 1) / CHUNK; block++) {
     const long begin = block * CHUNK, end = begin + CHUNK < n ? begin + CHUNK : n;
     if (whole && !f->point) {
@@ -305,7 +305,7 @@ static double shared_forward(const PgmSources *q, const PgmSource *f, const doub
   for (long k = 0; k < w; k++) each += x[f->sd_at + k] + HALF_LOG_2PI_E;
   double *sd = f->scratch; /* uwidth doubles: slot_size is 2 * uwidth */
   for (long k = 0; k < w; k++) sd[k] = exp(x[f->sd_at + k]);
-#pragma omp parallel for schedule(static) num_threads(q->s->threads) if (q->s->threads > 1 && n * w > 4 * CHUNK)
+#pragma omp parallel for schedule(static) num_threads(q->s->threads) if (q->s->threads > 1 && n * w > 2 * PGM_PARALLEL)
   for (long r = 0; r < n; r++) {
     const long to = flat_of(l, rows && rows->row ? rows->row[r] : r) * w;
     memcpy(l->mean + to, x + f->at, (size_t)w * sizeof *sd);
@@ -319,7 +319,7 @@ static void shared_backward(const PgmSources *q, const PgmSource *f, const PgmRo
   const PgmLayout *l = &q->s->layout[f->family];
   const long w = f->uwidth, n = rows && rows->row ? rows->n : f->rows;
   const int slots = slots_of(n);
-#pragma omp parallel for schedule(static) num_threads(q->s->threads) if (q->s->threads > 1 && slots > 1)
+#pragma omp parallel for schedule(static) num_threads(q->s->threads) if (q->s->threads > 1 && n * w > PGM_PARALLEL)
   for (int slot = 0; slot < slots; slot++) {
     double *sum = f->scratch + slot * f->slot_size;
     memset(sum, 0, (size_t)(2 * w) * sizeof *sum);
@@ -360,13 +360,16 @@ static void function_block(const PgmSource *f, const double *x, const PgmRows *r
   pgm_net_forward(&f->net, x + f->at, count, kept, out);
 }
 
+/* A row costs about as many multiplications as there are weights. */
+static bool worth_threads(const PgmSource *f, long rows) { return (double)rows * (double)(f->net.n_weights + 16) > 16. * PGM_PARALLEL; }
+
 static double function_forward(const PgmSources *q, const PgmSource *f, const double *x, const PgmRows *rows)
 {
   const PgmLayout *l = &q->s->layout[f->family];
   const long w = f->uwidth, n = rows && rows->row ? rows->n : f->rows, o = f->net.n_outputs;
   const int slots = slots_of(n);
   double part[SLOTS], total = 0;
-#pragma omp parallel for schedule(static) num_threads(q->s->threads) if (q->s->threads > 1 && slots > 1)
+#pragma omp parallel for schedule(static) num_threads(q->s->threads) if (q->s->threads > 1 && slots > 1 && worth_threads(f, n))
   for (int slot = 0; slot < slots; slot++) {
     const Slot p = slot_of(f, slot);
     const long end = n * (slot + 1) / slots;
@@ -397,7 +400,7 @@ static void function_backward(const PgmSources *q, const PgmSource *f, const dou
   const PgmLayout *l = &q->s->layout[f->family];
   const long w = f->uwidth, n = rows && rows->row ? rows->n : f->rows, o = f->net.n_outputs;
   const int slots = slots_of(n);
-#pragma omp parallel for schedule(static) num_threads(q->s->threads) if (q->s->threads > 1 && slots > 1)
+#pragma omp parallel for schedule(static) num_threads(q->s->threads) if (q->s->threads > 1 && slots > 1 && worth_threads(f, n))
   for (int slot = 0; slot < slots; slot++) {
     const Slot p = slot_of(f, slot);
     const long end = n * (slot + 1) / slots;
