@@ -464,7 +464,7 @@ static void judge(PgmGap *gap)
     snprintf(gap->message, sizeof gap->message, "the verdict '%s' is neither confirmed nor refuted: not converged: %.500s", verdict, gap->unconverged);
   } else if (!strcmp(verdict, "closes")) {
     gap->agrees = c.value <= nothing(gap, c);
-    if (gap->agrees) snprintf(gap->message, sizeof gap->message, "as the verdict says, amortised inference closes the gap: %.3g of %.4g nats that constant factors lose remain", a.value, g->constant.value);
+    if (gap->agrees) snprintf(gap->message, sizeof gap->message, "as the verdict says, amortised inference closes the gap: %.3g of %.4g nats that constant factors lose remain", fabs(a.value) < 1e-6 ? 0 : a.value, g->constant.value);
     else snprintf(gap->message, sizeof gap->message, "the verdict says that the gap can close; this function class leaves %.4g nats (wider --hidden or higher --degree may close it)", c.value);
   } else if (!strcmp(verdict, "open")) {
     const PgmGapNumber first = gap->n_windows ? gap->window[0].amortisation : a;
