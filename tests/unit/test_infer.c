@@ -608,6 +608,50 @@ static void interruption_keeps_the_fit_so_far(void **state)
   close_case(&c);
 }
 
+typedef struct {
+  PgmSession *s;
+  long traced, kept;
+  double last;
+} Watched;
+
+static void on_trace(void *data, long iteration, double seconds, double elbo, double norm)
+{
+  Watched *w = data;
+  assert_int_equal(iteration, w->traced);
+  assert_true(seconds >= 0 && isfinite(elbo) && isfinite(norm));
+  w->traced++;
+  w->last = elbo;
+}
+
+static void on_checkpoint(void *data, const PgmFit *so_far)
+{
+  Watched *w = data;
+  w->kept++;
+  assert_false(so_far->converged);
+  assert_string_equal(so_far->stopped, "signal");
+  assert_true(isfinite(so_far->elbo) && so_far->n_factors == 2);
+}
+
+static void traces_and_checkpoints(void **state)
+{
+  (void)state;
+  Case c = saw_case(200, 1);
+  for (int k = 0; k < 3; k++) {
+    Watched w = {c.s, 0, 0, NAN};
+    PgmFitOptions o = pgm_fit_defaults();
+    o.method = k == 1 ? PGM_AVI : PGM_FVI;
+    o.optimizer = k == 2 ? PGM_OPT_ADAM : PGM_OPT_DEFAULT;
+    o.max_iter = k == 2 ? 50 : 0;
+    o.trace = on_trace, o.trace_data = &w;
+    o.checkpoint = on_checkpoint, o.checkpoint_data = &w, o.checkpoint_every = 1e-9;
+    PgmFit *fit = run(c.s, &o);
+    assert_int_equal(fit->iterations, w.traced);
+    assert_true(w.kept > 0 && (k == 2 || fabs(w.last - fit->elbo) < 1)); /* Adam was cut short: its average is elsewhere */
+    pgm_fit_free(fit);
+  }
+  close_case(&c);
+}
+
 static void warm_starts_go_on(void **state)
 {
   (void)state;
@@ -858,6 +902,7 @@ int main(void)
       cmocka_unit_test(same_bits_for_any_number_of_threads),
       cmocka_unit_test(functions_serve_new_data),
       cmocka_unit_test(interruption_keeps_the_fit_so_far),
+      cmocka_unit_test(traces_and_checkpoints),
       cmocka_unit_test(warm_starts_go_on),
       cmocka_unit_test(fixed_globals_stay),
       cmocka_unit_test(bad_numbers_name_the_factor),
