@@ -388,7 +388,8 @@ static PgmStatus check_options(const PgmSession *s, const PgmFitOptions *o, PgmE
 }
 
 /* Where the factors start: means 0 for locals that separate, small random ones elsewhere, because 0 may be a point of symmetry (a product
- * of two latent variables, the components of a mixture); matrices like layers of a network, by their fan-in. */
+ * of two latent variables, the components of a mixture); matrices like layers of a network, by their fan-in, and their sds as well, lest
+ * noise that adds up over a layer drown the data. */
 static void start_layouts(PgmSession *s, const PgmFitOptions *o)
 {
   for (int f = 0; f < s->model->n_families; f++) {
@@ -403,7 +404,7 @@ static void start_layouts(PgmSession *s, const PgmFitOptions *o)
     if (n) pgm_philox_normals(key, 0, n, l->mean);
     for (long e = 0; e < n; e++) {
       l->mean[e] = o->init_radius > 0 ? o->init_radius * (2 * pgm_philox_uniform(key, (uint64_t)e | 1ull << 40) - 1) : spread * l->mean[e];
-      l->sd[e] = family->role == PGM_PARAM ? 0 : local ? 0.5 : 0.1;
+      l->sd[e] = family->role == PGM_PARAM ? 0 : local ? 0.5 : 0.1 * (matrix ? spread : 1);
     }
   }
 }

@@ -7,7 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { MAX_NODES = 96, MAX_LEVELS = 32, MAX_FIXED = 4096, MAX_PRODUCTS = 64 };
+enum { FARTHEST = 8, MAX_NODES = 96, MAX_LEVELS = 32, MAX_FIXED = 4096, MAX_PRODUCTS = 64 };
 
 /* ---- references ---------------------------------------------------------------------------------------------------------------------- */
 
@@ -953,13 +953,16 @@ static int count_pieces(const PgmSession *s, int family)
   return n;
 }
 
-/* Centre and scale over the present values of each column; a column that does not vary keeps scale 1. Flags: those that vary. */
+/* Centre and scale over the present values of each column; a column that does not vary keeps scale 1. The scale is the sd, or more where a value
+ * would then stand further than FARTHEST from the centre: a rare spike (a pixel at an image's edge) would rule the function and its gradient.
+ * Flags: those that vary. */
 static bool standardise(PgmGather *g, PgmFunction *f)
 {
   const PgmSession *s = g->s;
   const long columns = g->n_features;
   const int pieces = count_pieces(s, g->family);
   double *value = get((size_t)columns, sizeof *value), *square = get((size_t)columns, sizeof *square),
+         *low = get((size_t)columns, sizeof *low), *high = get((size_t)columns, sizeof *high),
          *most = get((size_t)g->n_inputs, sizeof *most), *least = get((size_t)g->n_inputs, sizeof *least);
   long *count = get((size_t)columns, sizeof *count);
   const size_t plain = (size_t)g->n_inputs + (size_t)pieces, flags = plain + MAX_PRODUCTS, room = (size_t)columns + flags;
@@ -967,7 +970,7 @@ static bool standardise(PgmGather *g, PgmFunction *f)
   f->scale = get(room, sizeof *f->scale);
   f->flags = get(flags, sizeof *f->flags);
   g->flag = get(flags, sizeof *g->flag);
-  bool ok = value && square && most && least && count && f->center && f->scale && f->flags && g->flag;
+  bool ok = value && square && low && high && most && least && count && f->center && f->scale && f->flags && g->flag;
   for (int i = 0; ok && i < g->n_inputs; i++) {
     most[i] = 0;
     least[i] = 1;
@@ -984,12 +987,14 @@ static bool standardise(PgmGather *g, PgmFunction *f)
         double d = value[c] - f->center[c];
         f->center[c] += d / (double)++count[c];
         square[c] += d * (value[c] - f->center[c]);
+        low[c] = count[c] > 1 ? fmin(low[c], value[c]) : value[c];
+        high[c] = count[c] > 1 ? fmax(high[c], value[c]) : value[c];
       }
   }
   if (ok) {
     for (long c = 0; c < columns; c++) {
-      double sd = count[c] ? sqrt(square[c] / (double)count[c]) : 0;
-      f->scale[c] = sd > 1e-10 * fabs(f->center[c]) && sd > 1e-300 ? sd : 1;
+      const double sd = count[c] ? sqrt(square[c] / (double)count[c]) : 0, far = fmax(high[c] - f->center[c], f->center[c] - low[c]);
+      f->scale[c] = sd > 1e-10 * fabs(f->center[c]) && sd > 1e-300 ? fmax(sd, far / FARTHEST) : 1;
     }
     for (int i = 0; i < g->n_inputs && ok; i++)
       if (most[i] > least[i]) {
@@ -1015,6 +1020,8 @@ static bool standardise(PgmGather *g, PgmFunction *f)
   }
   free(value);
   free(square);
+  free(low);
+  free(high);
   free(most);
   free(least);
   free(count);
