@@ -84,6 +84,7 @@ typedef enum {
   O_SAMPLES,
   O_OPTIMIZER,
   O_KHAT,
+  O_ONE_START,
   O_STEP,
   O_MAX_ITER,
   O_TOL,
@@ -127,6 +128,7 @@ static const Option options[] = {
     {"batch", "B", O_BATCH, FIT | GAP, "adam: minibatches of B elements of the outermost plate"},
     {"max-iter", "N", O_MAX_ITER, FIT | GAP, "stop after N iterations"},
     {"tol", "T", O_TOL, FIT | GAP, "tolerance of the convergence test"},
+    {"one-start", NULL, O_ONE_START, FIT | GAP, "fvi: do not search other modes of the local latent variables"},
     {"khat", NULL, O_KHAT, FIT, "measure Pareto k-hat of the importance weights"},
     {"init", "FILE|RADIUS", O_INIT, FIT, "start from a fit, or from means spread over -RADIUS..RADIUS"},
     {"trace", "FILE.csv", O_TRACE, FIT, "write iteration, seconds, elbo, gradient norm"},
@@ -365,6 +367,9 @@ static int parse_option(PgmCli *cli, const Option *option, const char *text)
     break;
   case O_KHAT:
     fit->khat = true;
+    break;
+  case O_ONE_START:
+    fit->one_start = true;
     break;
   case O_FORMAT:
     good = parse_word(text, formats, &index);
