@@ -12,16 +12,10 @@ WARN    = -Wall -Wextra -Wshadow -Wstrict-prototypes
 CFLAGS ?= -O2 -g
 STD     = -std=gnu11
 LIBS    = -lgsl -lopenblas -ljansson -lz -lm
-# Debian keeps the one-thread OpenBLAS beside the threaded one; the runtime brings its own threads, and OpenBLAS's beside them cost a factor
-# of ten. Programs look there at run time too (where it is missing they take the system's).
-BLAS_DIR := $(firstword $(wildcard /usr/lib/*/openblas-serial))
-ifneq ($(BLAS_DIR),)
-LDFLAGS += -L$(BLAS_DIR) -Wl,-rpath,$(BLAS_DIR)
-endif
 # What kernels are compiled with; docs/performance.md says why. The portable runtime leaves -march away.
 KERNEL  = -O3 -fno-math-errno -fno-trapping-math -fno-builtin-sin -fno-builtin-cos -fopenmp -g
 NATIVE  = -march=native -mprefer-vector-width=512
-PACKAGES = gcc libc6-dev make flex bison libgsl-dev libopenblas-serial-dev libjansson-dev zlib1g-dev libcmocka-dev
+PACKAGES = gcc libc6-dev make flex bison libgsl-dev libopenblas-dev libjansson-dev zlib1g-dev libcmocka-dev
 
 COMPILER_SRC := $(filter-out compiler/main.c,$(wildcard compiler/*.c))
 RUNTIME_SRC  := $(wildcard runtime/*.c)
@@ -99,7 +93,7 @@ deps:
 	echo "installing$$missing"; \
 	$$as apt-get update -qq && $$as env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $$missing >/dev/null
 
-# make again, because BLAS_DIR and the like are looked up when make starts
+# make again, because what make looks up when it starts may have come with the packages
 demo: deps
 	@$(MAKE) --no-print-directory -s -j$$(nproc) all
 	@examples/demo.sh $(B)/pgmc $(B)/demo
