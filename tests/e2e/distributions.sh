@@ -4,7 +4,6 @@
 #   distributions.sh [NAME ...]   only these
 source "$(dirname "$0")/lib.sh"
 : "${PGMC_CFLAGS:=}"
-blas=$(ls -d /usr/lib/*/openblas-serial 2>/dev/null | sed 's/^/-L/' | head -n 1)
 
 # What code generation does not do yet: these must be refused with a message, and nothing else.
 later=" multi_normal multi_student_t wishart "
@@ -68,7 +67,7 @@ try_distribution() {
   {
     "$PGMC" "$dir/d_$name.pgm" --library -o "$dir" ${PGMC_CFLAGS:+--cflags "$PGMC_CFLAGS"} &&
       ${CC:-gcc} -std=gnu11 -O1 $PGMC_CFLAGS -I"$root/runtime" -DMODEL="d_$name" "$root/tests/e2e/kernels/kernels.c" "$dir/libd_$name.a" -o "$dir/run" \
-        -fopenmp $blas -lgsl -lopenblas -ljansson -lz -lm &&
+        -fopenmp -lgsl -lopenblas -ljansson -lz -lm &&
       { [ -f "$dir/data.json" ] || "$dir/run" simulate $set --out "$dir/data.json" --truth "$dir/truth.json" --quiet; } &&
       "$dir/run" grad "$dir/data.json" --at "$dir/truth.json" --check --quiet >"$dir/grad" &&
       "$dir/run" kernels "$dir/data.json" 1 && "$dir/run" kernels "$dir/data.json" 2

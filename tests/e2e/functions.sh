@@ -3,7 +3,6 @@
 # differences, expectations against draws. A function without a row in the table below fails the test.
 source "$(dirname "$0")/lib.sh"
 : "${PGMC_CFLAGS:=}"
-blas=$(ls -d /usr/lib/*/openblas-serial 2>/dev/null | sed 's/^/-L/' | head -n 1)
 
 # name | call | the same in other words. p, q in (0.5, 1.5), t in (0, 1), r and s real, v and w vectors of 3, A and S (positive definite) matrices, L its factor.
 table() {
@@ -150,7 +149,7 @@ build_model() { # FILE: compiles a model into $work/run and says why not in $wor
   name=$(basename "$1" .pgm)
   "$PGMC" "$1" --library -o "$work" ${PGMC_CFLAGS:+--cflags "$PGMC_CFLAGS"} >"$work/log" 2>&1 &&
     ${CC:-gcc} -std=gnu11 -O1 $PGMC_CFLAGS -I"$root/runtime" -DMODEL="$name" "$root/tests/e2e/kernels/kernels.c" "$work/lib$name.a" -o "$work/run" \
-      -fopenmp $blas -lgsl -lopenblas -ljansson -lz -lm >>"$work/log" 2>&1
+      -fopenmp -lgsl -lopenblas -ljansson -lz -lm >>"$work/log" 2>&1
 }
 
 cat >"$work/point.json" <<'EOT'

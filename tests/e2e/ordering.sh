@@ -24,6 +24,6 @@ order linear "$root/examples/linear/linear.pgm" 1e-3 data.json
 simulate "$root/examples/nonlinear/nonlinear.pgm" --set N=2000 --set theta=1
 order nonlinear "$root/examples/nonlinear/nonlinear.pgm" 1 data.json
 # sampled, and far from convex: the standard error of the ELBO is the tolerance
-simulate "$root/examples/fashion_mnist/bnn.pgm" --set N=200 --set D=8 --set K=2 --set H=4
-order bnn "$root/examples/fashion_mnist/bnn.pgm" 20 data.json
+simulate "$root/examples/fashion_mnist/bnn.pgm" --set N=60 --set D=6 --set K=2 --set H=4
+order bnn "$root/examples/fashion_mnist/bnn.pgm" 20 data.json --max-iter 200 --samples 40
 finish
