@@ -814,10 +814,12 @@ static Value build_reduction(Builder *b, const MExpr *e)
 {
   Dag *d = b->d;
   const Var *var = &b->m->vars.at[e->var];
-  int axis = dag_axis(d, AX_REDUCTION, var->name, e->var, build_scalar(b, var->lo), build_scalar(b, var->hi));
+  int axis = dag_range_axis(d, AX_REDUCTION, var->name, e->var, build_scalar(b, var->lo), build_scalar(b, var->hi), b->open);
   Node keep = b->env[e->var];
   b->env[e->var] = x_axis(d, axis);
+  b->open |= AXIS_BIT(axis);
   Value v = value_ready(b, build_value(b, e->args[0]));
+  b->open &= ~AXIS_BIT(axis);
   b->env[e->var] = keep;
   Node n = v.node;
   switch (e->reduce) {

@@ -31,6 +31,7 @@ typedef struct {
   bool span;                           /* for kernels over spans: the unit axis' extent is the span's count */
   int *enumerated;                     /* per family: the axis that a marginal latent variable is summed over, plus 1; 0 where it is not */
   bool simulating;                     /* marginal latent variables have values */
+  AxisSet open;                        /* reductions being built */
   int guard;                           /* inside a branch that may not be taken: references may be out of range */
   int *let_depth;                      /* per family: mentions of the let within its own definition that are being built */
   struct LetMemo **let_memo;           /* per family: values built before */

@@ -1,37 +1,108 @@
 /* Kernels -> C. See cprint.h. */
 #include "cprint.h"
 #include "build.h"
+#include <ctype.h>
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
 /* ---- names ---------------------------------------------------------------------------------------------------------------------------- */
 
+/* Words that emitted code uses itself, keywords, and macros and functions of the headers that are not capitals (see is_reserved). */
 static const char *const reserved[] = {
   "auto", "break", "case", "char", "const", "continue", "default", "do", "double", "else", "enum", "extern", "float", "for", "goto", "if", "inline",
   "int", "long", "register", "restrict", "return", "short", "signed", "sizeof", "static", "struct", "switch", "typedef", "union", "unsigned", "void",
-  "volatile", "while", "bool", "true", "false", "asm", "typeof", "main", "env", "e", "rt", "span", "unit", "units", "first", "weight", "value", "scratch",
-  "out", "rng", "where", "sink", "shape", "array", "lower", "upper", "draw", "defined", "miss", "flat", "NULL", "INFINITY", "NAN", "M_PI", "pow", "malloc",
-  "free", "memset", "j0", "j1", "jn", "y0", "y1", "yn", "gamma", "stdin", "stdout", "stderr", "errno", "signgam", "isnan", "isinf", "isfinite"};
+  "volatile", "while", "bool", "true", "false", "asm", "typeof", "main", "size_t", "offsetof", "alloca", "assert", "errno", "linux", "unix", "stdin", "stdout",
+  "stderr", "isfinite", "isinf", "isnan", "isnormal", "fpclassify", "signbit", "isgreater", "isgreaterequal", "isless", "islessequal", "islessgreater",
+  "isunordered", "math_errhandling", "be16toh", "be32toh", "be64toh", "le16toh", "le32toh", "le64toh", "htobe16", "htobe32", "htobe64", "htole16",
+  "htole32", "htole64", "pow", "fmax", "fmin", "malloc", "free", "memset", "memcpy", "gamma", "j0", "j1", "jn", "y0", "y1", "yn", "signgam", "at", "array", "count",
+  "defined", "draw", "e", "env", "first", "index", "lower", "miss", "most", "n_", "ok", "out", "pgm", "rng", "rt", "scratch", "shape", "sink", "span", "total", "unit",
+  "units", "upper", "value", "w", "weight", "where", "quad_n", "quad_x", "quad_w", "cblas", "gsl"};
+
+static bool has_prefix(const char *s, const char *prefix) { return !strncmp(s, prefix, strlen(prefix)); }
+
+static bool is_reserved(const char *name)
+{
+  for (size_t i = 0; i < sizeof reserved / sizeof *reserved; i++)
+    if (!strcmp(name, reserved[i])) return true;
+  for (int i = 0; i < FN_COUNT_; i++)
+    if (!strcmp(name, fn_c_name[i])) return true;
+  if (has_prefix(name, "pgm_") || has_prefix(name, "Pgm") || has_prefix(name, "cblas_") || has_prefix(name, "Cblas") || name[0] == '_') return true;
+  /* macros: capitals, of three letters or with an underscore */
+  size_t capitals = strspn(name, "ABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789");
+  if (capitals && (name[capitals] == '_' || (!name[capitals] && capitals > 2))) return true;
+  /* fields of the env: room0_k1, term0_lo, z_ref1 */
+  if ((has_prefix(name, "room") || has_prefix(name, "term")) && isdigit((unsigned char)name[4])) return true;
+  for (const char *ref = name; (ref = strstr(ref, "_ref")); ref++)
+    if (isdigit((unsigned char)ref[4])) return true;
+  return false;
+}
+
+static struct { int n; Name *name; const char **c; } names;
+
+/* Is it taken by another name, or by the lowest index and the length of a family that has indices? */
+static bool is_taken(const Model *m, const char *c)
+{
+  for (int i = 0; i < names.n; i++)
+    if (!strcmp(names.c[i], c)) return true;
+  for (int i = 0; i < m->families.n; i++) {
+    const char *f = m->families.at[i].name;
+    size_t n = strlen(f);
+    if (m->families.at[i].n_index && !strncmp(c, f, n) && (!strcmp(c + n, "_lo") || !strcmp(c + n, "_n"))) return true;
+  }
+  return false;
+}
+
+static void add_name(const Model *m, Name name)
+{
+  for (int i = 0; i < names.n; i++)
+    if (names.name[i] == name) return;
+  const char *c = name[strlen(name) - 1] == '_' || is_reserved(name) ? arena_printf("%s_", name) : name;
+  while (is_taken(m, c)) c = arena_printf("%s_", c);
+  names.name[names.n] = name, names.c[names.n++] = c;
+}
+
+void c_names(const Model *m)
+{
+  names.n = 0;
+  names.name = NEW_ARRAY(Name, m->families.n + m->vars.n + 1), names.c = NEW_ARRAY(const char *, m->families.n + m->vars.n + 1);
+  for (int i = 0; i < m->families.n; i++) add_name(m, m->families.at[i].name);
+  for (int i = 0; i < m->vars.n; i++) add_name(m, m->vars.at[i].name);
+}
 
 const char *c_name(const char *name)
 {
-  for (size_t i = 0; i < sizeof reserved / sizeof *reserved; i++)
-    if (!strcmp(name, reserved[i])) return arena_printf("%s_", name);
-  for (int i = 0; i < FN_COUNT_; i++)
-    if (!strcmp(name, fn_c_name[i])) return arena_printf("%s_", name);
-  if (!strncmp(name, "pgm_", 4) || !strncmp(name, "PGM", 3) || !strncmp(name, "cblas_", 6)) return arena_printf("%s_", name);
+  for (int i = 0; i < names.n; i++)
+    if (names.name[i] == name) return names.c[i];
   return name;
+}
+
+const char *c_axis(const Dag *d, int axis)
+{
+  const char *name = c_name(d->axes.at[axis].name);
+  int before = 0;
+  for (int a = 0; a < axis; a++) before += !strcmp(c_name(d->axes.at[a].name), name);
+  return before ? arena_printf("%s_%d_", name, before + 1) : name;
+}
+
+/* Is the name in use in the function, or that of a variable of some loop? */
+static bool is_used(const CPrint *p, const char *name)
+{
+  static const char *const words[] = {"e", "span", "unit", "scratch", "env", "out", "rng", "k_"};
+  for (size_t i = 0; i < sizeof words / sizeof *words; i++)
+    if (!strcmp(words[i], name)) return true;
+  for (int i = 0; i < p->names.n; i++)
+    if (!strcmp(p->names.at[i], name)) return true;
+  for (int a = 0; a < p->d->axes.n; a++)
+    if (!strcmp(c_axis(p->d, a), name)) return true;
+  for (int i = 0; i < p->d->model->vars.n; i++)
+    if (!strcmp(c_name(p->d->model->vars.at[i].name), name)) return true;
+  return false;
 }
 
 static const char *unique(CPrint *p, const char *name)
 {
-  for (;;) {
-    bool taken = false;
-    for (int i = 0; i < p->names.n; i++) taken = taken || !strcmp(p->names.at[i], name);
-    if (!taken) break;
-    name = arena_printf("%s_", name);
-  }
+  while (is_used(p, name)) name = arena_printf("%s_", name);
   VEC_PUSH(p->names, name);
   return name;
 }
@@ -77,7 +148,7 @@ static const char *paren(const char *text, int prec, int outer) { return prec < 
 
 static const char *expr(CPrint *p, Node n, int outer);
 
-static const char *axis_name(CPrint *p, int axis) { return c_name(p->d->axes.at[axis].name); }
+static const char *axis_name(CPrint *p, int axis) { return c_axis(p->d, axis); }
 static bool span_axis(const CPrint *p, int axis) { return p->span && p->d->axes.at[axis].kind == AX_UNIT; }
 
 const char *cprint_room(const Dag *d, int axis) { return arena_printf("room%d_%s%d", d->number, d->axes.at[axis].name, axis); }
@@ -115,7 +186,7 @@ static const char *node_name(CPrint *p, Node n)
 {
   if (p->local[n]) return p->local[n];
   for (int i = 0; i < p->labels.n; i++)
-    if (p->labels.at[i].node == n) return p->local[n] = unique(p, c_name(p->labels.at[i].name));
+    if (p->labels.at[i].node == n) return p->local[n] = unique(p, p->labels.at[i].name);
   return p->local[n] = unique(p, arena_printf("t%d", ++p->next_local));
 }
 
@@ -475,6 +546,9 @@ static void print_loop(CPrint *p, const LoopItem *loop)
     bool used = false;
     size_t len = strlen(name);
     for (const char *s = p->body.text + end; (s = strstr(s, name)) && !used; s++) {
+      const char *line = s;                                                 /* comments stand on lines of their own */
+      while (line > p->body.text + end && line[-1] != '\n') line--;
+      if (!strncmp(line + strspn(line, " "), "/*", 2)) continue;
       char before = s[-1], after = s[len];
       bool word = !(before == '_' || before == '.' || (before >= '0' && before <= '9') || (before >= 'a' && before <= 'z') || (before >= 'A' && before <= 'Z') || before == '>');
       used = word && !(after == '_' || (after >= '0' && after <= '9') || (after >= 'a' && after <= 'z') || (after >= 'A' && after <= 'Z'));
@@ -523,9 +597,6 @@ void cprint_kernel(CPrint *p)
 {
   p->d = p->k->d;
   p->local = NEW_ARRAY(const char *, p->k->n_nodes + 1);
-  static const char *const taken[] = {"e", "span", "unit", "scratch", "env", "out", "rng", "k_"};
-  for (size_t i = 0; i < sizeof taken / sizeof *taken; i++) VEC_PUSH(p->names, taken[i]);
-  for (int a = 0; a < p->d->axes.n; a++) VEC_PUSH(p->names, axis_name(p, a));
   if (!p->indent) p->indent = 1;
   p->bound = p->k->given;
   print_block(p, &p->k->body);

@@ -57,7 +57,12 @@ const char *cprint_room(const Dag *d, int axis);
 /* The array of a node that is an item with scratch storage. */
 const char *cprint_array(CPrint *p, Node n);
 
-/* A user's name as a C identifier that cannot clash with C or with emitted names. */
+/* Gives every name of the model a C identifier of its own that clashes neither with C and the headers that emitted code includes nor with what is
+ * made here: those names end in an underscore, or are those of families with a suffix. Call once, first. */
+void c_names(const Model *m);
+/* The identifier of a user's name; other names stay. */
 const char *c_name(const char *name);
+/* That of an axis' variable, which no other axis of the Dag has. */
+const char *c_axis(const Dag *d, int axis);
 
 #endif

@@ -383,7 +383,8 @@ Emission *emit_prepare(const Model *m, const Analysis *a, const EmitOptions *opt
 {
   Emission *e = NEW(Emission);
   e->m = m, e->a = a, e->options = *options;
-  e->name = c_name(m->name);
+  c_names(m);
+  e->name = !strcmp(m->name, "pgm") || !strcmp(m->name, "cblas") ? arena_printf("%s_", m->name) : m->name;
   e->statement_term = NEW_ARRAY(int, m->stmts.n + 1);
   for (int i = 0; i < m->stmts.n; i++) e->statement_term[i] = -1;
   find_axes(e);
@@ -475,7 +476,7 @@ static int open_plates(CPrint *p, Builder *b, int plate, int from)
   int axes[8], n = build_plates(b, plate, axes);
   for (int i = from; i < n; i++) {
     const Axis *a = &b->d->axes.at[axes[i]];
-    const char *v = c_name(a->name);
+    const char *v = c_axis(b->d, axes[i]);
     cprint_line(p, "for (long %s = %s; %s <= %s; %s++) {", v, cprint_expr(p, a->lo), v, cprint_expr(p, a->hi), v);
     p->indent++;
   }
@@ -516,32 +517,29 @@ static int open_guards(const Emission *e, CPrint *p, const Dag *d, Node n, IntLi
 }
 
 /* Fills the env's rooms of a Dag: the greatest extents of axes whose ranges vary over plates. */
-static void emit_rooms(Emission *e, CPrint *shape, Dag *d)
+static void emit_rooms(Emission *e, CPrint *p, Dag *d)
 {
+  Dag *shape = p->d;
+  p->d = d;
   for (int a = 0; a < d->axes.n; a++) {
     if (!(d->rooms & AXIS_BIT(a))) continue;
-    CPrint *p = plain_printer(e, d, 0);
     IntList seen = {0};
     const char *room = cprint_room(d, a);
     Node extent = d->axes.at[a].extent;
     int outer[MAX_AXES], n = axes_in_order(d, dag_axes(d, extent), outer), opened = 0;
-    p->indent = 2;
     cprint_line(p, "w->%s = 0;", room);
     for (int i = 0; i < n; i++) {
       const Axis *o = &d->axes.at[outer[i]];
       opened += open_guards(e, p, d, o->lo, &seen) + open_guards(e, p, d, o->hi, &seen);
-      const char *v = c_name(o->name);
+      const char *v = c_axis(d, outer[i]);
       cprint_line(p, "for (long %s = %s; %s <= %s; %s++) {", v, cprint_expr(p, o->lo), v, cprint_expr(p, o->hi), v);
       p->indent++, opened++;
     }
     opened += open_guards(e, p, d, extent, &seen);
     cprint_line(p, "if (%s > w->%s) w->%s = %s;", cprint_expr(p, extent), room, room, cprint_expr(p, extent));
     close_loops(p, opened);
-    cprint_line(shape, "{");
-    sb_puts(&shape->body, sb_text(&p->declarations));
-    sb_puts(&shape->body, sb_text(&p->body));
-    cprint_line(shape, "}");
   }
+  p->d = shape;
 }
 
 /* shape(): bounding boxes of families and terms, ranges of outermost plates. */
@@ -862,7 +860,7 @@ static bool emit_kernel(Emission *e, Group *g, KernelKind kind)
   kernel_lower(p->k);
   dump_kernel(e, g, kernel_names[kind], p->k);
   cprint_kernel(p);
-  const char *suffix = g->plate < 0 ? "global" : arena_printf("%s%d", e->m->vars.at[e->m->plates.at[g->plate].var].name, (int)(g - e->groups.at));
+  const char *suffix = g->plate < 0 ? "global" : arena_printf("%s_%d", e->m->vars.at[e->m->plates.at[g->plate].var].name, (int)(g - e->groups.at));
   put(e, "static double %s_%s_%s(const void *env, const PgmSpan *span)\n{\n  const struct %s_env *const e = env;\n", e->name, suffix, kernel_names[kind], e->name);
   put(e, "%s", sb_text(&p->declarations));
   if (p->scratch_decls.length) put(e, "  double *scratch = span->scratch;\n%s", sb_text(&p->scratch_decls));
@@ -908,7 +906,7 @@ static void emit_each(Emission *e, Group *g, int term, bool expected)
   const char *at = t->n_axes ? "unit" : "0";
   for (int i = 1; i < t->n_axes; i++) {
     const Axis *a = &d->axes.at[t->axes[i]];
-    const char *lo, *len, *v = c_name(a->name);
+    const char *lo, *len, *v = c_axis(d, t->axes[i]);
     if (ragged(d, t)) {
       lo = cprint_declare(p, arena_printf("e->term%d_lo[%d]", term, i), "const long ", arena_printf("%s_lo", v));
       len = cprint_declare(p, arena_printf("e->term%d_n[%d]", term, i), "const long ", arena_printf("%s_n", v));
@@ -941,7 +939,7 @@ static void emit_ref(Emission *e, const Group *g, const Ref *r)
   const char *width = cprint_expr(p, r->width);
   put(e, "/* %s of line %d */\nstatic long %s_%s_width(const void *env)\n{\n  const struct %s_env *const e = env;\n%s  (void)e;\n  return %s;\n}\n\n", r->text,
       source_place(e->m->plates.at[g->plate].span.begin).line, e->name, r->name, e->name, sb_text(&p->declarations), width);
-  const char *v = c_name(d->axes.at[0].name);
+  const char *v = c_axis(d, 0);
   cprint_line(p, "for (long unit = 0; unit < span->count; unit++) {");
   p->indent++;
   cprint_line(p, "const long %s = span->units ? span->units[unit] : span->first + unit;", v);
@@ -949,7 +947,7 @@ static void emit_ref(Emission *e, const Group *g, const Ref *r)
   if (r->ragged) cprint_line(p, "for (long k_ = 0; k_ < %s; k_++) out[unit * (%s) + k_] = -1;", width, width);
   for (int i = 0; i < n; i++) {
     const Axis *a = &d->axes.at[axes[i]];
-    const char *name = c_name(a->name);
+    const char *name = c_axis(d, axes[i]);
     cprint_line(p, "for (long %s = %s; %s <= %s; %s++)", name, cprint_expr(p, a->lo), name, cprint_expr(p, a->hi), name);
     p->indent++;
   }
@@ -978,10 +976,10 @@ static void emit_check(CheckWalk *w, const MExpr *ref)
   Node keep[8];
   for (int i = 0; i < w->reductions.n; i++) {
     const Var *v = &e->m->vars.at[w->reductions.at[i]];
-    int axis = dag_axis(w->d, AX_REDUCTION, v->name, w->reductions.at[i], build_scalar(w->b, v->lo), build_scalar(w->b, v->hi));
+    int axis = dag_range_axis(w->d, AX_REDUCTION, v->name, w->reductions.at[i], build_scalar(w->b, v->lo), build_scalar(w->b, v->hi), 0);
     if (i < 8) keep[i] = w->b->env[w->reductions.at[i]];
     w->b->env[w->reductions.at[i]] = x_axis(w->d, axis);
-    const char *name = c_name(v->name);
+    const char *name = c_axis(w->d, axis);
     cprint_line(p, "for (long %s = %s; %s <= %s; %s++) {", name, cprint_expr(p, w->d->axes.at[axis].lo), name, cprint_expr(p, w->d->axes.at[axis].hi), name);
     p->indent++;
   }
@@ -999,7 +997,7 @@ static void emit_check(CheckWalk *w, const MExpr *ref)
     if (!t->lower || !t->upper) continue;
     int axis = dag_axis(w->d, AX_REDUCTION, arena_printf("%s_", FAMILY(e, x->family)->name), -1, build_scalar(w->b, t->lower), build_scalar(w->b, t->upper));
     w->b->enumerated[x->family] = axis + 1;
-    const char *name = c_name(w->d->axes.at[axis].name);
+    const char *name = c_axis(w->d, axis);
     cprint_line(p, "for (long %s = %s; %s <= %s; %s++) {", name, cprint_expr(p, w->d->axes.at[axis].lo), name, cprint_expr(p, w->d->axes.at[axis].hi), name);
     p->indent++;
     labels++;
@@ -1014,7 +1012,7 @@ static void emit_check(CheckWalk *w, const MExpr *ref)
   }
   cprint_line(p, "const long index[] = {%s};", sb_text(&tuple));
   StrBuf units = {0};
-  for (int i = 0; i < w->n_axes; i++) sb_printf(&units, " miss->unit[%d] = %s;", i, c_name(w->d->axes.at[w->axes[i]].name));
+  for (int i = 0; i < w->n_axes; i++) sb_printf(&units, " miss->unit[%d] = %s;", i, c_axis(w->d, w->axes[i]));
   cprint_line(p, "if (!pgm_defined(defined, miss, %d, index) && miss->n == 1) {%s }", ref->n_index, sb_text(&units));
   close_loops(p, opened + w->reductions.n + w->conditions.n + labels + (slice >= 0));
   for (int i = 0; i < e->m->families.n; i++) w->b->enumerated[i] = 0;
@@ -1094,9 +1092,9 @@ static void emit_lengths(Emission *e)
     Dag *d = new_dag(e);
     Builder *b = build_new(d, m, LEAF_VALUE);
     CPrint *p = plain_printer(e, d, 0);
-    cprint_line(p, "*a = %s;", cprint_expr(p, build_scalar(b, c->a)));
-    cprint_line(p, "*b = %s;", cprint_expr(p, build_scalar(b, c->b)));
-    emit_function(e, arena_printf("static void %s_length_%d(const void *env, long *a, long *b)", e->name, i), p, "");
+    cprint_line(p, "*a_ = %s;", cprint_expr(p, build_scalar(b, c->a)));
+    cprint_line(p, "*b_ = %s;", cprint_expr(p, build_scalar(b, c->b)));
+    emit_function(e, arena_printf("static void %s_length_%d(const void *env, long *a_, long *b_)", e->name, i), p, "");
     Place at = source_place(c->span.begin);
     sb_printf(&table, "  {.line = %d, .column = %d, .a = \"%s\", .b = ", at.line, at.column, mexpr_text(m, c->a));
     sb_printf(&table, "\"%s\", .values = %s_length_%d},\n", mexpr_text(m, c->b), e->name, i);
@@ -1220,7 +1218,7 @@ static void emit_draw(Emission *e, int stmt)
   StrBuf plates = {0};
   for (int i = 0; i < n; i++) {
     const Axis *a = &d->axes.at[axes[i]];
-    const char *name = c_name(a->name);
+    const char *name = c_axis(d, axes[i]);
     sb_printf(&plates, "  const long %s = at[%d];\n", name, i);
     sb_printf(&plates, "  if (%s < %s || %s > %s) return true;\n", name, cprint_expr(p, a->lo), name, cprint_expr(p, a->hi));
   }
@@ -1332,15 +1330,15 @@ static void emit_component(Emission *e, StrBuf *body, const int *stmts, int n, c
   Dag *d = new_dag(e);
   Builder *b = build_new(d, e->m, LEAF_VALUE);
   CPrint *p = plain_printer(e, d, 0);
-  static const char *const names[] = {"p0", "p1", "p2", "p3", "p4", "p5", "p6", "p7"};
+  static const char *const names[] = {"p0_", "p1_", "p2_", "p3_", "p4_", "p5_", "p6_", "p7_"};
   int axes[8];
   cprint_line(p, "{");
   p->indent++;
   cprint_line(p, "long at[%d] = {0};", PGM_PLATES);
   for (int k = 0; k < depth; k++) {
     axes[k] = dag_axis(d, AX_PLATE, names[k], -1, NO_NODE, NO_NODE);
-    cprint_line(p, "long lo%d, hi%d;", k, k);
-    cprint_line(p, "pgm_range_start(&lo%d, &hi%d);", k, k);
+    cprint_line(p, "long lo%d_, hi%d_;", k, k);
+    cprint_line(p, "pgm_range_start(&lo%d_, &hi%d_);", k, k);
     bool down = false;
     for (int j = 0; j < deps->n; j++) {
       bool inside_from = false, inside_to = false;
@@ -1352,13 +1350,13 @@ static void emit_component(Emission *e, StrBuf *body, const int *stmts, int n, c
       if (k >= m) continue;
       for (int q = 0; q < k; q++) b->env[e->m->plates.at[chain[q]].var] = x_axis(d, axes[q]);
       const Var *v = &e->m->vars.at[e->m->plates.at[chain[k]].var];
-      cprint_line(p, "pgm_range_widen(&lo%d, &hi%d, %s, %s);", k, k, cprint_expr(p, build_scalar(b, v->lo)), cprint_expr(p, build_scalar(b, v->hi)));
+      cprint_line(p, "pgm_range_widen(&lo%d_, &hi%d_, %s, %s);", k, k, cprint_expr(p, build_scalar(b, v->lo)), cprint_expr(p, build_scalar(b, v->hi)));
     }
-    cprint_line(p, "pgm_range_close(&lo%d, &hi%d);", k, k);
-    if (down) cprint_line(p, "for (long p%d = hi%d; p%d >= lo%d; p%d--) {", k, k, k, k, k);
-    else cprint_line(p, "for (long p%d = lo%d; p%d <= hi%d; p%d++) {", k, k, k, k, k);
+    cprint_line(p, "pgm_range_close(&lo%d_, &hi%d_);", k, k);
+    if (down) cprint_line(p, "for (long p%d_ = hi%d_; p%d_ >= lo%d_; p%d_--) {", k, k, k, k, k);
+    else cprint_line(p, "for (long p%d_ = lo%d_; p%d_ <= hi%d_; p%d_++) {", k, k, k, k, k);
     p->indent++;
-    cprint_line(p, "at[%d] = p%d;", k, k);
+    cprint_line(p, "at[%d] = p%d_;", k, k);
   }
   for (int i = 0; i < placed; i++) {
     cprint_line(p, "if (draw[%d] && !%s_draw_%d(env, rng, at)) {", order[i], e->name, order[i]);
@@ -1618,15 +1616,14 @@ static int emit_amortize(Emission *e)
   for (int i = 0; i < e->m->families.n; i++) {
     const LatentVerdict *v = verdict_of(e, i);
     if (!v || FAMILY(e, i)->role != ROLE_LOCAL) continue;
-    const char *base = arena_printf("%s_%s", e->name, v->name);
     bool inputs = v->amortize || !strcmp(v->verdict, "closes") || !strcmp(v->verdict, "set") || !strcmp(v->verdict, "slice");
-    if (inputs) emit_text_list(e, arena_printf("%s_inputs", base), &v->inputs);
-    if (!v->amortize) emit_text_list(e, arena_printf("%s_sd_inputs", base), &v->sd_domain);
-    emit_text_list(e, arena_printf("%s_window", base), &v->window);
+    if (inputs) emit_text_list(e, arena_printf("%s_inputs_%s", e->name, v->name), &v->inputs);
+    if (!v->amortize) emit_text_list(e, arena_printf("%s_sd_inputs_%s", e->name, v->name), &v->sd_domain);
+    emit_text_list(e, arena_printf("%s_window_%s", e->name, v->name), &v->window);
     sb_printf(&table, "  {.family = %d, .verdict = \"%s\", .domain_kind = \"%s\", .domain = \"", i, v->verdict, v->domain_kind);
     for (int k = 0; k < v->domain.n; k++) sb_printf(&table, "%s%s", k ? ", " : "", v->domain.at[k]);
-    sb_printf(&table, "\",\n   .inputs = %s, .sd_inputs = %s, .window = %s_window, .amortize = %s},\n", inputs ? arena_printf("%s_inputs", base) : "NULL",
-              v->amortize ? "NULL" : arena_printf("%s_sd_inputs", base), base, v->amortize ? "true" : "false");
+    sb_printf(&table, "\",\n   .inputs = %s, .sd_inputs = %s, .window = %s_window_%s, .amortize = %s},\n", inputs ? arena_printf("%s_inputs_%s", e->name, v->name) : "NULL",
+              v->amortize ? "NULL" : arena_printf("%s_sd_inputs_%s", e->name, v->name), e->name, v->name, v->amortize ? "true" : "false");
     n++;
   }
   if (n) put(e, "\nstatic const PgmAmortize %s_amortize[] = {\n%s};\n\n", e->name, sb_text(&table));
@@ -1647,10 +1644,10 @@ static int emit_lets(Emission *e)
       Builder *b = build_new(d, m, LEAF_VALUE);
       int axes[8];
       build_plates(b, s->plate, axes);
-      emit_store(e, arena_printf("static void %s_let_%s_%d(const void *env, double *out)", e->name, f->name, j), "out", s, d, b, build_value(b, s->value));
+      emit_store(e, arena_printf("static void %s_piece%d_%s(const void *env, double *out)", e->name, j, f->name), "out", s, d, b, build_value(b, s->value));
     }
     put(e, "static void %s_let_%s(const void *env, double *out)\n{\n", e->name, f->name);
-    for (int j = 0; j < f->n_statements; j++) put(e, "  %s_let_%s_%d(env, out);\n", e->name, f->name, j);
+    for (int j = 0; j < f->n_statements; j++) put(e, "  %s_piece%d_%s(env, out);\n", e->name, j, f->name);
     put(e, "}\n\n");
     sb_printf(&table, "%s_let_%s, ", e->name, f->name);
     any++;
@@ -1665,7 +1662,7 @@ static void emit_group(Emission *e, Group *g)
 {
   const Model *m = e->m;
   int index = (int)(g - e->groups.at);
-  const char *suffix = g->plate < 0 ? "global" : arena_printf("%s%d", m->vars.at[m->plates.at[g->plate].var].name, index);
+  const char *suffix = g->plate < 0 ? "global" : arena_printf("%s_%d", m->vars.at[m->plates.at[g->plate].var].name, index);
   g->own_offset = NEW_ARRAY(int, m->families.n + 1), g->own_position = NEW_ARRAY(int, m->families.n + 1);
   for (int i = 0; i < m->families.n; i++) g->own_position[i] = -1;
   /* bare references own their elements where there are any */

@@ -158,6 +158,15 @@ int dag_axis(Dag *d, AxisKind kind, const char *name, int var, Node lo, Node hi)
   return d->axes.n - 1;
 }
 
+int dag_range_axis(Dag *d, AxisKind kind, const char *name, int var, Node lo, Node hi, AxisSet busy)
+{
+  for (int a = 0; a < d->axes.n; a++) {
+    const Axis *x = &d->axes.at[a];
+    if (x->kind == kind && x->var == var && x->lo == lo && x->hi == hi && !(busy & AXIS_BIT(a))) return a;
+  }
+  return dag_axis(d, kind, name, var, lo, hi);
+}
+
 int axes_in_order(const Dag *d, AxisSet set, int *out)
 {
   int n = 0;

@@ -101,6 +101,8 @@ static inline AxisSet dag_axes(const Dag *d, Node n) { return d->nodes.at[n].axe
 bool dag_is_const(const Dag *d, Node n, double *value);
 
 int dag_axis(Dag *d, AxisKind kind, const char *name, int var, Node lo, Node hi);
+/* The axis of this variable and range, made if it is not there; not one of those in `busy`, whose loops are open. */
+int dag_range_axis(Dag *d, AxisKind kind, const char *name, int var, Node lo, Node hi, AxisSet busy);
 /* Orders dimensions so that rows of matrices are outside columns, as far as the leaves agree. Call when all terms are built. */
 void dag_order_axes(Dag *d);
 /* Axes of a set in nesting order; returns their number. */

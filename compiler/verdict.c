@@ -618,12 +618,13 @@ static int degree(const GTerm *t, const GExpr *e, const bool *own, bool *coef)
     for (int i = 0; i < e->n; i++)
       if ((d = degree(t, e->args[i], own, coef)) > total) total = d;
     return total;
-  case GE_MUL:
-    for (int i = 0; i < e->n; i++) total += degree(t, e->args[i], own, coef);
-    if (!total) return 0;
-    for (int i = 0; i < e->n; i++)
-      if (!degree(t, e->args[i], own, coef)) mark_refs(e->args[i], coef);
+  case GE_MUL: {
+    int *of = NEW_ARRAY(int, e->n);
+    for (int i = 0; i < e->n; i++) total += of[i] = degree(t, e->args[i], own, coef);
+    for (int i = 0; i < e->n && total; i++)
+      if (!of[i]) mark_refs(e->args[i], coef);
     return total < NOT_QUADRATIC ? total : NOT_QUADRATIC;
+  }
   case GE_FN:
     for (int i = 0; i < e->n; i++)
       if (degree(t, e->args[i], own, coef)) return NOT_QUADRATIC;

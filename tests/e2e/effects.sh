@@ -10,7 +10,7 @@ for kind in poisson logistic; do
   near "$kind: ELBO" "$(get fit.json elbo)" "$elbo" "$(calc "-1e-5 * $elbo")"
   near "$kind: mean of theta" "$(get fit.json globals.theta.mean)" "$mean" "$sd"
   near "$kind: mean of tau" "$(get fit.json globals.tau.mean)" "$tau" 0.01
-  near "$kind: sd of theta" "$(get fit.json globals.theta.sd)" "$sd" "$(calc "0.01 * $sd")"
+  near "$kind: sd of theta" "$(get fit.json globals.theta.sd)" "$sd" "$(calc "0.02 * $sd")"
   [ "$(get fit.json converged)" = true ] && pass "$kind converged" || fail "$kind: $(get fit.json criterion)"
 done
 finish
