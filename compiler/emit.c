@@ -189,8 +189,8 @@ static int group_of(Emission *e, int plate)
 {
   int outer = plate;
   while (outer >= 0 && e->m->plates.at[outer].parent >= 0) outer = e->m->plates.at[outer].parent;
-  for (int g = 0; g < e->groups.n; g++)
-    if (e->groups.at[g].plate == outer) return g;
+  for (int g = e->groups.n - 1; g >= 0; g--)                                /* with room for the axes of one more term; else there are several */
+    if (e->groups.at[g].plate == outer && e->groups.at[g].d->axes.n <= MAX_AXES / 3) return g;
   Group g = {.plate = outer, .d = new_dag(e)};
   g.point = build_new(g.d, e->m, LEAF_VALUE);
   g.random = build_new(g.d, e->m, LEAF_RANDOM);
@@ -278,6 +278,12 @@ static void add_term(Emission *e, const Joined *j)
   Node point = joined_density(e, g->point, j, &t), latent, constant;
   if (g->point->failed) { g->point->failed = false; return; }               /* said once */
   Node random = joined_density(e, g->random, j, &t);
+  if (d->full) {
+    diag(e->options.lenient ? SEV_WARNING : SEV_ERROR, first->span, "split it into several statements",
+         "more than %d vector sizes, plates and sums in one statement are not supported by code generation", MAX_AXES);
+    e->groups.n--;                                                          /* it was made for this term */
+    return;
+  }
   split_constant(d, point, &t.value, &t.constant);
   split_constant(d, random, &latent, &constant);
   t.expected = dag_expect(d, x_add(d, latent, x_sub(d, constant, t.constant)), &t.method);
@@ -542,16 +548,24 @@ static void emit_rooms(Emission *e, CPrint *p, Dag *d)
   p->d = shape;
 }
 
+/* Expressions of another plate in the same function. */
+static Builder *start_dag(Emission *e, CPrint *p)
+{
+  p->d = new_dag(e);
+  p->k = kernel_new(p->d, 0);
+  return build_new(p->d, e->m, LEAF_VALUE);
+}
+
 /* shape(): bounding boxes of families and terms, ranges of outermost plates. */
 static void emit_shape(Emission *e)
 {
   const Model *m = e->m;
-  Dag *d = new_dag(e);
-  Builder *b = build_new(d, m, LEAF_VALUE);
-  CPrint *p = plain_printer(e, d, 0);
+  CPrint *p = plain_printer(e, new_dag(e), 0);
   for (int i = 0; i < m->families.n; i++) {
     const Family *f = FAMILY(e, i);
     if (f->role == ROLE_LET && f->block_let) continue;
+    Builder *b = start_dag(e, p);
+    Dag *d = p->d;
     const char *box = arena_printf("shape->family[%d]", i);
     cprint_line(p, "/* %s */", f->name);
     for (int k = 0; k < f->n_index; k++) cprint_line(p, "pgm_range_start(&%s.lo[%d], &%s.hi[%d]);", box, k, box, k);
@@ -595,6 +609,8 @@ static void emit_shape(Emission *e)
   }
   for (int i = 0; i < e->terms.n; i++) {
     const Stmt *s = STMT(e, e->terms.at[i].stmt);
+    Builder *b = start_dag(e, p);
+    Dag *d = p->d;
     int chain[8], n = model_plate_chain(m, s->plate, chain, 8), axes[8];
     build_plates(b, s->plate, axes);
     for (int k = 0; k < n; k++) {
@@ -618,6 +634,8 @@ static void emit_shape(Emission *e)
       cprint_line(p, "shape->plate_lo[%d] = shape->plate_hi[%d] = 0;", g, g);
       continue;
     }
+    Builder *b = start_dag(e, p);
+    Dag *d = p->d;
     int axes[8];
     build_plates(b, e->groups.at[g].plate, axes);
     const Axis *a = &d->axes.at[axes[0]];
@@ -808,6 +826,16 @@ static void label_term(Emission *e, CPrint *p, const Term *t, Node n)
   VEC_PUSH(p->k->named, n);
 }
 
+/* "n_1", "global"; part of its functions' names */
+static const char *group_name(const Emission *e, const Group *g)
+{
+  int index = (int)(g - e->groups.at);
+  if (g->plate >= 0) return arena_printf("%s_%d", e->m->vars.at[e->m->plates.at[g->plate].var].name, index);
+  for (int i = 0; i < index; i++)
+    if (e->groups.at[i].plate < 0) return arena_printf("global_%d", index);
+  return "global";
+}
+
 static void dump_kernel(Emission *e, const Group *g, const char *what, const Kernel *k)
 {
   if (!e->options.dump_loop) return;
@@ -860,7 +888,7 @@ static bool emit_kernel(Emission *e, Group *g, KernelKind kind)
   kernel_lower(p->k);
   dump_kernel(e, g, kernel_names[kind], p->k);
   cprint_kernel(p);
-  const char *suffix = g->plate < 0 ? "global" : arena_printf("%s_%d", e->m->vars.at[e->m->plates.at[g->plate].var].name, (int)(g - e->groups.at));
+  const char *suffix = group_name(e, g);
   put(e, "static double %s_%s_%s(const void *env, const PgmSpan *span)\n{\n  const struct %s_env *const e = env;\n", e->name, suffix, kernel_names[kind], e->name);
   put(e, "%s", sb_text(&p->declarations));
   if (p->scratch_decls.length) put(e, "  double *scratch = span->scratch;\n%s", sb_text(&p->scratch_decls));
@@ -1662,7 +1690,7 @@ static void emit_group(Emission *e, Group *g)
 {
   const Model *m = e->m;
   int index = (int)(g - e->groups.at);
-  const char *suffix = g->plate < 0 ? "global" : arena_printf("%s_%d", m->vars.at[m->plates.at[g->plate].var].name, index);
+  const char *suffix = group_name(e, g);
   g->own_offset = NEW_ARRAY(int, m->families.n + 1), g->own_position = NEW_ARRAY(int, m->families.n + 1);
   for (int i = 0; i < m->families.n; i++) g->own_position[i] = -1;
   /* bare references own their elements where there are any */

@@ -150,7 +150,7 @@ static Node arg(const Dag *d, Node n, int i) { return dag_node(d, n)->args[i]; }
 
 int dag_axis(Dag *d, AxisKind kind, const char *name, int var, Node lo, Node hi)
 {
-  if (d->axes.n == MAX_AXES) BUG("more than %d axes in one plate", MAX_AXES);
+  if (d->axes.n == MAX_AXES) { d->full = true; return MAX_AXES - 1; }
   Axis a = {.kind = kind, .name = name, .var = var, .lo = lo, .hi = hi, .extent = NO_NODE};
   if (lo >= 0 && hi >= 0) a.extent = x_add(d, x_sub(d, hi, lo), x_int(d, 1));
   d->order[d->axes.n] = d->axes.n;

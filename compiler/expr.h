@@ -93,6 +93,7 @@ typedef struct Dag {
   int order[MAX_AXES];                 /* position among axes of its kind */
   int number;                          /* of the Dag among those of one program; the emitter's */
   AxisSet rooms;                       /* axes that have an X_ROOM */
+  bool full;                           /* more axes were wanted than there can be: what was built is of no use */
 } Dag;
 
 Dag *dag_new(const Model *m);
@@ -100,7 +101,7 @@ static inline const XNode *dag_node(const Dag *d, Node n) { return &d->nodes.at[
 static inline AxisSet dag_axes(const Dag *d, Node n) { return d->nodes.at[n].axes; }
 bool dag_is_const(const Dag *d, Node n, double *value);
 
-int dag_axis(Dag *d, AxisKind kind, const char *name, int var, Node lo, Node hi);
+int dag_axis(Dag *d, AxisKind kind, const char *name, int var, Node lo, Node hi);      /* beyond MAX_AXES: sets `full` */
 /* The axis of this variable and range, made if it is not there; not one of those in `busy`, whose loops are open. */
 int dag_range_axis(Dag *d, AxisKind kind, const char *name, int var, Node lo, Node hi, AxisSet busy);
 /* Orders dimensions so that rows of matrices are outside columns, as far as the leaves agree. Call when all terms are built. */
