@@ -8,6 +8,8 @@
 #include <math.h>
 #include <string.h>
 
+#include "parallel.h"
+
 enum { PATIENCE = 3, TABLE = 16384, MOST_SKIPPED = 20 };
 static const double BETA1 = 0.9, BETA2 = 0.999, EPSILON = 1e-8, SHRINK = 0.3;
 
@@ -45,20 +47,21 @@ static void update(const Memory *w, PgmRange r, double step, const double *scale
 {
   const double c1 = 1 / (1 - pow(BETA1, (double)t)), c2 = 1 / (1 - pow(BETA2, (double)t));
   const bool sparse = w->visits != NULL;
-#pragma omp parallel for schedule(static) num_threads(threads) if (threads > 1 && r.end - r.begin > 32768)
-  for (long i = r.begin; i < r.end; i++) {
-    w->m[i] = BETA1 * w->m[i] + (1 - BETA1) * w->g[i];
-    w->v[i] = BETA2 * w->v[i] + (1 - BETA2) * w->g[i] * w->g[i];
-    double a = c1, b = c2, share = 1.0 / (double)k;
-    if (sparse) {
-      const uint32_t visits = ++w->visits[i];
-      a = visits < TABLE ? w->table1[visits] : 1;
-      b = visits < TABLE ? w->table2[visits] : 1;
-      share = 1.0 / ++w->averaged[i];
+  PGM_PIECES(r.end - r.begin, threads, from, to, {
+    for (long i = r.begin + from; i < r.begin + to; i++) {
+      w->m[i] = BETA1 * w->m[i] + (1 - BETA1) * w->g[i];
+      w->v[i] = BETA2 * w->v[i] + (1 - BETA2) * w->g[i] * w->g[i];
+      double a = c1, b = c2, share = 1.0 / (double)k;
+      if (sparse) {
+        const uint32_t visits = ++w->visits[i];
+        a = visits < TABLE ? w->table1[visits] : 1;
+        b = visits < TABLE ? w->table2[visits] : 1;
+        share = 1.0 / ++w->averaged[i];
+      }
+      x[i] += step * (scale ? scale[i] : 1) * a * w->m[i] / (sqrt(b * w->v[i]) + EPSILON);
+      average[i] += share * (x[i] - average[i]);
     }
-    x[i] += step * (scale ? scale[i] : 1) * a * w->m[i] / (sqrt(b * w->v[i]) + EPSILON);
-    average[i] += share * (x[i] - average[i]);
-  }
+  });
 }
 
 /* Averages of values: over groups, then windows of groups. */

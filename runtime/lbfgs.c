@@ -8,6 +8,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "parallel.h"
+
 enum { CHUNK = 8192, MAX_CHUNKS = 1024, MAX_HISTORY = 64, MAX_WINDOW = 64 };
 
 double pgm_dot(long n, const double *a, const double *b, int threads)
@@ -40,15 +42,13 @@ double pgm_dot(long n, const double *a, const double *b, int threads)
 /* y += a x */
 static void axpy(long n, double a, const double *x, double *y, int threads)
 {
-#pragma omp parallel for simd schedule(static) num_threads(threads) if (threads > 1 && n > 8 * CHUNK)
-  for (long i = 0; i < n; i++) y[i] += a * x[i];
+  PGM_PIECES(n, threads, from, to, for (long i = from; i < to; i++) y[i] += a * x[i];);
 }
 
 /* sum g' H g over the diagonal h */
 static double metric_norm2(long n, const double *g, const double *h, double *scratch, int threads)
 {
-#pragma omp parallel for simd schedule(static) num_threads(threads) if (threads > 1 && n > 8 * CHUNK)
-  for (long i = 0; i < n; i++) scratch[i] = h[i] * g[i];
+  PGM_PIECES(n, threads, from, to, for (long i = from; i < to; i++) scratch[i] = h[i] * g[i];);
   return pgm_dot(n, scratch, g, threads);
 }
 
@@ -67,8 +67,7 @@ typedef struct {
 
 static Trial ray_at(Ray *r, double t)
 {
-#pragma omp parallel for simd schedule(static) num_threads(r->threads) if (r->threads > 1 && r->n > 8 * CHUNK)
-  for (long i = 0; i < r->n; i++) r->x[i] = r->x0[i] + t * r->d[i];
+  PGM_PIECES(r->n, r->threads, from, to, for (long i = from; i < to; i++) r->x[i] = r->x0[i] + t * r->d[i];);
   Trial trial = {t, r->p->value(r->p->data, r->x, r->g), 0, false};
   r->evaluations++;
   trial.slope = pgm_dot(r->n, r->g, r->d, r->threads);

@@ -5,7 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { PAIRS = 2, PIECE = 1024, GROUPS = 64, MAX_COORDINATES = 64 };
+enum { PAIRS = 2, LEAST = 1024, GROUPS = 64, MAX_COORDINATES = 64 };
 
 /* One family: coordinate c of element r is the mean of entry c (c < w) or the log sd of entry c - w. Arrays are [coordinate][row], so that
  * loops over rows vectorise; in x the entries of an element lie together. */
@@ -328,7 +328,7 @@ PgmJudged pgm_locals_judge(PgmLocals *l, double *x, const double *gradient)
   l->fresh = false;
   for (int i = 0; i < l->n; i++) {
     Family *f = &l->family[i];
-    const int groups = f->rows < PIECE * GROUPS ? (int)((f->rows + PIECE - 1) / PIECE) : GROUPS; /* summed in order */
+    const int groups = f->rows < LEAST * GROUPS ? (int)((f->rows + LEAST - 1) / LEAST) : GROUPS; /* summed in order */
     double gain[GROUPS];
     long rejected[GROUPS];
 #pragma omp parallel for schedule(static) num_threads(l->q->s->threads) if (l->q->s->threads > 1 && 8 * f->rows > PGM_PARALLEL)
@@ -353,15 +353,13 @@ static void put(const PgmLocals *l, double *x, double share)
 {
   for (int i = 0; i < l->n; i++) {
     const Family *f = &l->family[i];
-#pragma omp parallel for schedule(static) num_threads(l->q->s->threads) if (l->q->s->threads > 1 && f->rows > PGM_PARALLEL)
-    for (long piece = 0; piece < (f->rows + PIECE - 1) / PIECE; piece++) {
-      const long from = piece * PIECE, to = from + PIECE < f->rows ? from + PIECE : f->rows;
+    PGM_PIECES(f->rows, l->q->s->threads, from, to, {
       for (long c = 0; c < 2 * f->w; c++) {
         const double *restrict point = f->point + c * f->rows, *restrict step = f->step + c * f->rows;
         double *restrict out = x + place(f, c, 0);
         for (long r = from; r < to; r++) out[r * f->w] = point[r] + share * step[r];
       }
-    }
+    });
   }
 }
 
@@ -439,11 +437,12 @@ void pgm_locals_between(const PgmLocals *l, const double *a, const double *b, do
     const Family *f = &l->family[i];
     const long n = f->rows * f->w;
     double *restrict mean = x + f->source->at, *restrict log_sd = x + f->source->sd_at;
-#pragma omp parallel for simd schedule(static) num_threads(l->q->s->threads) if (l->q->s->threads > 1 && n > PGM_PARALLEL)
-    for (long e = 0; e < n; e++) {
-      mean[e] = a[e] + t * (b[e] - a[e]);
-      log_sd[e] = a[n + e] + t * (b[n + e] - a[n + e]);
-    }
+    PGM_PIECES(n, l->q->s->threads, from, to, {
+      for (long e = from; e < to; e++) {
+        mean[e] = a[e] + t * (b[e] - a[e]);
+        log_sd[e] = a[n + e] + t * (b[n + e] - a[n + e]);
+      }
+    });
     a += 2 * n;
     b += 2 * n;
   }
@@ -456,9 +455,10 @@ void pgm_locals_slope(const PgmLocals *l, const double *a, const double *b, cons
     const long n = f->rows * f->w, w = f->w;
     const double *restrict mean_bar = gradient + f->source->at, *restrict sd_bar = gradient + f->source->sd_at;
     double *restrict out = gain + f->first;
-#pragma omp parallel for schedule(static) num_threads(l->q->s->threads) if (l->q->s->threads > 1 && n > PGM_PARALLEL)
-    for (long r = 0; r < f->rows; r++)
-      for (long e = r * w; e < (r + 1) * w; e++) out[r] += weight * (mean_bar[e] * (b[e] - a[e]) + sd_bar[e] * (b[n + e] - a[n + e]));
+    PGM_PIECES(f->rows, l->q->s->threads, from, to, {
+      for (long r = from; r < to; r++)
+        for (long e = r * w; e < (r + 1) * w; e++) out[r] += weight * (mean_bar[e] * (b[e] - a[e]) + sd_bar[e] * (b[n + e] - a[n + e]));
+    });
     a += 2 * n;
     b += 2 * n;
   }

@@ -4,7 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { CHUNK = 4096, DEFAULT_FRESH = 1, MOST_DRAWS = 65535 };
+enum { DEFAULT_FRESH = 1, MOST_DRAWS = 65535 };
 static const double HALF_LOG_2PI_E = 1.41893853320467274178;
 
 /* Rows of a family by the unit of the batch axis that they belong to: rows row[start[u - lo]] .. row[start[u - lo + 1] - 1]. */
@@ -90,7 +90,7 @@ static bool make_fixed(PgmObjective *o)
   for (int d = 0; d < n; d++) square += o->quantile[d] * o->quantile[d];
   for (int d = 0; d < n && square > 0; d++) o->quantile[d] *= sqrt(n / square); /* unit variance */
   const PgmKey key = {o->options.seed, 0, 0xF1CEDu};
-#pragma omp parallel for schedule(static) num_threads(o->s->threads) if (o->s->threads > 1 && o->entries > CHUNK)
+#pragma omp parallel for schedule(static) num_threads(o->s->threads) if (o->s->threads > 1 && o->entries > PGM_PIECE)
   for (long e = 0; e < o->entries; e++) { /* Fisher & Yates */
     for (int d = 0; d < n; d++) o->order[(size_t)d * (size_t)o->entries + (size_t)e] = (uint16_t)d;
     for (int d = n - 1; d > 0; d--) {
@@ -317,15 +317,11 @@ static bool whole(const PgmLayout *l, const PgmRows *r)
 #define FOR_ENTRIES(o, l, f, r, begin, end, ...)                                                                                         \
   do {                                                                                                                                   \
     const long entries_n_ = row_count(f, r), entries_w_ = (f)->uwidth, total_ = entries_n_ * entries_w_;                                 \
-    const int team_ = total_ > PGM_PARALLEL ? (o)->s->threads : 1;                                                                       \
     if (whole(l, r)) {                                                                                                                   \
-      _Pragma("omp parallel for schedule(static) num_threads(team_) if (team_ > 1)")                                                     \
-      for (long piece_ = 0; piece_ < (total_ + CHUNK - 1) / CHUNK; piece_++) {                                                           \
-        const long begin = piece_ * CHUNK, end = begin + CHUNK < total_ ? begin + CHUNK : total_;                                        \
-        __VA_ARGS__                                                                                                                      \
-      }                                                                                                                                  \
+      PGM_PIECES(total_, (o)->s->threads, begin, end, __VA_ARGS__);                                                                      \
     } else {                                                                                                                             \
-      _Pragma("omp parallel for schedule(static) num_threads(team_) if (team_ > 1)")                                                     \
+      const int rows_team_ = total_ > PGM_PARALLEL ? (o)->s->threads : 1;                                                                \
+      _Pragma("omp parallel for schedule(static) num_threads(rows_team_) if (rows_team_ > 1)")                                           \
       for (long row_ = 0; row_ < entries_n_; row_++) {                                                                                   \
         const long begin = row_flat(l, r, row_) * entries_w_, end = begin + entries_w_;                                                  \
         __VA_ARGS__                                                                                                                      \

@@ -97,11 +97,14 @@ static void fill_metric(const PgmSources *q, const double *x, long begin, long e
     const double share = f->kind == PGM_SHARED ? 1 / fmax((double)f->rows, 1) : 1;
     const long n = f->size / 2;
     const double *log_sd = x + f->sd_at;
-#pragma omp parallel for simd schedule(static) num_threads(q->s->threads) if (q->s->threads > 1 && n > PGM_PARALLEL)
-    for (long e = 0; e < n; e++) {
-      h[f->at + e] = share * exp(2 * log_sd[e]);
-      h[f->sd_at + e] = 0.5 * share;
-    }
+    double *restrict mean_h = h + f->at, *restrict sd_h = h + f->sd_at;
+    PGM_PIECES(n, q->s->threads, from, to, {
+      _Pragma("omp simd")
+      for (long e = from; e < to; e++) {
+        mean_h[e] = share * exp(2 * log_sd[e]);
+        sd_h[e] = 0.5 * share;
+      }
+    });
   }
 }
 

@@ -6,7 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { BLOCK = 256, SLOTS = 16, SLOT_ROWS = 128, CHUNK = 4096 };
+enum { BLOCK = 256, SLOTS = 16, SLOT_ROWS = 128 };
 static const double KEEP_AT_MOST = 16777216; /* doubles of activations kept between forward and backward: 128 MB */
 static const double HALF_LOG_2PI_E = 1.41893853320467274178;
 
@@ -220,7 +220,7 @@ static double free_forward(const PgmSources *q, const PgmSource *f, const double
 {
   const PgmLayout *l = &q->s->layout[f->family];
   const double *mean = x + f->at, *log_sd = x + f->sd_at;
-  const long w = f->uwidth, n = rows && rows->row ? rows->n : f->rows, chunks = (n + CHUNK - 1) / CHUNK;
+  const long w = f->uwidth, n = rows && rows->row ? rows->n : f->rows, pieces = (n + PGM_PIECE - 1) / PGM_PIECE;
   const bool whole = contiguous(l, rows);
   double total = 0;
   if (f->point) {
@@ -231,7 +231,7 @@ static double free_forward(const PgmSources *q, const PgmSource *f, const double
     return 0;
   }
   double part[SLOTS];
-  const int slots = chunks < SLOTS ? (int)(chunks ? chunks : 1) : SLOTS;
+  const int slots = pieces < SLOTS ? (int)(pieces ? pieces : 1) : SLOTS;
 #pragma omp parallel for schedule(static) num_threads(q->s->threads) if (q->s->threads > 1 && n * w > PGM_PARALLEL)
   for (int slot = 0; slot < slots; slot++) {
     const long begin = n * slot / slots, end = n * (slot + 1) / slots;
@@ -269,23 +269,22 @@ static void free_backward(const PgmSources *q, const PgmSource *f, const PgmRows
   double *mean_bar = gradient + f->at, *sd_bar = gradient + f->sd_at;
   const long w = f->uwidth, n = rows && rows->row ? rows->n : f->rows;
   const bool whole = contiguous(l, rows);
-#pragma omp parallel for schedule(static) num_threads(q->s->threads) if (q->s->threads > 1 && n * w > 2 * PGM_PARALLEL)
-  for (long block = 0; block < (n + CHUNK - 1) / CHUNK; block++) {
-    const long begin = block * CHUNK, end = begin + CHUNK < n ? begin + CHUNK : n;
-    if (whole && !f->point) {
-      const double *restrict mb = l->mean_bar, *restrict sb = l->sd_bar, *restrict sd = l->sd;
-      memcpy(mean_bar + begin * w, mb + begin * w, (size_t)((end - begin) * w) * sizeof *mb);
-#pragma omp simd
-      for (long e = begin * w; e < end * w; e++) sd_bar[e] = sd[e] * sb[e] + 1;
-      continue;
-    }
+  if (whole && !f->point) {
+    const double *restrict mb = l->mean_bar, *restrict sb = l->sd_bar, *restrict sd = l->sd;
+    PGM_PIECES(n * w, q->s->threads, from, to, {
+      memcpy(mean_bar + from, mb + from, (size_t)(to - from) * sizeof *mb);
+      for (long e = from; e < to; e++) sd_bar[e] = sd[e] * sb[e] + 1;
+    });
+    return;
+  }
+  PGM_PIECES(n, q->s->threads, begin, end, {
     for (long r = begin; r < end; r++) {
       const long row = rows && rows->row ? rows->row[r] : r, from = flat_of(l, row) * w;
       const double weight = rows && rows->weight ? rows->weight[r] : 1;
       for (long k = 0; k < w; k++) mean_bar[row * w + k] = l->mean_bar[from + k];
       for (long k = 0; k < w && !f->point; k++) sd_bar[row * w + k] = l->sd[from + k] * l->sd_bar[from + k] + weight;
     }
-  }
+  });
 }
 
 static double weight_sum(const PgmSource *f, const PgmRows *rows)

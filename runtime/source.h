@@ -11,9 +11,7 @@
 
 #include "gather.h"
 #include "net.h"
-
-/* Entries below which a team of threads costs more than it saves, above all on a machine that has other things to do. */
-enum { PGM_PARALLEL = 32768 };
+#include "parallel.h"
 
 /* Some rows (defined elements) of one family, ascending, each with the weight of its entropy. */
 typedef struct {
