@@ -9,6 +9,7 @@
 #include "cprint.h"
 #include "dist.h"
 #include "grad.h"
+#include "pieces.h"
 #include "range.h"
 #include <ctype.h>
 #include <math.h>
@@ -45,6 +46,7 @@ typedef struct {
 struct Emission {
   const Model *m;
   const Analysis *a;
+  const LatentVerdict **verdict;       /* per family, its pieces joined; NULL where there is none */
   EmitOptions options;
   const char *name;
   VEC(Term) terms;
@@ -70,12 +72,7 @@ typedef VEC(int) IntList;
 static bool is_latent_role(const Family *f) { return f->role == ROLE_GLOBAL || f->role == ROLE_LOCAL || f->role == ROLE_PARAM || f->role == ROLE_MARGINAL; }
 static bool is_scalar_input(const Family *f) { return f->role == ROLE_INPUT && f->n_index == 0 && type_rank(f->type.kind) == 0; }
 
-static const LatentVerdict *verdict_of(const Emission *e, int family)
-{
-  for (int i = 0; i < e->a->latents.n; i++)
-    if (e->a->latents.at[i].family == family) return &e->a->latents.at[i];
-  return NULL;
-}
+static const LatentVerdict *verdict_of(const Emission *e, int family) { return e->verdict[family]; }
 
 static bool is_pruned(const Emission *e, int family)
 {
@@ -389,6 +386,8 @@ Emission *emit_prepare(const Model *m, const Analysis *a, const EmitOptions *opt
 {
   Emission *e = NEW(Emission);
   e->m = m, e->a = a, e->options = *options;
+  e->verdict = NEW_ARRAY(const LatentVerdict *, m->families.n);
+  for (int i = 0; i < m->families.n; i++) e->verdict[i] = family_verdict(a, i);
   c_names(m);
   e->name = !strcmp(m->name, "pgm") || !strcmp(m->name, "cblas") ? arena_printf("%s_", m->name) : m->name;
   e->statement_term = NEW_ARRAY(int, m->stmts.n + 1);
@@ -1644,7 +1643,7 @@ static int emit_amortize(Emission *e)
   for (int i = 0; i < e->m->families.n; i++) {
     const LatentVerdict *v = verdict_of(e, i);
     if (!v || FAMILY(e, i)->role != ROLE_LOCAL) continue;
-    bool inputs = v->amortize || !strcmp(v->verdict, "closes") || !strcmp(v->verdict, "set") || !strcmp(v->verdict, "slice");
+    bool inputs = verdict_has_inputs(v);
     if (inputs) emit_text_list(e, arena_printf("%s_inputs_%s", e->name, v->name), &v->inputs);
     if (!v->amortize) emit_text_list(e, arena_printf("%s_sd_inputs_%s", e->name, v->name), &v->sd_domain);
     emit_text_list(e, arena_printf("%s_window_%s", e->name, v->name), &v->window);
@@ -1689,7 +1688,6 @@ static int emit_lets(Emission *e)
 static void emit_group(Emission *e, Group *g)
 {
   const Model *m = e->m;
-  int index = (int)(g - e->groups.at);
   const char *suffix = group_name(e, g);
   g->own_offset = NEW_ARRAY(int, m->families.n + 1), g->own_position = NEW_ARRAY(int, m->families.n + 1);
   for (int i = 0; i < m->families.n; i++) g->own_position[i] = -1;
