@@ -1,32 +1,52 @@
 /* Arena, interned names, vectors, string buffer: base.h.
  *
- * The arena is a chain of blocks that are never given back; interned names live in it, in an open-addressing table (FNV-1a). */
+ * The arena is a chain of blocks; interned names live in it, in an open-addressing table (FNV-1a). Under AddressSanitizer every request
+ * has a block of its own, so that it sees who writes past the end of a structure. */
 #include "base.h"
 
 #include <stdlib.h>
 #include <string.h>
 
+#ifndef __has_feature /* gcc has a macro where clang has a feature */
+#define __has_feature(x) 0
+#endif
+#if defined(__SANITIZE_ADDRESS__) || __has_feature(address_sanitizer)
+#define BLOCK_BYTES ((size_t)0)
+#else
 #define BLOCK_BYTES ((size_t)1 << 20)
-#define ALIGNMENT   _Alignof(max_align_t)
+#endif
+#define ALIGNMENT _Alignof(max_align_t)
+
+typedef struct Block {
+  struct Block *next;
+  max_align_t bytes[];
+} Block;
 
 static struct {
-  char *at;
+  Block *blocks;
+  char *at; /* free space of the current block */
   size_t left;
 } arena;
 
+static char *new_block(size_t bytes)
+{
+  Block *b = bytes < SIZE_MAX - sizeof *b ? calloc(1, sizeof *b + bytes) : NULL;
+  if (!b) {
+    fprintf(stderr, "pgmc: out of memory\n");
+    exit(3);
+  }
+  b->next = arena.blocks;
+  arena.blocks = b;
+  return (char *)b->bytes;
+}
+
 void *arena_alloc(size_t bytes)
 {
+  if (!BLOCK_BYTES || bytes > BLOCK_BYTES / 4) return new_block(bytes); /* large requests get a block of their own */
   bytes = (bytes + ALIGNMENT - 1) / ALIGNMENT * ALIGNMENT;
   if (bytes > arena.left) {
-    size_t block = bytes > BLOCK_BYTES / 4 ? bytes : BLOCK_BYTES;
-    char *at = calloc(1, block);
-    if (!at) {
-      fprintf(stderr, "pgmc: out of memory\n");
-      exit(3);
-    }
-    if (block == bytes) return at; /* large requests get a block of their own */
-    arena.at = at;
-    arena.left = block;
+    arena.at = new_block(BLOCK_BYTES);
+    arena.left = BLOCK_BYTES;
   }
   void *p = arena.at;
   arena.at += bytes;
@@ -40,6 +60,17 @@ static struct {
   Name *slot;
   size_t size, used;
 } names; /* size: a power of two, at most half full */
+
+void arena_reset(void)
+{
+  while (arena.blocks) {
+    Block *next = arena.blocks->next;
+    free(arena.blocks);
+    arena.blocks = next;
+  }
+  memset(&arena, 0, sizeof arena);
+  memset(&names, 0, sizeof names);
+}
 
 static uint64_t text_hash(const char *text, size_t length)
 {

@@ -12,6 +12,7 @@
 #include <stdio.h>
 
 void *arena_alloc(size_t bytes);                      /* zeroed, aligned for any type; exits with status 3 when memory is out */
+void arena_reset(void);                               /* gives everything back, names too: between models, in tests */
 #define NEW(T) ((T *)arena_alloc(sizeof(T)))
 #define NEW_ARRAY(T, n) ((T *)arena_alloc(sizeof(T) * (size_t)(n)))
 

@@ -4,7 +4,7 @@
 #include <string.h>
 
 const FuncInfo func_info[FUNC_COUNT] = {
-#define FUNC(name, class_, min, max, arguments) {#name, FC_##class_, min, max, arguments},
+#define FUNC(name, class_, min, max, arguments, meaning) {#name, FC_##class_, min, max, arguments},
 #include "func.def"
 #undef FUNC
 };

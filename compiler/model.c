@@ -452,17 +452,10 @@ const char *mexpr_text(const Model *m, const MExpr *e)
 
 const char *type_name(TypeKind kind)
 {
-  static const char *const names[] = {"int",
-                                      "real",
-                                      "vector",
-                                      "row_vector",
-                                      "matrix",
-                                      "simplex",
-                                      "ordered",
-                                      "positive_ordered",
-                                      "cov_matrix",
-                                      "corr_matrix",
-                                      "cholesky_factor_corr"};
+  static const char *const names[] = {
+#define TYPE(name, kind, ...) [TY_##kind] = #name,
+#include "word.def"
+  };
   return names[kind];
 }
 

@@ -9,8 +9,7 @@
 
 #include <string.h>
 
-#define MAX_NEST      6   /* nested plates, and positions of an index: PGM_MAX_INDEX of the runtime */
-#define MAX_LET_CHAIN 500 /* lets that are resolved because another one needs them */
+#define MAX_NEST 6 /* nested plates, and positions of an index: PGM_MAX_INDEX of the runtime */
 
 /* ---- names of families ----------------------------------------------------------------------------------------------------- */
 
@@ -273,17 +272,8 @@ static const struct {
   int dims;
   bool bounds;
 } types[] = {
-    {"int", TY_INT, 0, true},
-    {"real", TY_REAL, 0, true},
-    {"vector", TY_VECTOR, 1, true},
-    {"row_vector", TY_ROW_VECTOR, 1, true},
-    {"matrix", TY_MATRIX, 2, true},
-    {"simplex", TY_SIMPLEX, 1, false},
-    {"ordered", TY_ORDERED, 1, false},
-    {"positive_ordered", TY_POSITIVE_ORDERED, 1, false},
-    {"cov_matrix", TY_COV_MATRIX, 1, false},
-    {"corr_matrix", TY_CORR_MATRIX, 1, false},
-    {"cholesky_factor_corr", TY_CHOLESKY_CORR, 1, false},
+#define TYPE(name, kind, dimensions, bounds, description) {#name, TY_##kind, dimensions, bounds},
+#include "word.def"
 };
 enum { N_TYPES = sizeof types / sizeof *types };
 
@@ -409,24 +399,30 @@ static bool same_kind(const Type *a, const Type *b)
   return type_rank(a->kind) == type_rank(b->kind) && (!type_rank(a->kind) || a->kind == b->kind);
 }
 
+bool resolve_lets(Resolver *r, int family)
+{
+  const Family *f = &r->m->families.at[family];
+  bool fine = true;
+  if (r->level > MAX_LEVEL) {
+    if (!r->chain_reported)
+      diag_error(f->span, "write them in the order in which they use each other",
+                 "this let stands at the end of too long a chain of lets");
+    r->chain_reported = true;
+    return false;
+  }
+  r->level += LET_LEVELS;
+  for (int i = 0; i < f->n_statements; i++) fine = resolve_stmt(r, f->statements[i]) && fine;
+  r->level -= LET_LEVELS;
+  return fine;
+}
+
 /* Without a type: int for a discrete distribution, else real; a let has the type of its value. */
 static bool infer_type(Resolver *r, int family)
 {
   Family *f = &r->m->families.at[family];
   f->type.kind = TY_REAL;
   if (f->role == ROLE_LET) {
-    if (r->depth == MAX_LET_CHAIN) {
-      if (!r->chain_reported)
-        diag_error(f->span, "write them in the order in which they use each other",
-                   "this let stands at the end of too long a chain of lets");
-      r->chain_reported = true;
-      return false;
-    }
-    r->depth++;
-    bool fine = true;
-    for (int i = 0; i < f->n_statements; i++) fine = resolve_stmt(r, f->statements[i]) && fine;
-    r->depth--;
-    if (!fine) return false;
+    if (!resolve_lets(r, family)) return false;
     const Type *t = NULL;
     for (int i = 0; i < f->n_statements; i++) {
       const MExpr *value = r->m->stmts.at[f->statements[i]].value;

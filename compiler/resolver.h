@@ -28,6 +28,8 @@ typedef struct {                        /* beside Model.families */
   WorkState typed;
   bool damaged;                         /* its type, index or a statement is unknown: no further complaints */
   bool used;
+  MExpr *written_out;                   /* a let without index: its definition, with those of the lets in it; NULL while not needed */
+  bool writing_out;
 } FamilyWork;
 
 typedef struct Resolver {
@@ -47,12 +49,16 @@ typedef struct Resolver {
   bool in_index, in_condition;
   Span at;                              /* the statement */
   bool chain_reported;
-  int depth;                            /* of lets resolved because others need them */
+  int level;                            /* of the recursion: nested expressions, and lets resolved because others need them */
 } Resolver;
+
+#define MAX_LEVEL 1500                  /* where a let may still be resolved on behalf of another one */
+#define LET_LEVELS 3                    /* what that costs */
 
 /* resolve.c */
 int family_find(const Resolver *r, Name name);                       /* -1 */
 const Type *family_type(Resolver *r, int family);                    /* NULL when unknown; may resolve a let's definition first */
+bool resolve_lets(Resolver *r, int family);                          /* the statements of a let, now; false when one is wrong */
 
 /* rexpr.c. NULL: wrong, and reported. */
 MExpr *resolve_expr(Resolver *r, const AExpr *e);

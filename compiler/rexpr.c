@@ -387,6 +387,75 @@ static MExpr *family_reference(Resolver *r, int family, int n, AExpr **args, Spa
   return entry_type(r, &element, e->n_entry, e->entry, span, &e->type) ? e : NULL;
 }
 
+/* ---- lets written out ------------------------------------------------------------------------------------------------------ */
+
+/* A let without index means its definition where whole numbers must be known: an index or a range is classified by what is in it, and
+ * a condition may use lets that are made of inputs. */
+#define MAX_WRITTEN_OUT 2000 /* nodes of a definition */
+
+static bool is_plain_let(const Resolver *r, const MExpr *e)
+{
+  const Family *f = &r->m->families.at[e->family];
+  return f->role == ROLE_LET && !f->n_index && !e->n_entry && f->n_statements == 1;
+}
+
+static MExpr *written_out(Resolver *r, MExpr *e);
+
+/* The definition of a let, with those of the lets in it; NULL when it is wrong, or a cycle (which is reported later). */
+static MExpr *let_definition(Resolver *r, int family)
+{
+  if (r->families.at[family].written_out || r->families.at[family].writing_out) return r->families.at[family].written_out;
+  MExpr *value = resolve_lets(r, family) ? r->m->stmts.at[r->m->families.at[family].statements[0]].value : NULL;
+  if (!value) return NULL;
+  r->families.at[family].writing_out = true;
+  value = written_out(r, value);
+  r->families.at[family].writing_out = false;
+  r->families.at[family].written_out = value;
+  return value;
+}
+
+/* e, or a copy of what changes in it. Indices within it were written out when they were resolved. */
+static MExpr *written_out(Resolver *r, MExpr *e)
+{
+  if (r->level > MAX_LEVEL + AST_MAX_DEPTH) return e; /* then it is too long as well */
+  if (e->kind == M_REF) {
+    MExpr *definition = is_plain_let(r, e) ? let_definition(r, e->family) : NULL;
+    return definition ? definition : e;
+  }
+  MExpr *copy = e;
+  r->level++;
+  for (int i = 0; i < e->n_args; i++) {
+    MExpr *x = written_out(r, e->args[i]);
+    if (x == copy->args[i]) continue;
+    if (copy == e) {
+      copy = mexpr_new(e->kind, e->span, e->n_args);
+      MExpr **args = copy->args;
+      *copy = *e;
+      copy->args = args;
+      memcpy(args, e->args, sizeof *args * (size_t)e->n_args);
+    }
+    copy->args[i] = x;
+  }
+  r->level--;
+  return copy;
+}
+
+/* Number of nodes, those of indices included; counted up to `most` and a few more. */
+static int written_size(const MExpr *e, int most)
+{
+  int n = 1;
+  for (int side = 0; side < 2; side++) {
+    const Index *index = side ? e->entry : e->index;
+    for (int i = 0; i < (side ? e->n_entry : e->n_index); i++) {
+      if (index[i].expr && n <= most) n += written_size(index[i].expr, most - n);
+      if (index[i].lo && n <= most) n += written_size(index[i].lo, most - n);
+      if (index[i].hi && n <= most) n += written_size(index[i].hi, most - n);
+    }
+  }
+  for (int i = 0; i < e->n_args && n <= most; i++) n += written_size(e->args[i], most - n);
+  return n;
+}
+
 static MExpr *resolve_name(Resolver *r, const AExpr *base, int n, AExpr **args, Span span)
 {
   int var = find_var(r, base->name);
@@ -416,13 +485,13 @@ static MExpr *resolve_name(Resolver *r, const AExpr *base, int n, AExpr **args, 
     return NULL;
   }
   MExpr *e = family_reference(r, family, n, args, span);
-  const Family *f = &r->m->families.at[family];
-  /* A let without index means its definition where whole numbers must be known: an index or a range is classified by what is in it, and
-   * a condition may use lets that are made of inputs. */
-  if (!e || f->role != ROLE_LET || f->n_index || e->n_entry || f->n_statements != 1) return e;
-  MExpr *value = r->m->stmts.at[f->statements[0]].value;
-  bool inlined = value && ((r->in_index && e->type.kind == TY_INT) || (r->in_condition && expr_only_known(r, value)));
-  return inlined ? value : e;
+  if (!e || !is_plain_let(r, e)) return e;
+  bool whole = r->in_index && e->type.kind == TY_INT;
+  MExpr *value = whole || r->in_condition ? let_definition(r, family) : NULL;
+  if (!value || !(whole || expr_only_known(r, value))) return e;
+  if (written_size(value, MAX_WRITTEN_OUT) <= MAX_WRITTEN_OUT) return value;
+  diag_error(span, "give its value in the data, as an input", "the definition of '%s', written out, is too long for this place", base->name);
+  return NULL;
 }
 
 static MExpr *resolve_indexed(Resolver *r, const AExpr *a)
@@ -982,10 +1051,17 @@ static MExpr *resolve_lpdf(Resolver *r, const AExpr *a)
 
 static MExpr *resolve_reduce(Resolver *r, const AExpr *a)
 {
-  static const char *const names[] = {"sum", "prod", "min", "max", "mean", "log_sum_exp"};
-  int op = 0;
-  while (op < 6 && strcmp(a->name, names[op])) op++;
-  if (op == 6) {
+  static const struct {
+    const char *name;
+    ReduceOp op;
+  } reductions[] = {
+#define REDUCTION(name, op) {#name, RED_##op},
+#include "word.def"
+  };
+  enum { N_REDUCTIONS = sizeof reductions / sizeof *reductions };
+  int k = 0;
+  while (k < N_REDUCTIONS && strcmp(a->name, reductions[k].name)) k++;
+  if (k == N_REDUCTIONS) {
     diag_error(((Span){a->span.begin, a->span.begin + (int)strlen(a->name)}),
                "the reductions are sum, prod, min, max, mean and log_sum_exp", "'%s' is not a reduction", a->name);
     return NULL;
@@ -1008,7 +1084,7 @@ static MExpr *resolve_reduce(Resolver *r, const AExpr *a)
     diag_error(end->span, NULL, "the range of a reduction depends on inputs and variables of plates only");
     fine = false;
   }
-  e->reduce = (ReduceOp)op;
+  e->reduce = reductions[k].op;
   e->var = r->m->vars.n;
   VEC_PUSH(r->m->vars, (Var){.name = a->var, .kind = VAR_REDUCTION, .plate = -1, .lo = lo, .hi = hi, .span = a->name_span});
   VEC_PUSH(r->reductions, e->var);
@@ -1017,13 +1093,13 @@ static MExpr *resolve_reduce(Resolver *r, const AExpr *a)
   if (!body || !fine) return NULL;
   e->args[0] = body;
   e->type = body->type;
-  if (!is_scalar(&body->type) && op != RED_SUM && op != RED_MEAN)
+  if (!is_scalar(&body->type) && e->reduce != RED_SUM && e->reduce != RED_MEAN)
     return require_scalar(r, body, arena_printf("%s(m in ...)", a->name)) ? e : NULL;
-  if (e->type.kind == TY_INT && (op == RED_MEAN || op == RED_LSE)) e->type.kind = TY_REAL;
+  if (e->type.kind == TY_INT && (e->reduce == RED_MEAN || e->reduce == RED_LSE)) e->type.kind = TY_REAL;
   return e;
 }
 
-MExpr *resolve_expr(Resolver *r, const AExpr *a)
+static MExpr *resolve_node(Resolver *r, const AExpr *a)
 {
   MExpr *e;
   switch (a->kind) {
@@ -1063,4 +1139,12 @@ MExpr *resolve_expr(Resolver *r, const AExpr *a)
     break;
   }
   BUG("an index outside of brackets");
+}
+
+MExpr *resolve_expr(Resolver *r, const AExpr *a)
+{
+  r->level++;
+  MExpr *e = resolve_node(r, a);
+  r->level--;
+  return e;
 }

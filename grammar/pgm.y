@@ -28,6 +28,7 @@ struct Parser {
   TokenVec tokens;
   int next;                             /* the token that the parser reads next */
   bool resync;                          /* give it RESYNC first */
+  int recovered;                        /* where it went on after the last error; each time further on, so that it ends */
   Ast *ast;
   bool complete;                        /* the model's header was understood */
   bool too_deep;                        /* said already */
@@ -83,10 +84,14 @@ static AStmt *declaration(AStmt *role, AStmt *target, AType *type, AStmt *tail, 
 
 %%
 
-file: MODEL NAME { p->ast->name = $2.name; p->ast->name_span = @2; p->complete = true; } block { p->ast->body = $4; }
-    | MODEL error '{' { p->ast->name = intern("model"); p->complete = true; yyerrok; } statements '}' { p->ast->body = $5; }
-    | MODEL error RESYNC { YYABORT; }
+file: model
+    | file error RESYNC { yyerrok; }
     ;
+
+model: MODEL NAME { p->ast->name = $2.name; p->ast->name_span = @2; p->complete = true; } block { p->ast->body = $4; }
+     | MODEL error '{' { p->ast->name = intern("model"); p->complete = true; yyerrok; } statements '}' { p->ast->body = $5; }
+     | MODEL error RESYNC { YYABORT; }
+     ;
 
 block: '{' { forgotten(@1, @0, "{"); } statements '}' { $$ = $3; }
      ;
@@ -538,11 +543,13 @@ static int matching_brace(const Parser *p, int i)
   return i;
 }
 
-/* Decides where parsing goes on after an error at token `at`: in the block, when it was in a header; else after the statement. */
-static void plan_recovery(Parser *p, int at)
+/* Decides where parsing goes on after an error at token `at`: in the block, when it was in a header; at the end, when the model was
+ * closed; else after the statement. */
+static void plan_recovery(Parser *p, int at, bool closed)
 {
   int begin = statement_begin(p, at), i = at, head = p->tokens.at[begin].kind;
   bool header = (head == PLATE || head == MODEL) && begin < at;
+  if (closed) i = p->tokens.n - 1;
   for (; p->tokens.at[i].kind; i++) {
     int kind = p->tokens.at[i].kind;
     if (kind == '{') {
@@ -568,12 +575,16 @@ static void plan_recovery(Parser *p, int at)
     if (kind == '~' || kind == '=' || kind == ':' || kind == ARROW || kind == PLUS_EQUALS || kind == IN) target = false;
     if (kind == NAME && (target || block)) VEC_PUSH(p->ast->damaged, p->tokens.at[k].name);
   }
-  if (header && p->tokens.at[i].kind == '{') {
+  if (header && p->tokens.at[i].kind == '{' && i > p->recovered) {
     if (i > at) p->next = i;
+    p->recovered = i;
     return;
   }
-  p->next = i;
-  p->resync = true;
+  int end = p->tokens.n - 1;
+  bool stuck = i <= p->recovered;
+  if (stuck) i = p->recovered + 1;
+  p->recovered = p->next = i < end ? i : end;
+  p->resync = !stuck || i < end; /* nothing is left: the parser may give up */
 }
 
 /* ---- messages -------------------------------------------------------------------------------------------------------------- */
@@ -587,9 +598,10 @@ static const char *token_text(const Token *t)
 
 static bool is_type_name(Name n)
 {
-  static const char *const types[] = {"real",       "int",         "vector",               "row_vector",          "matrix",
-                                      "simplex",    "ordered",     "positive_ordered",     "cov_matrix",          "corr_matrix",
-                                      "array",      "complex",     "cholesky_factor_corr", "cholesky_factor_cov", "unit_vector"};
+  static const char *const types[] = {
+#define TYPE(name, ...) #name,
+#include "word.def"
+    "array", "complex", "complex_vector", "complex_matrix", "tuple", "cholesky_factor_cov", "unit_vector", "sum_to_zero_vector"};
   for (size_t i = 0; i < sizeof types / sizeof *types; i++)
     if (!strcmp(n, types[i])) return true;
   return false;
@@ -636,7 +648,13 @@ static void report_statement(const Parser *p, int i)
     diag_error(t->span, arena_printf("write: let %s = ...", target), "there is no assignment");
     return;
   }
-  static const char *const words[] = {"input", "latent", "global", "marginal", "observed", "param", "let", "factor", "plate", "amortize"};
+  static const char *const words[] = {
+#define KEYWORD(word, token, class) KEYWORD_##class(#word)
+#define KEYWORD_ROLE(word) word,
+#define KEYWORD_STATEMENT(word) word,
+#define KEYWORD_PART(word)
+#include "word.def"
+  };
   const char *near = diag_nearest(name, words, sizeof words / sizeof *words);
   diag_error(t->span, near ? arena_printf("did you mean '%s'?", near) : roles, "'%s' does not begin a statement", name);
 }
@@ -658,7 +676,7 @@ static int yyreport_syntax_error(const yypcontext_t *context, Parser *p)
   /* the token at fault: the parser reads one ahead, and nothing is behind the last */
   int at = p->next;
   yysymbol_kind_t symbol = yypcontext_token(context);
-  if (symbol != YYSYMBOL_YYEOF && symbol != YYSYMBOL_YYEMPTY) at--;
+  if (symbol != YYSYMBOL_YYEOF && symbol != YYSYMBOL_YYEMPTY && symbol != YYSYMBOL_RESYNC) at--;
   const Token *t = &p->tokens.at[at], *last = at ? t - 1 : t;
   int begin = statement_begin(p, at);
   yysymbol_kind_t expected[YYNTOKENS];
@@ -670,10 +688,10 @@ static int yyreport_syntax_error(const yypcontext_t *context, Parser *p)
   int open = open_bracket(p, at);
   bool first = at == begin;
 
-  bool operators = WANTS('+');
+  bool operators = WANTS('+'), closed = p->complete && WANTS(0);
 
-  if (t->kind == BAD) {
-    /* the scanner has said what is wrong */
+  if (t->kind == BAD || symbol == YYSYMBOL_RESYNC) {
+    /* the scanner has said what is wrong, or an earlier error has */
   } else if (!p->complete) {
     if (at == 1 && last->kind == MODEL && t->kind == '{')
       diag_error(((Span){last->span.end, last->span.end}), "write: model NAME { ... }", "the model's name is missing");
@@ -682,7 +700,7 @@ static int yyreport_syntax_error(const yypcontext_t *context, Parser *p)
     else
       diag_error(t->span, "a file is one model: model NAME { ... }", "expected %s instead of %s", at ? "the model's name" : "'model'",
                  token_text(t));
-  } else if (WANTS(0)) {
+  } else if (closed) {
     diag_error(t->span, "a file is one model", "nothing may follow the model's closing brace");
   } else if (first && t->kind == NAME && WANTS(PLATE)) {
     report_statement(p, at);
@@ -743,7 +761,7 @@ static int yyreport_syntax_error(const yypcontext_t *context, Parser *p)
     else diag_error(t->span, hint, "%s is not expected here", token_text(t));
   }
 #undef WANTS
-  plan_recovery(p, at);
+  plan_recovery(p, at, closed);
   return 0;
 }
 
@@ -757,7 +775,7 @@ static void yyerror(Span *span, Parser *p, const char *message)
 
 Ast *parse_source(void)
 {
-  Parser p = {.ast = NEW(Ast)};
+  Parser p = {.ast = NEW(Ast), .recovered = -1};
   if (source_length() > INT_MAX / 2) {
     diag_error(((Span){0, 0}), NULL, "the file is too large for a model");
     return NULL;
