@@ -14,3 +14,10 @@ int dist_find(const char *name)
     if (!strcmp(dist_info[i].name, name)) return i;
   return -1;
 }
+
+const char *dist_argument_name(int dist, int i)
+{
+  const char *s = dist_info[dist].arguments;
+  for (; i; i--) s = strchr(s, ',') + 2;
+  return arena_printf("%.*s", (int)strcspn(s, ","), s);
+}

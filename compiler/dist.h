@@ -25,4 +25,5 @@ typedef struct {
 extern const DistInfo dist_info[DIST_COUNT];
 /* -1 when there is none. */
 int dist_find(const char *name);
+const char *dist_argument_name(int dist, int i);      /* "sigma" */
 #endif

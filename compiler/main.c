@@ -171,7 +171,15 @@ static void settle_diagnostics(const Options *o)
 {
   bool errors = diag_errors() > 0;
   if (o->format == FORMAT_JSON && errors) diag_print_json(stdout);
-  else if (diag_count()) diag_print(stderr, use_color(stderr));
+  else if (diag_count()) {
+    char *shown = NULL;
+    size_t length = 0;
+    FILE *all = open_memstream(&shown, &length); /* standard error has no buffer of its own */
+    if (all) diag_print(all, use_color(stderr));
+    if (!all || fclose(all)) { fprintf(stderr, "pgmc: out of memory\n"); exit(3); }
+    fwrite(shown, 1, length, stderr);
+    free(shown);
+  }
   if (errors) exit(1);
 }
 

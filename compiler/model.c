@@ -20,26 +20,22 @@ int model_plate_chain(const Model *m, int plate, int *out, int max)
 
 /* ---- walks ----------------------------------------------------------------------------------------------------------------- */
 
-typedef void (*Visit)(const MExpr *e, void *data);
-
-static void walk(const MExpr *e, Visit visit, void *data);
-
-static void walk_indices(int n, const Index *index, Visit visit, void *data)
+static void walk_indices(int n, const Index *index, MExprVisit visit, void *data)
 {
   for (int i = 0; i < n; i++) {
-    walk(index[i].expr, visit, data);
-    walk(index[i].lo, visit, data);
-    walk(index[i].hi, visit, data);
+    mexpr_walk(index[i].expr, visit, data);
+    mexpr_walk(index[i].lo, visit, data);
+    mexpr_walk(index[i].hi, visit, data);
   }
 }
 
-static void walk(const MExpr *e, Visit visit, void *data)
+void mexpr_walk(const MExpr *e, MExprVisit visit, void *data)
 {
   if (!e) return;
   visit(e, data);
   walk_indices(e->n_index, e->index, visit, data);
   walk_indices(e->n_entry, e->entry, visit, data);
-  for (int i = 0; i < e->n_args; i++) walk(e->args[i], visit, data);
+  for (int i = 0; i < e->n_args; i++) mexpr_walk(e->args[i], visit, data);
 }
 
 static void visit_ref(const MExpr *e, void *data)
@@ -50,7 +46,7 @@ static void visit_ref(const MExpr *e, void *data)
 
 void mexpr_refs(const MExpr *e, RefList *out)
 {
-  walk(e, visit_ref, out);
+  mexpr_walk(e, visit_ref, out);
 }
 
 static void visit_var(const MExpr *e, void *data)
@@ -61,7 +57,7 @@ static void visit_var(const MExpr *e, void *data)
 bool mexpr_has_var(const MExpr *e)
 {
   bool found = false;
-  walk(e, visit_var, &found);
+  mexpr_walk(e, visit_var, &found);
   return found;
 }
 
@@ -80,7 +76,7 @@ static void visit_mention(const MExpr *e, void *data)
 bool mexpr_mentions(const Model *m, const MExpr *e, unsigned roles)
 {
   Mention q = {m, roles, false};
-  walk(e, visit_mention, &q);
+  mexpr_walk(e, visit_mention, &q);
   return q.found;
 }
 

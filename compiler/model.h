@@ -191,6 +191,9 @@ typedef struct {
 
 /* Enclosing plates of `plate`, outermost first; returns their number (at most `max`). */
 int model_plate_chain(const Model *m, int plate, int *out, int max);
+/* All nodes of an expression, those inside indices included, parents first. NULL has none. */
+typedef void (*MExprVisit)(const MExpr *e, void *data);
+void mexpr_walk(const MExpr *e, MExprVisit visit, void *data);
 /* All M_REF nodes of an expression, those inside indices included, in order. */
 typedef VEC(const MExpr *) RefList;
 void mexpr_refs(const MExpr *e, RefList *out);

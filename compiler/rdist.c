@@ -76,14 +76,6 @@ static bool violates(char constraint, double v)
   }
 }
 
-/* Name of argument i in the comma-separated list of dist.def. */
-static const char *argument_name(const DistInfo *d, int i)
-{
-  const char *s = d->arguments;
-  for (; i; i--) s = strchr(s, ',') + 2;
-  return arena_printf("%.*s", (int)strcspn(s, ","), s);
-}
-
 static bool check_constant(const DistInfo *d, int i, const MExpr *e)
 {
   char c = d->constraints[i];
@@ -91,21 +83,21 @@ static bool check_constant(const DistInfo *d, int i, const MExpr *e)
   if (e->kind == M_CALL && e->func == FUNC_rep_vector && c != 's' && c != 'o') e = e->args[0];
   if (mexpr_const_real(e, &v)) {
     if (!violates(c, v)) return true;
-    diag_error(e->span, NULL, "argument %s of %s must be %s", argument_name(d, i), d->name, constraint_text[(unsigned char)c]);
+    diag_error(e->span, NULL, "argument %s of %s must be %s", dist_argument_name((int)(d - dist_info), i), d->name, constraint_text[(unsigned char)c]);
     return false;
   }
   if (e->kind != M_VECTOR) return true;
   for (int k = 0; k < e->n_args; k++) {
     if (!mexpr_const_real(e->args[k], &v)) return true;
     if (violates(c, v) || (c == 'o' && !(v > last))) {
-      diag_error(e->args[k]->span, NULL, "argument %s of %s must be %s", argument_name(d, i), d->name, constraint_text[(unsigned char)c]);
+      diag_error(e->args[k]->span, NULL, "argument %s of %s must be %s", dist_argument_name((int)(d - dist_info), i), d->name, constraint_text[(unsigned char)c]);
       return false;
     }
     last = v;
     sum += v;
   }
   if (c == 's' && fabs(sum - 1) > 1e-8) {
-    diag_error(e->span, NULL, "argument %s of %s must be a simplex; its sum is %g", argument_name(d, i), d->name, sum);
+    diag_error(e->span, NULL, "argument %s of %s must be a simplex; its sum is %g", dist_argument_name((int)(d - dist_info), i), d->name, sum);
     return false;
   }
   return true;
@@ -124,14 +116,14 @@ static bool fits(const Resolver *r, const Type *arg, const Type *variate)
 
 static bool wrong_shape(const Resolver *r, const DistInfo *d, int i, const MExpr *e, const char *wanted)
 {
-  diag_error(e->span, NULL, "argument %s of %s is %s; expected %s", argument_name(d, i), d->name, shape_text(r, &e->type), wanted);
+  diag_error(e->span, NULL, "argument %s of %s is %s; expected %s", dist_argument_name((int)(d - dist_info), i), d->name, shape_text(r, &e->type), wanted);
   return false;
 }
 
 static bool check_length(const Resolver *r, const DistInfo *d, int i, const MExpr *e, MExpr *length, MExpr *wanted)
 {
   if (same_length(r, length, wanted)) return true;
-  diag_error(e->span, NULL, "argument %s of %s has length %s, the variable %s", argument_name(d, i), d->name, mexpr_text(r->m, length),
+  diag_error(e->span, NULL, "argument %s of %s has length %s, the variable %s", dist_argument_name((int)(d - dist_info), i), d->name, mexpr_text(r->m, length),
              mexpr_text(r->m, wanted));
   return false;
 }

@@ -1,5 +1,5 @@
 /* What the files of the resolver share (resolve.c statements and types, rexpr.c expressions, rdist.c distributions, wellformed.c ranges,
- * duplicates and cycles). Nobody else includes it. */
+ * duplicates and cycles, lint.c warnings). Nobody else includes it. */
 #ifndef PGMC_RESOLVER_H
 #define PGMC_RESOLVER_H
 
@@ -83,5 +83,11 @@ int dist_lookup(Name name, Span span);                               /* -1, repo
 
 /* wellformed.c */
 void check_wellformed(Resolver *r);
+#define MAX_STATEMENT_EXPRS 64
+int statement_exprs(const Stmt *s, const MExpr **out);                /* all but its index and the ranges of its plates; their number */
+void statement_refs(const Model *m, const Stmt *s, RefList *out);     /* all that decide its elements' values, index and ranges too */
+
+/* lint.c: warnings; the model is without errors. */
+void warn_suspects(Resolver *r);
 
 #endif

@@ -1,5 +1,5 @@
 /* Checks over several statements together: elements defined twice, references to elements that nobody defines, cycles, factors with two
- * marginal variables, inputs that nobody uses. An error is reported only where it is certain for every data set (plates of open size
+ * marginal variables. An error is reported only where it is certain for every data set (plates of open size
  * count as non-empty); what the bounds leave open is checked when data are loaded.
  *
  *   plate t in 1..N { latent z[t] ~ normal(z[t-1], 1); }      z[t-1] reaches z[0] at t = 1
@@ -13,11 +13,18 @@
 
 #define MAX_VARS 4 /* in a reference whose corners are tried */
 
+/* Values of one position of an index, where numbers alone decide them. */
+typedef struct {
+  bool known;
+  long lo, hi;
+} Extent;
+
 typedef struct {
   Resolver *r;
   Model *m;
   Facts *facts;
-  bool *sound; /* by family: all its definitions were understood */
+  bool *sound;     /* by family: all its definitions were understood */
+  Extent **extent; /* by statement, by position of its index */
 } Check;
 
 static bool understood(const Check *c, int family)
@@ -36,6 +43,34 @@ static bool understood(const Check *c, int family)
 static bool family_sound(const Check *c, int family)
 {
   return c->sound[family];
+}
+
+/* ---- extents --------------------------------------------------------------------------------------------------------------- */
+
+static Extent affine_extent(const Check *c, const Affine *a)
+{
+  long lo, hi;
+  if (!a->n) return (Extent){true, a->constant, a->constant};
+  const AffineTerm *t = &a->term[0];
+  const Var *v = t->kind == ATOM_VAR ? &c->m->vars.at[t->id] : NULL;
+  if (a->n > 1 || !v || t->coef != 1 || !v->lo || !mexpr_const_int(v->lo, &lo) || !mexpr_const_int(v->hi, &hi)) return (Extent){0};
+  return (Extent){true, lo + a->constant, hi + a->constant};
+}
+
+static Extent *index_extents(const Check *c, int n, const Index *index)
+{
+  Extent *e = NEW_ARRAY(Extent, n);
+  for (int k = 0; k < n; k++)
+    if (index[k].kind == IX_AFFINE) e[k] = affine_extent(c, &index[k].affine);
+  return e;
+}
+
+/* Have two indices certainly no element in common? The quick answer; others need proofs. */
+static bool apart(int n, const Extent *a, const Extent *b)
+{
+  for (int k = 0; k < n; k++)
+    if (a[k].known && b[k].known && (a[k].hi < b[k].lo || b[k].hi < a[k].lo)) return true;
+  return false;
 }
 
 /* ---- points ---------------------------------------------------------------------------------------------------------------- */
@@ -154,14 +189,6 @@ static const char *common_element(const Check *c, const Stmt *a, const Stmt *b)
   return NULL;
 }
 
-static bool distinct_constants(const Stmt *a, const Stmt *b)
-{
-  for (int k = 0; k < a->n_index; k++)
-    if (a->index[k].kind == IX_AFFINE && b->index[k].kind == IX_AFFINE && !a->index[k].affine.n && !b->index[k].affine.n &&
-        a->index[k].affine.constant != b->index[k].affine.constant)
-      return true;
-  return false;
-}
 
 static void check_duplicates(const Check *c, int family)
 {
@@ -169,7 +196,7 @@ static void check_duplicates(const Check *c, int family)
   for (int i = 1; f->n_index && i < f->n_statements; i++)
     for (int j = 0; j < i; j++) {
       const Stmt *a = &c->m->stmts.at[f->statements[j]], *b = &c->m->stmts.at[f->statements[i]];
-      if (distinct_constants(a, b)) continue;
+      if (apart(f->n_index, c->extent[f->statements[j]], c->extent[f->statements[i]])) continue;
       const char *element = common_element(c, a, b);
       if (!element) element = common_element(c, b, a);
       if (!element) continue;
@@ -226,21 +253,20 @@ static bool certainly_outside(const Check *c, int family, const Affine *v)
 {
   const Family *f = &c->m->families.at[family];
   Affine minus_one = {.constant = -1}, zero = {0};
+  Extent at[16];
+  for (int k = 0; k < f->n_index; k++) at[k] = v[k].n ? (Extent){0} : (Extent){true, v[k].constant, v[k].constant};
   for (int i = 0; i < f->n_statements; i++) {
     const Stmt *s = &c->m->stmts.at[f->statements[i]];
     AffineVec conditions = {0};
-    bool apart = false, simple = f->n_index == 1 && s->index[0].kind == IX_AFFINE && !s->index[0].affine.n && !v[0].n;
-    if (simple) {
-      if (s->index[0].affine.constant != v[0].constant) continue;
-      return false;
-    }
+    bool outside = false;
+    if (apart(f->n_index, at, c->extent[f->statements[i]])) continue;
     if (!piece_conditions(c->m, s, v, &conditions)) return false;
-    for (int k = 0; !apart && k < conditions.n; k++) {
+    for (int k = 0; !outside && k < conditions.n; k++) {
       Affine failed; /* -condition - 1 >= 0 */
-      apart = affine_combine(&zero, -1, &conditions.at[k], &failed) && affine_combine(&failed, 1, &minus_one, &failed) &&
-              prove_nonnegative(c->facts, &failed);
+      outside = affine_combine(&zero, -1, &conditions.at[k], &failed) && affine_combine(&failed, 1, &minus_one, &failed) &&
+                prove_nonnegative(c->facts, &failed);
     }
-    if (!apart) return false;
+    if (!outside) return false;
   }
   return true;
 }
@@ -389,8 +415,7 @@ static void check_expr(const Check *c, const MExpr *e, const Guard *guard)
   for (int i = 0; i < e->n_args; i++) check_expr(c, e->args[i], guard);
 }
 
-/* All expressions of a statement but its index and those of its plates. */
-static int stmt_exprs(const Stmt *s, const MExpr **out)
+int statement_exprs(const Stmt *s, const MExpr **out)
 {
   int n = 0;
   const MExpr *all[] = {s->value, s->has_dist ? s->dist.t_lo : NULL, s->has_dist ? s->dist.t_hi : NULL, s->type.lower, s->type.upper};
@@ -408,8 +433,8 @@ static void check_references(const Check *c)
     bool plates = true;
     for (int p = s->plate; p >= 0; p = c->m->plates.at[p].parent) plates = plates && !c->r->plate_damaged.at[p];
     if (c->r->stmts.at[i].damaged || !plates) continue;
-    const MExpr *list[64];
-    int n = stmt_exprs(s, list);
+    const MExpr *list[MAX_STATEMENT_EXPRS];
+    int n = statement_exprs(s, list);
     for (int k = 0; k < n; k++) check_expr(c, list[k], NULL);
     check_indices(c, s->n_index, s->index, NULL);
     for (int k = 0; k < s->n_from; k++) {
@@ -662,17 +687,17 @@ static bool well_founded(Cycles *y, const EdgeVec *edges, int depth)
   return false;
 }
 
-/* Could this reference mean an element that the statement defines? */
-static bool may_meet(const Check *c, const MExpr *ref, const Stmt *s)
+/* Could this reference, whose index has the extents `at`, mean an element that the statement defines? */
+static bool may_meet(const Check *c, const MExpr *ref, const Extent *at, int stmt)
 {
   Affine v[16], zero = {0}, minus_one = {.constant = -1};
   AffineVec conditions = {0};
+  const Stmt *s = &c->m->stmts.at[stmt];
   if (!ref->n_index) return true;
+  if (apart(ref->n_index, at, c->extent[stmt])) return false;
   for (int k = 0; k < ref->n_index; k++) {
     if (ref->index[k].kind != IX_AFFINE) return true;
     v[k] = ref->index[k].affine;
-    const Affine *d = &s->index[k].affine;
-    if (s->index[k].kind == IX_AFFINE && !d->n && !v[k].n && d->constant != v[k].constant) return false;
   }
   if (!piece_conditions(c->m, s, v, &conditions)) return true;
   for (int k = 0; k < conditions.n; k++) {
@@ -800,19 +825,18 @@ static void report_cycle(Cycles *y, const EdgeVec *edges)
   }
 }
 
-/* References of a statement that decide its elements' values: its expressions, its index, the ranges of its plates. */
-static void stmt_refs(const Check *c, const Stmt *s, RefList *out)
+void statement_refs(const Model *m, const Stmt *s, RefList *out)
 {
-  const MExpr *list[64];
-  int n = stmt_exprs(s, list);
-  for (int i = 0; i < n; i++) all_refs(c->m, list[i], out);
+  const MExpr *list[MAX_STATEMENT_EXPRS];
+  int n = statement_exprs(s, list);
+  for (int i = 0; i < n; i++) all_refs(m, list[i], out);
   for (int k = 0; k < s->n_index; k++)
-    if (s->index[k].expr) all_refs(c->m, s->index[k].expr, out);
+    if (s->index[k].expr) all_refs(m, s->index[k].expr, out);
   for (int i = 0; i < 2 && type_rank(s->type.kind); i++)
-    if (s->type.dim[i]) all_refs(c->m, s->type.dim[i], out);
-  for (int p = s->plate; p >= 0; p = c->m->plates.at[p].parent) {
-    all_refs(c->m, c->m->vars.at[c->m->plates.at[p].var].lo, out);
-    all_refs(c->m, c->m->vars.at[c->m->plates.at[p].var].hi, out);
+    if (s->type.dim[i]) all_refs(m, s->type.dim[i], out);
+  for (int p = s->plate; p >= 0; p = m->plates.at[p].parent) {
+    all_refs(m, m->vars.at[m->plates.at[p].var].lo, out);
+    all_refs(m, m->vars.at[m->plates.at[p].var].hi, out);
   }
 }
 
@@ -824,7 +848,7 @@ static void check_cycles(const Check *c)
   for (int i = 0; i < m->stmts.n; i++) {
     const Stmt *s = &m->stmts.at[i];
     if (s->kind == ST_FACTOR || s->kind == ST_AMORTIZE || c->r->stmts.at[i].damaged) continue;
-    stmt_refs(c, s, &refs[i]);
+    statement_refs(m, s, &refs[i]);
     for (int k = 0; k < refs[i].n; k++) VEC_PUSH(families, (Edge){s->family, refs[i].at[k]->family, 0});
   }
   int *component = NEW_ARRAY(int, m->families.n), count = components(m->families.n, &families, component);
@@ -841,8 +865,9 @@ static void check_cycles(const Check *c)
         continue;
       VEC_PUSH(y.refs, ref);
       const Family *f = &m->families.at[ref->family];
+      const Extent *at = index_extents(c, ref->n_index, ref->index);
       for (int j = 0; j < f->n_statements; j++)
-        if (!c->r->stmts.at[f->statements[j]].damaged && may_meet(c, ref, &m->stmts.at[f->statements[j]]))
+        if (!c->r->stmts.at[f->statements[j]].damaged && may_meet(c, ref, at, f->statements[j]))
           VEC_PUSH(y.edges, (Edge){i, f->statements[j], y.refs.n - 1});
     }
   int *group = NEW_ARRAY(int, m->stmts.n), groups = components(m->stmts.n, &y.edges, group);
@@ -864,15 +889,16 @@ typedef struct {
 /* Elements of marginal families that a factor contains, directly or through lets. */
 static void marginal_refs(MarginalRefs *q, const MExpr *e)
 {
+  const Model *m = q->c->m;
   RefList refs = {0};
-  all_refs(q->c->m, e, &refs);
-  for (int i = 0; i < refs.n; i++) {
-    const Family *f = &q->c->m->families.at[refs.at[i]->family];
+  all_refs(m, e, &refs);
+  for (int i = 0; i < refs.n; i++) { /* the list grows by the references of lets */
+    const Family *f = &m->families.at[refs.at[i]->family];
     if (f->role == ROLE_MARGINAL) VEC_PUSH(q->marginal, refs.at[i]);
     if (f->role != ROLE_LET || q->seen[refs.at[i]->family] == q->factor) continue;
     q->seen[refs.at[i]->family] = q->factor;
     for (int k = 0; k < f->n_statements; k++)
-      if (q->c->m->stmts.at[f->statements[k]].value) marginal_refs(q, q->c->m->stmts.at[f->statements[k]].value);
+      if (m->stmts.at[f->statements[k]].value) all_refs(m, m->stmts.at[f->statements[k]].value, &refs);
   }
 }
 
@@ -885,8 +911,8 @@ static void check_marginals(const Check *c)
     const Stmt *s = &c->m->stmts.at[i];
     if (c->r->stmts.at[i].damaged || s->kind == ST_LET || s->kind == ST_AMORTIZE) continue;
     MarginalRefs q = {.c = c, .seen = seen, .factor = i + 1};
-    const MExpr *list[64];
-    int n = stmt_exprs(s, list);
+    const MExpr *list[MAX_STATEMENT_EXPRS];
+    int n = statement_exprs(s, list);
     for (int k = 0; k < n; k++) marginal_refs(&q, list[k]);
     const char *own = s->is_marginal ? defined_text(c, i) : q.marginal.n ? mexpr_text(c->m, q.marginal.at[0]) : "";
     for (int k = 0; k < q.marginal.n; k++) {
@@ -899,42 +925,16 @@ static void check_marginals(const Check *c)
   }
 }
 
-/* ---- what looks like a mistake --------------------------------------------------------------------------------------------- */
-
-static void check_unused(const Check *c)
-{
-  for (int i = 0; i < c->m->families.n; i++) {
-    const Family *f = &c->m->families.at[i];
-    if (c->r->families.at[i].used) continue;
-    if (f->role == ROLE_INPUT) diag_warning(f->span, NULL, "the input '%s' is not used", f->name);
-    if ((f->role != ROLE_GLOBAL && f->role != ROLE_LOCAL) || f->type.lower || f->type.upper || type_rank(f->type.kind) == 2) continue;
-    for (int k = 0; k < f->n_statements; k++) {
-      const Stmt *s = &c->m->stmts.at[f->statements[k]];
-      if (s->dist.dist != DIST_flat || f->type.kind == TY_SIMPLEX) continue;
-      diag_warning(s->dist.span, "give it a proper distribution", "nothing depends on '%s', so that its posterior is improper", f->name);
-      break;
-    }
-  }
-  bool *filled = NEW_ARRAY(bool, c->m->plates.n);
-  for (int i = 0; i < c->m->stmts.n; i++)
-    for (int p = c->m->stmts.at[i].plate; p >= 0; p = c->m->plates.at[p].parent) filled[p] = true;
-  for (int i = 0; i < c->m->plates.n; i++)
-    if (!filled[i]) diag_warning(c->m->plates.at[i].span, NULL, "this plate is empty");
-  for (int i = 0; i < c->m->stmts.n; i++) {
-    const Stmt *s = &c->m->stmts.at[i];
-    if (s->kind == ST_FACTOR && expr_only_known(c->r, s->value))
-      diag_warning(s->value->span, NULL, "this factor is constant: it changes nothing");
-  }
-}
-
 void check_wellformed(Resolver *r)
 {
-  Check c = {r, r->m, facts_of(r->m, true), NEW_ARRAY(bool, r->m->families.n)};
+  Check c = {r, r->m, facts_of(r->m, true), NEW_ARRAY(bool, r->m->families.n), NEW_ARRAY(Extent *, r->m->stmts.n)};
   for (int i = 0; i < r->m->families.n; i++) c.sound[i] = understood(&c, i);
+  for (int i = 0; i < r->m->stmts.n; i++)
+    if (r->m->stmts.at[i].index) c.extent[i] = index_extents(&c, r->m->stmts.at[i].n_index, r->m->stmts.at[i].index);
   for (int i = 0; i < r->m->families.n; i++)
     if (family_sound(&c, i)) check_duplicates(&c, i);
   check_references(&c);
   check_cycles(&c);
   check_marginals(&c);
-  if (!diag_errors()) check_unused(&c);
+  if (!diag_errors()) warn_suspects(r);
 }

@@ -496,16 +496,26 @@ static void test_warnings(void **state)
     const char *text, *warning;
   } cases[] = {
       {"input a; observed y ~ normal(0, 1);", "the input 'a' is not used"},
-      {"latent a ~ flat(); observed y ~ normal(0, 1);", "nothing depends on 'a', so that its posterior is improper"},
+      {"input N : int; plate n in 1..N { let u = n; observed y[n] ~ normal(0, 1); }", "'u' is not used in its block"},
+      {"latent a ~ flat(); observed y ~ normal(0, 1);", "nothing observed depends on 'a', so that its posterior is improper"},
+      {"latent a ~ normal(0, 1); observed y ~ normal(0, 1);", "nothing observed depends on 'a': its posterior is its prior"},
+      {"latent a ~ normal(0, 1); let b = a + 1; param w; observed y ~ normal(a, 1);", "nothing observed depends on 'w': it cannot be estimated"},
+      {"latent a ~ normal(0, 1); let b = a + 1; observed y ~ normal(b, 1);", NULL},
+      {"latent a ~ normal(0, 1); factor -square(a);", NULL},
+      {"latent a ~ normal(0, 1);", "nothing is observed: every latent variable keeps its prior"},
+      {"latent a ~ flat(); observed y ~ normal(a, 1);", "the prior of 'a' is improper"},
+      {"latent a ~ flat(); latent s : real<lower=0> ~ flat(); latent b ~ flat(); observed y ~ normal(a + b, s);",
+       "the priors of 'a', 's' and 'b' are improper"},
+      {"latent a : real<lower=0, upper=1> ~ flat(); observed y ~ normal(a, 1);", NULL},
+      {"latent p : simplex[3] ~ flat(); observed y ~ categorical(p);", NULL},
       {"latent s ~ lognormal(0, 1); latent a : real<lower=0> ~ normal(0, s); observed y ~ normal(a, 1);",
        "the bound leaves this density unnormalised, by a factor that depends on s"},
-      {"input N : int; plate n in 1..N { }", "this plate is empty"},
+      {"input N : int; plate n in 1..N { } observed y ~ normal(0, 1);", "this plate is empty"},
       {"factor 2.0;", "this factor is constant: it changes nothing"},
       {"latent s : real<lower=0> ~ normal(0, 1); observed y ~ normal(0, s);", NULL},
       {"latent s : real<lower=0> ~ gamma(1, 1); latent t ~ lognormal(0, s); latent a : real<lower=0> ~ normal(0, t) T[0, ]; observed y ~ "
        "normal(a, 1);",
        NULL},
-      {"latent a ~ flat(); observed y ~ normal(a, 1);", NULL},
   };
   for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
     body(cases[i].text);
@@ -515,6 +525,104 @@ static void test_warnings(void **state)
 }
 
 /* Canonical text, read again, gives the same text. */
+/* Arguments that can leave their domain: `argument` stands in observed y ~ normal(0, argument). */
+static void test_argument_ranges(void **state)
+{
+  (void)state;
+  static const struct {
+    const char *argument, *can;
+  } scales[] = {
+      {"a", "negative"},
+      {"1 + a", "negative"},
+      {"a * x", NULL}, /* the sign of x is that of the data */
+      {"a + x", "negative"},
+      {"-s", "negative"},
+      {"exp(a)", NULL},
+      {"square(a)", NULL},
+      {"abs(a) + s", NULL},
+      {"a ^ 2", NULL},
+      {"relu(a)", "0"},
+      {"relu(s)", NULL},
+      {"relu(a) + 0.1", NULL},
+      {"fmax(a, 0.1)", NULL},
+      {"s * t", NULL},
+      {"s / t", NULL},
+      {"s - t", NULL}, /* t may be known to be smaller */
+      {"s - 1", "negative"},
+      {"c[2] - c[1]", NULL},
+      {"p[1]", NULL},
+      {"1 - p[1]", NULL},
+      {"u + 1", NULL},
+      {"u - 1", "negative"},
+      {"inv(s)", NULL},
+      {"1 / a", "negative"},
+      {"k", "0"},
+      {"k + 1", NULL},
+      {"sqrt(s)", NULL},
+      {"d", NULL},
+      {"e", "negative"},
+      {"sum(v)", "negative"},
+      {"sum(square(v))", NULL},
+      {"x > 0 ? s : a", "negative"},
+      {"x > 0 ? s : 1", NULL},
+      {"sum(i in 1..2: v[i])", NULL},
+      {"softmax(v)[1]", NULL},
+      {"max(a, s)", NULL},
+      {"tanh(a) + 1", NULL},
+      {"2 * tanh(a)", "negative"},
+      {"x", NULL},
+  };
+  for (size_t i = 0; i < sizeof scales / sizeof *scales; i++) {
+    body(arena_printf("input x; latent a ~ normal(0, 1); latent s : real<lower=0> ~ normal(0, 1); latent t ~ gamma(2, 2);\n"
+                      "latent u : real<lower=-1, upper=1> ~ flat(); latent k ~ binomial(3, 0.5); latent c : ordered[2] ~ normal(0, 1);\n"
+                      "latent p : simplex[3] ~ dirichlet(rep_vector(1, 3)); latent v : vector[2] ~ normal(0, 1);\n"
+                      "let d = exp(a) * s; let e = a - 1;\n"
+                      "factor a + s + t + u + k + sum(c) + sum(p) + sum(v) + d + e + x;\n"
+                      "observed y ~ normal(0, %s);",
+                      scales[i].argument));
+    const char *can = scales[i].can ? arena_printf("argument sigma of normal must be positive; %s can be %s", scales[i].argument, scales[i].can) : "";
+    const char *said = diag_count() ? diag_at(0)->message : "";
+    if (strcmp(said, can)) fail_msg("%s: '%s', not '%s'", scales[i].argument, said, can);
+  }
+  static const struct {
+    const char *text, *warning, *hint;
+  } cases[] = {
+      {"latent a ~ normal(0, 1); observed y ~ bernoulli(a);", "argument theta of bernoulli must be between 0 and 1; a can be negative",
+       "bernoulli_logit takes the log odds"},
+      {"latent a : real<lower=0> ~ normal(0, 1); observed y ~ binomial(4, a);",
+       "argument theta of binomial must be between 0 and 1; a can be larger", "binomial_logit takes the log odds"},
+      {"latent a ~ normal(0, 1); observed y ~ poisson(2 * a);", "argument lambda of poisson must be positive; 2 * a can be negative",
+       "poisson_log takes the logarithm of the mean"},
+      {"latent a : vector[3] ~ normal(0, 1); observed y ~ ordered_logistic(0, a);",
+       "argument c of ordered_logistic must be in increasing order, which 'a' need not be", "declare it: a : ordered[3]"},
+      {"latent a ~ normal(0, 1); factor normal_lpdf(1.5 | 0, a);", "argument sigma of normal must be positive; a can be negative",
+       "declare it: a : real<lower=0>"},
+      {"latent a : vector[3] ~ normal(0, 1); latent p : simplex[3] ~ dirichlet(a); observed y ~ categorical(p);",
+       "argument alpha of dirichlet must be positive; a can be negative", "declare it: a : vector<lower=0>"},
+  };
+  for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+    body(cases[i].text);
+    assert_int_equal(diag_count(), 1);
+    assert_string_equal(diag_at(0)->message, cases[i].warning);
+    assert_string_equal(diag_at(0)->hint, cases[i].hint);
+  }
+}
+
+/* Lets stand for their definitions in ranges and conditions, through other lets too, in any order. */
+static void test_lets_written_out(void **state)
+{
+  (void)state;
+  const Model *m = body("let K = M + 1; let M : int = 2 * N; input N : int<lower=1>; let big = !small; let small = K < 4;\n"
+                        "plate n in 1..K { observed y[n] ~ normal(big ? 1 : 0, 1); }");
+  assert_string_equal(mexpr_text(m, m->vars.at[m->plates.at[0].var].hi), "2 * N + 1");
+  assert_true(errors("let a = b + 1; let b = a + 1; plate n in 1..a { observed y[n] ~ normal(0, 1); }") > 0);
+  StrBuf text = {0};
+  sb_puts(&text, "input N : int; let a0 = N;");
+  for (int i = 1; i < 40; i++) sb_printf(&text, "let a%d = a%d * a%d;", i, i - 1, i - 1);
+  assert_int_equal(errors(arena_printf("%s plate n in 1..a39 { observed y[n] ~ normal(0, 1); }", sb_text(&text))), 1);
+  assert_string_equal(diag_at(0)->message, "the definition of 'a39', written out, is too long for this place");
+}
+
 static void test_text(void **state)
 {
   (void)state;
@@ -657,6 +765,8 @@ int main(void)
       cmocka_unit_test(test_accepted),
       cmocka_unit_test(test_refused),
       cmocka_unit_test(test_warnings),
+      cmocka_unit_test(test_argument_ranges),
+      cmocka_unit_test(test_lets_written_out),
       cmocka_unit_test(test_text),
       cmocka_unit_test(test_amortize),
       cmocka_unit_test(test_tables),
