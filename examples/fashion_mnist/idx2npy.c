@@ -3,8 +3,8 @@
  *   idx2npy IMAGES FIRST COUNT OUT.npy
  *
  * In: IMAGES, an IDX file of unsigned bytes, gzipped or not: two zero bytes, the type (8), the number of dimensions, the dimensions as
- * big-endian 32-bit numbers, the bytes (http://yann.lecun.com/exdb/mnist). Out: images FIRST .. FIRST+COUNT-1 (from 0) as the rows of an .npy
- * file of doubles (https://numpy.org/doc/stable/reference/generated/numpy.lib.format.html), each pixel divided by 255.
+ * big-endian 32-bit numbers, the bytes (http://yann.lecun.com/exdb/mnist). Out: images FIRST .. FIRST+COUNT-1 (from 0) as the rows of an
+ * .npy file of doubles (https://numpy.org/doc/stable/reference/generated/numpy.lib.format.html), each pixel divided by 255.
  *
  * A model's own `--data x=IMAGES` reads IDX as well, but all of it and as it is, from 0 to 255. */
 #include <limits.h>
@@ -58,7 +58,8 @@ static bool write_header(FILE *out, long rows, long columns)
   memcpy(header, "\x93NUMPY\x01\x00", 8);
   header[8] = NPY_HEADER - 10;
   header[9] = 0;
-  const int used = snprintf(header + 10, sizeof header - 10, "{'descr': '<f8', 'fortran_order': False, 'shape': (%ld, %ld), }", rows, columns);
+  const int used =
+      snprintf(header + 10, sizeof header - 10, "{'descr': '<f8', 'fortran_order': False, 'shape': (%ld, %ld), }", rows, columns);
   memset(header + 10 + used, ' ', (size_t)(NPY_HEADER - 10 - used));
   header[NPY_HEADER - 1] = '\n';
   return fwrite(header, NPY_HEADER, 1, out) == 1;

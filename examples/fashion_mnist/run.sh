@@ -1,5 +1,5 @@
 #!/bin/sh
-# Everything of README.md: the images, the fit, the codes of the test images, and the picture.
+# Everything of README.md: the images, the fit and the way of its ELBO, the codes of the test images, and the page to look at.
 #   examples/fashion_mnist/run.sh [PGMC [DIRECTORY]]      default: build/pgmc, build/fashion_mnist; further options of fit in FIT_OPTIONS
 set -e
 example=$(dirname "$(realpath "$0")")
@@ -24,9 +24,11 @@ run pgmc check bnn.pgm
 run cc -O2 idx2npy.c -o idx2npy -lz
 run ./idx2npy $images/train-images-idx3-ubyte.gz 0 10000 train.npy
 run ./idx2npy $images/t10k-images-idx3-ubyte.gz 0 10000 test.npy
-run ./bnn fit --data x=train.npy --batch 1000 --hidden 256 --activation leaky_relu --step 0.03 --trace trace.csv --out bnn.fit $FIT_OPTIONS
+run ./bnn fit --data x=train.npy --batch 1000 --hidden 64,64 --activation leaky_relu --step 0.01 --tol 2000 --trace trace.csv --out bnn.fit $FIT_OPTIONS
+printf '\nThe way of the ELBO (trace.csv), averages of 500 iterations:\n  until  seconds        ELBO\n'
+awk -F, 'NR > 1 { sum += $3; if (++n % 500 == 0) { printf "%7d %8.0f %11.0f\n", n, $2, sum / 500; sum = 0 } }' trace.csv
 run ./bnn infer bnn.fit --data x=test.npy --out codes.csv
 run pgmc bnn.pgm --library
 run cc -O2 sheet.c libbnn.a -o sheet -fopenmp -lgsl -lopenblas -ljansson -lz -lm
-run ./sheet bnn.fit train.npy test.npy $images/t10k-labels-idx1-ubyte.gz sheet.png
-printf '\nMade in %s: sheet.png (originals above reconstructions), bnn.fit, codes.csv, trace.csv.\n' "$(realpath .)"
+run ./sheet bnn.fit train.npy test.npy $images/t10k-labels-idx1-ubyte.gz sheet.html
+printf '\nMade in %s: sheet.html (originals, reconstructions, differences), bnn.fit, codes.csv, trace.csv.\n' "$(realpath .)"

@@ -1,15 +1,17 @@
-/* sheet: test images beside what the fitted network makes of them, and how far off it is.
+/* sheet: how well the fitted network reconstructs images that it was not fitted to, in numbers and as a page to look at.
  *
- *   sheet FIT TRAIN.npy TEST.npy LABELS OUT.png
+ *   sheet FIT TRAIN.npy TEST.npy LABELS OUT.html
  *
- * In: a fit by A-VI, the images it was fitted to and those to reconstruct (idx2npy wrote both), the test images' labels (IDX, gzipped or not).
- * Out: a picture (a column per class, in it test images, each above its reconstruction; under all, images decoded from codes drawn from the prior),
- * and on standard output the mean squared errors per pixel over all test images.
+ * In: a fit; the images it was fitted to and those to reconstruct (idx2npy wrote both); the labels of the latter (IDX, gzipped or not).
+ * Out: on standard output the mean squared errors per pixel over all images, of the network and of the mean training image; in OUT.html
+ * the same, the first test images of each class with their reconstructions and the differences, and images decoded from new codes. The
+ * page needs no other file.
  *
- * The codes z come from the inference function, by bnn.h and libbnn.a that `pgmc bnn.pgm --library` writes; the rest is the model's own forward
- * pass with the weights' posterior means:  W3 leaky(W2 leaky(W1 z + b1) + b2) + b3,  leaky(a) = a > 0 ? a : 0.2 a.
+ * The codes z are the means that `infer` gives, here by bnn.h and libbnn.a that `pgmc bnn.pgm --library` writes; the rest is the model's own
+ * forward pass at the posterior means of the weights:  W3 leaky(W2 leaky(W1 z + b1) + b2) + b3,  leaky(a) = a > 0 ? a : 0.2 a.
  *
- * PNG: https://www.w3.org/TR/png - eight-bit grey, one compressed block of unfiltered rows. */
+ * Images stand in the page as PNG (https://www.w3.org/TR/png: 8-bit RGB, one compressed block of unfiltered rows) in base64 (RFC 4648). */
+#include <gsl/gsl_cblas.h> /* the prototypes; OpenBLAS has the functions */
 #include <gsl/gsl_randist.h>
 #include <stdint.h>
 #include <stdio.h>
@@ -19,22 +21,25 @@
 
 #include "bnn.h"
 
-enum { SIDE = 28, PIXELS = SIDE * SIDE, CLASSES = 10, SHOWN = 5, DRAWN = 2, ZOOM = 3, GAP = 3, BAND = 12, PLACE = SIDE * ZOOM + GAP };
+enum { SIDE = 28, PIXELS = SIDE * SIDE, CLASSES = 10, SHOWN = 4, DRAWN = 2 };
+static const double IN_USE =
+    0.01; /* an entry of the code whose mean varies by more than this over the images (the prior's variance is 1) */
 
-static const char *const class_names[CLASSES] = {"T-shirt", "trouser", "pullover", "dress", "coat", "sandal", "shirt", "sneaker", "bag", "boot"};
-
-/* ---- files ---------------------------------------------------------------------------------------------------------------------------- */
-
-typedef struct {
-  long rows;
-  double *pixel; /* rows x PIXELS */
-} Images;
+static const char *const class_names[CLASSES] = {"T-shirt", "trouser", "pullover", "dress", "coat",
+                                                 "sandal",  "shirt",   "sneaker",  "bag",   "boot"};
 
 static bool fail(const char *what, const char *why)
 {
   fprintf(stderr, "sheet: %s: %s\n", what, why);
   return false;
 }
+
+/* ---- files --------------------------------------------------------------------------------------------------------------------------- */
+
+typedef struct {
+  long rows;
+  double *pixel; /* rows x PIXELS, 0 (background) to 1 */
+} Images;
 
 /* Of .npy only what idx2npy writes. */
 static bool read_images(const char *path, Images *out)
@@ -54,80 +59,81 @@ static bool read_images(const char *path, Images *out)
   return ok;
 }
 
+/* One class per image, below CLASSES. */
 static unsigned char *read_labels(const char *path, long n)
 {
   unsigned char head[8], *label = malloc((size_t)n);
   gzFile in = gzopen(path, "rb");
-  const bool ok = in && label && gzread(in, head, sizeof head) == (int)sizeof head && head[2] == 8 && head[3] == 1 && gzread(in, label, (unsigned)n) == n;
+  bool ok = in && label && gzread(in, head, sizeof head) == (int)sizeof head && head[2] == 8 && head[3] == 1 &&
+            gzread(in, label, (unsigned)n) == n;
   if (in) gzclose(in);
+  for (long k = 0; ok && k < n; k++) ok = label[k] < CLASSES;
   if (ok) return label;
-  fail(path, "no IDX file with a label for every image");
+  fail(path, "no IDX file with a class from 0 to 9 for every image");
   free(label);
   return NULL;
 }
 
-/* ---- the model's forward pass ------------------------------------------------------------------------------------------------------------- */
+/* ---- the model's forward pass -------------------------------------------------------------------------------------------------------- */
 
-/* out = W x + b, through a leaky rectifier if `leaky` */
-static void layer(const PgmMarginal *w, const PgmMarginal *b, const double *x, bool leaky, double *out)
+/* rows x (outputs) = x W' + b, through a leaky rectifier if `leaky`; NULL: out of memory (or no x) */
+static double *layer(const PgmMarginal *w, const PgmMarginal *b, long rows, const double *x, bool leaky)
 {
-  for (long i = 0; i < w->dim[0]; i++) {
-    double sum = b->mean[i];
-    for (long j = 0; j < w->dim[1]; j++) sum += w->mean[i * w->dim[1] + j] * x[j];
-    out[i] = leaky && sum < 0 ? 0.2 * sum : sum;
-  }
+  const long out = w->dim[0], in = w->dim[1];
+  double *y = x ? malloc(sizeof *y * (size_t)(rows * out)) : NULL;
+  if (!y) return NULL;
+  for (long n = 0; n < rows; n++) memcpy(y + n * out, b->mean, sizeof *y * (size_t)out);
+  cblas_dgemm(CblasRowMajor, CblasNoTrans, CblasTrans, (int)rows, (int)out, (int)in, 1, x, (int)in, w->mean, (int)in, 1, y, (int)out);
+  for (long k = 0; leaky && k < rows * out; k++) y[k] = y[k] > 0 ? y[k] : 0.2 * y[k];
+  return y;
 }
 
-typedef struct {
-  const PgmMarginal *w1, *b1, *w2, *b2, *w3, *b3;
-  double *h1, *h2;
-} Network;
-
-static bool open_network(Network *net, const PgmInference *q)
+/* rows x PIXELS from rows x (entries of a code) */
+static double *decode(const PgmInference *q, const double *z, long rows)
 {
-  *net = (Network){bnn_posterior_W1(q), bnn_posterior_b1(q), bnn_posterior_W2(q), bnn_posterior_b2(q), bnn_posterior_W3(q), bnn_posterior_b3(q), NULL, NULL};
-  net->h1 = malloc(sizeof(double) * (size_t)net->w1->dim[0]);
-  net->h2 = malloc(sizeof(double) * (size_t)net->w2->dim[0]);
-  return (net->h1 && net->h2) || fail("network", "out of memory");
-}
-
-static void decode(const Network *net, const double *z, double *image)
-{
-  layer(net->w1, net->b1, z, true, net->h1);
-  layer(net->w2, net->b2, net->h1, true, net->h2);
-  layer(net->w3, net->b3, net->h2, false, image);
-}
-
-/* rows x PIXELS, from rows x (entries of a code); NULL: out of memory */
-static double *decode_all(const Network *net, const double *z, long rows)
-{
-  double *image = malloc(sizeof *image * (size_t)(rows * PIXELS));
-  for (long n = 0; image && n < rows; n++) decode(net, z + n * net->w1->dim[1], image + n * PIXELS);
-  if (!image) fail("images", "out of memory");
+  double *h1 = layer(bnn_posterior_W1(q), bnn_posterior_b1(q), rows, z, true);
+  double *h2 = layer(bnn_posterior_W2(q), bnn_posterior_b2(q), rows, h1, true);
+  double *image = layer(bnn_posterior_W3(q), bnn_posterior_b3(q), rows, h2, false);
+  free(h1);
+  free(h2);
+  if (!image) fail("decoding", "out of memory");
   return image;
 }
 
-/* DRAWN x CLASSES images from z ~ N(0, 1) */
-static double *draw_images(const Network *net)
+/* Codes of the images and what is decoded from them. */
+static bool reconstruct(const PgmPosterior *posterior, const Images *images, PgmInference **q, double **decoded)
 {
-  const long rows = DRAWN * CLASSES, n = rows * net->w1->dim[1];
+  PgmError error;
+  const bnn_data data = {.x = {.value = images->pixel, .dim = {images->rows, PIXELS}}};
+  if (bnn_infer(posterior, &data, q, &error) != PGM_OK) return fail("cannot infer", error.text);
+  if (bnn_posterior_W3(*q)->dim[0] != PIXELS) return fail("the fit", "not one of 28 x 28 images");
+  return (*decoded = decode(*q, bnn_posterior_z(*q)->mean, images->rows)) != NULL;
+}
+
+/* DRAWN x CLASSES images from codes z ~ normal(0, 1) */
+static double *draw_images(const PgmInference *q)
+{
+  const long n = DRAWN * CLASSES * bnn_posterior_z(q)->width;
   gsl_rng *rng = gsl_rng_alloc(gsl_rng_mt19937);
   double *z = malloc(sizeof *z * (size_t)n);
   for (long k = 0; rng && z && k < n; k++) z[k] = gsl_ran_ugaussian(rng);
-  double *image = rng && z ? decode_all(net, z, rows) : NULL;
+  double *image = rng && z ? decode(q, z, DRAWN * CLASSES) : NULL;
   gsl_rng_free(rng);
   free(z);
   return image;
 }
 
-/* ---- errors ------------------------------------------------------------------------------------------------------------------------------------ */
+/* ---- errors -------------------------------------------------------------------------------------------------------------------------- */
 
-static void mean_image(const Images *images, double *mean)
-{
-  memset(mean, 0, PIXELS * sizeof *mean);
-  for (long n = 0; n < images->rows; n++)
-    for (int k = 0; k < PIXELS; k++) mean[k] += images->pixel[n * PIXELS + k] / (double)images->rows;
-}
+typedef struct {
+  long count;
+  double network, mean_image; /* sums of squared errors per image; after finish_error() means per pixel */
+} Error;
+
+typedef struct {
+  Error test, train, by_class[CLASSES];
+  long entries, in_use; /* of the code */
+} Errors;
 
 static double squared_distance(const double *a, const double *b)
 {
@@ -136,132 +142,251 @@ static double squared_distance(const double *a, const double *b)
   return sum;
 }
 
-static void report(const Images *train, const Images *test, const double *decoded, const unsigned char *label)
+static void add_error(Error *e, const double *image, const double *decoded, const double *mean)
 {
-  double mean[PIXELS], total = 0, total_mean = 0, by_class[CLASSES] = {0}, by_class_mean[CLASSES] = {0};
-  long count[CLASSES] = {0};
-  mean_image(train, mean);
-  for (long n = 0; n < test->rows; n++) {
-    const int c = label[n] < CLASSES ? label[n] : 0;
-    const double a = squared_distance(test->pixel + n * PIXELS, decoded + n * PIXELS), b = squared_distance(test->pixel + n * PIXELS, mean);
-    by_class[c] += a;
-    by_class_mean[c] += b;
-    count[c]++;
-    total += a;
-    total_mean += b;
+  e->count++;
+  e->network += squared_distance(image, decoded);
+  e->mean_image += squared_distance(image, mean);
+}
+
+static void finish_error(Error *e)
+{
+  const double pixels = e->count ? (double)e->count * PIXELS : 1;
+  e->network /= pixels;
+  e->mean_image /= pixels;
+}
+
+static long entries_in_use(const PgmMarginal *z)
+{
+  long n = 0;
+  for (long k = 0; k < z->width; k++) {
+    double sum = 0, square = 0;
+    for (long i = 0; i < z->elements; i++) sum += z->mean[i * z->width + k] / (double)z->elements;
+    for (long i = 0; i < z->elements; i++)
+      square += (z->mean[i * z->width + k] - sum) * (z->mean[i * z->width + k] - sum) / (double)z->elements;
+    n += square > IN_USE;
   }
-  printf("mean squared error per pixel, %ld test images\n              network   mean training image\n", test->rows);
+  return n;
+}
+
+static Errors measure(const Images *train, const double *train_decoded, const Images *test, const double *test_decoded,
+                      const unsigned char *label)
+{
+  Errors e = {0};
+  double mean[PIXELS] = {0};
+  for (long n = 0; n < train->rows; n++)
+    for (int k = 0; k < PIXELS; k++) mean[k] += train->pixel[n * PIXELS + k] / (double)train->rows;
+  for (long n = 0; n < train->rows; n++) add_error(&e.train, train->pixel + n * PIXELS, train_decoded + n * PIXELS, mean);
+  for (long n = 0; n < test->rows; n++) {
+    add_error(&e.test, test->pixel + n * PIXELS, test_decoded + n * PIXELS, mean);
+    add_error(&e.by_class[label[n]], test->pixel + n * PIXELS, test_decoded + n * PIXELS, mean);
+  }
+  finish_error(&e.train);
+  finish_error(&e.test);
+  for (int c = 0; c < CLASSES; c++) finish_error(&e.by_class[c]);
+  return e;
+}
+
+static void print_errors(const Errors *e)
+{
+  printf("mean squared error per pixel  network  mean training image\n");
   for (int c = 0; c < CLASSES; c++)
-    if (count[c]) printf("  %-10s  %.5f   %.5f\n", class_names[c], by_class[c] / (double)count[c] / PIXELS, by_class_mean[c] / (double)count[c] / PIXELS);
-  const double share = 1 - total / total_mean;
-  printf("  %-10s  %.5f   %.5f    %.1f %% of the variance explained\n", "all", total / (double)test->rows / PIXELS,
-         total_mean / (double)test->rows / PIXELS, 100 * share);
+    if (e->by_class[c].count) printf("  test, %-19s  %9.5f  %9.5f\n", class_names[c], e->by_class[c].network, e->by_class[c].mean_image);
+  printf("  test, all %-6ld images    %9.5f  %9.5f\n", e->test.count, e->test.network, e->test.mean_image);
+  printf("  training, %-6ld images    %9.5f  %9.5f\n", e->train.count, e->train.network, e->train.mean_image);
+  printf("entries of the code in use: %ld of %ld\n", e->in_use, e->entries);
 }
 
-/* ---- the picture --------------------------------------------------------------------------------------------------------------------------------- */
+/* ---- an image in the page ------------------------------------------------------------------------------------------------------------ */
 
-typedef struct {
-  int width, height;
-  unsigned char *pixel;
-} Picture;
-
-static void put_image(Picture *p, int left, int top, const double *image)
-{
-  for (int y = 0; y < SIDE * ZOOM; y++)
-    for (int x = 0; x < SIDE * ZOOM; x++) {
-      const double v = image[y / ZOOM * SIDE + x / ZOOM];
-      p->pixel[(top + y) * p->width + left + x] = (unsigned char)(255 * (v < 0 ? 0 : v > 1 ? 1 : v) + 0.5);
-    }
-}
-
-static bool paint(Picture *p, const Images *test, const double *decoded, const unsigned char *label, const double *drawn)
-{
-  int shown[CLASSES] = {0};
-  p->width = GAP + CLASSES * PLACE;
-  p->height = SHOWN * (2 * PLACE + BAND) + DRAWN * PLACE + GAP;
-  p->pixel = malloc((size_t)p->width * (size_t)p->height);
-  if (!p->pixel) return fail("picture", "out of memory");
-  memset(p->pixel, 96, (size_t)p->width * (size_t)p->height);
-  for (long n = 0; n < test->rows; n++) {
-    const int c = label[n];
-    if (c >= CLASSES || shown[c] == SHOWN) continue;
-    const int left = GAP + c * PLACE, top = GAP + shown[c]++ * (2 * PLACE + BAND);
-    put_image(p, left, top, test->pixel + n * PIXELS);
-    put_image(p, left, top + PLACE, decoded + n * PIXELS);
-  }
-  for (int k = 0; k < DRAWN * CLASSES; k++)
-    put_image(p, GAP + k % CLASSES * PLACE, GAP + SHOWN * (2 * PLACE + BAND) + k / CLASSES * PLACE, drawn + k * PIXELS);
-  return true;
-}
+enum { ROW = 1 + 3 * SIDE, RAW = ROW * SIDE, PNG_MOST = RAW + 512 };
 
 static void big_endian(unsigned char *out, uint32_t v)
 {
   for (int i = 0; i < 4; i++) out[i] = (unsigned char)(v >> (24 - 8 * i));
 }
 
-static bool write_chunk(FILE *out, const char *type, const unsigned char *bytes, size_t n)
+static unsigned char *put_chunk(unsigned char *out, const char *type, const unsigned char *bytes, size_t n)
 {
-  unsigned char head[8], tail[4];
-  big_endian(head, (uint32_t)n);
-  memcpy(head + 4, type, 4);
-  uLong crc = crc32(crc32(0, NULL, 0), head + 4, 4);
-  if (n) crc = crc32(crc, bytes, (uInt)n);
-  big_endian(tail, (uint32_t)crc);
-  return fwrite(head, 8, 1, out) == 1 && (!n || fwrite(bytes, n, 1, out) == 1) && fwrite(tail, 4, 1, out) == 1;
+  big_endian(out, (uint32_t)n);
+  memcpy(out + 4, type, 4);
+  if (n) memcpy(out + 8, bytes, n);
+  big_endian(out + 8 + n, (uint32_t)crc32(0, out + 4, (uInt)(n + 4)));
+  return out + 12 + n;
 }
 
-static bool write_png(const Picture *p, const char *path)
+/* raw: SIDE rows, each a 0 (no filter) and 3 x SIDE colours. Returns the size. */
+static size_t make_png(const unsigned char raw[RAW], unsigned char png[PNG_MOST])
 {
-  const size_t row = (size_t)p->width + 1, n = row * (size_t)p->height; /* every row begins with the number of its filter, 0: none */
-  uLongf packed = compressBound(n);
-  unsigned char *raw = malloc(n), *bytes = malloc(packed), head[13] = {[8] = 8};
-  FILE *out = raw && bytes ? fopen(path, "wb") : NULL;
-  bool ok = out != NULL;
-  if (ok) {
-    for (int y = 0; y < p->height; y++) {
-      raw[(size_t)y * row] = 0;
-      memcpy(raw + (size_t)y * row + 1, p->pixel + (size_t)y * (size_t)p->width, (size_t)p->width);
-    }
-    big_endian(head, (uint32_t)p->width);
-    big_endian(head + 4, (uint32_t)p->height);
-    ok = compress2(bytes, &packed, raw, n, 9) == Z_OK && fwrite("\x89PNG\r\n\x1a\n", 8, 1, out) == 1 && write_chunk(out, "IHDR", head, 13) &&
-         write_chunk(out, "IDAT", bytes, packed) && write_chunk(out, "IEND", NULL, 0);
-    ok = !fclose(out) && ok;
+  unsigned char packed[RAW + 256], head[13] = {[3] = SIDE, [7] = SIDE, [8] = 8, [9] = 2};
+  uLongf size = sizeof packed;
+  compress2(packed, &size, raw, RAW, 9); /* cannot fail: `packed` has room for compressBound(RAW) */
+  memcpy(png, "\x89PNG\r\n\x1a\n", 8);
+  unsigned char *end = put_chunk(png + 8, "IHDR", head, sizeof head);
+  end = put_chunk(end, "IDAT", packed, size);
+  return (size_t)(put_chunk(end, "IEND", NULL, 0) - png);
+}
+
+static void put_base64(FILE *out, const unsigned char *bytes, size_t n)
+{
+  static const char digit[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+  for (size_t i = 0; i < n; i += 3) {
+    const uint32_t v = (uint32_t)bytes[i] << 16 | (i + 1 < n ? (uint32_t)bytes[i + 1] << 8 : 0) | (i + 2 < n ? bytes[i + 2] : 0);
+    for (int k = 0; k < 4; k++) fputc(i + (size_t)k <= n ? digit[v >> (18 - 6 * k) & 63] : '=', out);
   }
-  free(raw);
-  free(bytes);
-  return ok || fail(path, "cannot be written");
 }
 
-/* ---- main --------------------------------------------------------------------------------------------------------------------------------------------- */
+static unsigned char byte_of(double v)
+{
+  return (unsigned char)(255 * (v < 0 ? 0 : v > 1 ? 1 : v) + 0.5);
+}
+
+/* An image as ink on white; with `from`, the difference image - from: red where the image has more ink, blue where it has less. */
+static void put_image(FILE *out, const char *what, const double *image, const double *from)
+{
+  unsigned char raw[RAW], png[PNG_MOST], *p = raw;
+  for (int y = 0; y < SIDE; y++) {
+    *p++ = 0;
+    for (int x = 0; x < SIDE; x++, p += 3) {
+      const int k = y * SIDE + x;
+      const double d = from ? image[k] - from[k] : 0;
+      p[0] = byte_of(from ? 1 + (d < 0 ? d : 0) : 1 - image[k]);
+      p[1] = byte_of(from ? 1 - (d < 0 ? -d : d) : 1 - image[k]);
+      p[2] = byte_of(from ? 1 - (d > 0 ? d : 0) : 1 - image[k]);
+    }
+  }
+  fprintf(out, "<td><img alt=\"%s\" src=\"data:image/png;base64,", what);
+  put_base64(out, png, make_png(raw, png));
+  fputs("\">", out);
+}
+
+/* ---- the page ------------------------------------------------------------------------------------------------------------------------ */
+
+static const char page_head[] =
+    "<!doctype html>\n<html lang=\"en\">\n<meta charset=\"utf-8\">\n<title>Fashion-MNIST reconstructed</title>\n"
+    "<style>\n"
+    "body { font: 15px/1.45 sans-serif; color: #222; background: #fff; max-width: 1000px; margin: 24px auto; padding: 0 16px }\n"
+    "h1 { font-size: 22px; margin: 0 0 4px } h2 { font-size: 16px; margin: 26px 0 6px } p { margin: 0 0 10px; color: #444 }\n"
+    "table { border-collapse: collapse } th { font-weight: normal; color: #444; text-align: right; padding: 2px 8px 2px 0; white-space: "
+    "nowrap; min-width: 104px }\n"
+    "thead th + th { min-width: 0 }\n"
+    "thead th { text-align: center; padding: 2px 6px } td { padding: 2px; text-align: center; font-variant-numeric: tabular-nums }\n"
+    "td.number { padding: 2px 10px } tbody { border-bottom: 1px solid #ddd } tbody tr:first-child > * { padding-top: 8px }\n"
+    "tbody tr:last-child > * { padding-bottom: 8px }\n"
+    "img { width: 80px; height: 80px; display: block; image-rendering: pixelated; outline: 1px solid #eee }\n"
+    ".more { color: #c00 } .less { color: #00c }\n"
+    "</style>\n";
+
+/* A row: its title, then an image per class; an image of a class that has too few is left out. */
+static void put_row(FILE *out, const char *title, const double *image[CLASSES], const double *from[CLASSES])
+{
+  fprintf(out, "<tr><th>%s", title);
+  for (int c = 0; c < CLASSES; c++) {
+    if (image[c])
+      put_image(out, title, image[c], from ? from[c] : NULL);
+    else
+      fputs("<td>", out);
+  }
+  fputc('\n', out);
+}
+
+static void put_comparison(FILE *out, const Images *test, const double *decoded, const unsigned char *label)
+{
+  fputs("<table>\n<thead><tr><th>", out);
+  for (int c = 0; c < CLASSES; c++) fprintf(out, "<th>%s", class_names[c]);
+  fputs("\n", out);
+  long next[CLASSES] = {0};
+  for (int s = 0; s < SHOWN; s++) {
+    const double *original[CLASSES] = {NULL}, *made[CLASSES] = {NULL};
+    for (int c = 0; c < CLASSES; c++) {
+      while (next[c] < test->rows && label[next[c]] != c) next[c]++;
+      if (next[c] == test->rows) continue;
+      original[c] = test->pixel + next[c] * PIXELS;
+      made[c] = decoded + next[c]++ * PIXELS;
+    }
+    fputs("<tbody>\n", out);
+    put_row(out, "original", original, NULL);
+    put_row(out, "reconstruction", made, NULL);
+    put_row(out, "difference", made, original);
+  }
+  fputs("</table>\n", out);
+}
+
+static void put_error(FILE *out, const char *title, const Error *e)
+{
+  fprintf(out, "<tr><th>%s<td class=\"number\">%ld<td class=\"number\">%.4f<td class=\"number\">%.4f<td class=\"number\">%.0f %%\n", title,
+          e->count, e->network, e->mean_image, e->mean_image > 0 ? 100 * (1 - e->network / e->mean_image) : 0);
+}
+
+static void put_errors(FILE *out, const Errors *e)
+{
+  fputs("<table>\n<thead><tr><th><th>images<th>network<th>mean training image<th>variance explained\n<tbody>\n", out);
+  put_error(out, "training", &e->train);
+  put_error(out, "test", &e->test);
+  fputs("<tbody>\n", out);
+  for (int c = 0; c < CLASSES; c++) put_error(out, class_names[c], &e->by_class[c]);
+  fputs("</table>\n", out);
+}
+
+static bool write_page(const char *path, const Errors *e, const Images *test, const double *decoded, const unsigned char *label,
+                       const double *drawn)
+{
+  FILE *out = fopen(path, "w");
+  if (!out) return fail(path, "cannot be written");
+  fputs(page_head, out);
+  fprintf(out,
+          "<h1>Fashion-MNIST, reconstructed from %ld numbers per image</h1>\n"
+          "<p>The first %d test images of each class; below each, what the network decodes from the code that the inference function gives "
+          "it, and "
+          "the difference: <span class=\"more\">red</span> where the reconstruction has more ink, <span class=\"less\">blue</span> where "
+          "it has "
+          "less. %ld of the %ld numbers are in use: the others keep their prior for every image.\n",
+          e->entries, SHOWN, e->in_use, e->entries);
+  put_comparison(out, test, decoded, label);
+  fputs("<h2>Decoded from new codes</h2>\n<p>Codes drawn from their prior, normal(0, 1); weights at their posterior "
+        "means.\n<table>\n<tbody>\n",
+        out);
+  for (int r = 0; r < DRAWN; r++) {
+    const double *image[CLASSES];
+    for (int c = 0; c < CLASSES; c++) image[c] = drawn + (r * CLASSES + c) * PIXELS;
+    put_row(out, "new", image, NULL);
+  }
+  fputs("</table>\n<h2>Mean squared error per pixel</h2>\n<p>Pixels go from 0 to 1.\n", out);
+  put_errors(out, e);
+  const bool ok = !ferror(out);
+  return (!fclose(out) && ok) || fail(path, "cannot be written");
+}
+
+/* ---- main ---------------------------------------------------------------------------------------------------------------------------- */
 
 int main(int argc, char **argv)
 {
   Images train = {0}, test = {0};
-  Picture picture = {0};
   PgmPosterior *posterior = NULL;
-  PgmInference *q = NULL;
+  PgmInference *train_q = NULL, *test_q = NULL;
   PgmError error;
   if (argc != 6) {
-    fputs("usage: sheet FIT TRAIN.npy TEST.npy LABELS OUT.png\n", stderr);
+    fputs("usage: sheet FIT TRAIN.npy TEST.npy LABELS OUT.html\n", stderr);
     return 2;
   }
   unsigned char *label = NULL;
-  double *decoded = NULL, *drawn = NULL;
-  Network net = {0};
+  double *train_decoded = NULL, *test_decoded = NULL, *drawn = NULL;
   bool ok = read_images(argv[2], &train) && read_images(argv[3], &test) && (label = read_labels(argv[4], test.rows));
   if (ok && bnn_open(argv[1], &posterior, &error) != PGM_OK) ok = fail("cannot load the fit", error.text);
-  const bnn_data data = {.x = {.value = test.pixel, .dim = {test.rows, PIXELS}}};
-  if (ok && bnn_infer(posterior, &data, &q, &error) != PGM_OK) ok = fail("cannot infer", error.text);
-  ok = ok && open_network(&net, q) && (decoded = decode_all(&net, bnn_posterior_z(q)->mean, test.rows)) && (drawn = draw_images(&net));
-  if (ok) report(&train, &test, decoded, label);
-  ok = ok && paint(&picture, &test, decoded, label, drawn) && write_png(&picture, argv[5]);
-  free(picture.pixel);
-  free(decoded);
+  ok = ok && reconstruct(posterior, &train, &train_q, &train_decoded) && reconstruct(posterior, &test, &test_q, &test_decoded) &&
+       (drawn = draw_images(test_q));
+  if (ok) {
+    Errors errors = measure(&train, train_decoded, &test, test_decoded, label);
+    errors.entries = bnn_posterior_z(test_q)->width;
+    errors.in_use = entries_in_use(bnn_posterior_z(test_q));
+    print_errors(&errors);
+    ok = write_page(argv[5], &errors, &test, test_decoded, label, drawn);
+  }
   free(drawn);
-  free(net.h1);
-  free(net.h2);
-  pgm_inference_free(q);
+  free(test_decoded);
+  free(train_decoded);
+  pgm_inference_free(test_q);
+  pgm_inference_free(train_q);
   pgm_posterior_close(posterior);
   free(label);
   free(test.pixel);
