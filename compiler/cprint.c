@@ -555,7 +555,8 @@ static void print_loop(CPrint *p, const LoopItem *loop)
     }
     if (used) {
       cprint_declare(p, "span->first", "const long ", "first");
-      cprint_declare(p, "span->units", "const long *restrict const ", "units");
+      if (!p->units_given) cprint_declare(p, "span->units", "const long *restrict const ", "units");
+      p->uses_units = true;
     } else {
       memmove(p->body.text + mark, p->body.text + end, p->body.length - end + 1);
       p->body.length -= end - mark;

@@ -21,6 +21,7 @@ struct CPrint {
   Dag *d;
   const char *env_name;                /* "saw" */
   bool span;                           /* the unit axis runs over a PgmSpan; else over its range */
+  bool units_given;                    /* `units` is a parameter of the function; else span->units */
   bool heap;                           /* scratch arrays come from malloc (outside the objective) instead of the span */
   /* classes of adjoint destinations; NULL where none occur */
   RefClass (*classify)(void *data, Node leaf, RefSlot *slot);
@@ -37,7 +38,7 @@ struct CPrint {
   StrBuf scratch_decls, scratch_free;  /* arrays */
   StrBuf scratch_size;                 /* "PGM_PAD(span->count * H) + ..." or empty */
   bool unit_arrays;                    /* some array has the unit axis: spans must be blocks */
-  bool uses_span_weight, uses_value;
+  bool uses_units;                     /* some loop runs over the span's units */
   int indent, next_local;
   AxisSet bound;                       /* axes of the loops around the current statement */
   const char **local;                  /* per node */

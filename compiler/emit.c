@@ -886,9 +886,12 @@ static bool emit_kernel(Emission *e, Group *g, KernelKind kind)
   }
   kernel_lower(p->k);
   dump_kernel(e, g, kernel_names[kind], p->k);
+  p->units_given = true;
   cprint_kernel(p);
-  const char *suffix = group_name(e, g);
-  put(e, "static double %s_%s_%s(const void *env, const PgmSpan *span)\n{\n  const struct %s_env *const e = env;\n", e->name, suffix, kernel_names[kind], e->name);
+  const char *suffix = group_name(e, g), *name = arena_printf("%s_%s_%s", e->name, suffix, kernel_names[kind]);
+  if (p->uses_units) put(e, "PGM_KERNEL(%s)\n{\n", name);
+  else put(e, "static double %s(const void *env, const PgmSpan *span)\n{\n", name);
+  put(e, "  const struct %s_env *const e = env;\n", e->name);
   put(e, "%s", sb_text(&p->declarations));
   if (p->scratch_decls.length) put(e, "  double *scratch = span->scratch;\n%s", sb_text(&p->scratch_decls));
   if (!strstr(sb_text(&p->declarations), "e->")) put(e, "  (void)e;\n");
@@ -903,7 +906,7 @@ static bool emit_kernel(Emission *e, Group *g, KernelKind kind)
       if (!strncmp(s, "span->count", 11)) { sb_puts(&text, "count"); s += 11; }
       else sb_putc(&text, *s++);
     }
-    put(e, "static long %s_%s_%s_scratch(const void *env, long count)\n{\n  const struct %s_env *const e = env;\n", e->name, suffix, kernel_names[kind], e->name);
+    put(e, "static long %s_scratch(const void *env, long count)\n{\n  const struct %s_env *const e = env;\n", name, e->name);
     for (int i = 0; i < p->declared.n; i++) {
       const Declared *v = &p->declared.at[i];
       if (mentions(sb_text(&text), v->name) && (!strcmp(v->type, "const long ") || !strcmp(v->type, "const int "))) put(e, "  const long %s = %s;\n", v->name, v->key);

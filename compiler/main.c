@@ -50,7 +50,7 @@ static const char *const usage_text =
   "      --require VERDICT fail with status 4 if the verdict is weaker (closes, partly, data, unknown, open)\n"
   "      --march CPU       native (default) or portable: any processor of this family\n"
   "      --cc COMPILER     the C compiler (default gcc, or the variable CC)\n"
-  "      --cflags FLAGS    further flags for it\n"
+  "      --cflags FLAGS    further flags for it (default: the variable PGMC_CFLAGS)\n"
   "      --save-c          keep the C source beside the program\n"
   "      --dump PASS       print what a pass made and stop: ast, model, graph, verdict, expr, loop\n"
   "  -v, --verbose         show the commands that are run\n"
@@ -93,6 +93,7 @@ static Options parse_options(int argc, char **argv)
   bool format_given = false;
   if (argc > 1 && !strcmp(argv[1], "check")) o.command = CMD_CHECK, argc--, argv++;
   else if (argc > 1 && !strcmp(argv[1], "emit")) o.command = CMD_EMIT, argc--, argv++;
+  o.driver.cflags = getenv("PGMC_CFLAGS");
   opterr = 0;
   for (int c; (c = getopt_long(argc, argv, ":o:vh", longs, NULL)) != -1;) {
     switch (c) {

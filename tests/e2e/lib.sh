@@ -22,7 +22,7 @@ finish() { echo "$passed passed, $failed failed"; [ $failed = 0 ]; exit; }
 compile() {
   local model=$1 name=${2:-$(basename "$1" .pgm)}
   shift; [ $# -gt 0 ] && shift
-  "$PGMC" "$model" -o "$work/$name" ${PGMC_CFLAGS:+--cflags "$PGMC_CFLAGS"} "$@" >"$work/compile.log" 2>&1 && return
+  "$PGMC" "$model" -o "$work/$name" "$@" >"$work/compile.log" 2>&1 && return
   fail "compile $model"
   cat "$work/compile.log"
   return 1

@@ -14,7 +14,7 @@ same_values() {
 
 unrolled() {
   "$B/e2e/unroll" "$1" "$2/data.json" >"$2/flat.pgm" || return
-  "$PGMC" "$2/flat.pgm" -o "$2/flat" ${PGMC_CFLAGS:+--cflags "$PGMC_CFLAGS"} 2>"$2/flat.err" || { grep -v warning "$2/flat.err"; return 1; }
+  "$PGMC" "$2/flat.pgm" -o "$2/flat" 2>"$2/flat.err" || { grep -v warning "$2/flat.err"; return 1; }
   "$2/flat" grad "$2/data.json" --at "$2/truth.json" --check --quiet >"$2/flat.grad" || return
   same_values "$2/grad" "$2/flat.grad" log_joint || return
   for family in $(get "$2/grad" gradient); do same_values "$2/grad" "$2/flat.grad" "gradient.$family" || return; done
@@ -27,7 +27,7 @@ model_case() {
   dir=$work/$name
   mkdir -p "$dir"
   {
-    "$PGMC" "$model" --library -o "$dir" ${PGMC_CFLAGS:+--cflags "$PGMC_CFLAGS"} &&
+    "$PGMC" "$model" --library -o "$dir" &&
       ${CC:-gcc} -std=gnu11 -O1 $PGMC_CFLAGS -I"$root/runtime" -DMODEL="$name" "$root/tests/e2e/kernels/kernels.c" "$dir/lib$name.a" -o "$dir/run" \
         -fopenmp -lgsl -lopenblas -ljansson -lz -lm &&
       "$dir/run" simulate $arguments --out "$dir/data.json" --truth "$dir/truth.json" --quiet &&
