@@ -98,6 +98,7 @@ typedef enum {
   O_FIX,
   O_TEST,
   O_PER_OBSERVATION,
+  O_HTML,
   O_HELP
 } OptionKey;
 
@@ -139,6 +140,7 @@ static const Option options[] = {
     {"fix", "FIT", O_FIX, GAP, "keep globals and params of a fit: methods are compared on one model"},
     {"test", "FILE", O_TEST, GAP, "measure on data that are not fitted as well"},
     {"per-observation", "FILE.csv", O_PER_OBSERVATION, GAP, "write ELBOs and gaps unit by unit: which observations suffer"},
+    {"html", "FILE.html", O_HTML, GAP, "write the report: verdict, graph, gaps, paths and times of convergence, on one page"},
     {"draws", "N", O_DRAWS, SAMPLE | PREDICT, "number of draws (1000; predict: 100)"},
     {"log-lik", NULL, O_LOG_LIK, SAMPLE, "add log_lik.N: the log density of each observation, for LOO"},
     {"latent", "NAME", O_LATENT, INFER, "which latent variable, where several differ in their index"},
@@ -410,6 +412,9 @@ static int parse_option(PgmCli *cli, const Option *option, const char *text)
     break;
   case O_PER_OBSERVATION:
     cli->per_observation = text;
+    break;
+  case O_HTML:
+    cli->html = text;
     break;
   case O_SEED: {
     char *end;

@@ -23,7 +23,7 @@ typedef struct {
   unsigned given;    /* GIVEN_..., to find contradictions */
   const char *init, *trace, *checkpoint, *resume;
   /* gap: lists of --hidden and --degree, --window A..B */
-  const char *hidden_list, *degree_list, *window_range, *test, *per_observation, *fix;
+  const char *hidden_list, *degree_list, *window_range, *test, *per_observation, *fix, *html;
   long seeds;
 } PgmCli;
 

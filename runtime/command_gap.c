@@ -1,5 +1,6 @@
 /* `gap`: constant factors, F-VI and A-VI side by side, and every gap between them with its error (gap.c). In: data and options. Out: a table
- * or one JSON object; --out: the JSON object as a file; --per-observation: the gaps unit by unit as CSV. */
+ * or one JSON object; --out: the JSON object as a file; --per-observation: the gaps unit by unit as CSV; --html: all of it as one page
+ * (report_gap.c). */
 #include "cli.h"
 
 #include <ctype.h>
@@ -9,8 +10,9 @@
 #include "gap.h"
 #include "posterior.h"
 #include "progress.h"
+#include "report_gap.h"
 
-enum { MAX_ARCHITECTURES = 32, DEFAULT_WINDOW = 3, WIDEST_WINDOW = 1000 };
+enum { MAX_ARCHITECTURES = 32, MAX_ALTERNATIVES = 32, DEFAULT_WINDOW = 3, WIDEST_WINDOW = 1000 };
 
 /* ---- options ------------------------------------------------------------------------------------------------------------------------------- */
 
@@ -42,6 +44,25 @@ static int parse_architectures(const char *text, bool polynomial, PgmArchitectur
   return 0;
 }
 
+/* The entries of "z=x[n]; z=x[n-1],x[n]" -> copies, spaces left out; their number, 0 where one is malformed or memory is out. */
+static int split_inputs(const char *text, char *out[MAX_ALTERNATIVES])
+{
+  int n = 0;
+  for (const char *at = text; n < MAX_ALTERNATIVES;) {
+    const size_t length = strcspn(at, ";");
+    char *entry = out[n++] = malloc(length + 1), *to = entry;
+    if (!entry) break;
+    for (size_t i = 0; i < length; i++)
+      if (!isspace((unsigned char)at[i])) *to++ = at[i];
+    *to = '\0';
+    if (!strchr(entry, '=')) break;
+    if (!at[length]) return n;
+    at += length + 1;
+  }
+  while (n) free(out[--n]);
+  return 0;
+}
+
 /* "0..5" or "z=0..5"; the name goes to `family`. */
 static bool parse_range(const char *text, char *family, size_t size, long *lo, long *hi)
 {
@@ -63,6 +84,15 @@ int pgm_prepare_gap(PgmCli *cli)
     return pgm_cli_usage_error(cli, "--degree wants D; D; ..., not '%s'", cli->degree_list);
   if (cli->window_range && !parse_range(cli->window_range, family, sizeof family, &lo, &hi))
     return pgm_cli_usage_error(cli, "--window wants [Z=]W, or [Z=]A..B for a table, not '%s'", cli->window_range);
+  for (int i = 0, several = 1; i < cli->fit.n_inputs; i++) {
+    char *entry[MAX_ALTERNATIVES];
+    const int n = split_inputs(cli->fit.inputs[i], entry);
+    for (int k = 0; k < n; k++) free(entry[k]);
+    if (!n || (several > 1 && n > 1 && n != several))
+      return pgm_cli_usage_error(cli, "--inputs wants Z=REF,REF,... or as many alternatives, with ';' between them, as the other --inputs: not '%s'",
+                                 cli->fit.inputs[i]);
+    if (n > 1) several = n;
+  }
   return pgm_prepare_fit(cli);
 }
 
@@ -88,9 +118,45 @@ static bool needs_window(const PgmModel *m)
 typedef struct {
   PgmGapOptions options;
   PgmArchitecture architecture[MAX_ARCHITECTURES];
+  PgmAlternative alternative[MAX_ALTERNATIVES];
+  char **text; int n_texts;            /* of the alternatives */
   char family[128];
   PgmFit *fix;
 } Setup;
+
+static void free_setup(Setup *u)
+{
+  for (int k = 0; k < u->options.n_alternatives; k++) free((void *)u->alternative[k].inputs);
+  for (int i = 0; i < u->n_texts; i++) free(u->text[i]);
+  free(u->text);
+  pgm_fit_free(u->fix);
+}
+
+/* Lists in --inputs: alternative k has the k-th entry of each; what is no list belongs to all. */
+static PgmStatus make_alternatives(PgmCli *cli, Setup *u)
+{
+  const int n = cli->fit.n_inputs;
+  int several = 1;
+  u->text = calloc((size_t)n * MAX_ALTERNATIVES + 1, sizeof *u->text);
+  int *count = calloc((size_t)n + 1, sizeof *count), *first = calloc((size_t)n + 1, sizeof *first);
+  bool ok = u->text && count && first;
+  for (int i = 0; i < n && ok; i++) {
+    first[i] = u->n_texts;
+    count[i] = split_inputs(cli->fit.inputs[i], u->text + u->n_texts);
+    u->n_texts += count[i];
+    ok = count[i] > 0;
+    if (count[i] > several) several = count[i];
+  }
+  for (int k = 0; k < several && n && ok; k++) {
+    const char **inputs = calloc((size_t)n, sizeof *inputs);
+    ok = inputs != NULL;
+    for (int i = 0; i < n && ok; i++) inputs[i] = u->text[first[i] + (count[i] > 1 ? k : 0)];
+    u->alternative[u->options.n_alternatives++] = (PgmAlternative){n, inputs};
+  }
+  free(count);
+  free(first);
+  return ok ? PGM_OK : pgm_fail(&cli->error, PGM_SYSTEM, "out of memory");
+}
 
 static PgmStatus make_setup(PgmCli *cli, Setup *u)
 {
@@ -111,8 +177,10 @@ static PgmStatus make_setup(PgmCli *cli, Setup *u)
     o->window_hi = DEFAULT_WINDOW;
     pgm_cli_note(cli, "no bounded domain: windows 0..%d are tried, the widest stands for it (--window A..B chooses others)", DEFAULT_WINDOW);
   }
-  if (!cli->fix) return PGM_OK;
-  PgmStatus status = pgm_fit_read(&u->fix, cli->model, cli->fix, &cli->error);
+  o->alternative = u->alternative;
+  PgmStatus status = make_alternatives(cli, u);
+  if (status != PGM_OK || !cli->fix) return status;
+  status = pgm_fit_read(&u->fix, cli->model, cli->fix, &cli->error);
   o->fit.fix = u->fix;
   return status;
 }
@@ -187,29 +255,24 @@ static void print_spread(const PgmGapMethod *m, const char *name)
 static void print_evidence(const PgmGap *gap)
 {
   const PgmEvidence *e = &gap->evidence;
-  switch (e->kind) {
-  case PGM_EVIDENCE_EXACT:
-    printf("  %-14s %16.4f  exact: the log joint is quadratic in %ld coordinates\n", "log evidence", e->value, e->coordinates);
-    break;
-  case PGM_EVIDENCE_PSIS:
-    printf("  %-14s %16.4f +- %-8.2g  importance sampling%s, %d draws of q, Pareto k-hat %.2f\n", "log evidence", e->value, e->se,
-           e->by_units ? " of the globals, locals integrated out" : "", e->draws, e->khat);
-    break;
-  case PGM_EVIDENCE_BOUND:
-    printf("  %-14s %16.4f  lower bound only: importance sampling, Pareto k-hat %.2f > 0.7\n", "log evidence", e->value, e->khat);
-    break;
-  case PGM_EVIDENCE_NONE:
-    printf("  %-14s %16s  Pareto k-hat is not defined\n", "log evidence", "not measured");
-    break;
+  char given[64] = "";
+  if (e->given) snprintf(given, sizeof given, ", given the globals");
+  if (e->kind == PGM_EVIDENCE_NONE) {
+    printf("  %-14s %16s  %s\n", "log evidence", "not measured", e->given ? "no way to integrate the local variables out" : "Pareto k-hat is not defined");
+    return;
   }
+  printf("  %-14s %16.4f", "log evidence", e->value);
+  if (e->se > 0 && e->kind == PGM_EVIDENCE_PSIS) printf(" +- %-8.2g", e->se);
+  printf("  %s%s%s", e->kind == PGM_EVIDENCE_BOUND ? "lower bound only: " : "", e->how, given);
+  if (isfinite(e->khat)) printf(", Pareto k-hat %.2f%s", e->khat, e->kind == PGM_EVIDENCE_BOUND ? " > 0.7" : "");
+  putchar('\n');
 }
 
 static void print_gaps(const PgmGap *gap, bool test)
 {
   const PgmGaps *g = &gap->gaps;
   printf("\n  %-16s %14s %10s %15s\n", "gap, in nats", "total", "", "per observation");
-  if (!test)
-    print_gap(gap, "approximation", g->approximation, gap->evidence.kind == PGM_EVIDENCE_BOUND ? ">=" : "", "log evidence - F-VI");
+  print_gap(gap, "approximation", g->approximation, gap->evidence.kind == PGM_EVIDENCE_BOUND ? ">=" : "", "log evidence - F-VI");
   print_gap(gap, "amortisation", g->amortisation, "", "F-VI - A-VI, full domain");
   if (!test) {
     print_gap(gap, "  capacity", g->capacity, "<=", "F-VI - the best function found");
@@ -230,22 +293,48 @@ static void print_methods(const PgmGap *gap)
   if (!gap->same_inputs) print_method(gap, PGM_GAP_CHOSEN, "A-VI, chosen", gap->chosen);
 }
 
-static void print_text(const PgmCli *cli, const PgmGap *gap, const PgmGap *test)
+/* `test`: the same entries on test data, or NULL. */
+static void print_list(const PgmGap *gap, const PgmGap *test, PgmGapListName name)
+{
+  static const char *const heads[PGM_GAP_LISTS] = {"window", "function", "inputs"};
+  const PgmGapList *list = &gap->list[name];
+  const int width = name == PGM_GAP_WINDOWS ? 8 : 34;
+  if (!list->n) return;
+  printf("\n  %-*s %10s %16s %16s%s\n", width, heads[name], "parameters", "ELBO", "F-VI - A-VI", test ? "     on test data" : "");
+  for (int k = 0; k < list->n; k++) {
+    const PgmGapVariant *v = &list->at[k];
+    const PgmGapMethod *m = pgm_gap_variant(gap, v);
+    char window[24];
+    snprintf(window, sizeof window, "%ld", v->w);
+    printf("  %-*s %10ld %16.4f %16.4f", width, name == PGM_GAP_WINDOWS ? window : v->text, v->parameters, m->elbo, fabs(v->loss.value) < 5e-5 ? 0 : v->loss.value);
+    if (test) printf(" %16.4f", fabs(test->list[name].at[k].loss.value) < 5e-5 ? 0 : test->list[name].at[k].loss.value);
+    printf("%s\n", m->fit->converged ? "" : "  NOT converged");
+  }
+}
+
+/* Line after line, wrapped to 110 columns. */
+static void print_lines(const char *name, const char *text)
+{
+  int column = 16;
+  printf("  %-14s", name);
+  for (const char *at = text; *at;) {
+    const int word = (int)strcspn(at, " \n");
+    if (column + word + 1 > 110) column = printf("\n  %-14s", "") - 1;
+    column += printf(" %.*s", word, at);
+    at += word;
+    if (*at == '\n') column = printf("\n  %-14s", "") - 1;
+    if (*at) at++;
+  }
+  putchar('\n');
+}
+
+static void print_text(const PgmCli *cli, const PgmGap *gap, const PgmGap *test, const char *advice)
 {
   printf("%s: the gaps, %ld observation%s\n", cli->model->name, gap->observations, gap->observations == 1 ? "" : "s");
   print_methods(gap);
   print_evidence(gap);
   print_gaps(gap, false);
-  if (gap->n_windows) printf("\n  %-8s %16s %16s\n", "window", "ELBO", "F-VI - A-VI");
-  for (int k = 0; k < gap->n_windows; k++) {
-    const PgmGapWindow *w = &gap->window[k];
-    printf("  %-8ld %16.4f %16.4f%s\n", w->w, w->elbo, w->amortisation.value, w->converged ? "" : "  NOT converged");
-  }
-  if (gap->n_architectures) printf("\n  %-34s %10s %16s %16s\n", "function", "parameters", "ELBO", "F-VI - A-VI");
-  for (int k = 0; k < gap->n_architectures; k++) {
-    const PgmGapArchitecture *a = &gap->architecture[k];
-    printf("  %-34s %10ld %16.4f %16.4f%s\n", a->text, a->parameters, a->elbo, a->amortisation.value, a->converged ? "" : "  NOT converged");
-  }
+  for (int l = 0; l < PGM_GAP_LISTS; l++) print_list(gap, test, (PgmGapListName)l);
   if (gap->method[PGM_GAP_FVI].n_runs > 1) {
     printf("\n  %-14s %16s %16s\n", "over seeds", "least ELBO", "greatest");
     print_spread(&gap->method[PGM_GAP_CONST], "constant");
@@ -256,11 +345,13 @@ static void print_text(const PgmCli *cli, const PgmGap *gap, const PgmGap *test)
   if (test) {
     printf("\n  %s: %ld observation%s not fitted, globals as F-VI has them\n", cli->test, test->observations, test->observations == 1 ? "" : "s");
     print_methods(test);
+    print_evidence(test);
     print_gaps(test, true);
   }
   printf("\n  verdict        %s; %s: %s\n", gap->model->verdict, gap->agrees < 0 ? "no comparison" : gap->agrees ? "the numbers agree" : "the numbers DISAGREE",
          gap->message);
   if (gap->restarted[0]) printf("  note           %s\n", gap->restarted);
+  print_lines("what to do", advice);
 }
 
 /* ---- JSON -------------------------------------------------------------------------------------------------------------------------------------------- */
@@ -282,24 +373,44 @@ static void json_gaps(PgmJson *j, const char *key, const PgmGap *gap, int part)
   pgm_json_end(j);
 }
 
+/* When the run was first within `nats` of F-VI. */
+static void json_reached(PgmJson *j, const char *key, const PgmGap *gap, const PgmGapRun *run, double nats)
+{
+  double iteration, seconds;
+  if (!pgm_gap_reach(run, gap->method[PGM_GAP_FVI].elbo - nats, &iteration, &seconds)) {
+    pgm_json_null(j, key);
+    return;
+  }
+  pgm_json_object(j, key);
+  pgm_json_number(j, "iterations", iteration);
+  pgm_json_number(j, "seconds", seconds);
+  pgm_json_end(j);
+}
+
+static void json_runs_of(PgmJson *j, const char *key, const PgmGap *gap, const PgmGapMethod *m)
+{
+  pgm_json_array(j, key);
+  for (int i = 0; i < m->n_runs; i++) {
+    const PgmGapRun *r = &m->run[i];
+    pgm_json_object(j, NULL);
+    pgm_json_number(j, "seed", (double)r->seed);
+    pgm_json_number(j, "seconds", r->seconds);
+    pgm_json_integer(j, "iterations", r->iterations);
+    pgm_json_bool(j, "converged", r->converged);
+    pgm_json_string(j, "criterion", r->criterion);
+    pgm_json_number(j, "elbo", r->elbo);
+    json_reached(j, "to_1_percent", gap, r, 0.01 * fabs(gap->method[PGM_GAP_FVI].elbo));
+    json_reached(j, "to_10_nats", gap, r, 10);
+    json_reached(j, "to_1_nat", gap, r, 1);
+    pgm_json_end(j);
+  }
+  pgm_json_end(j);
+}
+
 static void json_runs(PgmJson *j, const PgmGap *gap)
 {
   pgm_json_object(j, "runs");
-  for (int k = 0; k < PGM_GAP_METHODS; k++) {
-    const PgmGapMethod *m = &gap->method[k];
-    pgm_json_array(j, method_keys[k]);
-    for (int i = 0; i < m->n_runs; i++) {
-      pgm_json_object(j, NULL);
-      pgm_json_number(j, "seed", (double)m->run[i].seed);
-      pgm_json_number(j, "seconds", m->run[i].seconds);
-      pgm_json_integer(j, "iterations", m->run[i].iterations);
-      pgm_json_bool(j, "converged", m->run[i].converged);
-      pgm_json_string(j, "criterion", m->run[i].criterion);
-      pgm_json_number(j, "elbo", m->run[i].elbo);
-      pgm_json_end(j);
-    }
-    pgm_json_end(j);
-  }
+  for (int k = 0; k < PGM_GAP_METHODS; k++) json_runs_of(j, method_keys[k], gap, &gap->method[k]);
   pgm_json_end(j);
 }
 
@@ -325,13 +436,36 @@ static void json_measured(PgmJson *j, const PgmGap *gap)
   pgm_json_string(j, "kind", kinds[e->kind]);
   pgm_json_number(j, "khat", e->khat);
   pgm_json_number(j, "se", e->se);
+  pgm_json_bool(j, "given_globals", e->given);
+  pgm_json_string(j, "how", e->how[0] ? e->how : NULL);
   pgm_json_end(j);
   json_gaps(j, "gaps", gap, 0);
   json_gaps(j, "gaps_se", gap, 1);
   json_gaps(j, "per_observation", gap, 2);
 }
 
-static void write_json(const PgmGap *gap, const PgmGap *test, FILE *out)
+static void json_list(PgmJson *j, const PgmGap *gap, PgmGapListName name)
+{
+  static const char *const keys[PGM_GAP_LISTS] = {"windows", "architectures", "alternatives"}, *const texts[] = {"inputs", "function", "inputs"};
+  pgm_json_array(j, keys[name]);
+  for (int k = 0; k < gap->list[name].n; k++) {
+    const PgmGapVariant *v = &gap->list[name].at[k];
+    const PgmGapMethod *m = pgm_gap_variant(gap, v);
+    pgm_json_object(j, NULL);
+    if (name == PGM_GAP_WINDOWS) pgm_json_integer(j, "w", v->w);
+    pgm_json_string(j, texts[name], v->text);
+    pgm_json_integer(j, "variational_parameters", v->parameters);
+    pgm_json_number(j, "elbo", m->elbo);
+    pgm_json_number(j, "amortisation", v->loss.value);
+    pgm_json_number(j, "se", v->loss.se);
+    pgm_json_bool(j, "converged", m->fit->converged);
+    json_runs_of(j, "runs", gap, m);
+    pgm_json_end(j);
+  }
+  pgm_json_end(j);
+}
+
+static void write_json(const PgmGap *gap, const PgmGap *test, const char *advice, FILE *out)
 {
   PgmJson j = pgm_json_start(out);
   pgm_json_object(&j, NULL);
@@ -341,50 +475,30 @@ static void write_json(const PgmGap *gap, const PgmGap *test, FILE *out)
   if (test) {
     pgm_json_object(&j, "test");
     json_measured(&j, test);
+    for (int l = 0; l < PGM_GAP_LISTS; l++) json_list(&j, test, (PgmGapListName)l);
     pgm_json_end(&j);
   } else {
     pgm_json_null(&j, "test");
   }
-  pgm_json_array(&j, "windows");
-  for (int k = 0; k < gap->n_windows; k++) {
-    pgm_json_object(&j, NULL);
-    pgm_json_integer(&j, "w", gap->window[k].w);
-    pgm_json_number(&j, "elbo", gap->window[k].elbo);
-    pgm_json_number(&j, "amortisation", gap->window[k].amortisation.value);
-    pgm_json_number(&j, "se", gap->window[k].amortisation.se);
-    pgm_json_bool(&j, "converged", gap->window[k].converged);
-    pgm_json_end(&j);
-  }
-  pgm_json_end(&j);
-  pgm_json_array(&j, "architectures");
-  for (int k = 0; k < gap->n_architectures; k++) {
-    const PgmGapArchitecture *a = &gap->architecture[k];
-    pgm_json_object(&j, NULL);
-    pgm_json_string(&j, "function", a->text);
-    pgm_json_integer(&j, "variational_parameters", a->parameters);
-    pgm_json_number(&j, "elbo", a->elbo);
-    pgm_json_number(&j, "amortisation", a->amortisation.value);
-    pgm_json_bool(&j, "converged", a->converged);
-    pgm_json_end(&j);
-  }
-  pgm_json_end(&j);
+  for (int l = 0; l < PGM_GAP_LISTS; l++) json_list(&j, gap, (PgmGapListName)l);
   pgm_json_string(&j, "restarted", gap->restarted[0] ? gap->restarted : NULL);
   pgm_json_string(&j, "not_converged", gap->unconverged[0] ? gap->unconverged : NULL);
   if (gap->agrees < 0) pgm_json_null(&j, "agrees_with_verdict");
   else pgm_json_bool(&j, "agrees_with_verdict", gap->agrees);
   pgm_json_string(&j, "message", gap->message);
+  pgm_json_string(&j, "advice", advice);
   pgm_json_end(&j);
   pgm_json_finish(&j);
 }
 
 /* ---- files --------------------------------------------------------------------------------------------------------------------------------------------- */
 
-static PgmStatus write_out(PgmCli *cli, const PgmGap *gap, const PgmGap *test)
+static PgmStatus write_out(PgmCli *cli, const PgmGap *gap, const PgmGap *test, const char *advice)
 {
   PgmAtomicFile file;
   PgmStatus status = pgm_cli_output_open(cli, cli->out, &file);
   if (status != PGM_OK) return status;
-  write_json(gap, test, file.stream);
+  write_json(gap, test, advice, file.stream);
   return pgm_cli_output_close(cli, &file);
 }
 
@@ -413,6 +527,23 @@ static PgmStatus write_units(PgmCli *cli, PgmSession *s, const PgmGap *gap)
       csv_number(file.stream, e[PGM_GAP_CHOSEN] ? e[PGM_GAP_FULL] : NULL, i, e[PGM_GAP_CHOSEN]);
       putc('\n', file.stream);
     }
+    status = pgm_cli_output_close(cli, &file);
+  }
+  pgm_gap_units_free(&units);
+  return status;
+}
+
+/* The report, with the gaps unit by unit where there are units. */
+static PgmStatus write_html(PgmCli *cli, PgmSession *s, const PgmGap *gap, const PgmGap *test, const char *advice)
+{
+  PgmGapUnits units = {0};
+  PgmAtomicFile file;
+  PgmError none;
+  const bool has_units = pgm_gap_has_units(s) && pgm_gap_units(s, gap, cli->fit.seed, &units, &none) == PGM_OK;  /* some models have no shares */
+  const PgmGapReport report = {gap, test, has_units ? &units : NULL, advice, cli->test, cli->data, cli->fit.seed};
+  PgmStatus status = pgm_cli_output_open(cli, cli->html, &file);
+  if (status == PGM_OK) {
+    pgm_report_gap(file.stream, &report);
     status = pgm_cli_output_close(cli, &file);
   }
   pgm_gap_units_free(&units);
@@ -480,17 +611,21 @@ int pgm_command_gap(PgmCli *cli)
   Setup u = {0};
   PgmSession *s = NULL;
   PgmGap *gap = NULL, *test = NULL;
+  char advice[4096] = "";
   PgmStatus status = make_setup(cli, &u);
   if (status == PGM_OK) status = check_writable(cli, cli->out);
   if (status == PGM_OK) status = check_writable(cli, cli->per_observation);
+  if (status == PGM_OK) status = check_writable(cli, cli->html);
   if (status == PGM_OK) status = pgm_cli_session(cli, false, &s);
   if (status == PGM_OK) status = measure(cli, s, &u, &gap, &test);
-  if (status == PGM_OK && cli->out) status = write_out(cli, gap, test);
+  if (status == PGM_OK) pgm_gap_advise(gap, test, advice, sizeof advice);
+  if (status == PGM_OK && cli->out) status = write_out(cli, gap, test, advice);
   if (status == PGM_OK && cli->per_observation) status = write_units(cli, s, gap);
+  if (status == PGM_OK && cli->html) status = write_html(cli, s, gap, test, advice);
   if (status == PGM_OK) {
     PgmAtomicFile out = {.stream = stdout};
-    if (cli->json) write_json(gap, test, stdout);
-    else print_text(cli, gap, test);
+    if (cli->json) write_json(gap, test, advice, stdout);
+    else print_text(cli, gap, test, advice);
     status = pgm_cli_output_close(cli, &out);
     if (gap->unconverged[0]) pgm_cli_warn(cli, "not converged: %s", gap->unconverged);
     if (gap->agrees == 0) pgm_cli_warn(cli, "%s", gap->message);
@@ -498,7 +633,7 @@ int pgm_command_gap(PgmCli *cli)
   int result = status == PGM_OK ? 0 : pgm_cli_fail(cli);
   pgm_gap_free(test);
   pgm_gap_free(gap);
-  pgm_fit_free(u.fix);
+  free_setup(&u);
   pgm_session_close(s);
   return result;
 }

@@ -1,328 +1,216 @@
 /* The evidence log p(data) = log of the integral of p(data, u) over the unconstrained coordinates u, params held at their values.
  *
- * EXACT. Where every latent variable has the identity transform and the log joint is quadratic,
+ * EXACT where the log joint is quadratic in all of u (gap_quadratic.c).
  *
- *   log p(data, u0 + d) = l0 + g'd - d'Ad / 2      =>      log p(data) = l0 + g' A^-1 g / 2 + (n log 2 pi - log det A) / 2.
+ * LOCALS INTEGRATED. Given the globals, the local variables are integrated out in one of three ways; the globals are drawn from q or, a
+ * few of them, from a proposal that starts there and adapts (gap_globals.c); the number of units does not matter:
+ *   - in closed form, where the log joint is quadratic in the local variables (a hidden Markov model with Gaussian states and unknown sds);
+ *   - unit by unit, where no term reaches into another unit. One local coordinate per unit: the integral over u = m + s sinh(t) by the
+ *     trapezoidal rule in t over -9..9 (Trefethen & Weideman 2014: exponential convergence), which covers 4000 sds of q, with steps in
+ *     proportion to the distance;
+ *   - unit by unit with several coordinates each: importance sampling with q as the proposal, Pareto-smoothed in each unit (Burda, Grosse &
+ *     Salakhutdinov 2016 for the estimate; its ratios are a lower bound in expectation).
  *
- * Nobody tells the runtime that a model is linear-Gaussian, so it finds out: A comes from differences of gradients, which for a quadratic are
- * exact for any step; then gradient and value are compared with the quadratic's at random points, from a fraction of an sd of q to a hundred
- * sds away. A model that is not quadratic fails at one of them.
+ * ELSE importance sampling of everything with q as the proposal.
  *
- * A is dense over the coordinates that do not separate (at most DENSE_MAX) and block diagonal over local variables that do (PgmFamily.separable:
- * no term contains two of their elements), whose columns are probed all at once and which are eliminated by Schur's complement.
- *
- * UNIT BY UNIT. Where each unit of a plate has one local coordinate of its own and no term reaches into another unit, p(data, globals) is a product of
- * one-dimensional integrals, given the globals: globals are drawn from q, and for all units at once the integral over u = m + s sinh(t) is taken by
- * the trapezoidal rule in t over -9..9 (Trefethen & Weideman 2014: exponential convergence), which covers 4000 sds of q, with steps in
- * proportion to the distance. So q need be near the posterior of the globals only, and N does not matter.
- *
- * ELSE importance sampling with q as the proposal, Pareto-smoothed (khat.c); above k-hat 0.7 the value is called a bound: the logarithm of an
- * average of importance ratios is below log p(data) in expectation (Burda, Grosse & Salakhutdinov 2016). */
+ * Draws of the globals are Pareto-smoothed (khat.c); above k-hat 0.7 the value is called a bound: the logarithm of an average of importance
+ * ratios is below log p(data) in expectation. GIVEN the factors of the globals the average of the log ratios themselves is wanted, which is
+ * unbiased and needs no weights. */
 #include "evidence.h"
 
 #include <stdlib.h>
 #include <string.h>
 
 #include "fit.h"
+#include "gap_globals.h"
+#include "gap_quadratic.h"
 #include "khat.h"
 #include "philox.h"
 
-enum { DENSE_MAX = 2000, CHECKS = 6, SEED_CHECKS = 0xE51Du };
-static const double CROSS_MAX = 2e7;   /* entries of the matrix between the two kinds of coordinates */
+enum { NODES = 241, GLOBAL_DRAWS = 400, GLOBAL_DRAWS_LARGE = 150, LARGE = 3000, FEWEST_DRAWS = 50, CHECKED_DRAWS = 3, FEW_GLOBALS = 12, ROUND_DRAWS = 100, MOST_ROUNDS = 15 };
+enum { INNER_DRAWS = 1000, INNER_DRAWS_NESTED = 100, NESTED_DRAWS = 20, SEED_INNER = 0x1A7Eu };
 static const double LOG_2PI = 1.8378770664093454836;
-static const double LIMIT_KHAT = 0.7;
+static const double LIMIT_KHAT = 0.7, REACH = 9, MOST_WORK = 4e10, MOST_MEMORY = 4e7;
 
-typedef struct {
-  PgmSession *s;
-  long dense, local, block;            /* dense coordinates come first; blocks of at most `block` local ones follow */
-  double **value, **bar;               /* per coordinate: its place in a layout */
-  double *base, *sd, *gradient, *step, *column;
-  long *first; long blocks;            /* block b: coordinates first[b] .. first[b+1]-1 */
-  double *a;                           /* dense x dense, of the NEGATIVE Hessian, row-major */
-  double *cross;                       /* local x dense */
-  double *own;                         /* per local coordinate: its row within its block, `block` entries */
-  double log_joint;
-} Quadratic;
+static PgmStatus no_memory(PgmError *error) { return pgm_fail(error, PGM_SYSTEM, "out of memory"); }
 
-static long coordinates(const Quadratic *q) { return q->dense + q->local; }
+static bool is_random(const PgmFamily *f) { return pgm_is_latent(f) && f->role != PGM_PARAM; }
 
-static bool integrated(const PgmFamily *f) { return pgm_is_latent(f) && f->role != PGM_PARAM; }
+/* ---- everything quadratic -------------------------------------------------------------------------------------------------------------- */
 
-/* Whether all local families separate; if so they form blocks. */
-static bool separates(const PgmModel *m)
+PgmStatus pgm_evidence_exact(PgmSession *s, bool given, unsigned long seed, bool *found, double *value, PgmError *error)
 {
-  for (int f = 0; f < m->n_families; f++)
-    if (m->families[f].role == PGM_LOCAL && !m->families[f].separable) return false;
-  return true;
-}
-
-static void place_family(Quadratic *q, int f, bool local, long *at)
-{
-  const PgmLayout *l = &q->s->layout[f];
-  const long rows = l->list ? l->defined : l->elements;
-  for (long r = 0; r < rows; r++) {
-    if (local) q->first[q->blocks++] = *at;
-    for (long k = 0; k < l->uwidth; k++, ++*at) {
-      const long e = (l->list ? l->list[r] : r) * l->uwidth + k;
-      q->value[*at] = l->value + e;
-      q->bar[*at] = l->value_bar + e;
-      q->base[*at] = l->mean[e];
-      q->sd[*at] = l->sd[e] > 0 ? l->sd[e] : 1;
-    }
-  }
-}
-
-/* False in *fits: not a candidate (a transform, too large). */
-static PgmStatus open_quadratic(Quadratic *q, PgmSession *s, bool *fits, PgmError *error)
-{
-  const PgmModel *m = s->model;
-  const bool blocks = separates(m);
-  long at = 0, elements = 0;
-  *q = (Quadratic){.s = s};
-  *fits = true;
-  for (int f = 0; f < m->n_families; f++) {
-    const PgmLayout *l = &s->layout[f];
-    if (!integrated(&m->families[f])) continue;
-    if (m->families[f].transform != PGM_IDENTITY) *fits = false;
-    const long rows = l->list ? l->defined : l->elements, n = rows * l->uwidth;
-    if (blocks && m->families[f].role == PGM_LOCAL) {
-      q->local += n;
-      elements += rows;
-      if (l->uwidth > q->block) q->block = l->uwidth;
-    } else {
-      q->dense += n;
-    }
-  }
-  if (!coordinates(q) || q->dense > DENSE_MAX || (double)q->local * (double)(q->dense + q->block) > CROSS_MAX) *fits = false;
-  if (!*fits) return PGM_OK;
-  const size_t n = (size_t)coordinates(q) + 1;
-  q->value = calloc(n, sizeof *q->value);
-  q->bar = calloc(n, sizeof *q->bar);
-  q->base = calloc(5 * n, sizeof *q->base);
-  q->first = calloc((size_t)elements + 1, sizeof *q->first);
-  q->a = calloc((size_t)(q->dense * q->dense) + 1, sizeof *q->a);
-  q->cross = calloc((size_t)(q->local * q->dense) + 1, sizeof *q->cross);
-  q->own = calloc((size_t)(q->local * q->block) + 1, sizeof *q->own);
-  if (!q->value || !q->bar || !q->base || !q->first || !q->a || !q->cross || !q->own) return pgm_fail(error, PGM_SYSTEM, "out of memory");
-  q->sd = q->base + n;
-  q->gradient = q->sd + n;
-  q->step = q->gradient + n;
-  q->column = q->step + n;
-  for (int pass = 0; pass < 2; pass++)
-    for (int f = 0; f < m->n_families; f++) {
-      const bool local = blocks && m->families[f].role == PGM_LOCAL;
-      if (integrated(&m->families[f]) && local == (pass == 1)) place_family(q, f, local, &at);
-    }
-  q->first[q->blocks] = at;
+  PgmQuadratic *q;
+  PgmStatus st = pgm_quadratic_open(&q, s, true, error);
+  *found = !st && q;
+  *value = NAN;
+  if (!*found) return st;
+  for (int f = 0; f < s->model->n_families; f++)
+    if (pgm_is_latent(&s->model->families[f])) pgm_constrain(s, f, s->layout[f].mean, s->layout[f].value);
+  *found = pgm_quadratic_probe(q) && pgm_quadratic_agrees(q, seed) && pgm_quadratic_eliminate(q);
+  if (*found) *value = given ? pgm_quadratic_expectation(q) : pgm_quadratic_integral(q);
+  *found = *found && isfinite(*value);
+  pgm_quadratic_close(q);
   return PGM_OK;
 }
 
-static void close_quadratic(Quadratic *q)
+/* ---- local variables given the globals --------------------------------------------------------------------------------------------------- */
+
+typedef struct {
+  PgmSession *s;
+  PgmLocalsBy by;
+  bool nested;                         /* sampled anew for many draws of the globals */
+  PgmGlobals *globals;
+  PgmQuadratic *quadratic;
+  int axis;                            /* of the units */
+  long lo, n;
+  double *values;                      /* scratch: of one term, or one family */
+  double *units; long rows;            /* rows x n: log densities of the units, at nodes or draws */
+  double *khat, variance;              /* of the last integral by draws: per unit; of the sum */
+  unsigned char *owns;                 /* per unit: it has a local variable */
+} Locals;
+
+static bool in_units(const Locals *w, int plate)
 {
-  free(q->value);
-  free(q->bar);
-  free(q->base);
-  free(q->first);
-  free(q->a);
-  free(q->cross);
-  free(q->own);
+  const PgmPlate *p = &w->s->model->plates[plate];
+  return p->variable && p->axis == w->axis;
 }
 
-/* log joint and gradient at base + step. */
-static double evaluate(Quadratic *q, const double *step, double *gradient)
+/* Are the local families of one axis, element by element in units of their own, with transforms entry by entry? Then that axis, else -1.
+ * `one`: a single family with one coordinate per unit. */
+static int unit_axis(const PgmSession *s, bool one)
 {
-  const PgmBatch everything = {.axis = -1, .weight = 1};
-  const PgmModel *m = q->s->model;
+  const PgmModel *m = s->model;
+  int axis = -1, families = 0;
   for (int f = 0; f < m->n_families; f++) {
-    PgmLayout *l = &q->s->layout[f];
-    if (!pgm_is_latent(&m->families[f])) continue;
-    pgm_constrain(q->s, f, l->mean, l->value);
-    memset(l->value_bar, 0, (size_t)(l->elements * l->width) * sizeof *l->value_bar);
+    const PgmFamily *family = &m->families[f];
+    const PgmLayout *l = &s->layout[f];
+    if (family->role != PGM_LOCAL) continue;
+    if (!family->n_index || family->axis[0] < 0 || (axis >= 0 && axis != family->axis[0]) || family->transform > PGM_INTERVAL) return -1;
+    axis = family->axis[0];
+    families++;
+    if (one && (families > 1 || family->n_index != 1 || l->uwidth != 1)) return -1;
+    for (int r = 0; r < m->n_refs; r++)
+      if (m->refs[r].family == f) return -1;           /* a lag or a lookup: terms of other units */
+    for (int p = 0; p < m->n_plates; p++)
+      for (const int *x = m->plates[p].shared; x && *x >= 0; x++)
+        if (*x == f) return -1;
   }
-  for (long i = 0; i < coordinates(q); i++) *q->value[i] = q->base[i] + step[i];
-  const double value = pgm_engine_run(q->s, PGM_KERNEL_POINT, &everything) + q->s->constant;
-  for (long i = 0; i < coordinates(q); i++) gradient[i] = *q->bar[i];
-  return value;
+  return axis;
 }
 
-/* Fills a, cross and own by differences of gradients; steps are sds of q. */
-static void probe(Quadratic *q)
+static void close_locals(Locals *w)
 {
-  const long n = coordinates(q);
-  memset(q->step, 0, (size_t)n * sizeof *q->step);
-  q->log_joint = evaluate(q, q->step, q->gradient);
-  for (long j = 0; j < q->dense; j++) {
-    q->step[j] = q->sd[j];
-    evaluate(q, q->step, q->column);
-    q->step[j] = 0;
-    for (long i = 0; i < q->dense; i++) q->a[i * q->dense + j] = (q->gradient[i] - q->column[i]) / q->sd[j];
-    for (long i = q->dense; i < n; i++) q->cross[(i - q->dense) * q->dense + j] = (q->gradient[i] - q->column[i]) / q->sd[j];
-  }
-  for (long k = 0; k < q->block; k++) {
-    for (long b = 0; b < q->blocks; b++)
-      if (q->first[b] + k < q->first[b + 1]) q->step[q->first[b] + k] = q->sd[q->first[b] + k];
-    evaluate(q, q->step, q->column);
-    for (long b = 0; b < q->blocks; b++) {
-      const long j = q->first[b] + k;
-      if (j >= q->first[b + 1]) continue;
-      for (long i = q->first[b]; i < q->first[b + 1]; i++) q->own[(i - q->dense) * q->block + k] = (q->gradient[i] - q->column[i]) / q->sd[j];
-      q->step[j] = 0;
-    }
-  }
+  pgm_quadratic_close(w->quadratic);
+  pgm_globals_close(w->globals);
+  free(w->values);
+  free(w->units);
+  free(w->khat);
+  free(w->owns);
 }
 
-/* out = A d and size = |A| |d|, to tell rounding from disagreement. */
-static void multiply(const Quadratic *q, const double *d, double *out, double *size)
+static void find_units(Locals *w)
 {
-  const long n = coordinates(q), g = q->dense;
-  memset(out, 0, (size_t)n * sizeof *out);
-  memset(size, 0, (size_t)n * sizeof *size);
-  for (long i = 0; i < g; i++)
-    for (long j = 0; j < g; j++) {
-      const double t = q->a[i * g + j] * d[j];
-      out[i] += t;
-      size[i] += fabs(t);
+  const PgmModel *m = w->s->model;
+  long lo = 1, hi = 0;
+  for (int f = 0; f < m->n_families; f++) {
+    const PgmLayout *l = &w->s->layout[f];
+    if (m->families[f].role != PGM_LOCAL || !l->elements) continue;
+    if (hi < lo || l->lo[0] < lo) lo = l->lo[0];
+    if (l->hi[0] > hi) hi = l->hi[0];
+  }
+  for (int p = 0; p < m->n_plates; p++)
+    for (int t = m->plates[p].first_term; in_units(w, p) && t < m->plates[p].first_term + m->plates[p].n_terms; t++) {
+      const PgmBox *box = &w->s->shape.term[t];
+      if (!pgm_term_size(w->s, t)) continue;
+      if (hi < lo || box->lo[0] < lo) lo = box->lo[0];
+      if (box->hi[0] > hi) hi = box->hi[0];
     }
-  for (long i = g; i < n; i++)
-    for (long j = 0; j < g; j++) {
-      const double c = q->cross[(i - g) * g + j];
-      out[i] += c * d[j];
-      size[i] += fabs(c * d[j]);
-      out[j] += c * d[i];
-      size[j] += fabs(c * d[i]);
-    }
-  for (long b = 0; b < q->blocks; b++)
-    for (long i = q->first[b]; i < q->first[b + 1]; i++)
-      for (long k = 0; k < q->first[b + 1] - q->first[b]; k++) {
-        const double t = q->own[(i - g) * q->block + k] * d[q->first[b] + k];
-        out[i] += t;
-        size[i] += fabs(t);
-      }
+  w->lo = lo;
+  w->n = hi - lo + 1;
 }
 
-/* Is the log joint this quadratic, near and far? */
-static bool agrees(Quadratic *q, unsigned long seed, double *memory)
+/* The unit of one element of a local family. */
+static long unit_of(const Locals *w, const PgmLayout *l, long element) { return l->lo[0] + element / l->stride[0] - w->lo; }
+
+static PgmStatus open_units(Locals *w, PgmError *error)
 {
-  static const double distances[CHECKS] = {0.3, 1, 3, 10, 30, 100};
-  const long n = coordinates(q);
-  double *product = memory, *size = memory + n;
-  for (int c = 0; c < CHECKS; c++) {
-    double linear = 0, square = 0, scale = fabs(q->log_joint) + 1;
-    pgm_philox_normals((PgmKey){seed, (uint64_t)c, SEED_CHECKS}, 0, n, q->step);
-    for (long i = 0; i < n; i++) q->step[i] *= distances[c] * q->sd[i];
-    const double value = evaluate(q, q->step, q->column);
-    multiply(q, q->step, product, size);
-    for (long i = 0; i < n; i++) {
-      const double wanted = q->gradient[i] - product[i];
-      if (!(fabs(q->column[i] - wanted) <= 1e-7 * (fabs(q->gradient[i]) + size[i]) + 1e-10)) return false;
-      linear += q->gradient[i] * q->step[i];
-      square += q->step[i] * product[i];
-      scale += fabs(q->gradient[i] * q->step[i]) + 0.5 * fabs(q->step[i]) * size[i];
-    }
-    if (!(fabs(value - (q->log_joint + linear - 0.5 * square)) <= 1e-9 * scale)) return false;
+  const PgmModel *m = w->s->model;
+  find_units(w);
+  w->rows = w->by == PGM_LOCALS_QUADRATURE ? NODES : w->nested ? INNER_DRAWS_NESTED : INNER_DRAWS;
+  if (w->n < 1 || (double)w->n * (double)w->rows > MOST_MEMORY) {
+    w->axis = -1;
+    return PGM_OK;
   }
-  return true;
+  w->units = calloc((size_t)(w->rows * w->n), sizeof *w->units);
+  w->khat = calloc((size_t)w->n, sizeof *w->khat);
+  w->owns = calloc((size_t)w->n, 1);
+  if (!w->units || !w->khat || !w->owns) return no_memory(error);
+  for (int f = 0; f < m->n_families; f++) {
+    const PgmLayout *l = &w->s->layout[f];
+    if (m->families[f].role != PGM_LOCAL) continue;
+    for (long r = 0; r < (l->list ? l->defined : l->elements); r++) w->owns[unit_of(w, l, l->list ? l->list[r] : r)] = 1;
+  }
+  return PGM_OK;
 }
 
-/* Cholesky factor in the lower triangle of the n x n matrix at a (rows `stride` apart); false: not positive definite. */
-static bool cholesky(double *a, long n, long stride)
+/* *found false: this way does not go. */
+static PgmStatus open_locals(Locals *w, PgmSession *s, PgmLocalsBy by, bool nested, bool given, bool *found, PgmError *error)
 {
-  for (long i = 0; i < n; i++)
-    for (long j = 0; j <= i; j++) {
-      double sum = a[i * stride + j];
-#pragma omp simd reduction(- : sum)
-      for (long k = 0; k < j; k++) sum -= a[i * stride + k] * a[j * stride + k];
-      if (i == j && !(sum > 0)) return false;
-      a[i * stride + j] = i == j ? sqrt(sum) : sum / a[j * stride + j];
-    }
-  return true;
-}
-
-/* x = L^-1 x for every column of the n x columns matrix x. */
-static void solve_lower(const double *l, long n, long stride, double *x, long columns)
-{
-  for (long i = 0; i < n; i++) {
-    for (long k = 0; k < i; k++)
-      for (long c = 0; c < columns; c++) x[i * columns + c] -= l[i * stride + k] * x[k * columns + c];
-    for (long c = 0; c < columns; c++) x[i * columns + c] /= l[i * stride + i];
+  const PgmModel *m = s->model;
+  long most = 1;
+  *w = (Locals){.s = s, .by = by, .nested = nested, .axis = -1};
+  *found = false;
+  for (int t = 0; t < m->n_terms; t++)
+    if (pgm_term_size(s, t) > most) most = pgm_term_size(s, t);
+  for (int f = 0; f < m->n_families; f++)
+    if (pgm_is_latent(&m->families[f]) && s->layout[f].elements * s->layout[f].uwidth > most) most = s->layout[f].elements * s->layout[f].uwidth;
+  if (most < INNER_DRAWS) most = INNER_DRAWS;  /* of one unit */
+  w->values = calloc((size_t)most, sizeof *w->values);
+  if (!w->values) return no_memory(error);
+  PgmStatus status = pgm_globals_open(&w->globals, s, !given && pgm_globals_count(s) <= FEW_GLOBALS, error);
+  if (status) return status;
+  if (by == PGM_LOCALS_QUADRATIC) {
+    const PgmStatus st = pgm_quadratic_open(&w->quadratic, s, false, error);
+    *found = !st && w->quadratic;
+    return st;
   }
-}
-
-/* Eliminates the blocks, then the dense part; overwrites the matrices. False: A is not positive definite, the integral does not exist. */
-static bool integrate(Quadratic *q, double *value)
-{
-  const long g = q->dense;
-  double quadratic = 0, log_det = 0;
-  for (long b = 0; b < q->blocks; b++) {
-    const long at = q->first[b], w = q->first[b + 1] - at;
-    double *l = q->own + (at - g) * q->block, *c = q->cross + (at - g) * g, *y = q->gradient + at;
-    if (!cholesky(l, w, q->block)) return false;
-    solve_lower(l, w, q->block, c, g);
-    solve_lower(l, w, q->block, y, 1);
-    for (long i = 0; i < w; i++) {
-      log_det += 2 * log(l[i * q->block + i]);
-      quadratic += y[i] * y[i];
-      for (long r = 0; r < g; r++) {
-        q->gradient[r] -= c[i * g + r] * y[i];
-        for (long k = 0; k <= r; k++) q->a[r * g + k] -= c[i * g + r] * c[i * g + k];
-      }
-    }
-  }
-  if (!cholesky(q->a, g, g)) return false;
-  solve_lower(q->a, g, g, q->gradient, 1);
-  for (long i = 0; i < g; i++) {
-    log_det += 2 * log(q->a[i * g + i]);
-    quadratic += q->gradient[i] * q->gradient[i];
-  }
-  *value = q->log_joint + 0.5 * (quadratic + (double)coordinates(q) * LOG_2PI - log_det);
-  return isfinite(*value);
-}
-
-PgmStatus pgm_evidence_exact(PgmSession *s, unsigned long seed, bool *found, double *value, PgmError *error)
-{
-  Quadratic q;
-  PgmStatus st = open_quadratic(&q, s, found, error);
-  *value = NAN;
-  if (!st && *found) {
-    double *memory = malloc((size_t)(2 * coordinates(&q) + 1) * sizeof *memory);
-    if (!memory) st = pgm_fail(error, PGM_SYSTEM, "out of memory");
-    else {
-      probe(&q);
-      *found = isfinite(q.log_joint) && agrees(&q, seed, memory) && integrate(&q, value);
-    }
-    free(memory);
-  }
-  close_quadratic(&q);
+  w->axis = unit_axis(s, by == PGM_LOCALS_QUADRATURE);
+  if (w->axis < 0) return PGM_OK;
+  const PgmStatus st = open_units(w, error);
+  *found = !st && w->axis >= 0;
   return st;
 }
 
-/* ---- unit by unit -------------------------------------------------------------------------------------------------------------------------- */
-
-enum { NODES = 241, UNIT_DRAWS = 400, UNIT_DRAWS_LARGE = 150, LARGE = 3000, SEED_UNITS = 0xB17u };
-static const double REACH = 9;
-
-/* The one local family whose elements are integrated one by one, or -1. */
-static int unit_family(const PgmSession *s)
+/* The terms that belong to no unit. */
+static double other_terms(Locals *w)
 {
-  const PgmModel *m = s->model;
-  int found = -1;
-  for (int f = 0; f < m->n_families; f++) {
-    if (m->families[f].role != PGM_LOCAL) continue;
-    if (found >= 0) return -1;
-    found = f;
-  }
-  if (found < 0) return -1;
-  const PgmFamily *family = &m->families[found];
-  const PgmLayout *l = &s->layout[found];
-  if (!family->separable || family->n_index != 1 || family->axis[0] < 0 || l->uwidth != 1 || family->transform > PGM_INTERVAL) return -1;
-  if ((double)l->elements * NODES > 4e7) return -1;
-  for (int r = 0; r < m->n_refs; r++)
-    if (m->refs[r].family == found) return -1;         /* a lag or a lookup: terms of other units */
+  const PgmModel *m = w->s->model;
+  double sum = 0;
   for (int p = 0; p < m->n_plates; p++)
-    for (const int *x = m->plates[p].shared; x && *x >= 0; x++)
-      if (*x == found) return -1;
-  return found;
+    for (int t = m->plates[p].first_term; !in_units(w, p) && t < m->plates[p].first_term + m->plates[p].n_terms; t++) {
+      const long size = pgm_term_size(w->s, t);
+      if (size) pgm_term_each(w->s, t, false, w->values);
+      for (long i = 0; i < size; i++) sum += w->values[i];
+    }
+  return sum;
 }
+
+/* Adds the terms of each unit at the session's values. */
+static void add_units(Locals *w, double *out)
+{
+  const PgmModel *m = w->s->model;
+  for (int p = 0; p < m->n_plates; p++)
+    for (int t = m->plates[p].first_term; in_units(w, p) && t < m->plates[p].first_term + m->plates[p].n_terms; t++) {
+      const PgmBox *box = &w->s->shape.term[t];
+      const long count = box->hi[0] - box->lo[0] + 1, size = pgm_term_size(w->s, t), inner = count > 0 ? size / count : 0;
+      if (inner < 1) continue;
+      pgm_term_each(w->s, t, false, w->values);
+      for (long i = 0; i < size; i++) out[box->lo[0] - w->lo + i / inner] += w->values[i];
+    }
+}
+
+/* ---- by quadrature ------------------------------------------------------------------------------------------------------------------------- */
 
 /* log |d value / d u| of one entry. */
 static double log_jacobian(const PgmSession *s, int f, long e, double u)
@@ -338,77 +226,26 @@ static double log_jacobian(const PgmSession *s, int f, long e, double u)
   }
 }
 
-typedef struct {
-  PgmSession *s;
-  int family, axis;
-  long lo, n;                          /* units of the axis */
-  double *u, *values, *units;          /* the family's coordinates; of one term; NODES x n: log densities of the units */
-  unsigned char *owns;                 /* per unit: it has an element of the family */
-} Units;
-
-/* Values for globals (all but the family): draw `d` of q; returns log |J| - log q. */
-static double draw_globals(Units *w, unsigned long seed, long d)
+/* All units at node t of the rule: out[unit] = log (density * du/dt). */
+static void at_node(Locals *w, double node, double *out)
 {
   const PgmModel *m = w->s->model;
-  double value = 0;
+  memset(out, 0, (size_t)w->n * sizeof *out);
   for (int f = 0; f < m->n_families; f++) {
     const PgmLayout *l = &w->s->layout[f];
-    if (!pgm_is_latent(&m->families[f]) || f == w->family) continue;
-    const long n = l->elements * l->uwidth, rows = l->list ? l->defined : l->elements;
-    const bool point = m->families[f].role == PGM_PARAM;
+    if (m->families[f].role != PGM_LOCAL) continue;
     double *u = w->values;
-    if (n) pgm_philox_normals((PgmKey){seed ^ SEED_UNITS, (uint64_t)d, (uint64_t)f}, 0, n, u);
-    for (long r = 0; r < rows && !point; r++)
-      for (long e = (l->list ? l->list[r] : r) * l->uwidth, end = e + l->uwidth; e < end; e++) value += 0.5 * (u[e] * u[e] + LOG_2PI) + log(l->sd[e]);
-    for (long e = 0; e < n; e++) u[e] = l->mean[e] + (point ? 0 : l->sd[e] * u[e]);
-    const double jacobian = pgm_constrain(w->s, f, u, l->value);
-    if (!point) value += jacobian;
-  }
-  return value;
-}
-
-static bool in_units(const Units *w, int plate)
-{
-  const PgmPlate *p = &w->s->model->plates[plate];
-  return p->variable && p->axis == w->axis;
-}
-
-/* The terms that belong to no unit. */
-static double other_terms(Units *w)
-{
-  const PgmModel *m = w->s->model;
-  double sum = 0;
-  for (int p = 0; p < m->n_plates; p++)
-    for (int t = m->plates[p].first_term; !in_units(w, p) && t < m->plates[p].first_term + m->plates[p].n_terms; t++) {
-      const long size = pgm_term_size(w->s, t);
-      if (size) pgm_term_each(w->s, t, false, w->values);
-      for (long i = 0; i < size; i++) sum += w->values[i];
+    for (long e = 0; e < l->elements; e++) u[e] = l->mean[e] + l->sd[e] * sinh(node);
+    for (long r = 0; r < (l->list ? l->defined : l->elements); r++) {
+      const long e = l->list ? l->list[r] : r;
+      out[unit_of(w, l, e)] += log(l->sd[e] * cosh(node)) + log_jacobian(w->s, f, e, u[e]);
     }
-  return sum;
-}
-
-/* All units at node t of the rule: out[unit] = log (density * du/dt). */
-static void at_node(Units *w, double node, double *out)
-{
-  const PgmModel *m = w->s->model;
-  const PgmLayout *l = &w->s->layout[w->family];
-  for (long e = 0; e < l->elements; e++) w->u[e] = l->mean[e] + l->sd[e] * sinh(node);
-  pgm_constrain(w->s, w->family, w->u, l->value);
-  for (long i = 0; i < w->n; i++) {
-    const long e = w->lo + i - l->lo[0];
-    out[i] = w->owns[i] ? log(l->sd[e] * cosh(node)) + log_jacobian(w->s, w->family, e, w->u[e]) : 0;
+    pgm_constrain(w->s, f, u, l->value);
   }
-  for (int p = 0; p < m->n_plates; p++)
-    for (int t = m->plates[p].first_term; in_units(w, p) && t < m->plates[p].first_term + m->plates[p].n_terms; t++) {
-      const PgmBox *box = &w->s->shape.term[t];
-      const long count = box->hi[0] - box->lo[0] + 1, size = pgm_term_size(w->s, t), inner = count > 0 ? size / count : 0;
-      if (inner < 1) continue;
-      pgm_term_each(w->s, t, false, w->values);
-      for (long i = 0; i < size; i++) out[box->lo[0] - w->lo + i / inner] += w->values[i];
-    }
+  add_units(w, out);
 }
 
-static double unit_integrals(Units *w)
+static double by_quadrature(Locals *w)
 {
   const double h = 2 * REACH / (NODES - 1);
   double sum = 0;
@@ -430,57 +267,10 @@ static double unit_integrals(Units *w)
   return sum;
 }
 
-static PgmStatus open_units(Units *w, PgmSession *s, int family, PgmError *error)
-{
-  const PgmModel *m = s->model;
-  const PgmLayout *l = &s->layout[family];
-  long hi = l->hi[0], most = 1;
-  *w = (Units){.s = s, .family = family, .axis = m->families[family].axis[0], .lo = l->lo[0]};
-  for (int p = 0; p < m->n_plates; p++) {
-    if (!in_units(w, p)) continue;
-    for (int t = m->plates[p].first_term; t < m->plates[p].first_term + m->plates[p].n_terms; t++) {
-      const PgmBox *box = &s->shape.term[t];
-      if (!pgm_term_size(s, t)) continue;
-      if (box->lo[0] < w->lo) w->lo = box->lo[0];
-      if (box->hi[0] > hi) hi = box->hi[0];
-    }
-  }
-  w->n = hi - w->lo + 1;
-  for (int t = 0; t < m->n_terms; t++)
-    if (pgm_term_size(s, t) > most) most = pgm_term_size(s, t);
-  for (int f = 0; f < m->n_families; f++)
-    if (pgm_is_latent(&m->families[f]) && s->layout[f].elements * s->layout[f].uwidth > most) most = s->layout[f].elements * s->layout[f].uwidth;
-  w->u = calloc((size_t)l->elements + 1, sizeof *w->u);
-  w->values = calloc((size_t)most, sizeof *w->values);
-  w->units = calloc((size_t)(NODES * w->n) + 1, sizeof *w->units);
-  w->owns = calloc((size_t)w->n + 1, 1);
-  if (!w->u || !w->values || !w->units || !w->owns) return pgm_fail(error, PGM_SYSTEM, "out of memory");
-  for (long r = 0; r < (l->list ? l->defined : l->elements); r++) w->owns[l->lo[0] + (l->list ? l->list[r] : r) - w->lo] = 1;
-  return PGM_OK;
-}
+/* ---- by draws -------------------------------------------------------------------------------------------------------------------------------- */
 
-PgmStatus pgm_evidence_units(PgmSession *s, int draws, unsigned long seed, double *ratio, bool *found, PgmError *error)
-{
-  const int family = unit_family(s);
-  Units w;
-  *found = family >= 0;
-  if (!*found) return PGM_OK;
-  PgmStatus st = open_units(&w, s, family, error);
-  for (int d = 0; d < draws && !st; d++) {
-    ratio[d] = draw_globals(&w, seed, d);
-    ratio[d] += other_terms(&w) + unit_integrals(&w);
-  }
-  free(w.u);
-  free(w.values);
-  free(w.units);
-  free(w.owns);
-  return st;
-}
-
-/* ---- either ------------------------------------------------------------------------------------------------------------------------------------ */
-
-/* The standard error of the log of the mean of exp(ratio), by the delta method. */
-static double log_mean_se(long n, const double *ratio)
+/* The variance of the log of the mean of exp(ratio), by the delta method. */
+static double log_mean_variance(long n, const double *ratio)
 {
   double most = -INFINITY, sum = 0, square = 0;
   for (long i = 0; i < n; i++) most = fmax(most, ratio[i]);
@@ -489,43 +279,227 @@ static double log_mean_se(long n, const double *ratio)
     sum += w;
     square += w * w;
   }
-  const double mean = sum / (double)n, variance = fmax(0, square / (double)n - mean * mean);
-  return sqrt(variance / (double)n) / mean;
+  const double mean = sum / (double)n;
+  return fmax(0, square / (double)n - mean * mean) / (double)n / (mean * mean);
 }
 
-PgmStatus pgm_evidence(PgmSession *s, int draws, unsigned long seed, PgmEvidence *out, PgmError *error)
+/* One draw of all local variables: out[unit] = log density + log |J| - log q of its variables. */
+static void at_draw(Locals *w, unsigned long seed, uint64_t draw, double *out)
+{
+  const PgmModel *m = w->s->model;
+  memset(out, 0, (size_t)w->n * sizeof *out);
+  for (int f = 0; f < m->n_families; f++) {
+    const PgmLayout *l = &w->s->layout[f];
+    if (m->families[f].role != PGM_LOCAL) continue;
+    const long n = l->elements * l->uwidth;
+    double *u = w->values;
+    if (n) pgm_philox_normals((PgmKey){seed ^ SEED_INNER, draw, (uint64_t)f}, 0, n, u);
+    for (long r = 0; r < (l->list ? l->defined : l->elements); r++) {
+      const long e = l->list ? l->list[r] : r;
+      double *to = &out[unit_of(w, l, e)];
+      for (long k = e * l->uwidth; k < (e + 1) * l->uwidth; k++) {
+        *to += 0.5 * (u[k] * u[k] + LOG_2PI) + log(l->sd[k]);
+        u[k] = l->mean[k] + l->sd[k] * u[k];
+        *to += log_jacobian(w->s, f, e, u[k]);
+      }
+    }
+    pgm_constrain(w->s, f, u, l->value);
+  }
+  add_units(w, out);
+}
+
+static double by_draws(Locals *w, unsigned long seed, long draw)
+{
+  double sum = 0, *ratio = w->values;  /* as many as rows: see open_locals */
+  w->variance = 0;
+  for (long k = 0; k < w->rows; k++) at_draw(w, seed, (uint64_t)draw * (uint64_t)w->rows + (uint64_t)k, w->units + k * w->n);
+  for (long i = 0; i < w->n; i++) {
+    double value;
+    w->khat[i] = -INFINITY;
+    if (!w->owns[i]) {
+      sum += w->units[i];
+      continue;
+    }
+    for (long k = 0; k < w->rows; k++) ratio[k] = w->units[k * w->n + i];
+    w->khat[i] = pgm_psis(w->rows, ratio, &value);
+    w->variance += log_mean_variance(w->rows, ratio);
+    sum += value;
+  }
+  return sum;
+}
+
+/* ---- the ratios -------------------------------------------------------------------------------------------------------------------------------- */
+
+/* log p(data, globals) with the local variables integrated out, at the session's globals; *found false: not quadratic after all. */
+static double integrate_locals(Locals *w, unsigned long seed, long draw, bool *found)
+{
+  switch (w->by) {
+  case PGM_LOCALS_QUADRATIC:
+    *found = pgm_quadratic_probe(w->quadratic) && (draw >= CHECKED_DRAWS || pgm_quadratic_agrees(w->quadratic, seed + (unsigned long)draw)) &&
+             pgm_quadratic_eliminate(w->quadratic);
+    return *found ? pgm_quadratic_integral(w->quadratic) : NAN;
+  case PGM_LOCALS_QUADRATURE: return other_terms(w) + by_quadrature(w);
+  default: return other_terms(w) + by_draws(w, seed, draw);
+  }
+}
+
+/* Log ratios of draws first .. first+draws-1 of the globals; *found false: this way does not go after all. */
+static void locals_ratios(Locals *w, long first, int draws, unsigned long seed, double *ratio, bool *found)
+{
+  const PgmModel *m = w->s->model;
+  for (int f = 0; f < m->n_families; f++)      /* elements that no statement defines are read by nobody, but are to be numbers */
+    if (m->families[f].role == PGM_LOCAL) pgm_constrain(w->s, f, w->s->layout[f].mean, w->s->layout[f].value);
+  for (int d = 0; d < draws && *found; d++) {
+    ratio[d] = pgm_globals_draw(w->globals, seed, first + d);
+    ratio[d] += integrate_locals(w, seed, first + d, found);
+    if (isnan(ratio[d])) *found = false;
+  }
+}
+
+/* Rounds of `draws` draws until the proposal of the globals is where the target is; returns how many draws were used up. */
+static long settle_globals(Locals *w, int draws, unsigned long seed, double *ratio, bool *found)
+{
+  long used = 0;
+  const int few = draws < ROUND_DRAWS ? draws : ROUND_DRAWS;
+  for (int round = 0, settled = 0; round < MOST_ROUNDS && settled < 2 && *found; round++, used += few) {
+    locals_ratios(w, used, few, seed, ratio, found);
+    if (*found && pgm_globals_adapt(w->globals, seed, used, few, ratio)) settled++;
+  }
+  return used;
+}
+
+PgmStatus pgm_evidence_locals(PgmSession *s, PgmLocalsBy by, bool given, int draws, unsigned long seed, double *ratio, bool *found, PgmError *error)
+{
+  Locals w;
+  PgmStatus st = open_locals(&w, s, by, draws > 1, given, found, error);
+  if (!st && *found) locals_ratios(&w, 0, draws, seed, ratio, found);
+  close_locals(&w);
+  return st;
+}
+
+/* ---- all ways, the best first ------------------------------------------------------------------------------------------------------------------ */
+
+/* How many draws of the globals a way can afford; 0: not even a few. */
+static int affordable(const Locals *w, int wanted, bool given)
+{
+  if (!pgm_globals_count(w->s)) return 1;
+  if (w->by == PGM_LOCALS_SAMPLED) return given ? NESTED_DRAWS : 0;    /* weights of weights need more draws than there is time for */
+  if (w->by == PGM_LOCALS_QUADRATURE) return wanted;
+  const double most = MOST_WORK / pgm_quadratic_cost(w->quadratic);
+  return most >= wanted ? wanted : most >= FEWEST_DRAWS ? (int)most : 0;
+}
+
+static int ascending(const void *a, const void *b)
+{
+  const double x = *(const double *)a, y = *(const double *)b;
+  return (x > y) - (x < y);
+}
+
+/* The 95 % quantile of the units' k-hats. */
+static double usual_khat(Locals *w)
+{
+  qsort(w->khat, (size_t)w->n, sizeof *w->khat, ascending);
+  for (long i = 0; i < w->n; i++)
+    if (isnan(w->khat[i])) return NAN;
+  return w->khat[(long)(0.95 * (double)(w->n - 1))];
+}
+
+static PgmEvidenceKind trusted(double khat) { return khat <= LIMIT_KHAT ? PGM_EVIDENCE_PSIS : PGM_EVIDENCE_BOUND; }
+
+/* From the ratios of `draws` draws of the globals to a value. */
+static void conclude(Locals *w, int draws, const double *ratio, PgmEvidence *out)
+{
+  static const char *const ways[] = {"integrated in closed form", "integrated by quadrature", "by importance sampling unit by unit"};
+  double value = ratio[0], inner = w->by == PGM_LOCALS_SAMPLED ? w->variance : 0;
+  if (draws == 1) {
+    out->kind = w->by == PGM_LOCALS_SAMPLED ? PGM_EVIDENCE_PSIS : PGM_EVIDENCE_EXACT;
+    out->se = sqrt(inner);
+    snprintf(out->how, sizeof out->how, "local variables %s", ways[w->by]);
+  } else if (out->given) {
+    double square = 0;
+    value = 0;
+    for (int d = 0; d < draws; d++) value += ratio[d] / draws;
+    for (int d = 0; d < draws; d++) square += pow(ratio[d] - value, 2);
+    out->se = sqrt(square / (draws - 1) / draws);
+    out->kind = PGM_EVIDENCE_PSIS;
+    snprintf(out->how, sizeof out->how, "%d draws of the globals from their factors, local variables %s", draws, ways[w->by]);
+  } else {
+    out->khat = pgm_psis(draws, ratio, &value);
+    out->se = sqrt(log_mean_variance(draws, ratio));
+    out->kind = isnan(out->khat) ? PGM_EVIDENCE_NONE : trusted(out->khat);
+    snprintf(out->how, sizeof out->how, "importance sampling of the globals, %d draws, local variables %s", draws, ways[w->by]);
+  }
+  if (w->by == PGM_LOCALS_SAMPLED) {
+    out->khat = usual_khat(w);
+    out->kind = trusted(out->khat);
+  }
+  if (!isfinite(value)) out->kind = PGM_EVIDENCE_NONE;
+  if (!isfinite(out->khat)) out->khat = NAN;   /* all ratios the same: q is the posterior */
+  out->draws = draws;
+  out->value = out->kind == PGM_EVIDENCE_NONE ? NAN : value;
+}
+
+static PgmStatus through_locals(PgmSession *s, PgmLocalsBy by, int wanted, unsigned long seed, PgmEvidence *out, PgmError *error)
+{
+  Locals w;
+  bool found;
+  PgmStatus st = open_locals(&w, s, by, pgm_globals_count(s) > 0, out->given, &found, error);
+  const int draws = !st && found ? affordable(&w, wanted, out->given) : 0;
+  double *ratio = draws ? malloc((size_t)draws * sizeof *ratio) : NULL;
+  if (draws && !ratio) st = no_memory(error);
+  if (draws && !st) {
+    const bool adapts = draws > 1 && !out->given && pgm_globals_count(s) <= FEW_GLOBALS;
+    const long used = adapts ? settle_globals(&w, draws, seed, ratio, &found) : 0;
+    locals_ratios(&w, used, draws, seed, ratio, &found);
+  }
+  if (draws && !st && found) conclude(&w, draws, ratio, out);
+  free(ratio);
+  close_locals(&w);
+  return st;
+}
+
+/* Everything drawn from q. */
+static PgmStatus from_everything(PgmSession *s, int draws, unsigned long seed, PgmEvidence *out, PgmError *error)
+{
+  double value, *ratio = malloc((size_t)draws * sizeof *ratio);
+  if (!ratio) return no_memory(error);
+  if (pgm_log_ratios(s, draws, seed, ratio)) {
+    out->khat = pgm_psis(draws, ratio, &value);
+    if (!isnan(out->khat) && isfinite(value)) {
+      out->draws = draws;
+      out->value = value;
+      out->se = sqrt(log_mean_variance(draws, ratio));
+      out->kind = trusted(out->khat);
+      if (!isfinite(out->khat)) out->khat = NAN;
+      snprintf(out->how, sizeof out->how, "importance sampling, %d draws of q", draws);
+    }
+  }
+  free(ratio);
+  return PGM_OK;
+}
+
+PgmStatus pgm_evidence(PgmSession *s, bool given, int draws, unsigned long seed, PgmEvidence *out, PgmError *error)
 {
   bool found;
-  *out = (PgmEvidence){.kind = PGM_EVIDENCE_NONE, .value = NAN, .se = NAN, .khat = NAN};
+  *out = (PgmEvidence){.kind = PGM_EVIDENCE_NONE, .value = NAN, .se = NAN, .khat = NAN, .given = given};
+  long locals = 0;
   for (int f = 0; f < s->model->n_families; f++) {
     const PgmLayout *l = &s->layout[f];
-    if (integrated(&s->model->families[f])) out->coordinates += (l->list ? l->defined : l->elements) * l->uwidth;
+    const long n = (l->list ? l->defined : l->elements) * l->uwidth;
+    if (is_random(&s->model->families[f])) out->coordinates += n;
+    if (s->model->families[f].role == PGM_LOCAL) locals += n;
   }
-  PgmStatus st = pgm_evidence_exact(s, seed, &found, &out->value, error);
+  PgmStatus st = pgm_evidence_exact(s, given, seed, &found, &out->value, error);
   if (st) return st;
   if (found) {
     out->kind = PGM_EVIDENCE_EXACT;
     out->se = 0;
+    snprintf(out->how, sizeof out->how, "exact: the log joint is quadratic in %ld coordinate%s", out->coordinates, out->coordinates == 1 ? "" : "s");
     return PGM_OK;
   }
-  out->value = NAN;
-  double *ratio = malloc((size_t)draws * sizeof *ratio);
-  if (!ratio) return pgm_fail(error, PGM_SYSTEM, "out of memory");
-  int few = out->coordinates > LARGE ? UNIT_DRAWS_LARGE : UNIT_DRAWS;
-  if (few > draws) few = draws;
-  st = pgm_evidence_units(s, few, seed, ratio, &out->by_units, error);
-  if (out->by_units) draws = few;
-  if (!st && (out->by_units || pgm_log_ratios(s, draws, seed, ratio))) {
-    double value;
-    out->draws = draws;
-    out->khat = pgm_psis(draws, ratio, &value);
-    if (!isnan(out->khat) && isfinite(value)) {
-      out->value = value;
-      out->se = log_mean_se(draws, ratio);
-      out->kind = out->khat <= LIMIT_KHAT ? PGM_EVIDENCE_PSIS : PGM_EVIDENCE_BOUND;
-      if (!isfinite(out->khat)) out->khat = NAN;       /* all ratios the same: q is the posterior */
-    }
-  }
-  free(ratio);
-  return st;
+  const int wanted = out->coordinates > LARGE ? GLOBAL_DRAWS_LARGE : GLOBAL_DRAWS, few = wanted < draws ? wanted : draws;
+  for (int by = PGM_LOCALS_QUADRATIC; by <= PGM_LOCALS_SAMPLED && locals && out->kind == PGM_EVIDENCE_NONE && !st; by++)
+    st = through_locals(s, (PgmLocalsBy)by, few, seed, out, error);
+  if (st || out->kind != PGM_EVIDENCE_NONE || given) return st;
+  return from_everything(s, draws, seed, out, error);
 }

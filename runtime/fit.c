@@ -652,6 +652,7 @@ static PgmStatus solve_all(PgmRun *run, PgmSession *s, PgmSources *q, bool funct
     return pgm_solve(run, q, pinned(o, q), factors ? PGM_START_WARM : PGM_START_COLD, false, x, out, error);
   if (!pgm_solve_stochastic(s, o)) {
     if (!factors) st = free_factors(run, s, error);
+    if (!st && !factors && o->prepared) o->prepared(o->trace_data);
     return st ? st : fit_functions(run, s, q, x, out, error);
   }
   for (int i = 0; i < q->n && !st; i++)

@@ -33,6 +33,8 @@ typedef struct {
   bool (*progress)(void *data, long iteration, double seconds, double elbo, double gradient_norm); void *progress_data;
   /* trace: every iteration */
   void (*trace)(void *data, long iteration, double seconds, double elbo, double gradient_norm); void *trace_data;
+  /* what was traced so far were the free factors that inference functions are to start from; theirs is what follows (same data) */
+  void (*prepared)(void *trace_data);
   void (*checkpoint)(void *data, const struct PgmFit *so_far); void *checkpoint_data; double checkpoint_every;   /* seconds */
 } PgmFitOptions;
 

@@ -9,7 +9,7 @@
  * CAPACITY. What the best function of the class loses against F-VI is bounded above by what the best one found loses: the best of all seeds'
  * runs, more starts, and the best of these trained on to a tighter tolerance. OPTIMISATION is the rest: what the user's run (the first seed)
  * is short of that best. */
-#include "gap.h"
+#include "gap_work.h"
 
 #include <stdarg.h>
 #include <stdlib.h>
@@ -18,8 +18,9 @@
 #include "gather.h"
 #include "net.h"
 #include "objective.h"
+#include "solve.h"
 
-enum { BLOCKS = 50, BLOCK_DRAWS = 8, CAPACITY_STARTS = 2, EVIDENCE_DRAWS = 4000, UNIT_DRAWS = 400, SEED_COMPARE = 0x6A95u, SEED_CAPACITY = 1000 };
+enum { BLOCKS = 50, BLOCK_DRAWS = 8, CAPACITY_STARTS = 2, EVIDENCE_DRAWS = 4000, SEED_CAPACITY = 1000, MOST_NAMED = 6 };
 
 static const char *const names[PGM_GAP_METHODS] = {"const", "F-VI", "A-VI (full domain)", "A-VI"};
 
@@ -30,8 +31,7 @@ PgmGapOptions pgm_gap_defaults(void)
 
 static PgmStatus no_memory(PgmError *error) { return pgm_fail(error, PGM_SYSTEM, "out of memory"); }
 
-static void append(char *text, size_t size, const char *format, ...) __attribute__((format(printf, 3, 4)));
-static void append(char *text, size_t size, const char *format, ...)
+void pgm_gap_append(char *text, size_t size, const char *format, ...)
 {
   const size_t k = strlen(text);
   va_list args;
@@ -42,6 +42,7 @@ static void append(char *text, size_t size, const char *format, ...)
 
 static void free_method(PgmGapMethod *m)
 {
+  for (int i = 0; i < m->n_runs; i++) pgm_gap_free_path(&m->run[i].path);
   pgm_fit_free(m->fit);
   free(m->block);
   free(m->run);
@@ -52,15 +53,21 @@ void pgm_gap_free(PgmGap *gap)
 {
   if (!gap) return;
   for (int k = 0; k < PGM_GAP_METHODS; k++) free_method(&gap->method[k]);
-  free(gap->window);
-  free(gap->architecture);
+  for (int l = 0; l < PGM_GAP_LISTS; l++) {
+    for (int i = 0; i < gap->list[l].n; i++) free_method(&gap->list[l].at[i].own);
+    free(gap->list[l].at);
+  }
   free(gap);
+}
+
+const PgmGapMethod *pgm_gap_variant(const PgmGap *gap, const PgmGapVariant *v)
+{
+  return v->same < PGM_GAP_METHODS ? &gap->method[v->same] : &v->own;
 }
 
 /* ---- evaluation on common random numbers --------------------------------------------------------------------------------------------------- */
 
-/* A source of free factors per latent family, only to tell an objective what there is. */
-static PgmStatus plain_sources(PgmSources **q, PgmSession *s, PgmError *error)
+PgmStatus pgm_gap_sources(PgmSources **q, PgmSession *s, PgmError *error)
 {
   PgmSourceSpec *specs = calloc((size_t)s->model->n_families + 1, sizeof *specs);
   int n = 0;
@@ -75,10 +82,10 @@ static PgmStatus plain_sources(PgmSources **q, PgmSession *s, PgmError *error)
 /* ELBO at the layouts' factors, block by block. */
 static PgmStatus evaluate_blocks(PgmSession *s, unsigned long seed, int blocks, double *out, PgmError *error)
 {
-  const PgmObjectiveOptions how = {.draws = BLOCK_DRAWS, .fresh = true, .seed = seed ^ SEED_COMPARE, .axis = -1};
+  const PgmObjectiveOptions how = {.draws = BLOCK_DRAWS, .fresh = true, .seed = seed ^ PGM_GAP_SEED, .axis = -1};
   PgmSources *q = NULL;
   PgmObjective *objective = NULL;
-  PgmStatus st = plain_sources(&q, s, error);
+  PgmStatus st = pgm_gap_sources(&q, s, error);
   if (!st) st = pgm_objective_open(&objective, s, q, &how, error);
   if (!st) {
     const double entropy = pgm_entropy(s);
@@ -136,6 +143,7 @@ typedef struct {
   const PgmGapOptions *options;
   PgmGap *gap;
   PgmError *error;
+  PgmFitOptions fvi;                   /* how F-VI is fitted */
   int done, total;
 } Work;
 
@@ -156,18 +164,21 @@ static PgmStatus fit_once(Work *w, const PgmFitOptions *o, const char *what, Pgm
 
 static void note_unconverged(PgmGap *gap, const PgmFit *fit, const char *what)
 {
-  if (!fit->converged) append(gap->unconverged, sizeof gap->unconverged, "%s%s", gap->unconverged[0] ? "; " : "", what);
+  if (!fit->converged) pgm_gap_append(gap->unconverged, sizeof gap->unconverged, "%s%s", gap->unconverged[0] ? "; " : "", what);
 }
 
-static PgmStatus keep_run(Work *w, PgmGapMethod *m, const PgmFit *fit)
+/* One more run of the method, with the path of the recorder (NULL: a path of nothing but its end). */
+static PgmStatus keep_run(Work *w, PgmGapMethod *m, const PgmFit *fit, const PgmFitOptions *o, PgmGapRecorder *recorder)
 {
+  PgmGapRecorder none = {0};
   PgmGapRun *more = realloc(m->run, (size_t)(m->n_runs + 1) * sizeof *more);
   if (!more) return no_memory(w->error);
   m->run = more;
   PgmGapRun *r = &more[m->n_runs++];
   *r = (PgmGapRun){.seed = fit->seed, .seconds = fit->seconds, .elbo = fit->elbo, .iterations = fit->iterations, .converged = fit->converged};
   memcpy(r->criterion, fit->criterion, sizeof r->criterion);
-  return PGM_OK;
+  const bool noisy = pgm_solve_stochastic(w->s, o), draws = pgm_needs_draws(w->s->model) || o->expectation >= PGM_EXP_FIXED_DRAWS;
+  return pgm_gap_take_path(recorder ? recorder : &none, r, noisy, !noisy && draws) ? PGM_OK : no_memory(w->error);
 }
 
 /* Fits by all seeds. The one that stands: the best, or the first. *best gets the best of those too (a copy is not made: NULL where it stands). */
@@ -177,11 +188,15 @@ static PgmStatus fit_seeds(Work *w, PgmGapMethod *m, PgmFitOptions o, const char
   if (best) *best = NULL;
   for (int k = 0; k < w->options->seeds && !st; k++) {
     PgmFit *fit = NULL;
+    PgmGapRecorder path = {0};
     char text[256];
     o.seed = w->options->fit.seed + (unsigned long)k;
+    o.trace = pgm_gap_trace;
+    o.trace_data = &path;
+    o.prepared = pgm_gap_prepared;
     snprintf(text, sizeof text, "%s, seed %lu", what, o.seed);
     st = fit_once(w, &o, text, &fit);
-    if (!st) st = keep_run(w, m, fit);
+    if (!st) st = keep_run(w, m, fit, &o, &path);
     if (!st) note_unconverged(w->gap, fit, w->options->seeds > 1 ? text : what);
     if (!st && (!m->fit || (stands_best && fit->elbo > m->fit->elbo))) {
       PgmFit *old = m->fit;
@@ -226,7 +241,7 @@ static bool has_domain(const PgmAmortize *a) { return closed(a) && (a->inputs ||
 static bool inputs_are_domain(const PgmAmortize *a)
 {
   char text[1024] = "";
-  for (int i = 0; a->inputs && a->inputs[i]; i++) append(text, sizeof text, "%s%s", i ? ", " : "", a->inputs[i]);
+  for (int i = 0; a->inputs && a->inputs[i]; i++) pgm_gap_append(text, sizeof text, "%s%s", i ? ", " : "", a->inputs[i]);
   return !strcmp(text, a->domain);
 }
 
@@ -281,17 +296,19 @@ static PgmFitOptions with(const PgmFitOptions *o, const Arrangement *a)
   return x;
 }
 
-/* "z from x[n-1], x[n]; w from nothing" */
+/* "z from x[n-1], x[n]; w from nothing"; long lists are cut short. */
 static void describe(const PgmModel *m, const PgmFit *fit, char *text, size_t size)
 {
   text[0] = '\0';
   for (int i = 0; i < fit->n_factors; i++) {
     const PgmFactors *p = &fit->factors[i];
     if (m->families[p->family].role != PGM_LOCAL) continue;
-    append(text, size, "%s%s", text[0] ? "; " : "", m->families[p->family].name);
-    if (!p->function) append(text, size, " %s", p->kind == PGM_SHARED ? "constant" : "with free factors");
-    else append(text, size, " from %s", p->function->n_inputs ? "" : "nothing");
-    for (int k = 0; p->function && k < p->function->n_inputs; k++) append(text, size, "%s%s", k ? ", " : "", p->function->inputs[k]);
+    pgm_gap_append(text, size, "%s%s", text[0] ? "; " : "", m->families[p->family].name);
+    if (!p->function) pgm_gap_append(text, size, " %s", p->kind == PGM_SHARED ? "constant" : "with free factors");
+    else pgm_gap_append(text, size, " from %s", p->function->n_inputs ? "" : "nothing");
+    const int n = p->function ? p->function->n_inputs : 0, first = n > MOST_NAMED ? 2 : n;
+    for (int k = 0; k < first; k++) pgm_gap_append(text, size, "%s%s", k ? ", " : "", p->function->inputs[k]);
+    if (first < n) pgm_gap_append(text, size, ", ... (%d in all), %s", n, p->function->inputs[n - 1]);
   }
 }
 
@@ -302,11 +319,11 @@ static void describe_functions(const PgmFit *fit, char *text, size_t size)
     char one[128];
     if (!fit->factors[i].function) continue;
     pgm_net_describe(fit->factors[i].function, one, sizeof one);
-    append(text, size, "%s%s", text[0] ? "; " : "", one);
+    pgm_gap_append(text, size, "%s%s", text[0] ? "; " : "", one);
   }
 }
 
-static long weights_of(const PgmFit *fit)
+long pgm_gap_weights(const PgmFit *fit)
 {
   long n = 0;
   for (int i = 0; i < fit->n_factors; i++)
@@ -361,13 +378,11 @@ static PgmStatus restart_from(Work *w, const PgmGapMethod *other, const char *wh
   PgmGap *gap = w->gap;
   PgmGapMethod *fvi = &gap->method[PGM_GAP_FVI];
   const PgmGapNumber above = difference(gap, other, fvi);
-  PgmFitOptions o = w->options->fit;
+  PgmFitOptions o = w->fvi;
   PgmFit *start = NULL, *fit = NULL;
   if (!(above.value > fmax(1e-6 * fabs(fvi->elbo) * 1e-3 + 1e-6, 2 * above.se))) return PGM_OK;
   PgmStatus st = free_fit(w->s, other->fit, &start, w->error);
   if (!st) {
-    o.method = PGM_FVI;
-    o.n_inputs = o.n_windows = 0;
     o.init = start;
     if (o.optimizer == PGM_OPT_PROFILE) o.optimizer = PGM_OPT_DEFAULT;
     st = fit_once(w, &o, "F-VI, restarted", &fit);
@@ -377,7 +392,7 @@ static PgmStatus restart_from(Work *w, const PgmGapMethod *other, const char *wh
   const double before = fvi->elbo;
   PgmGapMethod again = {.fit = fit};
   st = measure(gap, w->s, &again, NULL, w->options->fit.seed, w->error);
-  if (!st) st = keep_run(w, fvi, fit);
+  if (!st) st = keep_run(w, fvi, fit, &o, NULL);
   if (!st && again.elbo > before) {
     pgm_fit_free(fvi->fit);
     free(fvi->block);
@@ -441,51 +456,6 @@ static PgmStatus train_on(Work *w, const PgmGapMethod *m, const PgmFit *other, c
   return st;
 }
 
-/* ---- the verdict ----------------------------------------------------------------------------------------------------------------------------------------- */
-
-/* Nats that count as nothing: three standard errors, a thousandth of a nat per local element or a hundredth of what constant factors lose. */
-static double nothing(const PgmGap *gap, PgmGapNumber x)
-{
-  const double per_element = 1e-3 * (double)gap->locals, of_const = isfinite(gap->gaps.constant.value) ? 0.01 * gap->gaps.constant.value : per_element;
-  return 3 * x.se + fmax(1e-3, fmin(per_element, fmax(of_const, 0)));
-}
-
-static void judge(PgmGap *gap)
-{
-  const char *verdict = gap->model->verdict;
-  const PgmGaps *g = &gap->gaps;
-  const PgmGapNumber a = g->amortisation, c = isfinite(g->capacity.value) ? g->capacity : a;
-  gap->agrees = -1;
-  if (!gap->locals) {
-    snprintf(gap->message, sizeof gap->message, "the model has no local latent variables: there is nothing to amortise");
-  } else if (!isfinite(a.value)) {
-    snprintf(gap->message, sizeof gap->message, "the amortisation gap was not measured: no local latent variable has inputs (--window or --inputs name some)");
-  } else if (gap->unconverged[0]) {
-    snprintf(gap->message, sizeof gap->message, "the verdict '%s' is neither confirmed nor refuted: not converged: %.500s", verdict, gap->unconverged);
-  } else if (!strcmp(verdict, "closes")) {
-    gap->agrees = c.value <= nothing(gap, c);
-    if (gap->agrees) snprintf(gap->message, sizeof gap->message, "as the verdict says, amortised inference closes the gap: %.3g of %.4g nats that constant factors lose remain", fabs(a.value) < 1e-6 ? 0 : a.value, g->constant.value);
-    else snprintf(gap->message, sizeof gap->message, "the verdict says that the gap can close; this function class leaves %.4g nats (wider --hidden or higher --degree may close it)", c.value);
-  } else if (!strcmp(verdict, "open")) {
-    const PgmGapNumber first = gap->n_windows ? gap->window[0].amortisation : a;
-    gap->agrees = first.value > 3 * first.se + 1e-3;
-    if (!gap->agrees) snprintf(gap->message, sizeof gap->message, "the verdict says that the gap stays open, yet on these data it is %.2g nats: nothing to be seen", first.value);
-    else if (a.value > nothing(gap, a)) snprintf(gap->message, sizeof gap->message, "as the verdict says, the gap stays open: %.4g nats with %s", a.value, gap->full);
-    else snprintf(gap->message, sizeof gap->message, "as the verdict says, no window closes the gap exactly; window %ld leaves %.2g nats of the %.4g of the narrowest", gap->stands_in, a.value, first.value);
-  } else {
-    snprintf(gap->message, sizeof gap->message, "the verdict is '%s', which promises nothing for the model as a whole; measured: %.4g nats with %s", verdict, a.value, gap->full);
-  }
-  const PgmFit *functions = gap->method[PGM_GAP_FULL].fit;
-  if (functions && !gap->unconverged[0] && weights_of(functions) > gap->locals)
-    append(gap->message, sizeof gap->message, "; the function has %ld weights for %ld local variables and may have memorised these data (--test FILE tells)",
-           weights_of(functions), gap->locals);
-  if (gap->same_inputs || !isfinite(g->conditioning.value) || gap->unconverged[0]) return;
-  if (g->conditioning.value > nothing(gap, g->conditioning))
-    append(gap->message, sizeof gap->message, "; the inputs chosen (%s) lose %.4g nats more: a conditioning gap", gap->chosen, g->conditioning.value);
-  else
-    append(gap->message, sizeof gap->message, "; the inputs chosen (%s) lose nothing that can be seen", gap->chosen);
-}
-
 /* ---- all together ---------------------------------------------------------------------------------------------------------------------------------------- */
 
 static PgmGap *new_gap(const PgmSession *s)
@@ -513,80 +483,104 @@ static PgmStatus measure_kept(Work *w, PgmGapMethod *m)
   return measure(w->gap, w->s, m, NULL, w->options->fit.seed, w->error);
 }
 
-/* The architectures of the list but the last; each by the first seed. */
+/* ---- lists ---------------------------------------------------------------------------------------------------------------------------------- */
+
+/* Adds one entry to a list: fits by all seeds, or what `same` was measured as. */
+static PgmStatus fit_variant(Work *w, PgmGapList *list, const PgmFitOptions *o, const char *what, PgmGapMethodName same)
+{
+  PgmGap *gap = w->gap;
+  PgmGapVariant *v = &list->at[list->n++];
+  *v = (PgmGapVariant){.same = same, .own = {.elbo = NAN, .se = NAN}, .loss = {NAN, NAN}};
+  if (same < PGM_GAP_METHODS) return PGM_OK;
+  PgmStatus st = fit_seeds(w, &v->own, *o, what, false, NULL);
+  if (!st) st = measure(gap, w->s, &v->own, NULL, w->options->fit.seed, w->error);
+  return st ? st : restart_from(w, &v->own, what);
+}
+
+/* The entry added last. */
+static PgmGapVariant *last_of(PgmGapList *list) { return &list->at[list->n - 1]; }
+
+static PgmStatus open_list(Work *w, PgmGapListName name, long n)
+{
+  w->gap->list[name].at = calloc((size_t)n + 1, sizeof *w->gap->list[name].at);
+  return w->gap->list[name].at ? PGM_OK : no_memory(w->error);
+}
+
 static PgmStatus fit_architectures(Work *w, const PgmFitOptions *full)
 {
   PgmGap *gap = w->gap;
+  PgmGapList *list = &gap->list[PGM_GAP_FUNCTIONS];
   const int n = w->options->n_architectures;
-  PgmStatus st = PGM_OK;
   if (n < 2) return PGM_OK;
-  gap->architecture = calloc((size_t)n, sizeof *gap->architecture);
-  if (!gap->architecture) return no_memory(w->error);
+  PgmStatus st = open_list(w, PGM_GAP_FUNCTIONS, n);
   for (int k = 0; k < n && !st; k++) {
     const PgmArchitecture *a = &w->options->architecture[k];
-    PgmGapArchitecture *to = &gap->architecture[gap->n_architectures];
-    PgmGapMethod m = {.elbo = NAN};
     PgmFitOptions o = *full;
     char text[96];
     o.degree = a->degree;
     o.n_hidden = a->n_hidden;
     memcpy(o.hidden, a->hidden, sizeof o.hidden);
-    snprintf(text, sizeof text, "A-VI, architecture %d of %d", k + 1, n);
-    st = k + 1 < n ? fit_once(w, &o, text, &m.fit) : PGM_OK;
-    if (k + 1 == n) m.fit = gap->method[PGM_GAP_FULL].fit;
-    if (!st) st = measure_kept(w, &m);
-    if (!st) st = restart_from(w, &m, "A-VI");
-    if (!st) {
-      if (k + 1 < n) note_unconverged(gap, m.fit, text);
-      describe_functions(m.fit, to->text, sizeof to->text);
-      to->elbo = m.elbo;
-      to->converged = m.fit->converged;
-      to->parameters = m.fit->variational_parameters;
-      gap->n_architectures++;
-    }
-    if (k + 1 < n) pgm_fit_free(m.fit);
-    free(m.block);
+    snprintf(text, sizeof text, "A-VI, function %d of %d", k + 1, n);
+    st = fit_variant(w, list, &o, text, k + 1 < n ? PGM_GAP_METHODS : PGM_GAP_FULL);
+    if (st) return st;
+    const PgmFit *fit = pgm_gap_variant(gap, last_of(list))->fit;
+    describe_functions(fit, last_of(list)->text, sizeof last_of(list)->text);
+    last_of(list)->parameters = fit->variational_parameters;
   }
   return st;
 }
 
-/* A-VI by windows; keeps the ELBOs. *widest gets the fit of the last one if asked for. */
-static PgmStatus fit_windows(Work *w, const PgmFitOptions *base, bool all, double **blocks)
+/* The sets of inputs of the list; the last one is that of the inputs chosen. */
+static PgmStatus fit_alternatives(Work *w, const PgmFitOptions *chosen)
+{
+  PgmGap *gap = w->gap;
+  PgmGapList *list = &gap->list[PGM_GAP_INPUTS];
+  const int n = w->options->n_alternatives;
+  if (n < 2) return PGM_OK;
+  PgmStatus st = open_list(w, PGM_GAP_INPUTS, n);
+  for (int k = 0; k < n && !st; k++) {
+    PgmFitOptions o = *chosen;
+    char text[96];
+    o.n_inputs = w->options->alternative[k].n;
+    o.inputs = w->options->alternative[k].inputs;
+    snprintf(text, sizeof text, "A-VI, inputs %d of %d", k + 1, n);
+    st = fit_variant(w, list, &o, text, k + 1 < n ? PGM_GAP_METHODS : PGM_GAP_CHOSEN);
+    if (st) return st;
+    const PgmFit *fit = pgm_gap_variant(gap, last_of(list))->fit;
+    describe(gap->model, fit, last_of(list)->text, sizeof last_of(list)->text);
+    last_of(list)->parameters = fit->variational_parameters;
+  }
+  return st;
+}
+
+/* A-VI by windows; `all`: of every local family. */
+static PgmStatus fit_windows(Work *w, const PgmFitOptions *base, bool all)
 {
   const PgmGapOptions *o = w->options;
   PgmGap *gap = w->gap;
-  const long n = o->window_hi - o->window_lo + 1;
-  PgmStatus st = PGM_OK;
-  gap->window = calloc((size_t)n, sizeof *gap->window);
-  *blocks = calloc((size_t)(n * gap->blocks) + 1, sizeof **blocks);
-  if (!gap->window || !*blocks) return no_memory(w->error);
-  for (long k = 0; k < n && !st; k++) {
+  PgmGapList *list = &gap->list[PGM_GAP_WINDOWS];
+  PgmStatus st = open_list(w, PGM_GAP_WINDOWS, o->window_hi - o->window_lo + 1);
+  for (long k = o->window_lo; k <= o->window_hi && !st; k++) {
     Arrangement a;
-    PgmGapMethod m = {.elbo = NAN};
     char text[96];
-    snprintf(text, sizeof text, "A-VI, window %ld", o->window_lo + k);
-    st = arrange(&a, w->s->model, o->window_family, all, o->window_lo + k, w->error);
+    snprintf(text, sizeof text, "A-VI, window %ld", k);
+    st = arrange(&a, w->s->model, o->window_family, all, k, w->error);
     if (!st) {
-      const bool stands = gap->stands_in == o->window_lo + k;
-      PgmFitOptions fit = with(base, &a);
-      if (stands) m.fit = gap->method[PGM_GAP_FULL].fit;        /* fitted before */
-      else st = fit_once(w, &fit, text, &m.fit);
-      if (!st) st = measure_kept(w, &m);
-      if (!st) st = restart_from(w, &m, text);
-      if (!st) {
-        if (!stands) note_unconverged(gap, m.fit, text);
-        gap->window[gap->n_windows++] = (PgmGapWindow){.w = o->window_lo + k, .elbo = m.elbo, .converged = m.fit->converged};
-        memcpy(*blocks + k * gap->blocks, m.block, (size_t)gap->blocks * sizeof **blocks);
-      }
-      if (!stands) pgm_fit_free(m.fit);
-      free(m.block);
+      const PgmFitOptions fit = with(base, &a);
+      st = fit_variant(w, list, &fit, text, gap->stands_in == k ? PGM_GAP_FULL : PGM_GAP_METHODS);
+      last_of(list)->w = k;
+    }
+    if (!st) {
+      const PgmFit *fit = pgm_gap_variant(gap, last_of(list))->fit;
+      describe(gap->model, fit, last_of(list)->text, sizeof last_of(list)->text);
+      last_of(list)->parameters = fit->variational_parameters;
     }
     free_arrangement(&a);
   }
   return st;
 }
 
-static PgmStatus fit_amortised(Work *w, const PgmFitOptions *base, PgmGapMethod *best, double **window_blocks)
+static PgmStatus fit_amortised(Work *w, const PgmFitOptions *base, PgmGapMethod *best)
 {
   const PgmGapOptions *options = w->options;
   const PgmModel *m = w->s->model;
@@ -596,7 +590,7 @@ static PgmStatus fit_amortised(Work *w, const PgmFitOptions *base, PgmGapMethod 
   PgmFit *other = NULL;
   bool open = false;
   for (int f = 0; f < m->n_families; f++) open = open || (m->families[f].role == PGM_LOCAL && !has_domain(amortize_of(m, f)));
-  const bool picked = options->fit.n_inputs || options->fit.n_windows;
+  const bool picked = base->n_inputs || base->n_windows;
   gap->stands_in = open && options->windows ? options->window_hi : -1;
   PgmStatus st = arrange(&a, m, gap->stands_in >= 0 ? options->window_family : NULL, false, gap->stands_in, w->error);
   PgmFitOptions full_options = with(base, &a), chosen_options = *base;
@@ -625,8 +619,9 @@ static PgmStatus fit_amortised(Work *w, const PgmFitOptions *base, PgmGapMethod 
   }
   if (!st && amortised) st = train_on(w, full, other, &full_options, best);
   if (!st && amortised) st = restart_from(w, best, "A-VI trained on");
-  if (!st && options->windows) st = fit_windows(w, base, !open, window_blocks);
+  if (!st && options->windows) st = fit_windows(w, base, !open);
   if (!st && amortised) st = fit_architectures(w, &full_options);
+  if (!st && chosen->fit) st = fit_alternatives(w, &chosen_options);
   pgm_fit_free(other);
   free_arrangement(&a);
   return st;
@@ -639,7 +634,7 @@ static PgmGapNumber from_evidence(const PgmEvidence *e, const PgmGapMethod *fvi)
 }
 
 /* Differences, when all ELBOs are there. */
-static void subtract(PgmGap *gap, const PgmGapMethod *best, const double *window_blocks, Work *w)
+static void subtract(PgmGap *gap, const PgmGapMethod *best)
 {
   PgmGapMethod *m = gap->method;
   PgmGaps *g = &gap->gaps;
@@ -652,250 +647,180 @@ static void subtract(PgmGap *gap, const PgmGapMethod *best, const double *window
     g->optimisation = difference(gap, best, &m[PGM_GAP_FULL]);
   }
   g->conditioning = difference(gap, &m[PGM_GAP_FULL], &m[PGM_GAP_CHOSEN]);
-  for (int k = 0; k < gap->n_windows; k++) gap->window[k].amortisation = mean_of(m[PGM_GAP_FVI].block, window_blocks + k * gap->blocks, gap->blocks);
-  for (int k = 0; k < gap->n_architectures; k++) {
-    PgmGapArchitecture *a = &gap->architecture[k];
-    a->amortisation = (PgmGapNumber){m[PGM_GAP_FVI].elbo - a->elbo, w->gap->blocks > 1 ? m[PGM_GAP_FVI].se : 0};
-  }
+  for (int l = 0; l < PGM_GAP_LISTS; l++)
+    for (int i = 0; i < gap->list[l].n; i++) gap->list[l].at[i].loss = difference(gap, &m[PGM_GAP_FVI], pgm_gap_variant(gap, &gap->list[l].at[i]));
+}
+
+static bool copy_path(PgmGapPath *to, const PgmGapPath *from)
+{
+  double *memory = malloc((size_t)(3 * from->n + 1) * sizeof *memory);
+  *to = (PgmGapPath){0};
+  if (!memory) return false;
+  *to = (PgmGapPath){.n = from->n, .iteration = memory, .seconds = memory + from->n, .elbo = memory + 2 * from->n};
+  if (!from->n) return true;
+  memcpy(to->iteration, from->iteration, (size_t)from->n * sizeof *memory);
+  memcpy(to->seconds, from->seconds, (size_t)from->n * sizeof *memory);
+  memcpy(to->elbo, from->elbo, (size_t)from->n * sizeof *memory);
+  return true;
 }
 
 /* The inputs chosen are the full domain: one fit serves both. */
 static PgmStatus share_chosen(PgmGap *gap, PgmError *error)
 {
-  PgmGapMethod *from = &gap->method[PGM_GAP_FULL], *to = &gap->method[PGM_GAP_CHOSEN];
+  const PgmGapMethod *from = &gap->method[PGM_GAP_FULL];
+  PgmGapMethod *to = &gap->method[PGM_GAP_CHOSEN];
   free_method(to);
   to->fit = pgm_fit_copy(from->fit);
   to->block = malloc((size_t)gap->blocks * sizeof *to->block);
-  to->run = malloc((size_t)(from->n_runs + 1) * sizeof *to->run);
+  to->run = calloc((size_t)(from->n_runs + 1), sizeof *to->run);
   if (!to->fit || !to->block || !to->run) return no_memory(error);
   memcpy(to->block, from->block, (size_t)gap->blocks * sizeof *to->block);
-  memcpy(to->run, from->run, (size_t)from->n_runs * sizeof *to->run);
-  to->n_runs = from->n_runs;
+  for (; to->n_runs < from->n_runs; to->n_runs++) {
+    PgmGapRun *r = &to->run[to->n_runs];
+    *r = from->run[to->n_runs];
+    if (!copy_path(&r->path, &from->run[to->n_runs].path)) return no_memory(error);
+  }
   to->elbo = from->elbo;
   to->se = from->se;
   snprintf(gap->chosen, sizeof gap->chosen, "%s", gap->full);
   return PGM_OK;
 }
 
-PgmStatus pgm_gap_run(PgmSession *s, const PgmGapOptions *options, PgmGap **out, PgmError *error)
+/* How many fits there will be at least. */
+static int count_fits(const PgmGapOptions *o, const PgmGap *gap)
 {
-  PgmGap *gap = *out = new_gap(s);
-  Work w = {.s = s, .options = options, .gap = gap, .error = error};
+  if (!gap->locals) return o->seeds;
+  const int windows = o->windows ? (int)(o->window_hi - o->window_lo) : 0, functions = o->n_architectures > 1 ? o->n_architectures - 1 : 0;
+  const int inputs = o->n_alternatives > 1 ? o->n_alternatives : o->fit.n_inputs || o->fit.n_windows ? 1 : 0;
+  return o->seeds * (3 + windows + functions + inputs) + CAPACITY_STARTS + 1;
+}
+
+/* The options of all fits: the last of the function classes and of the sets of inputs are those whose gaps are told. */
+static PgmFitOptions base_options(const PgmGapOptions *options)
+{
   PgmFitOptions base = options->fit;
-  PgmGapMethod best = {.elbo = NAN};
-  double *window_blocks = NULL;
-  if (!gap) return no_memory(error);
   base.khat = false;
-  w.total = options->seeds * (gap->locals ? 3 : 1) + (gap->locals ? CAPACITY_STARTS + 1 : 0) +
-            (options->windows ? (int)(options->window_hi - options->window_lo) : 0) + (options->fit.n_inputs || options->fit.n_windows ? options->seeds : 0);
   if (options->n_architectures) {
     const PgmArchitecture *last = &options->architecture[options->n_architectures - 1];
     base.degree = last->degree;
     base.n_hidden = last->n_hidden;
     memcpy(base.hidden, last->hidden, sizeof base.hidden);
-    w.total += options->n_architectures - 1;
   }
-  PgmFitOptions plain = base;
-  plain.n_inputs = plain.n_windows = 0;
-  plain.method = PGM_FVI;
-  plain.method_given = true;
-  PgmStatus st = fit_seeds(&w, &gap->method[PGM_GAP_FVI], plain, names[PGM_GAP_FVI], true, NULL);
+  if (options->n_alternatives) {
+    const PgmAlternative *last = &options->alternative[options->n_alternatives - 1];
+    base.n_inputs = last->n;
+    base.inputs = last->inputs;
+  }
+  return base;
+}
+
+static PgmFitOptions free_factors(const PgmFitOptions *base)
+{
+  PgmFitOptions o = *base;
+  o.n_inputs = o.n_windows = 0;
+  o.method = PGM_FVI;
+  o.method_given = true;
+  return o;
+}
+
+static PgmStatus measure_evidence(Work *w)
+{
+  const PgmGapOptions *o = w->options;
+  if (o->stage) o->stage(o->stage_data, "evidence", w->total, w->total);
+  PgmStatus st = pgm_fit_apply(w->s, w->gap->method[PGM_GAP_FVI].fit, w->error);
+  return st ? st : pgm_evidence(w->s, w->gap->fixed, o->evidence_draws, o->fit.seed, &w->gap->evidence, w->error);
+}
+
+PgmStatus pgm_gap_run(PgmSession *s, const PgmGapOptions *options, PgmGap **out, PgmError *error)
+{
+  PgmGap *gap = *out = new_gap(s);
+  if (!gap) return no_memory(error);
+  PgmFitOptions base = base_options(options);
+  Work w = {.s = s, .options = options, .gap = gap, .error = error, .fvi = free_factors(&base), .total = count_fits(options, gap)};
+  PgmGapMethod best = {.elbo = NAN};
+  gap->fixed = options->fit.fix != NULL;
+  PgmStatus st = fit_seeds(&w, &gap->method[PGM_GAP_FVI], w.fvi, names[PGM_GAP_FVI], true, NULL);
   if (!st) st = measure_kept(&w, &gap->method[PGM_GAP_FVI]);
   if (!st) gap->observations = gap->method[PGM_GAP_FVI].fit->observations;
   if (!st && gap->locals) {
-    plain.method = PGM_CONST;
-    if (plain.optimizer == PGM_OPT_PROFILE) plain.optimizer = base.optimizer = PGM_OPT_DEFAULT;
-    st = fit_seeds(&w, &gap->method[PGM_GAP_CONST], plain, names[PGM_GAP_CONST], false, NULL);
+    PgmFitOptions constant = w.fvi;
+    constant.method = PGM_CONST;
+    if (constant.optimizer == PGM_OPT_PROFILE) constant.optimizer = base.optimizer = PGM_OPT_DEFAULT;
+    st = fit_seeds(&w, &gap->method[PGM_GAP_CONST], constant, names[PGM_GAP_CONST], false, NULL);
     if (!st) st = measure_kept(&w, &gap->method[PGM_GAP_CONST]);
     if (!st) st = restart_from(&w, &gap->method[PGM_GAP_CONST], "constant factors");
-    if (!st) st = fit_amortised(&w, &base, &best, &window_blocks);
+    if (!st) st = fit_amortised(&w, &base, &best);
     if (!st && gap->same_inputs) st = share_chosen(gap, error);
   }
-  if (!st) st = pgm_fit_apply(s, gap->method[PGM_GAP_FVI].fit, error);
+  if (!st) st = measure_evidence(&w);
   if (!st) {
-    if (options->stage) options->stage(options->stage_data, "evidence", w.total, w.total);
-    st = pgm_evidence(s, options->evidence_draws, options->fit.seed, &gap->evidence, error);
-  }
-  if (!st) {
-    subtract(gap, &best, window_blocks, &w);
-    judge(gap);
+    subtract(gap, &best);
+    pgm_gap_judge(gap);
   }
   free_method(&best);
-  free(window_blocks);
   if (!st) return PGM_OK;
   pgm_gap_free(gap);
   *out = NULL;
   return st;
 }
 
+/* ---- data that were not fitted ------------------------------------------------------------------------------------------------------------ */
+
+/* A method as it was fitted, on the session's data, with these globals. */
+static PgmStatus carry_over(Work *w, const PgmGapMethod *from, const PgmFit *globals, PgmGapMethod *to)
+{
+  to->fit = pgm_fit_copy(from->fit);
+  PgmStatus st = to->fit ? measure(w->gap, w->s, to, globals, w->options->fit.seed, w->error) : no_memory(w->error);
+  return st ? st : restart_from(w, to, "the functions");
+}
+
+static PgmStatus carry_lists(Work *w, const PgmGap *train, const PgmFit *globals)
+{
+  PgmStatus st = PGM_OK;
+  for (int l = 0; l < PGM_GAP_LISTS && !st; l++) {
+    const PgmGapList *from = &train->list[l];
+    PgmGapList *to = &w->gap->list[l];
+    if (!from->n) continue;
+    st = open_list(w, (PgmGapListName)l, from->n);
+    for (int i = 0; i < from->n && !st; i++) {
+      PgmGapVariant *v = &to->at[to->n++];
+      *v = from->at[i];
+      v->own = (PgmGapMethod){.elbo = NAN, .se = NAN};
+      if (v->same == PGM_GAP_METHODS) st = carry_over(w, &from->at[i].own, globals, &v->own);
+    }
+  }
+  return st;
+}
+
 PgmStatus pgm_gap_test(PgmSession *s, const PgmGap *train, const PgmGapOptions *options, PgmGap **out, PgmError *error)
 {
   PgmGap *gap = *out = new_gap(s);
-  Work w = {.s = s, .options = options, .gap = gap, .error = error, .total = 1};
-  const PgmFit *globals = train->method[PGM_GAP_FVI].fit;
-  PgmFitOptions plain = options->fit;
-  PgmGapMethod none = {.elbo = NAN};
   if (!gap) return no_memory(error);
-  plain.method = PGM_FVI;
-  plain.method_given = true;
-  plain.n_inputs = plain.n_windows = 0;
-  plain.init = NULL;
-  plain.khat = false;
-  plain.fix = globals;
+  const PgmFit *globals = train->method[PGM_GAP_FVI].fit;
+  const PgmGapMethod none = {.elbo = NAN};
+  Work w = {.s = s, .options = options, .gap = gap, .error = error, .fvi = free_factors(&options->fit), .total = options->seeds};
+  w.fvi.init = NULL;
+  w.fvi.khat = false;
+  w.fvi.fix = globals;
+  gap->fixed = true;
+  gap->same_inputs = train->same_inputs;
+  gap->stands_in = train->stands_in;
+  memcpy(gap->full, train->full, sizeof gap->full);
+  memcpy(gap->chosen, train->chosen, sizeof gap->chosen);
   PgmStatus st = PGM_OK;
   if (!gap->locals) st = pgm_fail(error, PGM_BAD_USAGE, "--test: the model has no local latent variables, whose inference functions could be tested");
-  if (!st) st = fit_seeds(&w, &gap->method[PGM_GAP_FVI], plain, "F-VI on the test data", true, NULL);
+  if (!st) st = fit_seeds(&w, &gap->method[PGM_GAP_FVI], w.fvi, "F-VI on the test data", true, NULL);
   if (!st) st = measure_kept(&w, &gap->method[PGM_GAP_FVI]);
   if (!st) gap->observations = gap->method[PGM_GAP_FVI].fit->observations;
-  for (int k = 0; k < PGM_GAP_METHODS && !st; k++) {
-    if (k == PGM_GAP_FVI || !train->method[k].fit) continue;
-    gap->method[k].fit = pgm_fit_copy(train->method[k].fit);
-    if (!gap->method[k].fit) st = no_memory(error);
-    if (!st) st = measure(gap, s, &gap->method[k], globals, options->fit.seed, error);
-  }
+  for (int k = 0; k < PGM_GAP_METHODS && !st; k++)
+    if (k != PGM_GAP_FVI && train->method[k].fit) st = carry_over(&w, &train->method[k], globals, &gap->method[k]);
+  if (!st) st = carry_lists(&w, train, globals);
+  if (!st) st = measure_evidence(&w);
   if (!st) {
-    gap->same_inputs = train->same_inputs;
-    gap->stands_in = train->stands_in;
-    memcpy(gap->full, train->full, sizeof gap->full);
-    memcpy(gap->chosen, train->chosen, sizeof gap->chosen);
-    subtract(gap, &none, NULL, &w);
+    subtract(gap, &none);
     return PGM_OK;
   }
   pgm_gap_free(gap);
   *out = NULL;
   return st;
-}
-
-/* ---- unit by unit --------------------------------------------------------------------------------------------------------------------------------------- */
-
-/* The outermost plate with most units among those with observed terms; -1: none. */
-static int unit_plate(const PgmSession *s)
-{
-  int found = -1;
-  long most = 1;
-  for (int p = 0; p < s->model->n_plates; p++) {
-    const long n = s->shape.plate_hi[p] - s->shape.plate_lo[p] + 1;
-    if (s->model->plates[p].variable && n > most) found = p, most = n;
-  }
-  return found;
-}
-
-/* E log |d value / d u| of one coordinate; NaN: the transform couples coordinates. */
-static double jacobian_of(const PgmSession *s, int f, long element, double mean, double sd)
-{
-  const PgmFamily *family = &s->model->families[f];
-  const PgmLayout *l = &s->layout[f];
-  const PgmEnvBase *rt = s->env;
-  double sum = 0;
-  switch (family->transform) {
-  case PGM_IDENTITY: return 0;
-  case PGM_LOWER:
-  case PGM_UPPER: return mean;
-  case PGM_INTERVAL: {
-    const long at = family->uniform_bounds ? 0 : element;
-    for (int q = 0; q < rt->quad_n; q++) {
-      const double u = mean + sd * rt->quad_x[q];
-      sum += rt->quad_w[q] * (-fabs(u) - 2 * log1p(exp(-fabs(u))));
-    }
-    return sum + log(l->upper[at] - l->lower[at]);
-  }
-  default: return NAN;
-  }
-}
-
-/* Entropy and Jacobians of the local families whose first index is the plate's axis. */
-static PgmStatus add_latents(PgmSession *s, int axis, long lo, long n, double *out, PgmError *error)
-{
-  for (int f = 0; f < s->model->n_families; f++) {
-    const PgmFamily *family = &s->model->families[f];
-    const PgmLayout *l = &s->layout[f];
-    if (family->role != PGM_LOCAL || !family->n_index || family->axis[0] != axis) continue;
-    const long rows = l->list ? l->defined : l->elements;
-    for (long r = 0; r < rows; r++) {
-      const long e = l->list ? l->list[r] : r, unit = l->lo[0] + e / l->stride[0] - lo;
-      if (unit < 0 || unit >= n) continue;
-      for (long k = e * l->uwidth; k < (e + 1) * l->uwidth; k++) {
-        const double jacobian = jacobian_of(s, f, e, l->mean[k], l->sd[k]);
-        if (isnan(jacobian))
-          return pgm_fail(error, PGM_BAD_USAGE, "--per-observation: the elements of '%s' are not scalars with bounds; their Jacobians have no share per entry", family->name);
-        out[unit] += log(l->sd[k]) + 0.5 * (1 + log(2 * M_PI)) + jacobian;
-      }
-    }
-  }
-  return PGM_OK;
-}
-
-/* Values of term t at each of its elements, in expectation under the layouts' factors: closed form, quadrature, or averaged over draws. */
-static void add_term(PgmSession *s, int t, bool expected, double weight, long lo, long n, double *values, double *out)
-{
-  const PgmBox *box = &s->shape.term[t];
-  const long units = box->hi[0] - box->lo[0] + 1, size = pgm_term_size(s, t), inner = units > 0 ? size / units : 0;
-  if (units <= 0 || !inner) return;
-  pgm_term_each(s, t, expected, values);
-  for (long i = 0; i < size; i++) {
-    const long unit = box->lo[0] + i / inner - lo;
-    if (unit >= 0 && unit < n) out[unit] += weight * values[i];
-  }
-}
-
-static PgmStatus unit_elbos(PgmSession *s, int plate, unsigned long seed, double *out, PgmError *error)
-{
-  const PgmModel *m = s->model;
-  const int axis = m->plates[plate].axis;
-  const long lo = s->shape.plate_lo[plate], n = s->shape.plate_hi[plate] - lo + 1;
-  long largest = 1;
-  bool sampled = false;
-  for (int t = 0; t < m->n_terms; t++) {
-    if (pgm_term_size(s, t) > largest) largest = pgm_term_size(s, t);
-    sampled = sampled || m->terms[t].method == PGM_SAMPLED;
-  }
-  double *values = malloc((size_t)largest * sizeof *values);
-  PgmStatus st = values ? add_latents(s, axis, lo, n, out, error) : no_memory(error);
-  const PgmObjectiveOptions how = {.draws = 1, .fresh = true, .all_points = true, .seed = seed ^ SEED_COMPARE, .axis = -1};
-  PgmSources *q = NULL;
-  PgmObjective *objective = NULL;
-  if (!st && sampled) st = plain_sources(&q, s, error);
-  if (!st && sampled) st = pgm_objective_open(&objective, s, q, &how, error);
-  for (int p = 0; p < m->n_plates && !st; p++) {
-    if (!m->plates[p].variable || m->plates[p].axis != axis) continue;
-    for (int t = m->plates[p].first_term; t < m->plates[p].first_term + m->plates[p].n_terms; t++)
-      if (m->terms[t].method != PGM_SAMPLED) add_term(s, t, true, 1, lo, n, values, out);
-  }
-  for (int d = 0; sampled && !st && d < UNIT_DRAWS; d++) {
-    pgm_objective_ratio(objective, d);
-    for (int p = 0; p < m->n_plates; p++) {
-      if (!m->plates[p].variable || m->plates[p].axis != axis) continue;
-      for (int t = m->plates[p].first_term; t < m->plates[p].first_term + m->plates[p].n_terms; t++)
-        if (m->terms[t].method == PGM_SAMPLED) add_term(s, t, false, 1. / UNIT_DRAWS, lo, n, values, out);
-    }
-  }
-  if (objective) pgm_objective_close(objective);
-  pgm_sources_close(q);
-  free(values);
-  return st;
-}
-
-PgmStatus pgm_gap_units(PgmSession *s, const PgmGap *gap, unsigned long seed, PgmGapUnits *out, PgmError *error)
-{
-  const int plate = unit_plate(s);
-  PgmStatus st = PGM_OK;
-  *out = (PgmGapUnits){0};
-  if (plate < 0) return pgm_fail(error, PGM_BAD_USAGE, "--per-observation: the model has no plate of several units");
-  out->variable = s->model->plates[plate].variable;
-  out->lo = s->shape.plate_lo[plate];
-  out->n = s->shape.plate_hi[plate] - out->lo + 1;
-  for (int k = 0; k < PGM_GAP_METHODS && !st; k++) {
-    if (!gap->method[k].fit) continue;
-    out->elbo[k] = calloc((size_t)out->n, sizeof(double));
-    st = out->elbo[k] ? pgm_fit_apply(s, gap->method[k].fit, error) : no_memory(error);
-    if (!st) st = unit_elbos(s, plate, seed, out->elbo[k], error);
-  }
-  if (st) pgm_gap_units_free(out);
-  return st;
-}
-
-void pgm_gap_units_free(PgmGapUnits *units)
-{
-  for (int k = 0; k < PGM_GAP_METHODS; k++) free(units->elbo[k]);
-  *units = (PgmGapUnits){0};
 }

@@ -12,13 +12,17 @@
 #include "fit.h"
 
 typedef enum { PGM_GAP_CONST, PGM_GAP_FVI, PGM_GAP_FULL, PGM_GAP_CHOSEN, PGM_GAP_METHODS } PgmGapMethodName;
+/* What is compared besides: input windows, function classes, sets of inputs. */
+typedef enum { PGM_GAP_WINDOWS, PGM_GAP_FUNCTIONS, PGM_GAP_INPUTS, PGM_GAP_LISTS } PgmGapListName;
 
 typedef struct { int n_hidden, hidden[PGM_MAX_LAYERS], degree; } PgmArchitecture;      /* degree -1: a network */
+typedef struct { int n; const char *const *inputs; } PgmAlternative;                   /* texts as those of --inputs: "z=x[n],x[n-1]" */
 
 typedef struct {
   PgmFitOptions fit;                   /* method is left alone; inputs and windows are the inputs chosen; fix: --fix */
   int seeds;                           /* fits per method, with seeds fit.seed, fit.seed + 1, ... */
   int n_architectures; const PgmArchitecture *architecture;   /* the last one is the one whose gaps are told; 0: that of `fit` */
+  int n_alternatives; const PgmAlternative *alternative;      /* the last ones are the inputs chosen; 0: those of `fit` */
   bool windows; const char *window_family; long window_lo, window_hi;      /* --window [z=]a..b; family NULL: those without an input form */
   int evidence_draws;
   /* before each fit: what it is, how many are done and how many there will be (at least) */
@@ -27,7 +31,11 @@ typedef struct {
 
 PgmGapOptions pgm_gap_defaults(void);
 
-typedef struct { unsigned long seed; double seconds, elbo; long iterations; bool converged; char criterion[160]; } PgmGapRun;
+/* The best ELBO so far of one run (noisy estimates: averages) against its iterations and seconds; thinned, ends at the end of the run
+ * (gap_path.c). */
+typedef struct { long n; double *iteration, *seconds, *elbo; } PgmGapPath;
+
+typedef struct { unsigned long seed; double seconds, elbo; long iterations; bool converged; char criterion[160]; PgmGapPath path; } PgmGapRun;
 
 typedef struct { double value, se; } PgmGapNumber;               /* NaN: not measured */
 
@@ -39,8 +47,15 @@ typedef struct {
   int n_runs; PgmGapRun *run;
 } PgmGapMethod;
 
-typedef struct { long w; double elbo; PgmGapNumber amortisation; bool converged; } PgmGapWindow;
-typedef struct { char text[128]; double elbo; PgmGapNumber amortisation; bool converged; long parameters; } PgmGapArchitecture;
+/* An entry of a list: a window, a function class or a set of inputs. */
+typedef struct {
+  char text[512];                      /* what it is */
+  long w, parameters;                  /* window; variational parameters */
+  PgmGapMethodName same;               /* this one is that method's fit; PGM_GAP_METHODS: `own` */
+  PgmGapMethod own;
+  PgmGapNumber loss;                   /* ELBO(F-VI) - ELBO */
+} PgmGapVariant;
+typedef struct { int n; PgmGapVariant *at; } PgmGapList;
 
 typedef struct {
   PgmGapNumber approximation, amortisation, capacity, optimisation, conditioning, constant;     /* constant: ELBO(F-VI) - ELBO(const) */
@@ -55,10 +70,10 @@ typedef struct PgmGap {
   char full[512], chosen[512];         /* inputs, "z from x[n-1], x[n]" */
   long stands_in;                      /* window that stands for the full domain; -1: the verdict's own domain */
   double best;                         /* ELBO of the best of the function class (full domain) that was found */
+  bool fixed;                          /* globals are those of another fit: of --fix, or on test data */
   PgmEvidence evidence;
   PgmGaps gaps;
-  int n_windows; PgmGapWindow *window;
-  int n_architectures; PgmGapArchitecture *architecture;
+  PgmGapList list[PGM_GAP_LISTS];
   char restarted[160];                 /* F-VI was restarted from a fit above it: said here; "" otherwise */
   char unconverged[512];               /* names of the fits that did not converge; "" */
   int agrees;                          /* with the verdict: 1, 0; -1: cannot be told */
@@ -67,13 +82,44 @@ typedef struct PgmGap {
 
 PgmStatus pgm_gap_run(PgmSession *s, const PgmGapOptions *options, PgmGap **out, PgmError *error);
 /* The same on data that were not fitted: functions and constant factors as they are, globals and params of F-VI's fit for all, free local
- * factors optimised. No evidence, no split of the amortisation gap. */
+ * factors optimised. No split of the amortisation gap. */
 PgmStatus pgm_gap_test(PgmSession *s, const PgmGap *train, const PgmGapOptions *options, PgmGap **out, PgmError *error);
 void pgm_gap_free(PgmGap *gap);
+
+/* What an entry of a list was measured as. */
+const PgmGapMethod *pgm_gap_variant(const PgmGap *gap, const PgmGapVariant *v);
+
+/* ---- paths (gap_path.c) ------------------------------------------------------------------------------------------------------------------- */
+
+/* Collects the trace of a fit: pgm_gap_trace and pgm_gap_prepared are callbacks of PgmFitOptions. Zeros to begin with. */
+typedef struct { long n, room; double *iteration, *seconds, *elbo; bool failed; } PgmGapRecorder;
+void pgm_gap_trace(void *recorder, long iteration, double seconds, double elbo, double gradient_norm);
+void pgm_gap_prepared(void *recorder);
+/* Moves what was recorded into run->path, thinned; `noisy`: every value was an estimate; `optimistic`: draws that were fitted, so the path is
+ * shifted to end at run->elbo. False: out of memory. Empties the recorder. */
+bool pgm_gap_take_path(PgmGapRecorder *recorder, PgmGapRun *run, bool noisy, bool optimistic);
+void pgm_gap_free_path(PgmGapPath *path);
+/* The first point of the run's path that is not below `elbo`; false: none. */
+bool pgm_gap_reach(const PgmGapRun *run, double elbo, double *iteration, double *seconds);
+
+/* ---- words (gap_judge.c) ------------------------------------------------------------------------------------------------------------------ */
+
+/* Nats that count as nothing: three standard errors and a thousandth of a nat per local element, or a hundredth of what constant factors lose. */
+double pgm_gap_nothing(const PgmGap *gap, PgmGapNumber x);
+/* Fills agrees and message. */
+void pgm_gap_judge(PgmGap *gap);
+/* What to do, in plain words: sentences, one to a line. `test` may be NULL. */
+void pgm_gap_advise(const PgmGap *gap, const PgmGap *test, char *text, size_t size);
+/* Weights of a fit's inference functions. */
+long pgm_gap_weights(const PgmFit *fit);
+
+/* ---- unit by unit (gap_units.c) --------------------------------------------------------------------------------------------------------------- */
 
 /* ELBO of each unit, the values of the outermost plate with most units: its terms, its latents' entropy and Jacobians. Rows unit - lo,
  * one array per method (NULL: not measured). What belongs to no unit (globals) is left out. */
 typedef struct { const char *variable; long lo, n; double *elbo[PGM_GAP_METHODS]; } PgmGapUnits;
+/* Is there a plate with several units? */
+bool pgm_gap_has_units(const PgmSession *s);
 PgmStatus pgm_gap_units(PgmSession *s, const PgmGap *gap, unsigned long seed, PgmGapUnits *out, PgmError *error);
 void pgm_gap_units_free(PgmGapUnits *units);
 

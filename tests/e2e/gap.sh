@@ -1,6 +1,6 @@
 #!/bin/bash
-# `gap`: numbers against closed forms (linear, saw; a chain by a Kalman filter), keys of the JSON, windows of the Nile, lists, seeds, test data,
-# per-observation CSV, contradictions.
+# `gap`: numbers against closed forms (linear, saw; a chain by a Kalman filter; the Nile by a grid of them), keys of the JSON, windows, lists of
+# functions and of inputs, seeds, test data, per-observation CSV, the HTML report, contradictions.
 source "$(dirname "$0")/lib.sh"
 for m in linear saw nile; do compile "$root/examples/$m/$m.pgm" || finish; done
 cd "$work" || exit 3
@@ -63,11 +63,53 @@ done
 below "chain: and still open" "$(calc "- $(get chain.out windows.3.amortisation)")" -1e-3
 [ "$(get chain.out agrees_with_verdict)" = true ] && pass "chain: agrees" || fail "chain: agrees"
 
-gap nile nile.out "$root/examples/nile/nile.json" --window 0..3
+# the Nile: evidence by a grid over both sds, the level integrated out by a Kalman filter at each
+gap nile nile.out "$root/examples/nile/nile.json" --window 0..3 --html nile.html
+near "nile: evidence" "$(get nile.out evidence.value)" "$(get "$root/examples/nile/nile.json" flow | awk '
+  { x[NR] = $1 }
+  END { pi = atan2(0, -1); h = 0.1
+    for (a = -1; a <= 6; a += h) for (b = 3.5; b <= 6; b += h / 2) {
+      q = exp(2 * a); r = exp(2 * b); m = 1000; p = 90000
+      l = 640 - 0.5 * ((a - 3) ^ 2 + (b - 5) ^ 2) - log(2 * pi)
+      for (i = 1; i <= NR; i++) { f = p + r; e = x[i] - m; l -= 0.5 * (log(2 * pi * f) + e * e / f); m += p / f * e; p = p - p * p / f + q }
+      sum += exp(l) * h * h / 2
+    }
+    printf "%.6f", log(sum) - 640 }')" 0.15
+[ "$(get nile.out evidence.kind)" = psis ] && pass "nile: by importance sampling" || fail "nile: by importance sampling"
 for w in 1 2 3; do
   below "nile: window $w is better than $((w - 1))" "$(get nile.out windows.$w.amortisation)" "$(get nile.out windows.$((w - 1)).amortisation)"
 done
 near "nile: the widest stands for all" "$(get nile.out inputs.window_for_full)" 3 0
+
+# several sets of inputs; times of convergence; evidence on test data
+./saw simulate --set N=300 --set theta=3.4 --seed 5 --out saw_test.json --quiet || exit 3
+gap saw sets.out saw.json --inputs 'z=x[n]; z=x[n-1]; z = x[n], x[n-1]' --degree 1 --test saw_test.json --html saw.html --seeds 2
+below "saw: x[n] alone is short" "$(calc "- $(get sets.out alternatives.0.amortisation)")" -100
+below "saw: x[n-1] alone is short" "$(calc "- $(get sets.out alternatives.1.amortisation)")" -100
+near "saw: both are enough" "$(get sets.out alternatives.2.amortisation)" 0 1e-3
+near "saw: and on test data" "$(get sets.out test.alternatives.2.amortisation)" 0 1e-3
+near "saw: runs of each set" "$(get sets.out alternatives.0.runs.1.seed)" 2 0
+[ "$(get sets.out alternatives.0.runs.0.to_1_nat)" = null ] && pass "saw: never within a nat" || fail "saw: never within a nat"
+below "saw: F-VI is there in a few iterations" "$(get sets.out runs.fvi.0.to_1_nat.iterations)" 20
+[ "$(get sets.out test.evidence.given_globals)" = true ] && pass "saw: evidence on test data" || fail "saw: evidence on test data"
+below "saw: no ELBO above it" "$(calc "- $(get sets.out test.gaps.approximation)")" 1e-6
+get sets.out advice | grep -q '^Amortise: a function of x\[n-1\], x\[n\]' && pass "saw: advice" || fail "saw: advice"
+
+# the report: every element closed, nothing from elsewhere, no number that is none
+for page in nile saw; do
+  grep -o '</\?[a-z0-9]*[^>]*>' $page.html | awk '
+    /^<!|^<meta|\/>$/ { next }
+    /^<\// { gsub(/[<\/>]/, ""); if (stack[depth--] != $0) { print "closing " $0; bad = 1; exit } next }
+    { sub(/^</, ""); sub(/[ >].*/, ""); stack[++depth] = $0 }
+    END { exit bad || depth != 0 }' && pass "$page.html: well-formed" || fail "$page.html: well-formed"
+  if grep -qiE '<script|<link|<img|<iframe|@import|url\(http|href=|src=|>-?(nan|inf)|"-?(nan|inf)' $page.html; then fail "$page.html: self-contained"; else pass "$page.html: self-contained"; fi
+  [ "$(grep -c '<svg' $page.html)" -ge 8 ] && grep -q 'prefers-color-scheme:dark' $page.html && grep -q '@media print' $page.html && pass "$page.html: pictures" || fail "$page.html: pictures"
+done
+for head in 'What to do' 'The model and its verdict' 'The gaps' 'Sets of inputs' 'How the fits went' 'How long they took' 'Which units suffer' 'On data that were not fitted'; do
+  grep -q "$head" saw.html || fail "saw.html: $head"
+done
+pass "saw.html: sections"
+grep -q 'Input windows' nile.html && grep -q 'class="edge other marked"\|class="edge marked other"' nile.html && pass "nile.html: windows and witness" || fail "nile.html: windows and witness"
 
 # Poisson counts with exponential rates are geometric: log p = -(x + 1) log 2 each; the local variable is bounded, and there is no global
 cat >counts.pgm <<'MODEL'
@@ -95,6 +137,8 @@ get short.out not_converged | grep -q 'A-VI' && pass "not converged: named" || f
 refuse 2 "" ./saw gap saw.json --degree 1 --hidden 4
 refuse 2 "" ./saw gap saw.json --hidden '4; x'
 refuse 2 "" ./saw gap saw.json --window 3..1
+refuse 2 "" ./saw gap saw.json --inputs 'z=x[n]; x[n-1]'
+refuse 3 "" ./saw gap saw.json --html no/such/directory/page.html
 refuse 2 "" ./saw gap saw.json --window y=0..1
 refuse 1 "" ./saw gap saw.json --fix saw.json
 refuse 3 "" ./saw gap none.json

@@ -12,6 +12,7 @@
 #include "fixture_linear.h"
 #include "fixture_saw.h"
 #include "gap.h"
+#include "gap_globals.h"
 #include "khat.h"
 #include "philox.h"
 
@@ -109,7 +110,7 @@ static void evidence_of_quadratic_models_is_exact(void **state)
       bool found;
       double value;
       fit_fvi(c[m].s);
-      assert_int_equal(pgm_evidence_exact(c[m].s, 1, &found, &value, &error), PGM_OK);
+      assert_int_equal(pgm_evidence_exact(c[m].s, false, 1, &found, &value, &error), PGM_OK);
       assert_true(found);
       near(value, wanted, 1e-10 * fabs(wanted) + 1e-7);
       close_case(&c[m]);
@@ -132,7 +133,7 @@ static void exact_evidence_needs_no_optimum(void **state)
       l->sd[e] = 0.2;
     }
   }
-  assert_int_equal(pgm_evidence_exact(c.s, 1, &found, &value, &error), PGM_OK);
+  assert_int_equal(pgm_evidence_exact(c.s, false, 1, &found, &value, &error), PGM_OK);
   assert_true(found);
   near(value, linear_evidence(&c), 1e-6);
   close_case(&c);
@@ -151,29 +152,89 @@ static void importance_sampling_agrees_with_the_closed_form(void **state)
   close_case(&c);
 }
 
-/* Unit by unit, N does not matter: the same evidence of 400 units, with q's sds of the locals as they are, far too small or too large. */
-static void units_are_integrated_one_by_one(void **state)
+/* Given the globals' factors: E_q log p(x | theta), a Gaussian integral, less the divergence of q(theta) from its prior. */
+static void evidence_given_the_globals(void **state)
 {
   (void)state;
-  enum { DRAWS = 200 };
+  enum { DRAWS = 2000 };
+  Case c = linear_case(150, 9);
+  const PgmLayout *theta = &c.s->layout[LINEAR_THETA];
+  const double variance = 1.155 * 1.155 + 2.43 * 2.43, prior = 100 * 100;
+  PgmEvidence e;
+  bool found;
+  double value, wanted = 0, ratio[DRAWS], mean = 0;
+  fit_fvi(c.s);
+  theta->mean[0] += 0.3;                /* globals of other data */
+  for (long i = 0; i < c.n; i++) wanted -= 0.5 * (FIXTURE_LOG_2PI + log(variance) + (pow(c.x[i] - theta->mean[0], 2) + theta->sd[0] * theta->sd[0]) / variance);
+  wanted += 0.5 * (1 + FIXTURE_LOG_2PI) + log(theta->sd[0]) - 0.5 * (FIXTURE_LOG_2PI + log(prior) + (pow(theta->mean[0], 2) + theta->sd[0] * theta->sd[0]) / prior);
+  assert_int_equal(pgm_evidence_exact(c.s, true, 1, &found, &value, &error), PGM_OK);
+  assert_true(found);
+  near(value, wanted, 1e-7);
+  assert_int_equal(pgm_evidence(c.s, true, DRAWS, 1, &e, &error), PGM_OK);
+  assert_true(e.kind == PGM_EVIDENCE_EXACT && e.given);
+  near(e.value, wanted, 1e-7);
+  assert_int_equal(pgm_evidence_locals(c.s, PGM_LOCALS_QUADRATURE, true, DRAWS, 1, ratio, &found, &error), PGM_OK);
+  assert_true(found);
+  for (int d = 0; d < DRAWS; d++) mean += ratio[d] / DRAWS;
+  near(mean, wanted, 0.1);
+  close_case(&c);
+}
+
+/* Local variables integrated out in each way, given draws of the globals: N does not matter, and where the units have one coordinate each, nor
+ * does it what q's sds of the locals are. */
+static void locals_are_integrated_out(void **state)
+{
+  (void)state;
+  enum { DRAWS = 300 };
   Case c[2] = {linear_case(400, 7), saw_case(300)};
   for (int m = 0; m < 2; m++) {
     const double wanted = m ? saw_evidence(&c[m]) : linear_evidence(&c[m]), factors[] = {1, 0.1, 5};
     double ratio[DRAWS], value;
     bool found;
     fit_fvi(c[m].s);
-    PgmLayout *l = &c[m].s->layout[m ? SAW_Z : LINEAR_Z], *theta = &c[m].s->layout[m ? SAW_THETA : LINEAR_THETA];
-    theta->sd[0] *= 1.3;               /* F-VI's sd of theta is smaller than the posterior's */
-    for (int k = 0; k < 3; k++) {
-      for (long e = 0; e < l->elements; e++) l->sd[e] *= factors[k];
-      assert_int_equal(pgm_evidence_units(c[m].s, DRAWS, 1, ratio, &found, &error), PGM_OK);
-      assert_true(found);
-      assert_true(pgm_psis(DRAWS, ratio, &value) < 0.7);
-      near(value, wanted, 0.06);
-      for (long e = 0; e < l->elements; e++) l->sd[e] /= factors[k];
-    }
+    const PgmLayout *l = &c[m].s->layout[m ? SAW_Z : LINEAR_Z];
+    for (int by = PGM_LOCALS_QUADRATIC; by <= PGM_LOCALS_SAMPLED; by++)
+      for (int k = 0; k < (by == PGM_LOCALS_SAMPLED ? 1 : 3); k++) {
+        for (long e = 0; e < l->elements; e++) l->sd[e] *= factors[k];
+        assert_int_equal(pgm_evidence_locals(c[m].s, (PgmLocalsBy)by, false, DRAWS, 1, ratio, &found, &error), PGM_OK);
+        assert_true(found);
+        assert_true(pgm_psis(DRAWS, ratio, &value) < 0.7);
+        near(value, wanted, by == PGM_LOCALS_SAMPLED ? 0.3 : 0.12);
+        for (long e = 0; e < l->elements; e++) l->sd[e] /= factors[k];
+      }
     close_case(&c[m]);
   }
+}
+
+/* The proposal of a global starts thirty of q's sds away from the posterior, and finds it. */
+static void proposals_adapt(void **state)
+{
+  (void)state;
+  enum { ROUND = 100, ROUNDS = 12, DRAWS = 400 };
+  Case c = linear_case(200, 5);
+  double ratio[DRAWS], value;
+  bool found, settled = false;
+  PgmGlobals *g;
+  fit_fvi(c.s);
+  PgmLayout *theta = &c.s->layout[LINEAR_THETA];
+  theta->mean[0] += 30 * theta->sd[0];
+  assert_int_equal(pgm_evidence_locals(c.s, PGM_LOCALS_QUADRATURE, false, DRAWS, 1, ratio, &found, &error), PGM_OK);
+  assert_true(pgm_psis(DRAWS, ratio, &value) > 0.7 || fabs(value - linear_evidence(&c)) > 1);
+  assert_int_equal(pgm_globals_open(&g, c.s, true, &error), PGM_OK);
+  for (int round = 0; round < ROUNDS && !settled; round++) {
+    for (int d = 0; d < ROUND; d++) {          /* log p(x, theta) in closed form */
+      ratio[d] = pgm_globals_draw(g, 3, round * ROUND + d);
+      const double t = theta->value[0], v = 1.155 * 1.155 + 2.43 * 2.43;
+      for (long i = 0; i < c.n; i++) ratio[d] -= 0.5 * (FIXTURE_LOG_2PI + log(v) + pow(c.x[i] - t, 2) / v);
+      ratio[d] -= 0.5 * (FIXTURE_LOG_2PI + log(1e4) + t * t / 1e4);
+    }
+    settled = pgm_globals_adapt(g, 3, round * ROUND, ROUND, ratio);
+  }
+  assert_true(settled);
+  assert_true(pgm_psis(ROUND, ratio, &value) < 0.7);
+  near(value, linear_evidence(&c), 0.3);
+  pgm_globals_close(g);
+  close_case(&c);
 }
 
 /* Poisson with a lognormal rate: not quadratic, and said so. */
@@ -190,7 +251,7 @@ static void other_models_are_not_taken_for_quadratic(void **state)
     bool found = true;
     double value;
     fit_fvi(c[m].s);
-    assert_int_equal(pgm_evidence_exact(c[m].s, 1, &found, &value, &error), PGM_OK);
+    assert_int_equal(pgm_evidence_exact(c[m].s, false, 1, &found, &value, &error), PGM_OK);
     assert_false(found);
     close_case(&c[m]);
   }
@@ -285,12 +346,87 @@ static void units_add_up_and_fixed_globals_stay(void **state)
   assert_int_equal(other->observations, 40);
   near(other->method[PGM_GAP_FVI].fit->factors[0].mean[0], fix->factors[0].mean[0], 1e-12);
   assert_true(other->gaps.amortisation.value > 1);
-  assert_true(isnan(other->gaps.approximation.value));
+  assert_true(other->evidence.given && other->gaps.approximation.value > -1e-8 && other->gaps.approximation.value < 1);
   pgm_gap_free(other);
   pgm_gap_free(gap);
   pgm_fit_free(fix);
   close_case(&c);
   close_case(&test);
+}
+
+/* A trace of 5000 values that rise, fall back and rise: thinned to the best so far, or to averages. */
+static void paths_are_thinned(void **state)
+{
+  (void)state;
+  for (int noisy = 0; noisy < 2; noisy++) {
+    PgmGapRecorder r = {0};
+    PgmGapRun run_ = {.iterations = 5000, .seconds = 5.5, .elbo = -10};
+    double iteration, seconds, before = -INFINITY;
+    for (long i = 0; i < 50; i++) pgm_gap_trace(&r, i, 1e-3 * (double)i, 1000, 0);
+    pgm_gap_prepared(&r);              /* what came before is forgotten */
+    for (long i = 0; i < 5000; i++) pgm_gap_trace(&r, i, 1e-3 * (double)i, (i < 2000 ? -5010 + (double)i : -6010 + (double)i) + (noisy ? (i % 2 ? 40 : -40) : 0), 0);
+    assert_true(pgm_gap_take_path(&r, &run_, noisy, false));
+    assert_true(run_.path.n > 100 && run_.path.n < 1000);
+    near(run_.path.elbo[run_.path.n - 1], -10, 0);
+    near(run_.path.seconds[run_.path.n - 1], 5.5, 0);
+    for (long i = 0; i < run_.path.n; i++) {
+      assert_true(run_.path.elbo[i] < 0);
+      if (!noisy) assert_true(run_.path.elbo[i] >= before);
+      before = run_.path.elbo[i];
+    }
+    assert_true(pgm_gap_reach(&run_, -4010, &iteration, &seconds));
+    near(iteration, 1001, 20);
+    near(seconds, 1e-3 * (iteration - 1), 1e-9);
+    assert_true(pgm_gap_reach(&run_, -2510, &iteration, &seconds));
+    near(iteration, 3501, 60);
+    assert_false(pgm_gap_reach(&run_, -5, &iteration, &seconds));
+    pgm_gap_free_path(&run_.path);
+  }
+}
+
+/* A fit to fixed draws is too good on them: its path ends at what fresh draws say. */
+static void optimistic_paths_are_shifted(void **state)
+{
+  (void)state;
+  PgmGapRecorder r = {0};
+  PgmGapRun run_ = {.iterations = 3, .seconds = 1, .elbo = -7};
+  for (long i = 0; i < 3; i++) pgm_gap_trace(&r, i, 0.1 * (double)i, -10 + 2 * (double)i, 0);
+  assert_true(pgm_gap_take_path(&r, &run_, false, true));
+  near(run_.path.elbo[0], -11, 1e-12);
+  near(run_.path.elbo[2], -7, 1e-12);
+  pgm_gap_free_path(&run_.path);
+}
+
+/* Sets of inputs side by side, each by two seeds; on data not fitted too. */
+static void alternatives_are_compared(void **state)
+{
+  (void)state;
+  static const char *const one[] = {"z=x[n]"}, *const two[] = {"z=x[n-1],x[n]"};
+  const PgmAlternative alternative[] = {{1, one}, {1, two}};
+  Case c = saw_case(400), other = saw_case(100);
+  PgmGapOptions o = pgm_gap_defaults();
+  o.fit.degree = 1;
+  o.seeds = 2;
+  o.n_alternatives = 2;
+  o.alternative = alternative;
+  PgmGap *gap = run(c.s, &o), *test;
+  const PgmGapList *list = &gap->list[PGM_GAP_INPUTS];
+  char advice[4096];
+  assert_int_equal(list->n, 2);
+  assert_true(list->at[0].loss.value > 50);
+  near(list->at[1].loss.value, 0, 1e-3);
+  near(gap->gaps.conditioning.value, 0, 1e-3);
+  assert_int_equal(pgm_gap_variant(gap, &list->at[0])->n_runs, 2);
+  assert_int_equal(gap->agrees, 1);
+  assert_int_equal(pgm_gap_test(other.s, gap, &o, &test, &error), PGM_OK);
+  assert_true(test->list[PGM_GAP_INPUTS].at[0].loss.value > 10);
+  near(test->list[PGM_GAP_INPUTS].at[1].loss.value, 0, 1e-3);
+  pgm_gap_advise(gap, test, advice, sizeof advice);
+  assert_non_null(strstr(advice, "Amortise: a function of x[n-1], x[n] costs nothing"));
+  pgm_gap_free(test);
+  pgm_gap_free(gap);
+  close_case(&c);
+  close_case(&other);
 }
 
 static void what_did_not_converge_is_named(void **state)
@@ -313,12 +449,17 @@ int main(void)
     cmocka_unit_test(evidence_of_quadratic_models_is_exact),
     cmocka_unit_test(exact_evidence_needs_no_optimum),
     cmocka_unit_test(importance_sampling_agrees_with_the_closed_form),
-    cmocka_unit_test(units_are_integrated_one_by_one),
+    cmocka_unit_test(evidence_given_the_globals),
+    cmocka_unit_test(locals_are_integrated_out),
+    cmocka_unit_test(proposals_adapt),
     cmocka_unit_test(other_models_are_not_taken_for_quadratic),
     cmocka_unit_test(linear_has_no_amortisation_gap),
     cmocka_unit_test(too_small_a_function_shows_as_capacity),
     cmocka_unit_test(saw_without_its_second_input_has_a_conditioning_gap),
     cmocka_unit_test(units_add_up_and_fixed_globals_stay),
+    cmocka_unit_test(paths_are_thinned),
+    cmocka_unit_test(optimistic_paths_are_shifted),
+    cmocka_unit_test(alternatives_are_compared),
     cmocka_unit_test(what_did_not_converge_is_named),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
