@@ -1,6 +1,6 @@
-/* `gap`: constant factors, F-VI and A-VI side by side, and every gap between them with its error (gap.c). In: data and options. Out: a table
- * or one JSON object; --out: the JSON object as a file; --per-observation: the gaps unit by unit as CSV; --html: all of it as one page
- * (report_gap.c). */
+/* `gap`: constant factors, F-VI and A-VI side by side, and every gap between them with its error (gap.c). In: data and options. Out: a
+ * table or one JSON object; --out: the JSON object as a file; --per-observation: the gaps unit by unit as CSV; --html: all of it as one
+ * page (report_gap.c). */
 #include "cli.h"
 
 #include <ctype.h>
@@ -14,7 +14,7 @@
 
 enum { MAX_ARCHITECTURES = 32, MAX_ALTERNATIVES = 32, DEFAULT_WINDOW = 3, WIDEST_WINDOW = 1000 };
 
-/* ---- options ------------------------------------------------------------------------------------------------------------------------------- */
+/* ---- options ------------------------------------------------------------------------------------------------------------------------- */
 
 /* "4; 8; 16,16" or "0; 1; 2" -> architectures; their number, 0 where an entry is malformed. */
 static int parse_architectures(const char *text, bool polynomial, PgmArchitecture *out)
@@ -70,7 +70,8 @@ static bool parse_range(const char *text, char *family, size_t size, long *lo, l
   int end = 0;
   snprintf(family, size, "%.*s", equals ? (int)(equals - text) : 0, text);
   text = equals ? equals + 1 : text;
-  return isdigit((unsigned char)*text) && sscanf(text, "%ld..%ld%n", lo, hi, &end) == 2 && !text[end] && *lo >= 0 && *lo <= *hi && *hi <= WIDEST_WINDOW;
+  return isdigit((unsigned char)*text) && sscanf(text, "%ld..%ld%n", lo, hi, &end) == 2 && !text[end] && *lo >= 0 && *lo <= *hi &&
+         *hi <= WIDEST_WINDOW;
 }
 
 int pgm_prepare_gap(PgmCli *cli)
@@ -89,8 +90,9 @@ int pgm_prepare_gap(PgmCli *cli)
     const int n = split_inputs(cli->fit.inputs[i], entry);
     for (int k = 0; k < n; k++) free(entry[k]);
     if (!n || (several > 1 && n > 1 && n != several))
-      return pgm_cli_usage_error(cli, "--inputs wants Z=REF,REF,... or as many alternatives, with ';' between them, as the other --inputs: not '%s'",
-                                 cli->fit.inputs[i]);
+      return pgm_cli_usage_error(
+          cli, "--inputs wants Z=REF,REF,... or as many alternatives, with ';' between them, as the other --inputs: not '%s'",
+          cli->fit.inputs[i]);
     if (n > 1) several = n;
   }
   return pgm_prepare_fit(cli);
@@ -119,7 +121,8 @@ typedef struct {
   PgmGapOptions options;
   PgmArchitecture architecture[MAX_ARCHITECTURES];
   PgmAlternative alternative[MAX_ALTERNATIVES];
-  char **text; int n_texts;            /* of the alternatives */
+  char **text;
+  int n_texts; /* of the alternatives */
   char family[128];
   PgmFit *fix;
 } Setup;
@@ -175,7 +178,8 @@ static PgmStatus make_setup(PgmCli *cli, Setup *u)
   } else if (needs_window(cli->model)) {
     o->windows = true;
     o->window_hi = DEFAULT_WINDOW;
-    pgm_cli_note(cli, "no bounded domain: windows 0..%d are tried, the widest stands for it (--window A..B chooses others)", DEFAULT_WINDOW);
+    pgm_cli_note(cli, "no bounded domain: windows 0..%d are tried, the widest stands for it (--window A..B chooses others)",
+                 DEFAULT_WINDOW);
   }
   o->alternative = u->alternative;
   PgmStatus status = make_alternatives(cli, u);
@@ -185,7 +189,7 @@ static PgmStatus make_setup(PgmCli *cli, Setup *u)
   return status;
 }
 
-/* ---- test data ---------------------------------------------------------------------------------------------------------------------------------- */
+/* ---- test data ----------------------------------------------------------------------------------------------------------------------- */
 
 /* Sizes that only the fit knows, and scalar inputs that the test file does not repeat. */
 static PgmStatus complete_data(PgmCli *cli, const PgmSession *s, PgmFit *fit, PgmData *data)
@@ -215,7 +219,7 @@ static PgmStatus run_test(PgmCli *cli, const PgmSession *s, const PgmGap *gap, c
   return status;
 }
 
-/* ---- text ----------------------------------------------------------------------------------------------------------------------------------------- */
+/* ---- text ---------------------------------------------------------------------------------------------------------------------------- */
 
 static void print_method(const PgmGap *gap, PgmGapMethodName k, const char *name, const char *inputs)
 {
@@ -231,8 +235,10 @@ static void print_gap(const PgmGap *gap, const char *name, PgmGapNumber x, const
   printf("  %-16s", name);
   if (isfinite(x.value)) {
     printf(" %2s%12.4f", sign, fabs(x.value) < 5e-5 ? 0 : x.value);
-    if (x.se > 0) printf(" +- %-8.2g", x.se);
-    else printf("%12s", "");
+    if (x.se > 0)
+      printf(" +- %-8.2g", x.se);
+    else
+      printf("%12s", "");
     printf("%14.3g", gap->observations ? x.value / (double)gap->observations : NAN);
   } else {
     printf(" %14s", "not measured");
@@ -258,7 +264,8 @@ static void print_evidence(const PgmGap *gap)
   char given[64] = "";
   if (e->given) snprintf(given, sizeof given, ", given the globals");
   if (e->kind == PGM_EVIDENCE_NONE) {
-    printf("  %-14s %16s  %s\n", "log evidence", "not measured", e->given ? "no way to integrate the local variables out" : "Pareto k-hat is not defined");
+    printf("  %-14s %16s  %s\n", "log evidence", "not measured",
+           e->given ? "no way to integrate the local variables out" : "Pareto k-hat is not defined");
     return;
   }
   printf("  %-14s %16.4f", "log evidence", e->value);
@@ -278,7 +285,8 @@ static void print_gaps(const PgmGap *gap, bool test)
     print_gap(gap, "  capacity", g->capacity, "<=", "F-VI - the best function found");
     print_gap(gap, "  optimisation", g->optimisation, ">=", "that best - this run");
   }
-  print_gap(gap, "conditioning", g->conditioning, "", gap->same_inputs ? "the inputs are the full domain" : "A-VI, full domain - A-VI, inputs chosen");
+  print_gap(gap, "conditioning", g->conditioning, "",
+            gap->same_inputs ? "the inputs are the full domain" : "A-VI, full domain - A-VI, inputs chosen");
   print_gap(gap, "constant", g->constant, "", "F-VI - constant factors");
 }
 
@@ -306,7 +314,8 @@ static void print_list(const PgmGap *gap, const PgmGap *test, PgmGapListName nam
     const PgmGapMethod *m = pgm_gap_variant(gap, v);
     char window[24];
     snprintf(window, sizeof window, "%ld", v->w);
-    printf("  %-*s %10ld %16.4f %16.4f", width, name == PGM_GAP_WINDOWS ? window : v->text, v->parameters, m->elbo, fabs(v->loss.value) < 5e-5 ? 0 : v->loss.value);
+    printf("  %-*s %10ld %16.4f %16.4f", width, name == PGM_GAP_WINDOWS ? window : v->text, v->parameters, m->elbo,
+           fabs(v->loss.value) < 5e-5 ? 0 : v->loss.value);
     if (test) printf(" %16.4f", fabs(test->list[name].at[k].loss.value) < 5e-5 ? 0 : test->list[name].at[k].loss.value);
     printf("%s\n", m->fit->converged ? "" : "  NOT converged");
   }
@@ -343,18 +352,22 @@ static void print_text(const PgmCli *cli, const PgmGap *gap, const PgmGap *test,
     if (!gap->same_inputs) print_spread(&gap->method[PGM_GAP_CHOSEN], "A-VI, chosen");
   }
   if (test) {
-    printf("\n  %s: %ld observation%s not fitted, globals as F-VI has them\n", cli->test, test->observations, test->observations == 1 ? "" : "s");
+    printf("\n  %s: %ld observation%s not fitted, globals as F-VI has them\n", cli->test, test->observations,
+           test->observations == 1 ? "" : "s");
     print_methods(test);
     print_evidence(test);
     print_gaps(test, true);
   }
-  printf("\n  verdict        %s; %s: %s\n", gap->model->verdict, gap->agrees < 0 ? "no comparison" : gap->agrees ? "the numbers agree" : "the numbers DISAGREE",
+  printf("\n  verdict        %s; %s: %s\n", gap->model->verdict,
+         gap->agrees < 0 ? "no comparison"
+         : gap->agrees   ? "the numbers agree"
+                         : "the numbers DISAGREE",
          gap->message);
   if (gap->restarted[0]) printf("  note           %s\n", gap->restarted);
   print_lines("what to do", advice);
 }
 
-/* ---- JSON -------------------------------------------------------------------------------------------------------------------------------------------- */
+/* ---- JSON ---------------------------------------------------------------------------------------------------------------------------- */
 
 static const char *const method_keys[PGM_GAP_METHODS] = {"const", "fvi", "avi_full", "avi"};
 
@@ -362,9 +375,11 @@ static const char *const method_keys[PGM_GAP_METHODS] = {"const", "fvi", "avi_fu
 static void json_gaps(PgmJson *j, const char *key, const PgmGap *gap, int part)
 {
   const PgmGaps *g = &gap->gaps;
-  const struct { const char *key; PgmGapNumber x; } list[] = {
-      {"approximation", g->approximation}, {"amortisation", g->amortisation}, {"capacity", g->capacity},
-      {"optimisation", g->optimisation},   {"conditioning", g->conditioning}, {"constant", g->constant}};
+  const struct {
+    const char *key;
+    PgmGapNumber x;
+  } list[] = {{"approximation", g->approximation}, {"amortisation", g->amortisation}, {"capacity", g->capacity},
+              {"optimisation", g->optimisation},   {"conditioning", g->conditioning}, {"constant", g->constant}};
   pgm_json_object(j, key);
   for (size_t i = 0; i < sizeof list / sizeof *list; i++) {
     double x = part == 1 ? list[i].x.se : list[i].x.value;
@@ -428,8 +443,10 @@ static void json_measured(PgmJson *j, const PgmGap *gap)
   pgm_json_object(j, "inputs");
   pgm_json_string(j, "full", gap->full[0] ? gap->full : NULL);
   pgm_json_string(j, "chosen", gap->chosen[0] ? gap->chosen : NULL);
-  if (gap->stands_in >= 0) pgm_json_integer(j, "window_for_full", gap->stands_in);
-  else pgm_json_null(j, "window_for_full");
+  if (gap->stands_in >= 0)
+    pgm_json_integer(j, "window_for_full", gap->stands_in);
+  else
+    pgm_json_null(j, "window_for_full");
   pgm_json_end(j);
   pgm_json_object(j, "evidence");
   pgm_json_number(j, "value", e->value);
@@ -446,7 +463,8 @@ static void json_measured(PgmJson *j, const PgmGap *gap)
 
 static void json_list(PgmJson *j, const PgmGap *gap, PgmGapListName name)
 {
-  static const char *const keys[PGM_GAP_LISTS] = {"windows", "architectures", "alternatives"}, *const texts[] = {"inputs", "function", "inputs"};
+  static const char *const keys[PGM_GAP_LISTS] = {"windows", "architectures", "alternatives"}, *const texts[] = {"inputs", "function",
+                                                                                                                 "inputs"};
   pgm_json_array(j, keys[name]);
   for (int k = 0; k < gap->list[name].n; k++) {
     const PgmGapVariant *v = &gap->list[name].at[k];
@@ -483,15 +501,17 @@ static void write_json(const PgmGap *gap, const PgmGap *test, const char *advice
   for (int l = 0; l < PGM_GAP_LISTS; l++) json_list(&j, gap, (PgmGapListName)l);
   pgm_json_string(&j, "restarted", gap->restarted[0] ? gap->restarted : NULL);
   pgm_json_string(&j, "not_converged", gap->unconverged[0] ? gap->unconverged : NULL);
-  if (gap->agrees < 0) pgm_json_null(&j, "agrees_with_verdict");
-  else pgm_json_bool(&j, "agrees_with_verdict", gap->agrees);
+  if (gap->agrees < 0)
+    pgm_json_null(&j, "agrees_with_verdict");
+  else
+    pgm_json_bool(&j, "agrees_with_verdict", gap->agrees);
   pgm_json_string(&j, "message", gap->message);
   pgm_json_string(&j, "advice", advice);
   pgm_json_end(&j);
   pgm_json_finish(&j);
 }
 
-/* ---- files --------------------------------------------------------------------------------------------------------------------------------------------- */
+/* ---- files --------------------------------------------------------------------------------------------------------------------------- */
 
 static PgmStatus write_out(PgmCli *cli, const PgmGap *gap, const PgmGap *test, const char *advice)
 {
@@ -539,7 +559,8 @@ static PgmStatus write_html(PgmCli *cli, PgmSession *s, const PgmGap *gap, const
   PgmGapUnits units = {0};
   PgmAtomicFile file;
   PgmError none;
-  const bool has_units = pgm_gap_has_units(s) && pgm_gap_units(s, gap, cli->fit.seed, &units, &none) == PGM_OK;  /* some models have no shares */
+  const bool has_units =
+      pgm_gap_has_units(s) && pgm_gap_units(s, gap, cli->fit.seed, &units, &none) == PGM_OK; /* some models have no shares */
   const PgmGapReport report = {gap, test, has_units ? &units : NULL, advice, cli->test, cli->data, cli->fit.seed};
   PgmStatus status = pgm_cli_output_open(cli, cli->html, &file);
   if (status == PGM_OK) {
@@ -550,7 +571,7 @@ static PgmStatus write_html(PgmCli *cli, PgmSession *s, const PgmGap *gap, const
   return status;
 }
 
-/* ---- the command ----------------------------------------------------------------------------------------------------------------------------------------- */
+/* ---- the command --------------------------------------------------------------------------------------------------------------------- */
 
 typedef struct {
   PgmProgress bar;
@@ -624,8 +645,10 @@ int pgm_command_gap(PgmCli *cli)
   if (status == PGM_OK && cli->html) status = write_html(cli, s, gap, test, advice);
   if (status == PGM_OK) {
     PgmAtomicFile out = {.stream = stdout};
-    if (cli->json) write_json(gap, test, advice, stdout);
-    else print_text(cli, gap, test, advice);
+    if (cli->json)
+      write_json(gap, test, advice, stdout);
+    else
+      print_text(cli, gap, test, advice);
     status = pgm_cli_output_close(cli, &out);
     if (gap->unconverged[0]) pgm_cli_warn(cli, "not converged: %s", gap->unconverged);
     if (gap->agrees == 0) pgm_cli_warn(cli, "%s", gap->message);

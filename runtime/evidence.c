@@ -27,16 +27,32 @@
 #include "khat.h"
 #include "philox.h"
 
-enum { NODES = 241, GLOBAL_DRAWS = 400, GLOBAL_DRAWS_LARGE = 150, LARGE = 3000, FEWEST_DRAWS = 50, CHECKED_DRAWS = 3, FEW_GLOBALS = 12, ROUND_DRAWS = 100, MOST_ROUNDS = 15 };
+enum {
+  NODES = 241,
+  GLOBAL_DRAWS = 400,
+  GLOBAL_DRAWS_LARGE = 150,
+  LARGE = 3000,
+  FEWEST_DRAWS = 50,
+  CHECKED_DRAWS = 3,
+  FEW_GLOBALS = 12,
+  ROUND_DRAWS = 100,
+  MOST_ROUNDS = 15
+};
 enum { INNER_DRAWS = 1000, INNER_DRAWS_NESTED = 100, NESTED_DRAWS = 20, SEED_INNER = 0x1A7Eu };
 static const double LOG_2PI = 1.8378770664093454836;
 static const double LIMIT_KHAT = 0.7, REACH = 9, MOST_WORK = 4e10, MOST_MEMORY = 4e7;
 
-static PgmStatus no_memory(PgmError *error) { return pgm_fail(error, PGM_SYSTEM, "out of memory"); }
+static PgmStatus no_memory(PgmError *error)
+{
+  return pgm_fail(error, PGM_SYSTEM, "out of memory");
+}
 
-static bool is_random(const PgmFamily *f) { return pgm_is_latent(f) && f->role != PGM_PARAM; }
+static bool is_random(const PgmFamily *f)
+{
+  return pgm_is_latent(f) && f->role != PGM_PARAM;
+}
 
-/* ---- everything quadratic -------------------------------------------------------------------------------------------------------------- */
+/* ---- everything quadratic ------------------------------------------------------------------------------------------------------------ */
 
 PgmStatus pgm_evidence_exact(PgmSession *s, bool given, unsigned long seed, bool *found, double *value, PgmError *error)
 {
@@ -54,20 +70,21 @@ PgmStatus pgm_evidence_exact(PgmSession *s, bool given, unsigned long seed, bool
   return PGM_OK;
 }
 
-/* ---- local variables given the globals --------------------------------------------------------------------------------------------------- */
+/* ---- local variables given the globals ----------------------------------------------------------------------------------------------- */
 
 typedef struct {
   PgmSession *s;
   PgmLocalsBy by;
-  bool nested;                         /* sampled anew for many draws of the globals */
+  bool nested; /* sampled anew for many draws of the globals */
   PgmGlobals *globals;
   PgmQuadratic *quadratic;
-  int axis;                            /* of the units */
+  int axis; /* of the units */
   long lo, n;
-  double *values;                      /* scratch: of one term, or one family */
-  double *units; long rows;            /* rows x n: log densities of the units, at nodes or draws */
-  double *khat, variance;              /* of the last integral by draws: per unit; of the sum */
-  unsigned char *owns;                 /* per unit: it has a local variable */
+  double *values; /* scratch: of one term, or one family */
+  double *units;
+  long rows;              /* rows x n: log densities of the units, at nodes or draws */
+  double *khat, variance; /* of the last integral by draws: per unit; of the sum */
+  unsigned char *owns;    /* per unit: it has a local variable */
 } Locals;
 
 static bool in_units(const Locals *w, int plate)
@@ -91,7 +108,7 @@ static int unit_axis(const PgmSession *s, bool one)
     families++;
     if (one && (families > 1 || family->n_index != 1 || l->uwidth != 1)) return -1;
     for (int r = 0; r < m->n_refs; r++)
-      if (m->refs[r].family == f) return -1;           /* a lag or a lookup: terms of other units */
+      if (m->refs[r].family == f) return -1; /* a lag or a lookup: terms of other units */
     for (int p = 0; p < m->n_plates; p++)
       for (const int *x = m->plates[p].shared; x && *x >= 0; x++)
         if (*x == f) return -1;
@@ -131,7 +148,10 @@ static void find_units(Locals *w)
 }
 
 /* The unit of one element of a local family. */
-static long unit_of(const Locals *w, const PgmLayout *l, long element) { return l->lo[0] + element / l->stride[0] - w->lo; }
+static long unit_of(const Locals *w, const PgmLayout *l, long element)
+{
+  return l->lo[0] + element / l->stride[0] - w->lo;
+}
 
 static PgmStatus open_units(Locals *w, PgmError *error)
 {
@@ -164,8 +184,9 @@ static PgmStatus open_locals(Locals *w, PgmSession *s, PgmLocalsBy by, bool nest
   for (int t = 0; t < m->n_terms; t++)
     if (pgm_term_size(s, t) > most) most = pgm_term_size(s, t);
   for (int f = 0; f < m->n_families; f++)
-    if (pgm_is_latent(&m->families[f]) && s->layout[f].elements * s->layout[f].uwidth > most) most = s->layout[f].elements * s->layout[f].uwidth;
-  if (most < INNER_DRAWS) most = INNER_DRAWS;  /* of one unit */
+    if (pgm_is_latent(&m->families[f]) && s->layout[f].elements * s->layout[f].uwidth > most)
+      most = s->layout[f].elements * s->layout[f].uwidth;
+  if (most < INNER_DRAWS) most = INNER_DRAWS; /* of one unit */
   w->values = calloc((size_t)most, sizeof *w->values);
   if (!w->values) return no_memory(error);
   PgmStatus status = pgm_globals_open(&w->globals, s, !given && pgm_globals_count(s) <= FEW_GLOBALS, error);
@@ -210,7 +231,7 @@ static void add_units(Locals *w, double *out)
     }
 }
 
-/* ---- by quadrature ------------------------------------------------------------------------------------------------------------------------- */
+/* ---- by quadrature ------------------------------------------------------------------------------------------------------------------- */
 
 /* log |d value / d u| of one entry. */
 static double log_jacobian(const PgmSession *s, int f, long e, double u)
@@ -220,9 +241,12 @@ static double log_jacobian(const PgmSession *s, int f, long e, double u)
   const long at = family->uniform_bounds ? 0 : e;
   switch (family->transform) {
   case PGM_LOWER:
-  case PGM_UPPER: return u;
-  case PGM_INTERVAL: return log(l->upper[at] - l->lower[at]) - fabs(u) - 2 * log1p(exp(-fabs(u)));
-  default: return 0;
+  case PGM_UPPER:
+    return u;
+  case PGM_INTERVAL:
+    return log(l->upper[at] - l->lower[at]) - fabs(u) - 2 * log1p(exp(-fabs(u)));
+  default:
+    return 0;
   }
 }
 
@@ -256,7 +280,7 @@ static double by_quadrature(Locals *w)
       sum += w->units[i];
       continue;
     }
-    for (int k = 0; k < NODES; k++)    /* a node so far out that the density is no number has none */
+    for (int k = 0; k < NODES; k++) /* a node so far out that the density is no number has none */
       if (w->units[(long)k * w->n + i] > most) most = w->units[(long)k * w->n + i];
     for (int k = 0; k < NODES; k++) {
       const double x = w->units[(long)k * w->n + i];
@@ -267,7 +291,7 @@ static double by_quadrature(Locals *w)
   return sum;
 }
 
-/* ---- by draws -------------------------------------------------------------------------------------------------------------------------------- */
+/* ---- by draws ------------------------------------------------------------------------------------------------------------------------ */
 
 /* The variance of the log of the mean of exp(ratio), by the delta method. */
 static double log_mean_variance(long n, const double *ratio)
@@ -310,7 +334,7 @@ static void at_draw(Locals *w, unsigned long seed, uint64_t draw, double *out)
 
 static double by_draws(Locals *w, unsigned long seed, long draw)
 {
-  double sum = 0, *ratio = w->values;  /* as many as rows: see open_locals */
+  double sum = 0, *ratio = w->values; /* as many as rows: see open_locals */
   w->variance = 0;
   for (long k = 0; k < w->rows; k++) at_draw(w, seed, (uint64_t)draw * (uint64_t)w->rows + (uint64_t)k, w->units + k * w->n);
   for (long i = 0; i < w->n; i++) {
@@ -328,18 +352,21 @@ static double by_draws(Locals *w, unsigned long seed, long draw)
   return sum;
 }
 
-/* ---- the ratios -------------------------------------------------------------------------------------------------------------------------------- */
+/* ---- the ratios ---------------------------------------------------------------------------------------------------------------------- */
 
 /* log p(data, globals) with the local variables integrated out, at the session's globals; *found false: not quadratic after all. */
 static double integrate_locals(Locals *w, unsigned long seed, long draw, bool *found)
 {
   switch (w->by) {
   case PGM_LOCALS_QUADRATIC:
-    *found = pgm_quadratic_probe(w->quadratic) && (draw >= CHECKED_DRAWS || pgm_quadratic_agrees(w->quadratic, seed + (unsigned long)draw)) &&
+    *found = pgm_quadratic_probe(w->quadratic) &&
+             (draw >= CHECKED_DRAWS || pgm_quadratic_agrees(w->quadratic, seed + (unsigned long)draw)) &&
              pgm_quadratic_eliminate(w->quadratic);
     return *found ? pgm_quadratic_integral(w->quadratic) : NAN;
-  case PGM_LOCALS_QUADRATURE: return other_terms(w) + by_quadrature(w);
-  default: return other_terms(w) + by_draws(w, seed, draw);
+  case PGM_LOCALS_QUADRATURE:
+    return other_terms(w) + by_quadrature(w);
+  default:
+    return other_terms(w) + by_draws(w, seed, draw);
   }
 }
 
@@ -347,7 +374,7 @@ static double integrate_locals(Locals *w, unsigned long seed, long draw, bool *f
 static void locals_ratios(Locals *w, long first, int draws, unsigned long seed, double *ratio, bool *found)
 {
   const PgmModel *m = w->s->model;
-  for (int f = 0; f < m->n_families; f++)      /* elements that no statement defines are read by nobody, but are to be numbers */
+  for (int f = 0; f < m->n_families; f++) /* elements that no statement defines are read by nobody, but are to be numbers */
     if (m->families[f].role == PGM_LOCAL) pgm_constrain(w->s, f, w->s->layout[f].mean, w->s->layout[f].value);
   for (int d = 0; d < draws && *found; d++) {
     ratio[d] = pgm_globals_draw(w->globals, seed, first + d);
@@ -368,7 +395,8 @@ static long settle_globals(Locals *w, int draws, unsigned long seed, double *rat
   return used;
 }
 
-PgmStatus pgm_evidence_locals(PgmSession *s, PgmLocalsBy by, bool given, int draws, unsigned long seed, double *ratio, bool *found, PgmError *error)
+PgmStatus pgm_evidence_locals(PgmSession *s, PgmLocalsBy by, bool given, int draws, unsigned long seed, double *ratio, bool *found,
+                              PgmError *error)
 {
   Locals w;
   PgmStatus st = open_locals(&w, s, by, draws > 1, given, found, error);
@@ -377,13 +405,13 @@ PgmStatus pgm_evidence_locals(PgmSession *s, PgmLocalsBy by, bool given, int dra
   return st;
 }
 
-/* ---- all ways, the best first ------------------------------------------------------------------------------------------------------------------ */
+/* ---- all ways, the best first -------------------------------------------------------------------------------------------------------- */
 
 /* How many draws of the globals a way can afford; 0: not even a few. */
 static int affordable(const Locals *w, int wanted, bool given)
 {
   if (!pgm_globals_count(w->s)) return 1;
-  if (w->by == PGM_LOCALS_SAMPLED) return given ? NESTED_DRAWS : 0;    /* weights of weights need more draws than there is time for */
+  if (w->by == PGM_LOCALS_SAMPLED) return given ? NESTED_DRAWS : 0; /* weights of weights need more draws than there is time for */
   if (w->by == PGM_LOCALS_QUADRATURE) return wanted;
   const double most = MOST_WORK / pgm_quadratic_cost(w->quadratic);
   return most >= wanted ? wanted : most >= FEWEST_DRAWS ? (int)most : 0;
@@ -404,7 +432,10 @@ static double usual_khat(Locals *w)
   return w->khat[(long)(0.95 * (double)(w->n - 1))];
 }
 
-static PgmEvidenceKind trusted(double khat) { return khat <= LIMIT_KHAT ? PGM_EVIDENCE_PSIS : PGM_EVIDENCE_BOUND; }
+static PgmEvidenceKind trusted(double khat)
+{
+  return khat <= LIMIT_KHAT ? PGM_EVIDENCE_PSIS : PGM_EVIDENCE_BOUND;
+}
 
 /* From the ratios of `draws` draws of the globals to a value. */
 static void conclude(Locals *w, int draws, const double *ratio, PgmEvidence *out)
@@ -434,7 +465,7 @@ static void conclude(Locals *w, int draws, const double *ratio, PgmEvidence *out
     out->kind = trusted(out->khat);
   }
   if (!isfinite(value)) out->kind = PGM_EVIDENCE_NONE;
-  if (!isfinite(out->khat)) out->khat = NAN;   /* all ratios the same: q is the posterior */
+  if (!isfinite(out->khat)) out->khat = NAN; /* all ratios the same: q is the posterior */
   out->draws = draws;
   out->value = out->kind == PGM_EVIDENCE_NONE ? NAN : value;
 }
@@ -494,7 +525,8 @@ PgmStatus pgm_evidence(PgmSession *s, bool given, int draws, unsigned long seed,
   if (found) {
     out->kind = PGM_EVIDENCE_EXACT;
     out->se = 0;
-    snprintf(out->how, sizeof out->how, "exact: the log joint is quadratic in %ld coordinate%s", out->coordinates, out->coordinates == 1 ? "" : "s");
+    snprintf(out->how, sizeof out->how, "exact: the log joint is quadratic in %ld coordinate%s", out->coordinates,
+             out->coordinates == 1 ? "" : "s");
     return PGM_OK;
   }
   const int wanted = out->coordinates > LARGE ? GLOBAL_DRAWS_LARGE : GLOBAL_DRAWS, few = wanted < draws ? wanted : draws;

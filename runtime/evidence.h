@@ -1,5 +1,5 @@
-/* The evidence log p(data) of a model (evidence.c): exact where the log joint is quadratic; else local variables are integrated out given the
- * globals, which are drawn from q; else everything is drawn from q. Draws are weighted by Pareto-smoothed importance sampling. */
+/* The evidence log p(data) of a model (evidence.c): exact where the log joint is quadratic; else local variables are integrated out given
+ * the globals, which are drawn from q; else everything is drawn from q. Draws are weighted by Pareto-smoothed importance sampling. */
 #ifndef PGM_EVIDENCE_H
 #define PGM_EVIDENCE_H
 
@@ -17,9 +17,9 @@ typedef struct {
   char how[128];                       /* "exact: the log joint is quadratic in 7 coordinates" */
 } PgmEvidence;
 
-/* At the layouts' factors, which serve as base point and proposal; params stay at their values. `given`: what the data say given the factors
- * of the globals, E_q(globals) log p(data, globals) + their entropy, which bounds every ELBO with these globals from above; else log p(data).
- * Changes the layouts' values and their gradients, not means and sds. Errors: out of memory only; what cannot be measured is
+/* At the layouts' factors, which serve as base point and proposal; params stay at their values. `given`: what the data say given the
+ * factors of the globals, E_q(globals) log p(data, globals) + their entropy, which bounds every ELBO with these globals from above; else
+ * log p(data). Changes the layouts' values and their gradients, not means and sds. Errors: out of memory only; what cannot be measured is
  * PGM_EVIDENCE_NONE. */
 PgmStatus pgm_evidence(PgmSession *s, bool given, int draws, unsigned long seed, PgmEvidence *out, PgmError *error);
 /* The exact part alone: *found false where the log joint is not quadratic or the problem is too large. */

@@ -1,14 +1,14 @@
 /* Measuring the gaps: which fits are made, what stands for the full domain, how ELBOs are compared. See gap.h.
  *
- * COMPARISON. Every fit that counts is evaluated anew, on the same random numbers: BLOCKS blocks of draws that depend on seed, block, variable
- * and entry alone. The standard error of a difference is that of its blocks' differences; where nothing is sampled it is 0.
+ * COMPARISON. Every fit that counts is evaluated anew, on the same random numbers: BLOCKS blocks of draws that depend on seed, block,
+ * variable and entry alone. The standard error of a difference is that of its blocks' differences; where nothing is sampled it is 0.
  *
  * F-VI. Its optimum is at least the ELBO of every A-VI or constant fit, whose factors it can copy. Where one is above it, F-VI sits in a
  * worse local optimum and is restarted from that fit's factors.
  *
- * CAPACITY. What the best function of the class loses against F-VI is bounded above by what the best one found loses: the best of all seeds'
- * runs, more starts, and the best of these trained on to a tighter tolerance. OPTIMISATION is the rest: what the user's run (the first seed)
- * is short of that best. */
+ * CAPACITY. What the best function of the class loses against F-VI is bounded above by what the best one found loses: the best of all
+ * seeds' runs, more starts, and the best of these trained on to a tighter tolerance. OPTIMISATION is the rest: what the user's run (the
+ * first seed) is short of that best. */
 #include "gap_work.h"
 
 #include <stdarg.h>
@@ -29,7 +29,10 @@ PgmGapOptions pgm_gap_defaults(void)
   return (PgmGapOptions){.fit = pgm_fit_defaults(), .seeds = 1, .evidence_draws = EVIDENCE_DRAWS};
 }
 
-static PgmStatus no_memory(PgmError *error) { return pgm_fail(error, PGM_SYSTEM, "out of memory"); }
+static PgmStatus no_memory(PgmError *error)
+{
+  return pgm_fail(error, PGM_SYSTEM, "out of memory");
+}
 
 void pgm_gap_append(char *text, size_t size, const char *format, ...)
 {
@@ -65,7 +68,7 @@ const PgmGapMethod *pgm_gap_variant(const PgmGap *gap, const PgmGapVariant *v)
   return v->same < PGM_GAP_METHODS ? &gap->method[v->same] : &v->own;
 }
 
-/* ---- evaluation on common random numbers --------------------------------------------------------------------------------------------------- */
+/* ---- evaluation on common random numbers --------------------------------------------------------------------------------------------- */
 
 PgmStatus pgm_gap_sources(PgmSources **q, PgmSession *s, PgmError *error)
 {
@@ -136,14 +139,14 @@ static PgmStatus measure(PgmGap *gap, PgmSession *s, PgmGapMethod *m, const PgmF
   return PGM_OK;
 }
 
-/* ---- fits -------------------------------------------------------------------------------------------------------------------------------------- */
+/* ---- fits ---------------------------------------------------------------------------------------------------------------------------- */
 
 typedef struct {
   PgmSession *s;
   const PgmGapOptions *options;
   PgmGap *gap;
   PgmError *error;
-  PgmFitOptions fvi;                   /* how F-VI is fitted */
+  PgmFitOptions fvi; /* how F-VI is fitted */
   int done, total;
 } Work;
 
@@ -154,8 +157,10 @@ static PgmStatus fit_once(Work *w, const PgmFitOptions *o, const char *what, Pgm
   PgmStatus st = pgm_fit_run(w->s, o, fit, w->error);
   w->done++;
   if (st) return st;
-  if (!strcmp((*fit)->stopped, "signal")) st = pgm_fail(w->error, PGM_INTERRUPTED, "gap: interrupted; nothing was kept");
-  else if (!strcmp((*fit)->stopped, "nan") || !isfinite((*fit)->elbo)) st = pgm_fail(w->error, PGM_BAD_INPUT, "gap: %s: %s", what, (*fit)->criterion);
+  if (!strcmp((*fit)->stopped, "signal"))
+    st = pgm_fail(w->error, PGM_INTERRUPTED, "gap: interrupted; nothing was kept");
+  else if (!strcmp((*fit)->stopped, "nan") || !isfinite((*fit)->elbo))
+    st = pgm_fail(w->error, PGM_BAD_INPUT, "gap: %s: %s", what, (*fit)->criterion);
   if (!st) return PGM_OK;
   pgm_fit_free(*fit);
   *fit = NULL;
@@ -175,13 +180,15 @@ static PgmStatus keep_run(Work *w, PgmGapMethod *m, const PgmFit *fit, const Pgm
   if (!more) return no_memory(w->error);
   m->run = more;
   PgmGapRun *r = &more[m->n_runs++];
-  *r = (PgmGapRun){.seed = fit->seed, .seconds = fit->seconds, .elbo = fit->elbo, .iterations = fit->iterations, .converged = fit->converged};
+  *r = (PgmGapRun){
+      .seed = fit->seed, .seconds = fit->seconds, .elbo = fit->elbo, .iterations = fit->iterations, .converged = fit->converged};
   memcpy(r->criterion, fit->criterion, sizeof r->criterion);
   const bool noisy = pgm_solve_stochastic(w->s, o), draws = pgm_needs_draws(w->s->model) || o->expectation >= PGM_EXP_FIXED_DRAWS;
   return pgm_gap_take_path(recorder ? recorder : &none, r, noisy, !noisy && draws) ? PGM_OK : no_memory(w->error);
 }
 
-/* Fits by all seeds. The one that stands: the best, or the first. *best gets the best of those too (a copy is not made: NULL where it stands). */
+/* Fits by all seeds. The one that stands: the best, or the first. *best gets the best of those too (a copy is not made: NULL where it
+ * stands). */
 static PgmStatus fit_seeds(Work *w, PgmGapMethod *m, PgmFitOptions o, const char *what, bool stands_best, PgmFit **best)
 {
   PgmStatus st = PGM_OK;
@@ -213,10 +220,15 @@ static PgmStatus fit_seeds(Work *w, PgmGapMethod *m, PgmFitOptions o, const char
   return st;
 }
 
-/* ---- inputs ------------------------------------------------------------------------------------------------------------------------------------ */
+/* ---- inputs -------------------------------------------------------------------------------------------------------------------------- */
 
 /* Texts of --inputs and --window for one arrangement. */
-typedef struct { int n_inputs, n_windows; char **text; const char *const *inputs, *const *windows; int n; } Arrangement;
+typedef struct {
+  int n_inputs, n_windows;
+  char **text;
+  const char *const *inputs, *const *windows;
+  int n;
+} Arrangement;
 
 static void free_arrangement(Arrangement *a)
 {
@@ -232,10 +244,16 @@ static const PgmAmortize *amortize_of(const PgmModel *m, int family)
   return NULL;
 }
 
-static bool closed(const PgmAmortize *a) { return a && (!strcmp(a->verdict, "closes") || !strcmp(a->verdict, "set") || !strcmp(a->verdict, "slice")); }
+static bool closed(const PgmAmortize *a)
+{
+  return a && (!strcmp(a->verdict, "closes") || !strcmp(a->verdict, "set") || !strcmp(a->verdict, "slice"));
+}
 
 /* Is there a bounded domain, and a form of it that can be gathered? */
-static bool has_domain(const PgmAmortize *a) { return closed(a) && (a->inputs || a->amortize); }
+static bool has_domain(const PgmAmortize *a)
+{
+  return closed(a) && (a->inputs || a->amortize);
+}
 
 /* The references of an `amortize` statement, joined as `domain` is. */
 static bool inputs_are_domain(const PgmAmortize *a)
@@ -258,8 +276,8 @@ static PgmStatus add_text(Arrangement *a, const char *text, PgmError *error)
   return a->text[a->n++] ? PGM_OK : no_memory(error);
 }
 
-/* Window w for the families that need one (or that --window names); the others keep the verdict's domain, in so far as an `amortize` statement
- * does not hide it: then it is spelt out. w < 0: no windows. */
+/* Window w for the families that need one (or that --window names); the others keep the verdict's domain, in so far as an `amortize`
+ * statement does not hide it: then it is spelt out. w < 0: no windows. */
 static PgmStatus arrange(Arrangement *a, const PgmModel *m, const char *only, bool all, long w, PgmError *error)
 {
   PgmStatus st = open_arrangement(a, m, error);
@@ -304,8 +322,10 @@ static void describe(const PgmModel *m, const PgmFit *fit, char *text, size_t si
     const PgmFactors *p = &fit->factors[i];
     if (m->families[p->family].role != PGM_LOCAL) continue;
     pgm_gap_append(text, size, "%s%s", text[0] ? "; " : "", m->families[p->family].name);
-    if (!p->function) pgm_gap_append(text, size, " %s", p->kind == PGM_SHARED ? "constant" : "with free factors");
-    else pgm_gap_append(text, size, " from %s", p->function->n_inputs ? "" : "nothing");
+    if (!p->function)
+      pgm_gap_append(text, size, " %s", p->kind == PGM_SHARED ? "constant" : "with free factors");
+    else
+      pgm_gap_append(text, size, " from %s", p->function->n_inputs ? "" : "nothing");
     const int n = p->function ? p->function->n_inputs : 0, first = n > MOST_NAMED ? 2 : n;
     for (int k = 0; k < first; k++) pgm_gap_append(text, size, "%s%s", k ? ", " : "", p->function->inputs[k]);
     if (first < n) pgm_gap_append(text, size, ", ... (%d in all), %s", n, p->function->inputs[n - 1]);
@@ -338,7 +358,7 @@ static bool amortises(const PgmFit *fit)
   return false;
 }
 
-/* ---- F-VI restarted ------------------------------------------------------------------------------------------------------------------------------- */
+/* ---- F-VI restarted ------------------------------------------------------------------------------------------------------------------ */
 
 /* The free factors that `fit` gives each element of the session's data. */
 static PgmStatus free_fit(PgmSession *s, const PgmFit *fit, PgmFit **out, PgmError *error)
@@ -367,8 +387,10 @@ static PgmStatus free_fit(PgmSession *s, const PgmFit *fit, PgmFit **out, PgmErr
     pgm_function_free(p->function);
     p->function = NULL;
   }
-  if (st) pgm_fit_free(free_one);
-  else *out = free_one;
+  if (st)
+    pgm_fit_free(free_one);
+  else
+    *out = free_one;
   return st;
 }
 
@@ -403,14 +425,15 @@ static PgmStatus restart_from(Work *w, const PgmGapMethod *other, const char *wh
     again.fit = NULL;
     again.block = NULL;
     note_unconverged(gap, fit, "F-VI, restarted");
-    snprintf(gap->restarted, sizeof gap->restarted, "F-VI sat in a worse local optimum; restarted from %s it gained %.4g nats", what, fvi->elbo - before);
+    snprintf(gap->restarted, sizeof gap->restarted, "F-VI sat in a worse local optimum; restarted from %s it gained %.4g nats", what,
+             fvi->elbo - before);
   }
   pgm_fit_free(again.fit);
   free(again.block);
   return st;
 }
 
-/* ---- capacity --------------------------------------------------------------------------------------------------------------------------------------- */
+/* ---- capacity ------------------------------------------------------------------------------------------------------------------------ */
 
 /* The best of the function class that a good deal more work finds: `m` is the user's run, `other` the best of the other seeds' or NULL. */
 static PgmStatus train_on(Work *w, const PgmGapMethod *m, const PgmFit *other, const PgmFitOptions *full, PgmGapMethod *best)
@@ -448,7 +471,7 @@ static PgmStatus train_on(Work *w, const PgmGapMethod *m, const PgmFit *other, c
   best->fit = top;
   if (st) return st;
   st = measure(gap, w->s, best, NULL, w->options->fit.seed, w->error);
-  if (!st && best->elbo < m->elbo) {   /* fresh numbers may reverse what was near */
+  if (!st && best->elbo < m->elbo) { /* fresh numbers may reverse what was near */
     memcpy(best->block, m->block, (size_t)gap->blocks * sizeof *best->block);
     best->elbo = m->elbo;
     best->se = m->se;
@@ -456,7 +479,7 @@ static PgmStatus train_on(Work *w, const PgmGapMethod *m, const PgmFit *other, c
   return st;
 }
 
-/* ---- all together ---------------------------------------------------------------------------------------------------------------------------------------- */
+/* ---- all together -------------------------------------------------------------------------------------------------------------------- */
 
 static PgmGap *new_gap(const PgmSession *s)
 {
@@ -483,7 +506,7 @@ static PgmStatus measure_kept(Work *w, PgmGapMethod *m)
   return measure(w->gap, w->s, m, NULL, w->options->fit.seed, w->error);
 }
 
-/* ---- lists ---------------------------------------------------------------------------------------------------------------------------------- */
+/* ---- lists --------------------------------------------------------------------------------------------------------------------------- */
 
 /* Adds one entry to a list: fits by all seeds, or what `same` was measured as. */
 static PgmStatus fit_variant(Work *w, PgmGapList *list, const PgmFitOptions *o, const char *what, PgmGapMethodName same)
@@ -498,7 +521,10 @@ static PgmStatus fit_variant(Work *w, PgmGapList *list, const PgmFitOptions *o, 
 }
 
 /* The entry added last. */
-static PgmGapVariant *last_of(PgmGapList *list) { return &list->at[list->n - 1]; }
+static PgmGapVariant *last_of(PgmGapList *list)
+{
+  return &list->at[list->n - 1];
+}
 
 static PgmStatus open_list(Work *w, PgmGapListName name, long n)
 {
@@ -597,7 +623,7 @@ static PgmStatus fit_amortised(Work *w, const PgmFitOptions *base, PgmGapMethod 
   bool amortised = !st;
   if (!st) st = fit_seeds(w, full, full_options, gap->stands_in >= 0 ? "A-VI, widest window" : "A-VI, full domain", false, &other);
   if (!st) describe(m, full->fit, gap->full, sizeof gap->full);
-  if (!st && !amortises(full->fit)) {  /* free factors throughout: that was F-VI under another name */
+  if (!st && !amortises(full->fit)) { /* free factors throughout: that was F-VI under another name */
     free_method(full);
     pgm_fit_free(other);
     other = NULL;
@@ -648,7 +674,8 @@ static void subtract(PgmGap *gap, const PgmGapMethod *best)
   }
   g->conditioning = difference(gap, &m[PGM_GAP_FULL], &m[PGM_GAP_CHOSEN]);
   for (int l = 0; l < PGM_GAP_LISTS; l++)
-    for (int i = 0; i < gap->list[l].n; i++) gap->list[l].at[i].loss = difference(gap, &m[PGM_GAP_FVI], pgm_gap_variant(gap, &gap->list[l].at[i]));
+    for (int i = 0; i < gap->list[l].n; i++)
+      gap->list[l].at[i].loss = difference(gap, &m[PGM_GAP_FVI], pgm_gap_variant(gap, &gap->list[l].at[i]));
 }
 
 static bool copy_path(PgmGapPath *to, const PgmGapPath *from)
@@ -764,7 +791,7 @@ PgmStatus pgm_gap_run(PgmSession *s, const PgmGapOptions *options, PgmGap **out,
   return st;
 }
 
-/* ---- data that were not fitted ------------------------------------------------------------------------------------------------------------ */
+/* ---- data that were not fitted ------------------------------------------------------------------------------------------------------- */
 
 /* A method as it was fitted, on the session's data, with these globals. */
 static PgmStatus carry_over(Work *w, const PgmGapMethod *from, const PgmFit *globals, PgmGapMethod *to)
@@ -808,7 +835,8 @@ PgmStatus pgm_gap_test(PgmSession *s, const PgmGap *train, const PgmGapOptions *
   memcpy(gap->full, train->full, sizeof gap->full);
   memcpy(gap->chosen, train->chosen, sizeof gap->chosen);
   PgmStatus st = PGM_OK;
-  if (!gap->locals) st = pgm_fail(error, PGM_BAD_USAGE, "--test: the model has no local latent variables, whose inference functions could be tested");
+  if (!gap->locals)
+    st = pgm_fail(error, PGM_BAD_USAGE, "--test: the model has no local latent variables, whose inference functions could be tested");
   if (!st) st = fit_seeds(&w, &gap->method[PGM_GAP_FVI], w.fvi, "F-VI on the test data", true, NULL);
   if (!st) st = measure_kept(&w, &gap->method[PGM_GAP_FVI]);
   if (!st) gap->observations = gap->method[PGM_GAP_FVI].fit->observations;

@@ -1,6 +1,7 @@
 /* The gaps of variational inference, measured on one data set (gap.c): fits of constant factors, F-VI and A-VI, and their differences.
  *
- *   approximation  log p(data) - ELBO(F-VI)                     amortisation  ELBO(F-VI) - ELBO(A-VI, full domain) = capacity + optimisation
+ *   approximation  log p(data) - ELBO(F-VI)                     amortisation  ELBO(F-VI) - ELBO(A-VI, full domain) = capacity +
+ * optimisation
  *   conditioning   ELBO(A-VI, full domain) - ELBO(A-VI, inputs chosen)
  *
  * They add up to log p(data) - ELBO(A-VI, inputs chosen). Cremer, Li & Duvenaud (2018) for approximation and amortisation, Bayer, Soelch,
@@ -89,22 +90,23 @@ void pgm_gap_free(PgmGap *gap);
 /* What an entry of a list was measured as. */
 const PgmGapMethod *pgm_gap_variant(const PgmGap *gap, const PgmGapVariant *v);
 
-/* ---- paths (gap_path.c) ------------------------------------------------------------------------------------------------------------------- */
+/* ---- paths (gap_path.c) -------------------------------------------------------------------------------------------------------------- */
 
 /* Collects the trace of a fit: pgm_gap_trace and pgm_gap_prepared are callbacks of PgmFitOptions. Zeros to begin with. */
 typedef struct { long n, room; double *iteration, *seconds, *elbo; bool failed; } PgmGapRecorder;
 void pgm_gap_trace(void *recorder, long iteration, double seconds, double elbo, double gradient_norm);
 void pgm_gap_prepared(void *recorder);
-/* Moves what was recorded into run->path, thinned; `noisy`: every value was an estimate; `optimistic`: draws that were fitted, so the path is
- * shifted to end at run->elbo. False: out of memory. Empties the recorder. */
+/* Moves what was recorded into run->path, thinned; `noisy`: every value was an estimate; `optimistic`: draws that were fitted, so the path
+ * is shifted to end at run->elbo. False: out of memory. Empties the recorder. */
 bool pgm_gap_take_path(PgmGapRecorder *recorder, PgmGapRun *run, bool noisy, bool optimistic);
 void pgm_gap_free_path(PgmGapPath *path);
 /* The first point of the run's path that is not below `elbo`; false: none. */
 bool pgm_gap_reach(const PgmGapRun *run, double elbo, double *iteration, double *seconds);
 
-/* ---- words (gap_judge.c) ------------------------------------------------------------------------------------------------------------------ */
+/* ---- words (gap_judge.c) ------------------------------------------------------------------------------------------------------------- */
 
-/* Nats that count as nothing: three standard errors and a thousandth of a nat per local element, or a hundredth of what constant factors lose. */
+/* Nats that count as nothing: three standard errors and a thousandth of a nat per local element, or a hundredth of what constant factors
+ * lose. */
 double pgm_gap_nothing(const PgmGap *gap, PgmGapNumber x);
 /* Fills agrees and message. */
 void pgm_gap_judge(PgmGap *gap);
@@ -113,7 +115,7 @@ void pgm_gap_advise(const PgmGap *gap, const PgmGap *test, char *text, size_t si
 /* Weights of a fit's inference functions. */
 long pgm_gap_weights(const PgmFit *fit);
 
-/* ---- unit by unit (gap_units.c) --------------------------------------------------------------------------------------------------------------- */
+/* ---- unit by unit (gap_units.c) ------------------------------------------------------------------------------------------------------ */
 
 /* ELBO of each unit, the values of the outermost plate with most units: its terms, its latents' entropy and Jacobians. Rows unit - lo,
  * one array per method (NULL: not measured). What belongs to no unit (globals) is left out. */

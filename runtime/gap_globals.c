@@ -2,9 +2,9 @@
  *
  * F-VI's factors of the globals can be far too narrow, and far off, where local variables depend on each other (the sds of a state space
  * model). Importance sampling of a few globals therefore adapts its proposal: a multivariate t distribution with five degrees of freedom,
- * which starts at q, twice as wide, and is moved to the weighted mean and covariance of its draws, round after round (population Monte Carlo,
- * Cappe, Guillin, Marin & Robert 2004). Weights are tempered, w^beta, with the largest beta at most 1 that leaves a third of the draws
- * effective, so that the proposal walks to where the target is and does not collapse onto a single draw. */
+ * which starts at q, twice as wide, and is moved to the weighted mean and covariance of its draws, round after round (population Monte
+ * Carlo, Cappe, Guillin, Marin & Robert 2004). Weights are tempered, w^beta, with the largest beta at most 1 that leaves a third of the
+ * draws effective, so that the proposal walks to where the target is and does not collapse onto a single draw. */
 #include "gap_globals.h"
 
 #include <stdlib.h>
@@ -20,9 +20,9 @@ struct PgmGlobals {
   PgmSession *s;
   bool adaptive;
   long n;
-  double *mean, *sd, *z, *u, *scratch; /* of q; of the last draw, standardised and not; one family */
+  double *mean, *sd, *z, *u, *scratch;  /* of q; of the last draw, standardised and not; one family */
   double *centre, *chol, *sum, *square; /* adaptive: the t distribution, its Cholesky factor (lower, row-major); workspace */
-  double log_det;                      /* of the factor */
+  double log_det;                       /* of the factor */
 };
 
 long pgm_globals_count(const PgmSession *s)
@@ -36,9 +36,15 @@ long pgm_globals_count(const PgmSession *s)
 }
 
 /* Calls for every coordinate of family f: its place in the layout. */
-static long place_of(const PgmLayout *l, long k) { return (l->list ? l->list[k / l->uwidth] : k / l->uwidth) * l->uwidth + k % l->uwidth; }
+static long place_of(const PgmLayout *l, long k)
+{
+  return (l->list ? l->list[k / l->uwidth] : k / l->uwidth) * l->uwidth + k % l->uwidth;
+}
 
-static long coordinates(const PgmLayout *l) { return (l->list ? l->defined : l->elements) * l->uwidth; }
+static long coordinates(const PgmLayout *l)
+{
+  return (l->list ? l->defined : l->elements) * l->uwidth;
+}
 
 PgmStatus pgm_globals_open(PgmGlobals **out, PgmSession *s, bool adaptive, PgmError *error)
 {
@@ -149,8 +155,10 @@ bool pgm_globals_adapt(PgmGlobals *g, unsigned long seed, long first, long n, co
     double lo = 0, hi = 1;
     for (int k = 0; k < 50; k++) {
       beta = 0.5 * (lo + hi);
-      if (effective(n, ratio, most, beta) < EFFECTIVE) hi = beta;
-      else lo = beta;
+      if (effective(n, ratio, most, beta) < EFFECTIVE)
+        hi = beta;
+      else
+        lo = beta;
     }
     beta = lo;
   }
@@ -167,7 +175,7 @@ bool pgm_globals_adapt(PgmGlobals *g, unsigned long seed, long first, long n, co
     }
   }
   for (long r = 0; r < d; r++)
-    for (long c = 0; c <= r; c++) {    /* of the t distribution's scale: its covariance is DEGREES / (DEGREES - 2) times that */
+    for (long c = 0; c <= r; c++) { /* of the t distribution's scale: its covariance is DEGREES / (DEGREES - 2) times that */
       const double covariance = g->square[r * d + c] / total - g->sum[r] * g->sum[c] / (total * total);
       g->square[r * d + c] = WIDEN * covariance * (DEGREES - 2) / DEGREES;
     }
@@ -177,8 +185,10 @@ bool pgm_globals_adapt(PgmGlobals *g, unsigned long seed, long first, long n, co
     for (long c = 0; c <= r; c++) {
       double x = g->square[r * d + c];
       for (long k = 0; k < c; k++) x -= g->chol[r * d + k] * g->chol[c * d + k];
-      if (r != c) g->chol[r * d + c] = x / g->chol[c * d + c];
-      else g->chol[r * d + r] = sqrt(fmax(x, 1e-8 * g->square[r * d + r] + 1e-300));
+      if (r != c)
+        g->chol[r * d + c] = x / g->chol[c * d + c];
+      else
+        g->chol[r * d + r] = sqrt(fmax(x, 1e-8 * g->square[r * d + r] + 1e-300));
       if (r == c) g->log_det += log(g->chol[r * d + r]);
     }
   return beta == 1;

@@ -13,9 +13,15 @@ double pgm_gap_nothing(const PgmGap *gap, PgmGapNumber x)
   return 3 * x.se + fmax(1e-3, fmin(per_element, fmax(of_const, 0)));
 }
 
-static bool seen(const PgmGap *gap, PgmGapNumber x) { return isfinite(x.value) && x.value > pgm_gap_nothing(gap, x); }
+static bool seen(const PgmGap *gap, PgmGapNumber x)
+{
+  return isfinite(x.value) && x.value > pgm_gap_nothing(gap, x);
+}
 
-static bool converged(const PgmGap *gap, PgmGapMethodName k) { return gap->method[k].fit && gap->method[k].fit->converged; }
+static bool converged(const PgmGap *gap, PgmGapMethodName k)
+{
+  return gap->method[k].fit && gap->method[k].fit->converged;
+}
 
 static const PgmGapVariant *first_window(const PgmGap *gap)
 {
@@ -23,7 +29,7 @@ static const PgmGapVariant *first_window(const PgmGap *gap)
   return list->n ? &list->at[0] : NULL;
 }
 
-/* ---- the verdict -------------------------------------------------------------------------------------------------------------------------- */
+/* ---- the verdict --------------------------------------------------------------------------------------------------------------------- */
 
 static void judge_closing(PgmGap *gap, PgmGapNumber loss)
 {
@@ -34,9 +40,10 @@ static void judge_closing(PgmGap *gap, PgmGapNumber loss)
              "as the verdict says, amortised inference closes the gap: %.3g of %.4g nats that constant factors lose remain", left,
              gap->gaps.constant.value);
   else
-    snprintf(gap->message, sizeof gap->message,
-             "the verdict says that the gap can close; this function class leaves %.4g nats (wider --hidden or higher --degree may close it)",
-             loss.value);
+    snprintf(
+        gap->message, sizeof gap->message,
+        "the verdict says that the gap can close; this function class leaves %.4g nats (wider --hidden or higher --degree may close it)",
+        loss.value);
 }
 
 static void judge_open(PgmGap *gap)
@@ -50,8 +57,8 @@ static void judge_open(PgmGap *gap)
     snprintf(gap->message, sizeof gap->message, "as the verdict says, the gap stays open: %.4g nats with %s", a.value, gap->full);
   else
     snprintf(gap->message, sizeof gap->message,
-             "as the verdict says, no window closes the gap exactly; window %ld leaves %.2g nats of the %.4g of the narrowest", gap->stands_in,
-             a.value, first.value);
+             "as the verdict says, no window closes the gap exactly; window %ld leaves %.2g nats of the %.4g of the narrowest",
+             gap->stands_in, a.value, first.value);
 }
 
 void pgm_gap_judge(PgmGap *gap)
@@ -82,8 +89,9 @@ void pgm_gap_judge(PgmGap *gap)
   else if (!strcmp(verdict, "open"))
     judge_open(gap);
   else
-    snprintf(gap->message, sizeof gap->message, "the verdict is '%s', which promises nothing for the model as a whole; measured: %.4g nats with %s",
-             verdict, a.value, gap->full);
+    snprintf(gap->message, sizeof gap->message,
+             "the verdict is '%s', which promises nothing for the model as a whole; measured: %.4g nats with %s", verdict, a.value,
+             gap->full);
   if (pgm_gap_weights(functions) > gap->locals)
     pgm_gap_append(gap->message, sizeof gap->message,
                    "; the function has %ld weights for %ld local variables and may have memorised these data (--test FILE tells)",
@@ -98,7 +106,7 @@ void pgm_gap_judge(PgmGap *gap)
     pgm_gap_append(gap->message, sizeof gap->message, "; the inputs chosen (%s) lose nothing that can be seen", gap->chosen);
 }
 
-/* ---- advice --------------------------------------------------------------------------------------------------------------------------------- */
+/* ---- advice -------------------------------------------------------------------------------------------------------------------------- */
 
 typedef struct {
   const PgmGap *gap, *test;
@@ -117,13 +125,15 @@ static void say(Advice *a, const char *format, ...)
   pgm_gap_append(a->text, a->size, "%s%s", a->text[0] ? "\n" : "", sentence);
 }
 
-static double per(const PgmGap *gap, double nats) { return gap->observations ? nats / (double)gap->observations : NAN; }
+static double per(const PgmGap *gap, double nats)
+{
+  return gap->observations ? nats / (double)gap->observations : NAN;
+}
 
 static void say_unconverged(Advice *a)
 {
   if (a->gap->unconverged[0])
-    say(a, "Not converged: %.300s; let them train longer (--max-iter) before their rows are compared.",
-        a->gap->unconverged);
+    say(a, "Not converged: %.300s; let them train longer (--max-iter) before their rows are compared.", a->gap->unconverged);
 }
 
 /* The smallest window that loses no more than the widest, as far as can be seen; NULL: there is no list, or only the widest will do. */
@@ -139,8 +149,10 @@ static const PgmGapVariant *enough(const PgmGap *gap)
 static void inputs_of(const PgmGap *gap, char *to, size_t size)
 {
   const char *from = strstr(gap->full, " from ");
-  if (gap->stands_in >= 0) snprintf(to, size, "a window of half-width %ld", gap->stands_in);
-  else snprintf(to, size, "%s", from && !strchr(gap->full, ';') ? from + 6 : gap->full);
+  if (gap->stands_in >= 0)
+    snprintf(to, size, "a window of half-width %ld", gap->stands_in);
+  else
+    snprintf(to, size, "%s", from && !strchr(gap->full, ';') ? from + 6 : gap->full);
 }
 
 static void say_windows(Advice *a)
@@ -149,8 +161,14 @@ static void say_windows(Advice *a)
   const PgmGapVariant *w = enough(a->gap);
   if (list->n < 2) return;
   const PgmGapVariant *last = &list->at[list->n - 1];
-  if (w) say(a, "Narrower inputs: on these data a window of half-width %ld (--window %ld) is enough; the widest gains no more than %.2g nats on it.", w->w, w->w, fmax(0, w->loss.value - last->loss.value));
-  else say(a, "Wider inputs: the gap still falls from window %ld to window %ld; see how far with --window %ld..%ld.", list->at[list->n - 2].w, last->w, last->w, 2 * last->w);
+  if (w)
+    say(a,
+        "Narrower inputs: on these data a window of half-width %ld (--window %ld) is enough; the widest gains no more than %.2g nats on "
+        "it.",
+        w->w, w->w, fmax(0, w->loss.value - last->loss.value));
+  else
+    say(a, "Wider inputs: the gap still falls from window %ld to window %ld; see how far with --window %ld..%ld.", list->at[list->n - 2].w,
+        last->w, last->w, 2 * last->w);
 }
 
 static void say_amortisation(Advice *a)
@@ -162,20 +180,32 @@ static void say_amortisation(Advice *a)
   if (!isfinite(g->amortisation.value)) return;
   inputs_of(gap, inputs, sizeof inputs);
   if (!seen(gap, g->amortisation)) {
-    say(a, "Amortise: a function of %s costs nothing that can be seen against a factor for every unit; after fit --method avi, new observations take one pass (infer).", inputs);
+    say(a,
+        "Amortise: a function of %s costs nothing that can be seen against a factor for every unit; after fit --method avi, new "
+        "observations take one pass (infer).",
+        inputs);
   } else if (seen(gap, g->capacity) && g->capacity.value >= 0.5 * g->amortisation.value) {
     if (!strcmp(gap->model->verdict, "closes"))
-      say(a, "More capacity: the best function of this class that was found is %.3g nats (%.2g per observation) short of F-VI, and by the verdict a richer one can close this; try wider layers (--hidden 64,64) or a higher degree.",
+      say(a,
+          "More capacity: the best function of this class that was found is %.3g nats (%.2g per observation) short of F-VI, and by the "
+          "verdict a richer one can close this; try wider layers (--hidden 64,64) or a higher degree.",
           g->capacity.value, per(gap, g->capacity.value));
     else
-      say(a, "More inputs, or F-VI: the best function of %s that was found is %.3g nats (%.2g per observation) short of F-VI, and by the verdict no capacity regains all of it.", inputs,
-          g->capacity.value, per(gap, g->capacity.value));
+      say(a,
+          "More inputs, or F-VI: the best function of %s that was found is %.3g nats (%.2g per observation) short of F-VI, and by the "
+          "verdict no capacity regains all of it.",
+          inputs, g->capacity.value, per(gap, g->capacity.value));
   }
   if (seen(gap, g->optimisation))
-    say(a, "Longer training: this run is %.3g nats short of the best that the same function class reached; more seeds (--seeds), more iterations (--max-iter) or a smaller tolerance (--tol) find it.",
+    say(a,
+        "Longer training: this run is %.3g nats short of the best that the same function class reached; more seeds (--seeds), more "
+        "iterations (--max-iter) or a smaller tolerance (--tol) find it.",
         g->optimisation.value);
   if (!a->test && weights > gap->locals)
-    say(a, "Other data: the function has %ld weights for %ld local variables and may have learnt them by heart; --test FILE tells what it loses on data that it was not fitted to.", weights, gap->locals);
+    say(a,
+        "Other data: the function has %ld weights for %ld local variables and may have learnt them by heart; --test FILE tells what it "
+        "loses on data that it was not fitted to.",
+        weights, gap->locals);
 }
 
 static void say_conditioning(Advice *a)
@@ -197,8 +227,11 @@ static void say_approximation(Advice *a)
   const char *least = gap->evidence.kind == PGM_EVIDENCE_BOUND ? "at least " : "";
   const double per_local = gap->locals ? x.value / (double)gap->locals : NAN;
   if (x.value > 3 * x.se + fmax(1, 0.01 * (double)gap->locals))
-    say(a, "A richer family: independent Gaussian factors lose %s%.3g nats (%.2g per local variable) against the posterior, which no inference function regains; "
-           "reparameterise the model so that its variables depend less on each other, or correct the draws by importance weights where k-hat is below 0.7.",
+    say(a,
+        "A richer family: independent Gaussian factors lose %s%.3g nats (%.2g per local variable) against the posterior, which no "
+        "inference function regains; "
+        "reparameterise the model so that its variables depend less on each other, or correct the draws by importance weights where k-hat "
+        "is below 0.7.",
         least, x.value, per_local);
   else if (gap->evidence.kind != PGM_EVIDENCE_BOUND)
     say(a, "The family is rich enough: independent Gaussian factors lose %.2g nats in all against the posterior.", fmax(x.value, 0));
@@ -209,7 +242,8 @@ static void say_constant(Advice *a)
   const PgmGap *gap = a->gap;
   const PgmGapNumber c = gap->gaps.constant;
   if (isfinite(c.value) && c.value < 3 * c.se + 1e-3 * (double)gap->locals)
-    say(a, "Constant factors: even one for all units loses only %.2g nats; the data say little about the single local variable.", fmax(c.value, 0));
+    say(a, "Constant factors: even one for all units loses only %.2g nats; the data say little about the single local variable.",
+        fmax(c.value, 0));
 }
 
 /* What the functions lose per observation on data that they were not fitted to, against those that they were. */
@@ -219,8 +253,11 @@ static void say_test(Advice *a)
   const PgmGapNumber there = a->test->gaps.amortisation, here = a->gap->gaps.amortisation;
   if (!isfinite(there.value) || !a->test->observations || !a->gap->observations) return;
   const double more = per(a->test, there.value) - per(a->gap, here.value);
-  if (seen(a->test, there) && more * (double)a->test->observations > 0.5 * pgm_gap_nothing(a->test, there) && per(a->test, there.value) > 1.5 * per(a->gap, fmax(here.value, 0)))
-    say(a, "Fewer weights or more data: on the test data the function loses %.2g nats per observation, on its own %.2g, so it has learnt these in part by heart.",
+  if (seen(a->test, there) && more * (double)a->test->observations > 0.5 * pgm_gap_nothing(a->test, there) &&
+      per(a->test, there.value) > 1.5 * per(a->gap, fmax(here.value, 0)))
+    say(a,
+        "Fewer weights or more data: on the test data the function loses %.2g nats per observation, on its own %.2g, so it has learnt "
+        "these in part by heart.",
         per(a->test, there.value), fmax(per(a->gap, here.value), 0));
   else
     say(a, "Other data: on the test data, which it was not fitted to, the function does as well.");

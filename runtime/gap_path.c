@@ -1,16 +1,16 @@
 /* Paths of the ELBO: what the trace of a fit tells, thinned to what a picture or a table needs.
  *
  * In: the trace, iteration by iteration (PgmFitOptions.trace). Out: the best ELBO so far, at points at most a hundredth of their iteration
- * apart, so that the first time at which a level is reached is known to a hundredth. (A fit may try several starts one after the other; what
- * counts is what it has.) Where each value is an estimate from few draws, points are averages of ten iterations or more, as they come: a
- * single lucky draw is no progress. */
+ * apart, so that the first time at which a level is reached is known to a hundredth. (A fit may try several starts one after the other;
+ * what counts is what it has.) Where each value is an estimate from few draws, points are averages of ten iterations or more, as they come:
+ * a single lucky draw is no progress. */
 #include "gap.h"
 
 #include <stdlib.h>
 #include <string.h>
 
 enum { SMALLEST_ROOM = 256, NOISY_GROUP = 10 };
-static const double APART = 0.01;      /* of the iteration */
+static const double APART = 0.01; /* of the iteration */
 
 void pgm_gap_trace(void *recorder, long iteration, double seconds, double elbo, double gradient_norm)
 {

@@ -2,13 +2,13 @@
  *
  *   log p(data, u0 + d) = l0 + g'd - d'Ad / 2      =>      log of its integral = l0 + g' A^-1 g / 2 + (n log 2 pi - log det A) / 2.
  *
- * Nobody tells the runtime that a model is linear-Gaussian, so it finds out: A comes from differences of gradients, which for a quadratic are
- * exact for any step; then gradient and value are compared with the quadratic's at random points, from a fraction of an sd of q to a hundred
- * sds away. A model that is not quadratic fails at one of them.
+ * Nobody tells the runtime that a model is linear-Gaussian, so it finds out: A comes from differences of gradients, which for a quadratic
+ * are exact for any step; then gradient and value are compared with the quadratic's at random points, from a fraction of an sd of q to a
+ * hundred sds away. A model that is not quadratic fails at one of them.
  *
- * Coordinates are those of the globals, dense, and of the local variables, in blocks between which A is zero: one block per element where the
- * local variables separate (PgmFamily.separable: no term contains two of their elements), whose columns are probed all at once; else one block
- * of all. Blocks are eliminated by Schur's complement, which leaves the marginal of the globals:
+ * Coordinates are those of the globals, dense, and of the local variables, in blocks between which A is zero: one block per element where
+ * the local variables separate (PgmFamily.separable: no term contains two of their elements), whose columns are probed all at once; else
+ * one block of all. Blocks are eliminated by Schur's complement, which leaves the marginal of the globals:
  *
  *   log p(data, globals at u0 + d) = c + h'd - d'Bd / 2,        E_q of it = c - sum_i B_ii sd_i^2 / 2        at q's mean u0. */
 #include "gap_quadratic.h"
@@ -19,24 +19,31 @@
 #include "philox.h"
 
 enum { DENSE_MAX = 2000, CHECKS = 6, SEED_CHECKS = 0xE51Du };
-static const double CROSS_MAX = 2e7;   /* entries of the matrix between the two kinds of coordinates */
+static const double CROSS_MAX = 2e7; /* entries of the matrix between the two kinds of coordinates */
 static const double LOG_2PI = 1.8378770664093454836;
 
 struct PgmQuadratic {
   PgmSession *s;
-  long dense, local, block;            /* globals come first; blocks of at most `block` local coordinates follow */
-  double **value, **bar;               /* per coordinate: its place in a layout */
+  long dense, local, block; /* globals come first; blocks of at most `block` local coordinates follow */
+  double **value, **bar;    /* per coordinate: its place in a layout */
   double *base, *sd, *gradient, *step, *column, *product, *size;
-  long *first; long blocks;            /* block b: coordinates first[b] .. first[b+1]-1 */
-  double *a;                           /* dense x dense, of the NEGATIVE Hessian, row-major */
-  double *cross;                       /* local x dense */
-  double *own;                         /* per local coordinate: its row within its block, `block` entries */
-  double log_joint;                    /* at the base; after elimination, of the marginal there */
+  long *first;
+  long blocks;      /* block b: coordinates first[b] .. first[b+1]-1 */
+  double *a;        /* dense x dense, of the NEGATIVE Hessian, row-major */
+  double *cross;    /* local x dense */
+  double *own;      /* per local coordinate: its row within its block, `block` entries */
+  double log_joint; /* at the base; after elimination, of the marginal there */
 };
 
-static long coordinates(const PgmQuadratic *q) { return q->dense + q->local; }
+static long coordinates(const PgmQuadratic *q)
+{
+  return q->dense + q->local;
+}
 
-static bool integrated(const PgmFamily *f, bool globals) { return f->role == PGM_LOCAL || (globals && f->role == PGM_GLOBAL); }
+static bool integrated(const PgmFamily *f, bool globals)
+{
+  return f->role == PGM_LOCAL || (globals && f->role == PGM_GLOBAL);
+}
 
 static bool separates(const PgmModel *m)
 {
@@ -160,7 +167,8 @@ bool pgm_quadratic_probe(PgmQuadratic *q)
     for (long b = 0; b < q->blocks; b++) {
       const long j = q->first[b] + k;
       if (j >= q->first[b + 1]) continue;
-      for (long i = q->first[b]; i < q->first[b + 1]; i++) q->own[(i - q->dense) * q->block + k] = (q->gradient[i] - q->column[i]) / q->sd[j];
+      for (long i = q->first[b]; i < q->first[b + 1]; i++)
+        q->own[(i - q->dense) * q->block + k] = (q->gradient[i] - q->column[i]) / q->sd[j];
       q->step[j] = 0;
     }
   }

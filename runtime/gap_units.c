@@ -1,6 +1,6 @@
-/* The ELBO unit by unit, to tell which observations suffer. In: the fits of a PgmGap, applied to the session. Out: per unit of the outermost
- * plate with most units, the expectation of its terms, and the entropy and Jacobians of its latent variables. Terms that can only be sampled
- * are averaged over draws that are the same for all methods. */
+/* The ELBO unit by unit, to tell which observations suffer. In: the fits of a PgmGap, applied to the session. Out: per unit of the
+ * outermost plate with most units, the expectation of its terms, and the entropy and Jacobians of its latent variables. Terms that can only
+ * be sampled are averaged over draws that are the same for all methods. */
 #include "gap_work.h"
 
 #include <stdlib.h>
@@ -22,7 +22,10 @@ static int unit_plate(const PgmSession *s)
   return found;
 }
 
-bool pgm_gap_has_units(const PgmSession *s) { return unit_plate(s) >= 0; }
+bool pgm_gap_has_units(const PgmSession *s)
+{
+  return unit_plate(s) >= 0;
+}
 
 /* E log |d value / d u| of one coordinate; NaN: the transform couples coordinates. */
 static double jacobian_of(const PgmSession *s, int f, long element, double mean, double sd)
@@ -32,9 +35,11 @@ static double jacobian_of(const PgmSession *s, int f, long element, double mean,
   const PgmEnvBase *rt = s->env;
   double sum = 0;
   switch (family->transform) {
-  case PGM_IDENTITY: return 0;
+  case PGM_IDENTITY:
+    return 0;
   case PGM_LOWER:
-  case PGM_UPPER: return mean;
+  case PGM_UPPER:
+    return mean;
   case PGM_INTERVAL: {
     const long at = family->uniform_bounds ? 0 : element;
     for (int q = 0; q < rt->quad_n; q++) {
@@ -43,7 +48,8 @@ static double jacobian_of(const PgmSession *s, int f, long element, double mean,
     }
     return sum + log(l->upper[at] - l->lower[at]);
   }
-  default: return NAN;
+  default:
+    return NAN;
   }
 }
 
@@ -61,7 +67,9 @@ static PgmStatus add_latents(PgmSession *s, int axis, long lo, long n, double *o
       for (long k = e * l->uwidth; k < (e + 1) * l->uwidth; k++) {
         const double jacobian = jacobian_of(s, f, e, l->mean[k], l->sd[k]);
         if (isnan(jacobian))
-          return pgm_fail(error, PGM_BAD_USAGE, "--per-observation: the elements of '%s' are not scalars with bounds; their Jacobians have no share per entry", family->name);
+          return pgm_fail(error, PGM_BAD_USAGE,
+                          "--per-observation: the elements of '%s' are not scalars with bounds; their Jacobians have no share per entry",
+                          family->name);
         out[unit] += log(l->sd[k]) + 0.5 * (1 + log(2 * M_PI)) + jacobian;
       }
     }

@@ -14,7 +14,10 @@ enum { WORST = 10, MOST_PATHS = 400, MOST_ROWS = 64 };
 
 static const char *const method_names[PGM_GAP_METHODS] = {"constant", "F-VI", "A-VI, full domain", "A-VI, inputs chosen"};
 
-static void text(FILE *out, const char *t) { pgm_html_text(out, t); }
+static void text(FILE *out, const char *t)
+{
+  pgm_html_text(out, t);
+}
 
 static void number(FILE *out, double value, int digits)
 {
@@ -46,20 +49,22 @@ static void error_cell(FILE *out, double se)
   fputs("</td>", out);
 }
 
-/* ---- head --------------------------------------------------------------------------------------------------------------------------------------- */
+/* ---- head ---------------------------------------------------------------------------------------------------------------------------- */
 
 static void verdict_badge(FILE *out, const PgmGap *gap)
 {
   const char *v = gap->model->verdict;
   const char *class = !strcmp(v, "closes") ? "good" : !strcmp(v, "open") ? "bad" : "warn";
-  const char *words = !strcmp(v, "closes") ? "verdict: amortisation can close the gap"
-                      : !strcmp(v, "open") ? "verdict: the amortisation gap stays open"
+  const char *words = !strcmp(v, "closes")   ? "verdict: amortisation can close the gap"
+                      : !strcmp(v, "open")   ? "verdict: the amortisation gap stays open"
                       : !strcmp(v, "partly") ? "verdict: the gap closes for some variables"
-                      : !strcmp(v, "data") ? "verdict: the data decide"
-                                           : NULL;
+                      : !strcmp(v, "data")   ? "verdict: the data decide"
+                                             : NULL;
   fprintf(out, "<span class=\"badge %s\">", class);
-  if (words) fputs(words, out);
-  else fprintf(out, "verdict: %s", v);
+  if (words)
+    fputs(words, out);
+  else
+    fprintf(out, "verdict: %s", v);
   fputs("</span>\n", out);
 }
 
@@ -92,8 +97,10 @@ static void head(FILE *out, const PgmGapReport *r)
   pgm_page_begin(out, title);
   fputs("<h1>", out);
   text(out, title);
-  fprintf(out, "</h1>\n<p class=\"sub\">%s observation%s", pgm_html_number((double)gap->observations, 1, count), gap->observations == 1 ? "" : "s");
-  if (gap->locals) fprintf(out, ", %s local latent variable%s", pgm_html_number((double)gap->locals, 1, count), gap->locals == 1 ? "" : "s");
+  fprintf(out, "</h1>\n<p class=\"sub\">%s observation%s", pgm_html_number((double)gap->observations, 1, count),
+          gap->observations == 1 ? "" : "s");
+  if (gap->locals)
+    fprintf(out, ", %s local latent variable%s", pgm_html_number((double)gap->locals, 1, count), gap->locals == 1 ? "" : "s");
   for (int i = 0; r->data && i < r->data->n_files; i++) {
     fputs(i ? ", <code>" : "; data <code>", out);
     text(out, r->data->files[i]);
@@ -102,8 +109,10 @@ static void head(FILE *out, const PgmGapReport *r)
   fputs("</p>\n<div class=\"badges\">", out);
   verdict_badge(out, gap);
   if (gap->agrees >= 0)
-    fprintf(out, "<span class=\"badge %s\">%s</span>\n", gap->agrees ? "good" : "bad", gap->agrees ? "the numbers agree" : "the numbers disagree");
-  else fputs("<span class=\"badge warn\">not compared with the verdict</span>\n", out);
+    fprintf(out, "<span class=\"badge %s\">%s</span>\n", gap->agrees ? "good" : "bad",
+            gap->agrees ? "the numbers agree" : "the numbers disagree");
+  else
+    fputs("<span class=\"badge warn\">not compared with the verdict</span>\n", out);
   if (gap->unconverged[0]) fputs("<span class=\"badge warn\">not everything converged</span>\n", out);
   fputs("</div>\n<div class=\"say\"><h3>What to do</h3>\n", out);
   advice(out, r->advice);
@@ -120,7 +129,7 @@ static void head(FILE *out, const PgmGapReport *r)
   }
 }
 
-/* ---- the verdict and the graph ------------------------------------------------------------------------------------------------------------------- */
+/* ---- the verdict and the graph ------------------------------------------------------------------------------------------------------- */
 
 static void joined(FILE *out, const json_t *list, const char *separator, const char *nothing)
 {
@@ -186,36 +195,63 @@ static void verdict(FILE *out, const PgmGap *gap)
   json_t *check = json_loads(gap->model->check_json, 0, NULL);
   const json_t *latents = json_object_get(check, "latents");
   fputs("<h2>The model and its verdict</h2>\n<div class=\"two\"><figure>\n", out);
-  if (!pgm_svg_graph(out, gap->model->check_dot)) fputs("<p class=\"note\">The graph is too large to be drawn here; <code>check --format dot</code> writes it.</p>\n", out);
-  fputs("</figure>\n<div><div class=\"scroll\"><table><thead><tr><th>variable</th><th>amortisation gap</th><th>what its factor depends on</th></tr></thead><tbody>\n", out);
+  if (!pgm_svg_graph(out, gap->model->check_dot))
+    fputs("<p class=\"note\">The graph is too large to be drawn here; <code>check --format dot</code> writes it.</p>\n", out);
+  fputs("</figure>\n<div><div class=\"scroll\"><table><thead><tr><th>variable</th><th>amortisation gap</th><th>what its factor depends "
+        "on</th></tr></thead><tbody>\n",
+        out);
   for (size_t i = 0; i < json_array_size(latents); i++) latent_row(out, json_array_get(latents, i));
-  fputs("</tbody></table></div>\n<p class=\"note\">By the structure of the graph, for every value of its parameters: at the optimum, an unrestricted function of what "
-        "is named reaches the ELBO of a free factor for every unit (F-VI).</p></div></div>\n", out);
+  fputs("</tbody></table></div>\n<p class=\"note\">By the structure of the graph, for every value of its parameters: at the optimum, an "
+        "unrestricted function of what "
+        "is named reaches the ELBO of a free factor for every unit (F-VI).</p></div></div>\n",
+        out);
   json_decref(check);
 }
 
-/* ---- the gaps ---------------------------------------------------------------------------------------------------------------------------------------- */
+/* ---- the gaps ------------------------------------------------------------------------------------------------------------------------ */
 
-typedef struct { const char *name, *colour, *meaning; PgmGapNumber x; bool sub, least, most; } GapRow;
+typedef struct {
+  const char *name, *colour, *meaning;
+  PgmGapNumber x;
+  bool sub, least, most;
+} GapRow;
 
 static int gap_rows(const PgmGap *gap, GapRow row[8])
 {
   const PgmGaps *g = &gap->gaps;
   int n = 0;
-  row[n++] = (GapRow){"approximation", "var(--fvi)", "log evidence \xe2\x88\x92 F-VI: what independent Gaussian factors cannot express", g->approximation, false,
-                      gap->evidence.kind == PGM_EVIDENCE_BOUND, false};
-  row[n++] = (GapRow){"amortisation", "var(--full)", "F-VI \xe2\x88\x92 A-VI on the full domain: what one function for all units loses", g->amortisation, false, false, false};
+  row[n++] = (GapRow){"approximation",
+                      "var(--fvi)",
+                      "log evidence \xe2\x88\x92 F-VI: what independent Gaussian factors cannot express",
+                      g->approximation,
+                      false,
+                      gap->evidence.kind == PGM_EVIDENCE_BOUND,
+                      false};
+  row[n++] = (GapRow){"amortisation",
+                      "var(--full)",
+                      "F-VI \xe2\x88\x92 A-VI on the full domain: what one function for all units loses",
+                      g->amortisation,
+                      false,
+                      false,
+                      false};
   if (isfinite(g->capacity.value)) {
-    row[n++] = (GapRow){"capacity", "var(--full)", "F-VI \xe2\x88\x92 the best function of this class that was found", g->capacity, true, false, true};
+    row[n++] = (GapRow){"capacity", "var(--full)", "F-VI \xe2\x88\x92 the best function of this class that was found", g->capacity, true,
+                        false,      true};
     row[n++] = (GapRow){"optimisation", "var(--full)", "that best \xe2\x88\x92 this run", g->optimisation, true, true, false};
   }
   if (!gap->same_inputs)
-    row[n++] = (GapRow){"conditioning", "var(--chosen)", "A-VI on the full domain \xe2\x88\x92 A-VI on the inputs chosen", g->conditioning, false, false, false};
-  row[n++] = (GapRow){"constant factors", "var(--const)", "F-VI \xe2\x88\x92 one factor for all units, for comparison", g->constant, false, false, false};
+    row[n++] = (GapRow){
+        "conditioning", "var(--chosen)", "A-VI on the full domain \xe2\x88\x92 A-VI on the inputs chosen", g->conditioning, false, false,
+        false};
+  row[n++] = (GapRow){
+      "constant factors", "var(--const)", "F-VI \xe2\x88\x92 one factor for all units, for comparison", g->constant, false, false, false};
   return n;
 }
 
-static double power_above(double x) { return pow(10, ceil(log10(x) - 1e-9)); }
+static double power_above(double x)
+{
+  return pow(10, ceil(log10(x) - 1e-9));
+}
 
 static void gap_bars(FILE *out, const PgmGap *gap, const GapRow *row, int n)
 {
@@ -236,9 +272,12 @@ static void gap_bars(FILE *out, const PgmGap *gap, const GapRow *row, int n)
 
 static void gap_table(FILE *out, const PgmGap *gap, const GapRow *row, int n)
 {
-  fputs("<div class=\"scroll\"><table><thead><tr><th>gap</th><th class=\"n\">nats</th><th></th><th class=\"n\">per observation</th><th>what it is</th></tr></thead><tbody>\n", out);
+  fputs("<div class=\"scroll\"><table><thead><tr><th>gap</th><th class=\"n\">nats</th><th></th><th class=\"n\">per "
+        "observation</th><th>what it is</th></tr></thead><tbody>\n",
+        out);
   for (int i = 0; i < n; i++) {
-    fprintf(out, "<tr%s><td class=\"name\"><span class=\"swatch\" style=\"--c:%s\"></span>%s</td><td class=\"n\">", row[i].sub ? " class=\"sub\"" : "", row[i].colour, row[i].name);
+    fprintf(out, "<tr%s><td class=\"name\"><span class=\"swatch\" style=\"--c:%s\"></span>%s</td><td class=\"n\">",
+            row[i].sub ? " class=\"sub\"" : "", row[i].colour, row[i].name);
     if (isfinite(row[i].x.value)) {
       if (row[i].least) fputs("\xe2\x89\xa5 ", out);
       if (row[i].most) fputs("\xe2\x89\xa4 ", out);
@@ -259,7 +298,8 @@ static void method_row(FILE *out, const PgmGap *gap, PgmGapMethodName k, const c
 {
   const PgmGapMethod *m = &gap->method[k];
   if (!m->fit) return;
-  fprintf(out, "<tr><td class=\"name\"><span class=\"swatch\" style=\"--c:%s\"></span>%s</td><td class=\"n\">", pgm_page_colours[k], method_names[k]);
+  fprintf(out, "<tr><td class=\"name\"><span class=\"swatch\" style=\"--c:%s\"></span>%s</td><td class=\"n\">", pgm_page_colours[k],
+          method_names[k]);
   nats(out, m->elbo);
   fputs("</td>", out);
   error_cell(out, gap->blocks > 1 ? m->se : 0);
@@ -274,20 +314,25 @@ static void elbo_table(FILE *out, const PgmGap *gap)
   const PgmEvidence *e = &gap->evidence;
   char full[700];
   snprintf(full, sizeof full, "%s%s", gap->full, gap->stands_in >= 0 ? " (the widest window stands for the full domain)" : "");
-  fputs("<div class=\"scroll\"><table><thead><tr><th>method</th><th class=\"n\">ELBO, nats</th><th></th><th>local variables</th></tr></thead><tbody>\n", out);
+  fputs("<div class=\"scroll\"><table><thead><tr><th>method</th><th class=\"n\">ELBO, nats</th><th></th><th>local "
+        "variables</th></tr></thead><tbody>\n",
+        out);
   method_row(out, gap, PGM_GAP_CONST, "one factor for all units");
   if (!gap->same_inputs) method_row(out, gap, PGM_GAP_CHOSEN, gap->chosen);
   method_row(out, gap, PGM_GAP_FULL, full);
   method_row(out, gap, PGM_GAP_FVI, gap->locals ? "a free factor for every unit" : "");
   fprintf(out, "<tr class=\"total\"><td class=\"name\">log evidence%s</td><td class=\"n\">", e->given ? ", given the globals" : "");
   if (e->kind == PGM_EVIDENCE_BOUND) fputs("\xe2\x89\xa5 ", out);
-  if (e->kind == PGM_EVIDENCE_NONE) fputs("not measured", out);
-  else nats(out, e->value);
+  if (e->kind == PGM_EVIDENCE_NONE)
+    fputs("not measured", out);
+  else
+    nats(out, e->value);
   fputs("</td>", out);
   error_cell(out, e->kind == PGM_EVIDENCE_PSIS ? e->se : 0);
   fputs("<td>", out);
   text(out, e->how);
-  if (isfinite(e->khat)) fprintf(out, "; Pareto k\xcc\x82 %.2f%s", e->khat, e->kind == PGM_EVIDENCE_BOUND ? ": above 0.7, a lower bound only" : "");
+  if (isfinite(e->khat))
+    fprintf(out, "; Pareto k\xcc\x82 %.2f%s", e->khat, e->kind == PGM_EVIDENCE_BOUND ? ": above 0.7, a lower bound only" : "");
   fputs("</td></tr>\n</tbody></table></div>\n", out);
 }
 
@@ -308,18 +353,22 @@ static void gaps(FILE *out, const PgmGap *gap)
   }
 }
 
-/* ---- what was compared besides --------------------------------------------------------------------------------------------------------------------- */
+/* ---- what was compared besides ------------------------------------------------------------------------------------------------------- */
 
 static void entry_name(const PgmGapVariant *v, PgmGapListName name, char *to, size_t size)
 {
-  if (name == PGM_GAP_WINDOWS) snprintf(to, size, "half-width %ld", v->w);
-  else snprintf(to, size, "%.*s", (int)size - 1, v->text);
+  if (name == PGM_GAP_WINDOWS)
+    snprintf(to, size, "half-width %ld", v->w);
+  else
+    snprintf(to, size, "%.*s", (int)size - 1, v->text);
 }
 
 static void list_table(FILE *out, const PgmGap *gap, const PgmGap *test, PgmGapListName name)
 {
   const PgmGapList *list = &gap->list[name];
-  fputs("<div class=\"scroll\"><table><thead><tr><th></th><th class=\"n\">parameters</th><th class=\"n\">ELBO</th><th class=\"n\">F-VI \xe2\x88\x92 A-VI</th><th></th>", out);
+  fputs("<div class=\"scroll\"><table><thead><tr><th></th><th class=\"n\">parameters</th><th class=\"n\">ELBO</th><th class=\"n\">F-VI "
+        "\xe2\x88\x92 A-VI</th><th></th>",
+        out);
   fprintf(out, "%s<th></th></tr></thead><tbody>\n", test ? "<th class=\"n\">on test data</th>" : "");
   for (int i = 0; i < list->n; i++) {
     const PgmGapVariant *v = &list->at[i];
@@ -355,7 +404,9 @@ static void list_bars(FILE *out, const PgmGap *gap, PgmGapListName name)
     entry_name(v, name, label[i], sizeof label[i]);
     pgm_html_number(fabs(v->loss.value) < 5e-5 ? 0 : v->loss.value, 3, note[i]);
     if (!pgm_gap_variant(gap, v)->fit->converged) strcat(note[i], " (stopped)");
-    bar[i] = (PgmBarRow){label[i], v->same < PGM_GAP_METHODS ? pgm_page_colours[v->same] : pgm_page_shade(i, n, colour[i]), note[i], v->loss.value, v->loss.se, false};
+    bar[i] = (PgmBarRow){label[i],   v->same < PGM_GAP_METHODS ? pgm_page_colours[v->same] : pgm_page_shade(i, n, colour[i]),
+                         note[i],    v->loss.value,
+                         v->loss.se, false};
     most = fmax(most, v->loss.value);
   }
   const PgmScale x = {.label = "nats below F-VI (logarithmic)", .log = true, .lo = 1e-3, .hi = power_above(most)};
@@ -376,10 +427,13 @@ static void lists(FILE *out, const PgmGap *gap, const PgmGap *test)
   }
 }
 
-/* ---- how the fits went ----------------------------------------------------------------------------------------------------------------------------- */
+/* ---- how the fits went --------------------------------------------------------------------------------------------------------------- */
 
 /* A method or an entry of a list, as one line of the pictures. */
-typedef struct { char name[64], colour[40]; const PgmGapMethod *m; } Shown;
+typedef struct {
+  char name[64], colour[40];
+  const PgmGapMethod *m;
+} Shown;
 
 static void show(Shown *s, int *n, const char *name, const char *colour, const PgmGapMethod *m)
 {
@@ -396,8 +450,10 @@ static void method_name(const PgmGap *gap, PgmGapMethodName k, char name[64])
   for (int l = 0; l < PGM_GAP_LISTS; l++)
     for (int i = 0; i < gap->list[l].n && gap->list[l].n > 1; i++) {
       const PgmGapVariant *v = &gap->list[l].at[i];
-      if (v->same == k && l == PGM_GAP_WINDOWS) snprintf(name, 64, "A-VI, window %ld", v->w);
-      else if (v->same == k) snprintf(name, 64, "%.60s", v->text);
+      if (v->same == k && l == PGM_GAP_WINDOWS)
+        snprintf(name, 64, "A-VI, window %ld", v->w);
+      else if (v->same == k)
+        snprintf(name, 64, "%.60s", v->text);
     }
 }
 
@@ -412,8 +468,10 @@ static int everything_shown(const PgmGap *gap, Shown s[MOST_ROWS])
       const PgmGapVariant *v = &gap->list[l].at[i];
       char name[64], colour[40];
       if (v->same < PGM_GAP_METHODS) continue;
-      if (l == PGM_GAP_WINDOWS) snprintf(name, sizeof name, "A-VI, window %ld", v->w);
-      else snprintf(name, sizeof name, "%.60s", v->text);
+      if (l == PGM_GAP_WINDOWS)
+        snprintf(name, sizeof name, "A-VI, window %ld", v->w);
+      else
+        snprintf(name, sizeof name, "%.60s", v->text);
       show(s, &n, name, pgm_page_shade(i, gap->list[l].n, colour), &v->own);
     }
   method_name(gap, PGM_GAP_FULL, full);
@@ -456,8 +514,17 @@ static void path_figure(FILE *out, const Shown *s, int n, double best, bool seco
       lines++;
     }
   if (lines && hi > lo * 1.0001) {
-    const PgmScale x = {.label = seconds ? "time" : "iterations", .unit = seconds ? PGM_UNIT_SECONDS : PGM_UNIT_PLAIN, .log = true, .lo = fmax(lo, 1e-9), .hi = hi};
-    const PgmScale y = {.label = "ELBO, nats below the best", .unit = PGM_UNIT_BELOW, .log = true, .reversed = true, .lo = 1e-2, .hi = power_above(fmin(far, 1e9))};
+    const PgmScale x = {.label = seconds ? "time" : "iterations",
+                        .unit = seconds ? PGM_UNIT_SECONDS : PGM_UNIT_PLAIN,
+                        .log = true,
+                        .lo = fmax(lo, 1e-9),
+                        .hi = hi};
+    const PgmScale y = {.label = "ELBO, nats below the best",
+                        .unit = PGM_UNIT_BELOW,
+                        .log = true,
+                        .reversed = true,
+                        .lo = 1e-2,
+                        .hi = power_above(fmin(far, 1e9))};
     fprintf(out, "<figure><figcaption>ELBO against %s</figcaption>\n", seconds ? "time" : "iterations");
     pgm_svg_lines(out, seconds ? "Lines: ELBO against time" : "Lines: ELBO against iterations", x, y, line, lines);
     fputs("</figure>\n", out);
@@ -478,13 +545,16 @@ static void paths(FILE *out, const PgmGap *gap)
   fputs(" nats, by factors of ten; higher is better. A line that levels off below the top is a gap.</p>\n<div class=\"two\">\n", out);
   path_figure(out, s, n, best, false);
   path_figure(out, s, n, best, true);
-  fputs("</div>\n<p class=\"note\">A-VI begins with a rough fit of free factors, which its functions learn first; its lines start when that is done. Where "
-        "every value is an estimate from random draws, lines show averages.</p>\n", out);
+  fputs("</div>\n<p class=\"note\">A-VI begins with a rough fit of free factors, which its functions learn first; its lines start when "
+        "that is done. Where "
+        "every value is an estimate from random draws, lines show averages.</p>\n",
+        out);
 }
 
-/* ---- how long they took ------------------------------------------------------------------------------------------------------------------------------ */
+/* ---- how long they took -------------------------------------------------------------------------------------------------------------- */
 
-/* Iterations or seconds of each run until it was within `nats` of F-VI (0: until it stopped), those that got there first; returns their number. */
+/* Iterations or seconds of each run until it was within `nats` of F-VI (0: until it stopped), those that got there first; returns their
+ * number. */
 static int reached(const PgmGap *gap, const PgmGapMethod *m, double within, bool seconds, double *out)
 {
   int n = 0;
@@ -510,8 +580,13 @@ static void box_figure(FILE *out, const PgmGap *gap, const Shown *s, int n, doub
   }
   if (!(hi > 0)) lo = 1, hi = 10;
   lo = fmax(lo, seconds ? 1e-7 : 1);
-  const PgmScale x = {.label = seconds ? "time" : "iterations", .unit = seconds ? PGM_UNIT_SECONDS : PGM_UNIT_PLAIN, .log = true, .lo = lo / 1.3, .hi = fmax(hi, lo * 1.5) * 1.3};
-  fprintf(out, "<figure><figcaption>%s until %s</figcaption>\n", seconds ? "Time" : "Iterations", within > 0 ? "within 1 nat of F-VI" : "the fit stopped by itself");
+  const PgmScale x = {.label = seconds ? "time" : "iterations",
+                      .unit = seconds ? PGM_UNIT_SECONDS : PGM_UNIT_PLAIN,
+                      .log = true,
+                      .lo = lo / 1.3,
+                      .hi = fmax(hi, lo * 1.5) * 1.3};
+  fprintf(out, "<figure><figcaption>%s until %s</figcaption>\n", seconds ? "Time" : "Iterations",
+          within > 0 ? "within 1 nat of F-VI" : "the fit stopped by itself");
   pgm_svg_boxes(out, seconds ? "Boxes: time of convergence" : "Boxes: iterations to convergence", x, row, rows);
   fputs("</figure>\n", out);
   for (int i = 0; i < rows; i++) free((void *)row[i].value);
@@ -534,8 +609,10 @@ static void median_cell(FILE *out, const PgmGap *gap, const PgmGapMethod *m, dou
   qsort(v, (size_t)n, sizeof *v, ascending);
   const double median = n % 2 ? v[n / 2] : 0.5 * (v[n / 2 - 1] + v[n / 2]);
   fputs("<td class=\"n\">", out);
-  if (!isfinite(median)) fputs("never", out);
-  else fputs(seconds ? pgm_html_seconds(median, buffer) : pgm_html_number(median, 1, buffer), out);
+  if (!isfinite(median))
+    fputs("never", out);
+  else
+    fputs(seconds ? pgm_html_seconds(median, buffer) : pgm_html_number(median, 1, buffer), out);
   fputs("</td>", out);
   free(v);
 }
@@ -552,10 +629,13 @@ static void times(FILE *out, const PgmGap *gap)
   box_figure(out, gap, s, n, 1, true);
   box_figure(out, gap, s, n, 0, false);
   box_figure(out, gap, s, n, 0, true);
-  fprintf(out, "</div>\n<p class=\"note\">%d run%s per method%s.</p>\n", runs, runs == 1 ? "" : "s", runs < 5 ? "; boxes are drawn from five on (<code>--seeds 10</code>)" : ", by seed");
+  fprintf(out, "</div>\n<p class=\"note\">%d run%s per method%s.</p>\n", runs, runs == 1 ? "" : "s",
+          runs < 5 ? "; boxes are drawn from five on (<code>--seeds 10</code>)" : ", by seed");
   fputs("<div class=\"scroll\"><table><thead><tr><th rowspan=\"2\">median of the runs</th><th class=\"n\" colspan=\"2\">within 1 % (", out);
   difference(out, levels[0]);
-  fputs(" nats)</th><th class=\"n\" colspan=\"2\">within 10 nats</th><th class=\"n\" colspan=\"2\">within 1 nat of F-VI</th><th class=\"n\" colspan=\"2\">stopped by itself</th></tr><tr>", out);
+  fputs(" nats)</th><th class=\"n\" colspan=\"2\">within 10 nats</th><th class=\"n\" colspan=\"2\">within 1 nat of F-VI</th><th "
+        "class=\"n\" colspan=\"2\">stopped by itself</th></tr><tr>",
+        out);
   for (int i = 0; i < 4; i++) fputs("<th class=\"n\">iterations</th><th class=\"n\">time</th>", out);
   fputs("</tr></thead><tbody>\n", out);
   for (int i = 0; i < n; i++) {
@@ -569,9 +649,12 @@ static void times(FILE *out, const PgmGap *gap)
   fputs("</tbody></table></div>\n", out);
 }
 
-/* ---- unit by unit ------------------------------------------------------------------------------------------------------------------------------------- */
+/* ---- unit by unit -------------------------------------------------------------------------------------------------------------------- */
 
-typedef struct { double loss; long unit; } Unit;
+typedef struct {
+  double loss;
+  long unit;
+} Unit;
 
 static int most_first(const void *a, const void *b)
 {
@@ -622,12 +705,15 @@ static void units(FILE *out, const PgmGap *gap, const PgmGapUnits *u)
   fputs("<h2>Which units suffer</h2>\n<div class=\"two\">\n", out);
   units_of(out, u, u->elbo[PGM_GAP_FVI], u->elbo[PGM_GAP_FULL], "Amortisation: F-VI \xe2\x88\x92 A-VI on the full domain", "var(--full)");
   if (!gap->same_inputs && u->elbo[PGM_GAP_CHOSEN])
-    units_of(out, u, u->elbo[PGM_GAP_FULL], u->elbo[PGM_GAP_CHOSEN], "Conditioning: full domain \xe2\x88\x92 inputs chosen", "var(--chosen)");
-  fputs("</div>\n<p class=\"note\">A unit is a value of the model's largest plate: its terms, and the entropy of its latent variables. A unit can gain where another loses, "
-        "since the globals move. <code>--per-observation FILE.csv</code> writes all of them.</p>\n", out);
+    units_of(out, u, u->elbo[PGM_GAP_FULL], u->elbo[PGM_GAP_CHOSEN], "Conditioning: full domain \xe2\x88\x92 inputs chosen",
+             "var(--chosen)");
+  fputs("</div>\n<p class=\"note\">A unit is a value of the model's largest plate: its terms, and the entropy of its latent variables. A "
+        "unit can gain where another loses, "
+        "since the globals move. <code>--per-observation FILE.csv</code> writes all of them.</p>\n",
+        out);
 }
 
-/* ---- the rest ------------------------------------------------------------------------------------------------------------------------------------------ */
+/* ---- the rest ------------------------------------------------------------------------------------------------------------------------ */
 
 static void test_data(FILE *out, const PgmGapReport *r)
 {
@@ -640,7 +726,9 @@ static void test_data(FILE *out, const PgmGapReport *r)
     text(out, r->test_file);
     fputs("</code>", out);
   }
-  fputs(", with the functions and constants as they were fitted, and for all methods the globals of F-VI; free factors are optimised.</p>\n", out);
+  fputs(
+      ", with the functions and constants as they were fitted, and for all methods the globals of F-VI; free factors are optimised.</p>\n",
+      out);
   gaps(out, test);
 }
 
@@ -648,15 +736,18 @@ static void foot(FILE *out, const PgmGapReport *r)
 {
   const PgmModel *m = r->gap->model;
   const PgmFit *fvi = r->gap->method[PGM_GAP_FVI].fit;
-  fputs("<footer><p>How this was measured. Every method is fitted to the same data; every ELBO that is compared is evaluated anew, on the same random numbers where an expectation is sampled, "
-        "and exactly elsewhere. F-VI can copy the factors of any other method and is restarted from one that is above it. Capacity is bounded by the best function that more starts and longer "
-        "training found. Nothing is compared with the verdict that did not converge.</p><p>", out);
+  fputs("<footer><p>How this was measured. Every method is fitted to the same data; every ELBO that is compared is evaluated anew, on the "
+        "same random numbers where an expectation is sampled, "
+        "and exactly elsewhere. F-VI can copy the factors of any other method and is restarted from one that is above it. Capacity is "
+        "bounded by the best function that more starts and longer "
+        "training found. Nothing is compared with the verdict that did not converge.</p><p>",
+        out);
   fprintf(out, "Model <code>");
   text(out, m->name);
   fputs("</code> from <code>", out);
   text(out, m->file);
-  fprintf(out, "</code>, SHA-256 <code>%.16s\xe2\x80\xa6</code>, compiled by pgmc %s; seeds from %lu on; %d thread%s.</p></footer>\n", m->hash, m->version, r->seed, fvi->threads,
-          fvi->threads == 1 ? "" : "s");
+  fprintf(out, "</code>, SHA-256 <code>%.16s\xe2\x80\xa6</code>, compiled by pgmc %s; seeds from %lu on; %d thread%s.</p></footer>\n",
+          m->hash, m->version, r->seed, fvi->threads, fvi->threads == 1 ? "" : "s");
 }
 
 void pgm_report_gap(FILE *out, const PgmGapReport *r)

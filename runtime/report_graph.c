@@ -1,6 +1,6 @@
 /* The model's graph as inline SVG. In: the Graphviz text that the compiler put into the binary (compiler/report.c): nodes, plates as nested
- * clusters, edges, one statement to a line. Out: a Bayesian network with plates. A factor with a child becomes arrows from what it refers to
- * to that child; one without stays a square.
+ * clusters, edges, one statement to a line. Out: a Bayesian network with plates. A factor with a child becomes arrows from what it refers
+ * to to that child; one without stays a square.
  *
  * Layout: plates from the inside out. The items of a plate (its variables and inner plates) stand in layers, each one below what it depends
  * on, ordered within a layer by where their parents stand (Sugiyama, Tagawa & Toda 1981, one sweep). References to other elements (x[n-1],
@@ -21,21 +21,21 @@ typedef enum { LATENT, OBSERVED, INPUT, COMPUTED, FACTOR } Kind;
 typedef struct {
   char id[16], label[TEXT], title[2 * TEXT];
   Kind kind;
-  bool marked, hidden;                 /* on the path that carries the dependence away; hidden: a factor that became arrows */
-  int plate;                           /* -1: none */
-  double x, y, w, h, loop;             /* centre; size; room to the right of it for a way back to itself */
+  bool marked, hidden;     /* on the path that carries the dependence away; hidden: a factor that became arrows */
+  int plate;               /* -1: none */
+  double x, y, w, h, loop; /* centre; size; room to the right of it for a way back to itself */
 } Node;
 
 typedef struct {
   int from, to;
   char label[TEXT];
-  bool marked, other;                  /* other: it refers to another element */
+  bool marked, other; /* other: it refers to another element */
 } Edge;
 
 typedef struct {
   char label[TEXT];
   int parent;
-  double x, y, w, h;                   /* top left; size */
+  double x, y, w, h; /* top left; size */
 } Plate;
 
 typedef struct {
@@ -45,7 +45,7 @@ typedef struct {
   Plate plate[MOST_PLATES];
 } Graph;
 
-/* ---- reading --------------------------------------------------------------------------------------------------------------------------------- */
+/* ---- reading ------------------------------------------------------------------------------------------------------------------------- */
 
 /* The value of attribute `name` in a line, or false. */
 static bool attribute(const char *line, const char *name, char out[TEXT])
@@ -87,7 +87,11 @@ static bool read_node(Graph *g, const char *line, const char *id, int plate)
   attribute(line, "tooltip", tooltip);
   attribute(line, "label", v->label);
   snprintf(v->title, sizeof v->title, "%s", tooltip);
-  v->kind = !strcmp(shape, "square") ? FACTOR : !strcmp(shape, "plaintext") ? INPUT : !strcmp(shape, "diamond") ? COMPUTED : style[0] ? OBSERVED : LATENT;
+  v->kind = !strcmp(shape, "square")      ? FACTOR
+            : !strcmp(shape, "plaintext") ? INPUT
+            : !strcmp(shape, "diamond")   ? COMPUTED
+            : style[0]                    ? OBSERVED
+                                          : LATENT;
   v->marked = !strcmp(color, "red") || (v->kind == FACTOR && !strcmp(fill, "red"));
   return true;
 }
@@ -164,15 +168,21 @@ static void join_factors(Graph *g)
     e.other = e.label[0] && strcmp(e.label, g->node[e.from].label);
     int same = 0;
     while (same < n && !(g->edge[same].from == e.from && g->edge[same].to == e.to && !strcmp(g->edge[same].label, e.label))) same++;
-    if (same < n) g->edge[same].marked = g->edge[same].marked || e.marked;
-    else g->edge[n++] = e;
+    if (same < n)
+      g->edge[same].marked = g->edge[same].marked || e.marked;
+    else
+      g->edge[n++] = e;
   }
   g->edges = n;
 }
 
-/* ---- layout --------------------------------------------------------------------------------------------------------------------------------------- */
+/* ---- layout -------------------------------------------------------------------------------------------------------------------------- */
 
-typedef struct { bool plate; int index, layer; double w, h, key; } Item;
+typedef struct {
+  bool plate;
+  int index, layer;
+  double w, h, key;
+} Item;
 
 /* The item among `n` that holds node v, or -1. */
 static int item_of(const Graph *g, const Item *item, int n, int v)
@@ -264,11 +274,12 @@ static void place(Graph *g, int plate, double *width, double *height)
     const Item inside = {.plate = true, .index = p};
     g->plate[p].x = g->plate[p].y = 0;
     move_item(g, &inside, PAD + (fmax(w, label) - w) / 2, PAD);
-    g->plate[p].x = g->plate[p].y = 0;         /* its own corner stays */
+    g->plate[p].x = g->plate[p].y = 0; /* its own corner stays */
     item[n++] = (Item){.plate = true, .index = p, .w = g->plate[p].w, .h = g->plate[p].h};
   }
   for (int v = 0; v < g->nodes; v++)
-    if (!g->node[v].hidden && g->node[v].plate == plate) item[n++] = (Item){.index = v, .w = g->node[v].w + g->node[v].loop, .h = g->node[v].h};
+    if (!g->node[v].hidden && g->node[v].plate == plate)
+      item[n++] = (Item){.index = v, .w = g->node[v].w + g->node[v].loop, .h = g->node[v].h};
   const int layers = find_layers(g, item, n);
   for (int i = 0; i < n; i++) item[i].key = i;
   for (int layer = 0; layer < layers; layer++) {
@@ -293,16 +304,19 @@ static void place(Graph *g, int plate, double *width, double *height)
   *height = y;
 }
 
-/* ---- drawing ---------------------------------------------------------------------------------------------------------------------------------------- */
+/* ---- drawing ------------------------------------------------------------------------------------------------------------------------- */
 
 /* Where the ray from the centre of v towards (x, y) leaves it. */
 static void border(const Node *v, double x, double y, double *bx, double *by)
 {
   const double dx = x - v->x, dy = y - v->y, a = v->w / 2 + 2, b = v->h / 2 + 2;
   double t;
-  if (!dx && !dy) t = 0;
-  else if (v->kind == LATENT || v->kind == OBSERVED) t = 1 / sqrt(dx * dx / (a * a) + dy * dy / (b * b));
-  else t = fmin(dx ? a / fabs(dx) : 1e9, dy ? b / fabs(dy) : 1e9);
+  if (!dx && !dy)
+    t = 0;
+  else if (v->kind == LATENT || v->kind == OBSERVED)
+    t = 1 / sqrt(dx * dx / (a * a) + dy * dy / (b * b));
+  else
+    t = fmin(dx ? a / fabs(dx) : 1e9, dy ? b / fabs(dy) : 1e9);
   *bx = v->x + t * dx;
   *by = v->y + t * dy;
 }
@@ -315,7 +329,8 @@ static int in_the_way(const Graph *g, const Node *a, const Node *b, double cx, d
     const Node *v = &g->node[i];
     if (v == a || v == b || v->hidden) continue;
     for (int k = 1; k < 24; k++) {
-      const double t = k / 24.0, s = 1 - t, x = s * s * a->x + 2 * s * t * cx + t * t * b->x, y = s * s * a->y + 2 * s * t * cy + t * t * b->y;
+      const double t = k / 24.0, s = 1 - t, x = s * s * a->x + 2 * s * t * cx + t * t * b->x,
+                   y = s * s * a->y + 2 * s * t * cy + t * t * b->y;
       hits += fabs(x - v->x) < v->w / 2 + 4 && fabs(y - v->y) < v->h / 2 + 4;
     }
   }
@@ -330,7 +345,7 @@ static double choose_bend(const Graph *g, const Edge *e)
   const double dx = b->x - a->x, dy = b->y - a->y, length = fmax(hypot(dx, dy), 1);
   double best = 0;
   int fewest = -1;
-  for (size_t k = e->other ? 1 : 0; k < sizeof bends / sizeof *bends; k++) {   /* a reference to another element is never straight */
+  for (size_t k = e->other ? 1 : 0; k < sizeof bends / sizeof *bends; k++) { /* a reference to another element is never straight */
     const int hits = in_the_way(g, a, b, (a->x + b->x) / 2 - bends[k] * dy / length, (a->y + b->y) / 2 + bends[k] * dx / length);
     if (fewest >= 0 && hits >= fewest) continue;
     fewest = hits;
@@ -353,7 +368,7 @@ static void draw_edge(FILE *out, const Graph *g, const Edge *e)
   const char *class = e->marked ? "edge marked" : "edge", *head = e->marked ? "head-marked" : "head";
   double x1, y1, x2, y2;
   fprintf(out, "<path class=\"%s%s\" marker-end=\"url(#%s)\" d=\"", class, e->other ? " other" : "", head);
-  if (a == b) {                        /* a chain: back to itself */
+  if (a == b) { /* a chain: back to itself */
     const double x = a->x + a->w / 2, y = a->y;
     fprintf(out, "M%.1f %.1f C%.1f %.1f %.1f %.1f %.1f %.1f\"/>", x - 4, y - 10, x + 34, y - 26, x + 34, y + 26, x - 1, y + 11);
     edge_label(out, e, x + 30, y + 4, false);
@@ -396,15 +411,23 @@ static void draw(FILE *out, const Graph *g, double width, double height)
   for (int k = 0; k < g->edges; k++) marked = marked || g->edge[k].marked;
   for (int i = 0; i < g->nodes; i++) marked = marked || g->node[i].marked;
   const double w = width + 2 * side, h = height + 2 * margin;
-  fprintf(out, "<svg class=\"graph\" viewBox=\"%.0f %.0f %.0f %.0f\" width=\"%.0f\" height=\"%.0f\" role=\"img\" aria-label=\"The model's graph\">\n", -side, -margin, w, h, w, h);
-  fputs("<defs><marker id=\"head\" viewBox=\"0 0 8 8\" refX=\"7\" refY=\"4\" markerWidth=\"8\" markerHeight=\"8\" orient=\"auto\" markerUnits=\"userSpaceOnUse\">"
+  fprintf(out,
+          "<svg class=\"graph\" viewBox=\"%.0f %.0f %.0f %.0f\" width=\"%.0f\" height=\"%.0f\" role=\"img\" aria-label=\"The model's "
+          "graph\">\n",
+          -side, -margin, w, h, w, h);
+  fputs("<defs><marker id=\"head\" viewBox=\"0 0 8 8\" refX=\"7\" refY=\"4\" markerWidth=\"8\" markerHeight=\"8\" orient=\"auto\" "
+        "markerUnits=\"userSpaceOnUse\">"
         "<path class=\"head\" d=\"M0 0.5 L8 4 L0 7.5 z\"/></marker>"
-        "<marker id=\"head-marked\" viewBox=\"0 0 8 8\" refX=\"7\" refY=\"4\" markerWidth=\"9\" markerHeight=\"9\" orient=\"auto\" markerUnits=\"userSpaceOnUse\">"
-        "<path class=\"head marked\" d=\"M0 0.5 L8 4 L0 7.5 z\"/></marker></defs>\n", out);
+        "<marker id=\"head-marked\" viewBox=\"0 0 8 8\" refX=\"7\" refY=\"4\" markerWidth=\"9\" markerHeight=\"9\" orient=\"auto\" "
+        "markerUnits=\"userSpaceOnUse\">"
+        "<path class=\"head marked\" d=\"M0 0.5 L8 4 L0 7.5 z\"/></marker></defs>\n",
+        out);
   for (int p = 0; p < g->plates; p++) {
     const Plate *q = &g->plate[p];
-    fprintf(out, "<rect class=\"plate\" rx=\"10\" x=\"%.1f\" y=\"%.1f\" width=\"%.1f\" height=\"%.1f\"/><text class=\"plate-label\" x=\"%.1f\" y=\"%.1f\" text-anchor=\"end\">", q->x, q->y,
-            q->w, q->h, q->x + q->w - 10, q->y + q->h - 9);
+    fprintf(out,
+            "<rect class=\"plate\" rx=\"10\" x=\"%.1f\" y=\"%.1f\" width=\"%.1f\" height=\"%.1f\"/><text class=\"plate-label\" x=\"%.1f\" "
+            "y=\"%.1f\" text-anchor=\"end\">",
+            q->x, q->y, q->w, q->h, q->x + q->w - 10, q->y + q->h - 9);
     pgm_html_text(out, q->label);
     fputs("</text>\n", out);
   }
@@ -414,7 +437,9 @@ static void draw(FILE *out, const Graph *g, double width, double height)
   }
   for (int i = 0; i < g->nodes; i++)
     if (!g->node[i].hidden) draw_node(out, &g->node[i]);
-  fputs("</svg>\n<p class=\"key-line\">Round: random; filled: observed; square: computed; bare: known input. Dashed: a reference to another element.", out);
+  fputs("</svg>\n<p class=\"key-line\">Round: random; filled: observed; square: computed; bare: known input. Dashed: a reference to "
+        "another element.",
+        out);
   if (marked) fputs(" <span class=\"bad\">Marked: how the dependence leaves every bounded domain.</span>", out);
   fputs("</p>\n", out);
 }
@@ -434,7 +459,8 @@ bool pgm_svg_graph(FILE *out, const char *dot)
     v->h = v->kind == FACTOR ? 14 : NODE_HEIGHT;
   }
   for (int k = 0; k < g->edges; k++)
-    if (g->edge[k].from == g->edge[k].to) g->node[g->edge[k].from].loop = fmax(g->node[g->edge[k].from].loop, 36 + LETTER * (double)strlen(g->edge[k].label));
+    if (g->edge[k].from == g->edge[k].to)
+      g->node[g->edge[k].from].loop = fmax(g->node[g->edge[k].from].loop, 36 + LETTER * (double)strlen(g->edge[k].label));
   place(g, -1, &width, &height);
   draw(out, g, width, height);
   free(g);

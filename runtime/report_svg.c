@@ -1,5 +1,5 @@
-/* Charts as inline SVG. In: scales and numbers. Out: one <svg> each, drawn in units of CSS pixels at its natural width, which the page shrinks
- * to fit. No script: what a reader may want to know of a mark is in its <title>. */
+/* Charts as inline SVG. In: scales and numbers. Out: one <svg> each, drawn in units of CSS pixels at its natural width, which the page
+ * shrinks to fit. No script: what a reader may want to know of a mark is in its <title>. */
 #include "report_svg.h"
 
 #include <math.h>
@@ -8,17 +8,26 @@
 
 enum { WIDTH = 560, HEIGHT = 340, LEFT = 74, RIGHT = 16, TOP = 14, BOTTOM = 48, ROW = 30, MOST_TICKS = 64, BINS = 40, LETTER = 7 };
 
-/* ---- text ---------------------------------------------------------------------------------------------------------------------------------- */
+/* ---- text ---------------------------------------------------------------------------------------------------------------------------- */
 
 void pgm_html_text(FILE *out, const char *text)
 {
   for (const char *p = text; *p; p++) {
     switch (*p) {
-    case '<': fputs("&lt;", out); break;
-    case '>': fputs("&gt;", out); break;
-    case '&': fputs("&amp;", out); break;
-    case '"': fputs("&quot;", out); break;
-    default: putc(*p, out);
+    case '<':
+      fputs("&lt;", out);
+      break;
+    case '>':
+      fputs("&gt;", out);
+      break;
+    case '&':
+      fputs("&amp;", out);
+      break;
+    case '"':
+      fputs("&quot;", out);
+      break;
+    default:
+      putc(*p, out);
     }
   }
 }
@@ -44,15 +53,20 @@ char *pgm_html_number(double value, int digits, char buffer[48])
   const double size = fabs(value);
   if (!isfinite(value)) return strcpy(buffer, "\xe2\x80\x93");
   if (value == 0) return strcpy(buffer, "0");
-  const int before = (int)floor(log10(size)) + 1;      /* digits before the point; not positive: zeros after it */
-  if (size >= 1e10 || size < 1e-4) snprintf(plain, sizeof plain, "%.*e", digits - 1 < 1 ? 1 : digits - 1, value);
-  else snprintf(plain, sizeof plain, "%.*f", digits - before > 0 ? digits - before : 0, value);
+  const int before = (int)floor(log10(size)) + 1; /* digits before the point; not positive: zeros after it */
+  if (size >= 1e10 || size < 1e-4)
+    snprintf(plain, sizeof plain, "%.*e", digits - 1 < 1 ? 1 : digits - 1, value);
+  else
+    snprintf(plain, sizeof plain, "%.*f", digits - before > 0 ? digits - before : 0, value);
   return group(plain, buffer);
 }
 
 char *pgm_html_seconds(double seconds, char buffer[48])
 {
-  static const struct { double size; const char *unit; } units[] = {{3600, "h"}, {60, "min"}, {1, "s"}, {1e-3, "ms"}, {0, "\xc2\xb5s"}};
+  static const struct {
+    double size;
+    const char *unit;
+  } units[] = {{3600, "h"}, {60, "min"}, {1, "s"}, {1e-3, "ms"}, {0, "\xc2\xb5s"}};
   int k = 0;
   if (!isfinite(seconds)) return strcpy(buffer, "\xe2\x80\x93");
   while (k < 4 && seconds < (k < 2 ? 2 : 1) * units[k].size) k++;
@@ -68,16 +82,21 @@ double pgm_quantile(const double *sorted, long n, double p)
   return i + 1 < n ? sorted[i] + (h - (double)i) * (sorted[i + 1] - sorted[i]) : sorted[n - 1];
 }
 
-/* ---- scales ------------------------------------------------------------------------------------------------------------------------------------ */
+/* ---- scales -------------------------------------------------------------------------------------------------------------------------- */
 
-typedef struct { PgmScale s; double from, to; } Axis;  /* pixels of lo and hi */
+typedef struct {
+  PgmScale s;
+  double from, to;
+} Axis; /* pixels of lo and hi */
 
 static double place(const Axis *a, double value)
 {
   const PgmScale *s = &a->s;
   double t;
-  if (s->log) t = value > s->lo ? log(value / s->lo) / log(s->hi / s->lo) : 0;
-  else t = (value - s->lo) / (s->hi - s->lo);
+  if (s->log)
+    t = value > s->lo ? log(value / s->lo) / log(s->hi / s->lo) : 0;
+  else
+    t = (value - s->lo) / (s->hi - s->lo);
   t = t < 0 ? 0 : t > 1 ? 1 : t;
   return s->reversed ? a->to + t * (a->from - a->to) : a->from + t * (a->to - a->from);
 }
@@ -101,7 +120,8 @@ static int ticks_of(const PgmScale *s, double out[MOST_TICKS])
   }
   const double rough = (s->hi - s->lo) / 5, power = pow(10, floor(log10(rough)));
   const double step = rough / power > 5 ? 10 * power : rough / power > 2 ? 5 * power : rough / power > 1 ? 2 * power : power;
-  for (double v = ceil(s->lo / step - 1e-9) * step; v <= s->hi + 1e-9 * step && n < MOST_TICKS; v += step) out[n++] = fabs(v) < 1e-9 * step ? 0 : v;
+  for (double v = ceil(s->lo / step - 1e-9) * step; v <= s->hi + 1e-9 * step && n < MOST_TICKS; v += step)
+    out[n++] = fabs(v) < 1e-9 * step ? 0 : v;
   return n;
 }
 
@@ -110,7 +130,7 @@ static void tick_text(const PgmScale *s, double value, char buffer[48])
   char plain[32], *to = buffer;
   if (s->unit == PGM_UNIT_SECONDS) {
     pgm_html_seconds(value, buffer);
-    char *zeros = strstr(buffer, ".00");       /* "1.00 ms": ticks are round */
+    char *zeros = strstr(buffer, ".00"); /* "1.00 ms": ticks are round */
     if (zeros) memmove(zeros, zeros + 3, strlen(zeros + 3) + 1);
     zeros = strstr(buffer, ".0\xe2");
     if (zeros) memmove(zeros, zeros + 2, strlen(zeros + 2) + 1);
@@ -123,7 +143,8 @@ static void tick_text(const PgmScale *s, double value, char buffer[48])
 
 static void open_svg(FILE *out, const char *title, int width, int height)
 {
-  fprintf(out, "<svg class=\"chart\" viewBox=\"0 0 %d %d\" width=\"%d\" height=\"%d\" role=\"img\" aria-label=\"", width, height, width, height);
+  fprintf(out, "<svg class=\"chart\" viewBox=\"0 0 %d %d\" width=\"%d\" height=\"%d\" role=\"img\" aria-label=\"", width, height, width,
+          height);
   pgm_html_text(out, title);
   fputs("\">\n", out);
 }
@@ -137,10 +158,14 @@ static void draw_x(FILE *out, const Axis *a, double top, double bottom)
     char text[48];
     const double x = place(a, tick[i]);
     tick_text(&a->s, tick[i], text);
-    fprintf(out, "<line class=\"grid\" x1=\"%.1f\" x2=\"%.1f\" y1=\"%.1f\" y2=\"%.1f\"/><text class=\"tick\" x=\"%.1f\" y=\"%.1f\" text-anchor=\"middle\">%s</text>\n", x, x,
-            top, bottom, x, bottom + 16, text);
+    fprintf(out,
+            "<line class=\"grid\" x1=\"%.1f\" x2=\"%.1f\" y1=\"%.1f\" y2=\"%.1f\"/><text class=\"tick\" x=\"%.1f\" y=\"%.1f\" "
+            "text-anchor=\"middle\">%s</text>\n",
+            x, x, top, bottom, x, bottom + 16, text);
   }
-  fprintf(out, "<line class=\"axis\" x1=\"%.1f\" x2=\"%.1f\" y1=\"%.1f\" y2=\"%.1f\"/><text class=\"label\" x=\"%.1f\" y=\"%.1f\" text-anchor=\"middle\">",
+  fprintf(out,
+          "<line class=\"axis\" x1=\"%.1f\" x2=\"%.1f\" y1=\"%.1f\" y2=\"%.1f\"/><text class=\"label\" x=\"%.1f\" y=\"%.1f\" "
+          "text-anchor=\"middle\">",
           fmin(a->from, a->to), fmax(a->from, a->to), bottom, bottom, 0.5 * (a->from + a->to), bottom + 36);
   pgm_html_text(out, a->s.label);
   fputs("</text>\n", out);
@@ -155,15 +180,17 @@ static void draw_y(FILE *out, const Axis *a, double left, double right)
     char text[48];
     const double y = place(a, tick[i]);
     tick_text(&a->s, tick[i], text);
-    fprintf(out, "<line class=\"grid\" x1=\"%.1f\" x2=\"%.1f\" y1=\"%.1f\" y2=\"%.1f\"/><text class=\"tick\" x=\"%.1f\" y=\"%.1f\" text-anchor=\"end\">%s</text>\n", left,
-            right, y, y, left - 7, y + 4, text);
+    fprintf(out,
+            "<line class=\"grid\" x1=\"%.1f\" x2=\"%.1f\" y1=\"%.1f\" y2=\"%.1f\"/><text class=\"tick\" x=\"%.1f\" y=\"%.1f\" "
+            "text-anchor=\"end\">%s</text>\n",
+            left, right, y, y, left - 7, y + 4, text);
   }
   fprintf(out, "<text class=\"label\" x=\"14\" y=\"%.1f\" text-anchor=\"middle\" transform=\"rotate(-90 14 %.1f)\">", middle, middle);
   pgm_html_text(out, a->s.label);
   fputs("</text>\n", out);
 }
 
-/* ---- lines ---------------------------------------------------------------------------------------------------------------------------------------- */
+/* ---- lines --------------------------------------------------------------------------------------------------------------------------- */
 
 /* Points nearer than half a pixel to the one before are left out, but for the last. */
 static void draw_line(FILE *out, const Axis *x, const Axis *y, const PgmLine *line)
@@ -178,7 +205,8 @@ static void draw_line(FILE *out, const Axis *x, const Axis *y, const PgmLine *li
   }
   fputs("\"><title>", out);
   pgm_html_text(out, line->name);
-  fprintf(out, "</title></polyline><circle class=\"end\" style=\"--c:%s\" cx=\"%.1f\" cy=\"%.1f\" r=\"2.6\"/>\n", line->colour, before_x, before_y);
+  fprintf(out, "</title></polyline><circle class=\"end\" style=\"--c:%s\" cx=\"%.1f\" cy=\"%.1f\" r=\"2.6\"/>\n", line->colour, before_x,
+          before_y);
 }
 
 /* Name after name, each with its colour, as many to a line as there is room; returns the height. */
@@ -190,8 +218,8 @@ static int draw_legend(FILE *out, const PgmLine *line, int n, int width, int top
     const int w = 30 + LETTER * (int)strlen(line[i].name);
     if (x + w > width - RIGHT && x > LEFT) x = LEFT, y += 18;
     if (draw) {
-      fprintf(out, "<line class=\"key\" style=\"--c:%s\" x1=\"%d\" x2=\"%d\" y1=\"%d\" y2=\"%d\"/><text class=\"tick\" x=\"%d\" y=\"%d\">", line[i].colour, x, x + 16, y - 4,
-              y - 4, x + 21, y);
+      fprintf(out, "<line class=\"key\" style=\"--c:%s\" x1=\"%d\" x2=\"%d\" y1=\"%d\" y2=\"%d\"/><text class=\"tick\" x=\"%d\" y=\"%d\">",
+              line[i].colour, x, x + 16, y - 4, y - 4, x + 21, y);
       pgm_html_text(out, line[i].name);
       fputs("</text>\n", out);
     }
@@ -213,7 +241,7 @@ void pgm_svg_lines(FILE *out, const char *title, PgmScale x, PgmScale y, const P
   fputs("</svg>\n", out);
 }
 
-/* ---- rows ------------------------------------------------------------------------------------------------------------------------------------------ */
+/* ---- rows ---------------------------------------------------------------------------------------------------------------------------- */
 
 static int ascending(const void *a, const void *b)
 {
@@ -241,16 +269,21 @@ static void draw_box(FILE *out, const Axis *a, const PgmBoxRow *row, double y, P
   if (!v) return;
   memcpy(v, row->value, (size_t)row->n * sizeof *v);
   qsort(v, (size_t)row->n, sizeof *v, ascending);
-  const double least = place(a, v[0]), most = place(a, v[row->n - 1]), q1 = place(a, pgm_quantile(v, row->n, 0.25)), q3 = place(a, pgm_quantile(v, row->n, 0.75));
+  const double least = place(a, v[0]), most = place(a, v[row->n - 1]), q1 = place(a, pgm_quantile(v, row->n, 0.25)),
+               q3 = place(a, pgm_quantile(v, row->n, 0.75));
   const double median = pgm_quantile(v, row->n, 0.5), m = place(a, median);
-  if (unit == PGM_UNIT_SECONDS) pgm_html_seconds(median, text);
-  else pgm_html_number(median, 3, text);
+  if (unit == PGM_UNIT_SECONDS)
+    pgm_html_seconds(median, text);
+  else
+    pgm_html_number(median, 3, text);
   fprintf(out, "<g style=\"--c:%s\"><title>", row->colour);
   pgm_html_text(out, row->name);
   fprintf(out, ": median %s of %d</title>", text, row->n);
   if (row->n >= 5)
-    fprintf(out, "<line class=\"whisker\" x1=\"%.1f\" x2=\"%.1f\" y1=\"%.1f\" y2=\"%.1f\"/><rect class=\"box\" x=\"%.1f\" y=\"%.1f\" width=\"%.1f\" height=\"16\"/>"
-                 "<line class=\"median\" x1=\"%.1f\" x2=\"%.1f\" y1=\"%.1f\" y2=\"%.1f\"/>",
+    fprintf(out,
+            "<line class=\"whisker\" x1=\"%.1f\" x2=\"%.1f\" y1=\"%.1f\" y2=\"%.1f\"/><rect class=\"box\" x=\"%.1f\" y=\"%.1f\" "
+            "width=\"%.1f\" height=\"16\"/>"
+            "<line class=\"median\" x1=\"%.1f\" x2=\"%.1f\" y1=\"%.1f\" y2=\"%.1f\"/>",
             least, most, y, y, q1, y - 8, fmax(q3 - q1, 1), m, m, y - 8, y + 8);
   for (int i = 0; i < row->n; i++) fprintf(out, "<circle class=\"dot\" cx=\"%.1f\" cy=\"%.1f\" r=\"3\"/>", place(a, v[i]), y);
   fputs("</g>", out);
@@ -274,7 +307,9 @@ void pgm_svg_boxes(FILE *out, const char *title, PgmScale x, const PgmBoxRow *ro
     const double y = TOP + (i + 0.5) * ROW;
     row_name(out, row[i].name, left, y);
     if (row[i].n) draw_box(out, &a, &row[i], y, x.unit);
-    if (row[i].never) fprintf(out, "<text class=\"never\" x=\"%d\" y=\"%.1f\">%d of %d never</text>", WIDTH - right + 8, y + 4, row[i].never, row[i].never + row[i].n);
+    if (row[i].never)
+      fprintf(out, "<text class=\"never\" x=\"%d\" y=\"%.1f\">%d of %d never</text>", WIDTH - right + 8, y + 4, row[i].never,
+              row[i].never + row[i].n);
     putc('\n', out);
   }
   fputs("</svg>\n", out);
@@ -297,11 +332,11 @@ void pgm_svg_bars(FILE *out, const char *title, PgmScale x, double limit, const 
     row_name(out, row[i].name, left, y);
     if (isfinite(row[i].value) && row[i].value > x.lo) {
       const double end = place(&a, row[i].value);
-      fprintf(out, "<rect class=\"bar%s\" style=\"--c:%s\" x=\"%d\" y=\"%.1f\" width=\"%.1f\" height=\"%.0f\"/>", row[i].sub ? " sub" : "", row[i].colour, left,
-              y - thick / 2, fmax(end - left, 0.5), thick);
+      fprintf(out, "<rect class=\"bar%s\" style=\"--c:%s\" x=\"%d\" y=\"%.1f\" width=\"%.1f\" height=\"%.0f\"/>", row[i].sub ? " sub" : "",
+              row[i].colour, left, y - thick / 2, fmax(end - left, 0.5), thick);
       if (row[i].error > 0)
-        fprintf(out, "<line class=\"error\" x1=\"%.1f\" x2=\"%.1f\" y1=\"%.1f\" y2=\"%.1f\"/>", place(&a, fmax(row[i].value - row[i].error, x.lo)),
-                place(&a, row[i].value + row[i].error), y, y);
+        fprintf(out, "<line class=\"error\" x1=\"%.1f\" x2=\"%.1f\" y1=\"%.1f\" y2=\"%.1f\"/>",
+                place(&a, fmax(row[i].value - row[i].error, x.lo)), place(&a, row[i].value + row[i].error), y, y);
     }
     if (row[i].note) {
       const double end = isfinite(row[i].value) ? place(&a, fmax(row[i].value + fmax(row[i].error, 0), x.lo)) : left;
@@ -313,8 +348,10 @@ void pgm_svg_bars(FILE *out, const char *title, PgmScale x, double limit, const 
   }
   if (isfinite(limit)) {
     const double at = place(&a, limit);
-    fprintf(out, "<line class=\"limit\" x1=\"%.1f\" x2=\"%.1f\" y1=\"%d\" y2=\"%d\"/><text class=\"tick\" x=\"%.1f\" y=\"%d\" text-anchor=\"middle\">", at, at, top - 4, height - BOTTOM,
-            at, top - 8);
+    fprintf(out,
+            "<line class=\"limit\" x1=\"%.1f\" x2=\"%.1f\" y1=\"%d\" y2=\"%d\"/><text class=\"tick\" x=\"%.1f\" y=\"%d\" "
+            "text-anchor=\"middle\">",
+            at, at, top - 4, height - BOTTOM, at, top - 8);
     pgm_html_text(out, limit_name);
     fputs("</text>\n", out);
   }
@@ -338,8 +375,9 @@ void pgm_svg_histogram(FILE *out, const char *title, PgmScale x, const char *col
   for (int b = 0; b < BINS; b++) {
     const double step = (double)(WIDTH - RIGHT - LEFT) / BINS, y1 = place(&ay, (double)count[b]);
     if (count[b])
-      fprintf(out, "<rect class=\"bar\" style=\"--c:%s\" x=\"%.1f\" y=\"%.1f\" width=\"%.1f\" height=\"%.1f\"><title>%ld units</title></rect>\n", colour, LEFT + b * step + 0.5, y1,
-              step - 1, ay.from - y1, count[b]);
+      fprintf(out,
+              "<rect class=\"bar\" style=\"--c:%s\" x=\"%.1f\" y=\"%.1f\" width=\"%.1f\" height=\"%.1f\"><title>%ld units</title></rect>\n",
+              colour, LEFT + b * step + 0.5, y1, step - 1, ay.from - y1, count[b]);
   }
   fputs("</svg>\n", out);
 }

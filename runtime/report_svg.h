@@ -34,7 +34,7 @@ void pgm_svg_histogram(FILE *out, const char *title, PgmScale x, const char *col
 /* Quantile of sorted values. */
 double pgm_quantile(const double *sorted, long n, double p);
 
-/* ---- text ---------------------------------------------------------------------------------------------------------------------------------- */
+/* ---- text ---------------------------------------------------------------------------------------------------------------------------- */
 
 /* Escapes what HTML reserves. */
 void pgm_html_text(FILE *out, const char *text);
