@@ -109,6 +109,12 @@ int diag_errors(void)
 {
   return n_errors;
 }
+bool diag_error_at(Span span)
+{
+  for (int i = 0; i < entries.n; i++)
+    if (entries.at[i].d.severity == SEV_ERROR && entries.at[i].d.span.begin == span.begin && entries.at[i].d.span.end == span.end) return true;
+  return false;
+}
 int diag_count(void)
 {
   return entries.n;
@@ -313,7 +319,7 @@ static int edit_distance(const char *a, const char *b, int limit)
 
 const char *diag_nearest(const char *name, const char *const *candidates, int n)
 {
-  int length = (int)strlen(name), limit = length / 3 > 1 ? length / 3 : 1, best = limit + 1;
+  int length = (int)strlen(name), limit = length / 3, best = limit + 1;
   const char *nearest = NULL;
   for (int i = 0; i < n; i++) {
     int d = edit_distance(name, candidates[i], limit);

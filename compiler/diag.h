@@ -24,6 +24,7 @@ void diag(Severity severity, Span span, const char *hint, const char *format, ..
 #define diag_warning(span, hint, ...) diag(SEV_WARNING, span, hint, __VA_ARGS__)
 #define diag_note(span, ...) diag(SEV_NOTE, span, NULL, __VA_ARGS__)
 int diag_errors(void);                                /* number of errors so far */
+bool diag_error_at(Span span);                        /* has there been one at this place? */
 
 typedef struct { Severity severity; Span span; const char *message, *hint; } Diag;
 int diag_count(void);
@@ -34,7 +35,7 @@ void diag_print(FILE *out, bool color);
 /* {"errors": [...]} on `out`. */
 void diag_print_json(FILE *out);
 
-/* The candidate nearest to `name` (edit distance at most a third of its length, at least 1), or NULL. */
+/* The candidate nearest to `name` (edit distance at most a third of its length), or NULL. Letters are compared without case. */
 const char *diag_nearest(const char *name, const char *const *candidates, int n);
 
 #endif

@@ -4,44 +4,16 @@
 #include "resolver.h"
 #include "dist.h"
 #include "func.h"
+#include "habit.h"
 
 #include <math.h>
 #include <string.h>
-
-static const struct {
-  const char *name, *hint;
-} other_names[] = {
-    {"gaussian", "normal(mu, sigma)"},
-    {"Normal", "normal(mu, sigma)"},
-    {"laplace", "double_exponential(mu, sigma)"},
-    {"log_normal", "lognormal(mu, sigma)"},
-    {"half_normal", "a bound: real<lower=0> ~ normal(0, sigma)"},
-    {"half_cauchy", "a bound: real<lower=0> ~ cauchy(0, sigma)"},
-    {"inverse_gamma", "inv_gamma(alpha, beta)"},
-    {"neg_binomial", "neg_binomial_2(mu, phi)"},
-    {"negative_binomial", "neg_binomial_2(mu, phi)"},
-    {"multivariate_normal", "multi_normal(mu, Sigma)"},
-    {"t", "student_t(nu, mu, sigma)"},
-    {"expon", "exponential(beta)"},
-    {"chi2", "chi_square(nu)"},
-    {"improper_uniform", "flat()"},
-    {"lkj_cholesky", "lkj_corr_cholesky(eta)"},
-    {"dirac", "let NAME = VALUE;"},
-    {"delta", "let NAME = VALUE;"},
-    {"discrete_uniform", "categorical(rep_vector(1.0 / K, K))"},
-    {"multi_normal_prec", "multi_normal(mu, inverse_spd(Omega))"},
-    {"exp_mod_normal", "none of it"},
-    {"uniform_lpdf", "uniform(alpha, beta)"},
-    {"normal_lpdf", "normal(mu, sigma)"},
-};
 
 int dist_lookup(Name name, Span span)
 {
   int d = dist_find(name);
   if (d >= 0) return d;
-  const char *hint = NULL, *list[DIST_COUNT];
-  for (size_t i = 0; i < sizeof other_names / sizeof *other_names; i++)
-    if (!strcmp(name, other_names[i].name)) hint = arena_printf("here it is %s", other_names[i].hint);
+  const char *hint = habit_distribution(name), *list[DIST_COUNT];
   for (int i = 0; i < DIST_COUNT; i++) list[i] = dist_info[i].name;
   const char *near = diag_nearest(name, list, DIST_COUNT);
   if (!hint && near) hint = arena_printf("did you mean '%s'?", near);
@@ -117,6 +89,7 @@ static bool fits(const Resolver *r, const Type *arg, const Type *variate)
 static bool wrong_shape(const Resolver *r, const DistInfo *d, int i, const MExpr *e, const char *wanted)
 {
   diag_error(e->span, NULL, "argument %s of %s is %s; expected %s", dist_argument_name((int)(d - dist_info), i), d->name, shape_text(r, &e->type), wanted);
+  note_operand(r, e);
   return false;
 }
 
@@ -125,6 +98,7 @@ static bool check_length(const Resolver *r, const DistInfo *d, int i, const MExp
   if (same_length(r, length, wanted)) return true;
   diag_error(e->span, NULL, "argument %s of %s has length %s, the variable %s", dist_argument_name((int)(d - dist_info), i), d->name, mexpr_text(r->m, length),
              mexpr_text(r->m, wanted));
+  note_operand(r, e);
   return false;
 }
 
@@ -160,8 +134,9 @@ static bool check_variate(const Resolver *r, const DistInfo *d, const Type *t, b
   int rank = type_rank(t->kind);
   const char *wanted = NULL;
   bool is_scalar = rank == 0;
-  if (d->kind == DK_DISCRETE && d->shape == DSH_UNIVARIATE && t->kind == TY_REAL) {
-    diag_error(span, "declare it : int, or leave the type away", "%s is a distribution of whole numbers; this is real", d->name);
+  if (d->kind == DK_DISCRETE && d->shape == DSH_UNIVARIATE && (t->kind == TY_REAL || t->kind >= TY_SIMPLEX)) {
+    diag_error(span, exact ? "declare it : int, or leave the type away" : NULL, "%s is a distribution of whole numbers; this is %s", d->name,
+               shape_text(r, t));
     return false;
   }
   if (d->kind == DK_CONTINUOUS && exact && t->kind == TY_INT && d->support != SUP_TYPE) { /* normal_lpdf(0 | m, s) is fine */
@@ -223,6 +198,29 @@ bool dist_check_args(Resolver *r, int dist, Span name_span, int n, MExpr **args,
 
 /* ---- statements ------------------------------------------------------------------------------------------------------------ */
 
+/* The ends of a distribution's support that are the same for all arguments. */
+static void support_ends(Support s, double *lo, double *hi)
+{
+  *lo = -INFINITY;
+  *hi = INFINITY;
+  switch (s) {
+  case SUP_UNIT:
+  case SUP_BINARY:
+    *hi = 1; /* fall through */
+  case SUP_POSITIVE:
+  case SUP_NONNEGATIVE:
+  case SUP_BOUNDED_COUNT:
+  case SUP_COUNT:
+    *lo = 0;
+    break;
+  case SUP_CATEGORY:
+    *lo = 1;
+    break;
+  default:
+    break;
+  }
+}
+
 static bool truncation(Resolver *r, const ADist *a, Stmt *s)
 {
   DistCall *d = &s->dist;
@@ -248,35 +246,23 @@ static bool truncation(Resolver *r, const ADist *a, Stmt *s)
     diag_error(a->span, NULL, "%s cannot be truncated", info->name);
     return false;
   }
-  double lo, hi;
-  if (fine && mexpr_const_real(d->t_lo, &lo) && mexpr_const_real(d->t_hi, &hi) && !(lo < hi)) {
+  double lo, hi, least, greatest;
+  bool discrete = info->kind == DK_DISCRETE;
+  support_ends(info->support, &least, &greatest);
+  bool has_lo = fine && mexpr_const_real(d->t_lo, &lo), has_hi = fine && mexpr_const_real(d->t_hi, &hi);
+  if (has_lo && has_hi && (discrete ? !(lo <= hi) : !(lo < hi))) {
     diag_error(a->span, NULL, "the truncation T[%g, %g] leaves nothing", lo, hi);
     return false;
   }
-  return fine;
-}
-
-/* The ends of a distribution's support that are the same for all arguments. */
-static void support_ends(Support s, double *lo, double *hi)
-{
-  *lo = -INFINITY;
-  *hi = INFINITY;
-  switch (s) {
-  case SUP_UNIT:
-  case SUP_BINARY:
-    *hi = 1; /* fall through */
-  case SUP_POSITIVE:
-  case SUP_NONNEGATIVE:
-  case SUP_BOUNDED_COUNT:
-  case SUP_COUNT:
-    *lo = 0;
-    break;
-  case SUP_CATEGORY:
-    *lo = 1;
-    break;
-  default:
-    break;
+  if (has_lo && (discrete ? lo > greatest : lo >= greatest)) {
+    diag_error(d->t_lo->span, NULL, "%s has no mass above %g", info->name, lo);
+    return false;
   }
+  if (has_hi && (discrete ? hi < least : hi <= least)) {
+    diag_error(d->t_hi->span, NULL, "%s has no mass below %g", info->name, hi);
+    return false;
+  }
+  return fine;
 }
 
 /* Bounds against the support: nothing left is an error; a bound that cuts a density with random arguments leaves it unnormalised. */

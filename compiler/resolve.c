@@ -6,6 +6,8 @@
 #include "resolve.h"
 #include "resolver.h"
 #include "dist.h"
+#include "func.h"
+#include "habit.h"
 
 #include <string.h>
 
@@ -87,7 +89,7 @@ static Role role_of(const Resolver *r, const AStmt *s, const Block *block)
   }
 }
 
-static const char *role_text(Role role)
+const char *role_text(Role role)
 {
   static const char *const text[] = {
       "an input", "a latent variable", "a latent variable", "a marginal latent variable", "observed", "a param", "a let"};
@@ -104,7 +106,7 @@ static bool join_family(Resolver *r, int family, const AStmt *s, Role role)
     diag_error(s->name_span, NULL, "'%s' is defined twice", s->name);
     fine = false;
   } else if (s->index.n != f->n_index) {
-    diag_error(s->target_span, NULL, "'%s' has %d %s elsewhere, and %d here", s->name, f->n_index, f->n_index == 1 ? "index" : "indices",
+    diag_error(s->target_span, NULL, "'%s' has %d %s elsewhere and %d here", s->name, f->n_index, f->n_index == 1 ? "index" : "indices",
                s->index.n);
     fine = false;
   } else if (role != f->role) {
@@ -171,6 +173,12 @@ static void declare(Resolver *r, const AStmt *s, Block *block, int stmt)
   m->stmts.at[stmt].family = family;
 }
 
+/* normal(0, 1), where a latent or observed variable has a value */
+static bool is_distribution_call(const AExpr *e)
+{
+  return e->kind == A_CALL && dist_find(e->name) >= 0 && func_find(e->name) < 0;
+}
+
 static void check_form(const AStmt *s)
 {
   static const char *const words[] = {
@@ -184,11 +192,16 @@ static void check_form(const AStmt *s)
   if (s->role == ST_LET && !s->value && !s->dist) diag_error(((Span){s->span.end, s->span.end}), NULL, "a let needs its value: = ...");
   if (s->role == ST_LET && s->dist)
     diag_error(s->dist->span, arena_printf("write: latent %s ~ ...", target), "a let is deterministic and has no distribution");
-  if (s->value && (s->role == ST_LATENT || s->role == ST_OBSERVED || s->role == ST_PARAM))
+  if (s->value && is_distribution_call(s->value)) {
+    bool random = s->role == ST_LATENT || s->role == ST_OBSERVED || s->role == ST_PARAM;
+    diag_error(s->value->span, arena_printf("write: %s %s ~ %s", random ? word : "latent", target, source_slice(s->value->span)),
+               "a distribution follows '~', not '='");
+  } else if (s->value && (s->role == ST_LATENT || s->role == ST_OBSERVED || s->role == ST_PARAM)) {
     diag_error(s->value->span,
                s->role == ST_PARAM ? arena_printf("write: input %s = ...", target)
                                    : arena_printf("write: let %s = ... or: input %s = ...", target, target),
                "'%s' takes no value", word);
+  }
 }
 
 static void collect(Resolver *r, const AStmtList *list, Block *block, int depth)
@@ -308,17 +321,10 @@ static bool resolve_shape(Resolver *r, const AType *a, Type *out)
   int k = 0;
   while (k < N_TYPES && strcmp(types[k].name, a->name)) k++;
   if (k == N_TYPES) {
-    const char *names[N_TYPES], *hint = NULL;
+    const char *names[N_TYPES], *hint = habit_type(a->name);
     for (int i = 0; i < N_TYPES; i++) names[i] = types[i].name;
     const char *near = diag_nearest(a->name, names, N_TYPES);
-    if (!strcmp(a->name, "array"))
-      hint = "an array is an indexed family: plate n in 1..N { input x[n]; }";
-    else if (!strcmp(a->name, "float") || !strcmp(a->name, "double") || !strcmp(a->name, "number"))
-      hint = "write real";
-    else if (!strcmp(a->name, "integer") || !strcmp(a->name, "bool"))
-      hint = "write int";
-    else if (near)
-      hint = arena_printf("did you mean '%s'?", near);
+    if (!hint && near) hint = arena_printf("did you mean '%s'?", near);
     diag_error(a->name_span, hint, "there is no type '%s'", a->name);
     return false;
   }
@@ -344,6 +350,7 @@ static bool resolve_shape(Resolver *r, const AType *a, Type *out)
     r->in_index = before;
     if (d && (!expr_only_known(r, d) || mexpr_has_var(d))) {
       diag_error(d->span, NULL, "a dimension depends on inputs only");
+      note_random(r, d);
       d = NULL;
     }
     if (d && mexpr_const_int(d, &value) && value < 0) {
@@ -467,6 +474,7 @@ const Type *family_type(Resolver *r, int family)
       w->damaged = true;
       return NULL;
     }
+    w->cyclic = !f->n_index;
     return &f->type; /* a let whose type is being found */
   }
   if (w->typed == WORK_NEW) {
@@ -511,6 +519,7 @@ static bool definition_index(Resolver *r, Stmt *s, const StmtWork *w)
     if (!mexpr_has_var(index->expr)) {
       if (!expr_only_known(r, index->expr)) {
         diag_error(e->span, NULL, "the index of a definition is made of plate variables and inputs");
+        note_random(r, index->expr);
         fine = false;
       }
       continue;
@@ -524,7 +533,7 @@ static bool definition_index(Resolver *r, Stmt *s, const StmtWork *w)
     for (int k = 0; k < n; k++) {
       if (r->m->plates.at[chain[k]].var != f->term[0].id) continue;
       if (seen[k]) {
-        diag_error(e->span, NULL, "the index of a definition carries '%s' twice", r->m->vars.at[f->term[0].id].name);
+        diag_error(e->span, NULL, "the index of a definition has '%s' twice", r->m->vars.at[f->term[0].id].name);
         fine = false;
       }
       seen[k] = true;
@@ -544,9 +553,9 @@ static bool definition_index(Resolver *r, Stmt *s, const StmtWork *w)
     if (seen[k]) continue;
     Name v = r->m->vars.at[r->m->plates.at[chain[k]].var].name;
     diag_error(a->target_span,
-               s->n_index ? arena_printf("its index carries the variable of every enclosing plate: %s[%s]", a->name, sb_text(&index))
+               s->n_index ? arena_printf("its index has the variable of every enclosing plate: %s[%s]", a->name, sb_text(&index))
                           : arena_printf("write %s[%s], or move it out of the plate", a->name, sb_text(&index)),
-               "'%s' is inside the plate of '%s', but its index does not carry it", a->name, v);
+               "'%s' is inside the plate of '%s', but its index has no '%s'", a->name, v, v);
     break;
   }
   return false;
@@ -566,6 +575,7 @@ static bool assignable(Resolver *r, const MExpr *value, const Type *to, const ch
   if (rank == 1 && type_rank(from->kind) == 0)
     hint = arena_printf("write rep_vector(%s, %s)", mexpr_text(r->m, value), mexpr_text(r->m, to->dim[0]));
   diag_error(value->span, hint, "%s is %s; this is %s", what, shape_text(r, to), shape_text(r, from));
+  note_operand(r, value);
   return false;
 }
 
@@ -574,6 +584,7 @@ static bool check_default(Resolver *r, const MExpr *value, const Type *t)
   double v, lo, hi;
   if (!expr_only_known(r, value)) {
     diag_error(value->span, "a value computed from other variables: let", "the default of an input depends on inputs only");
+    note_random(r, value);
     return false;
   }
   if (!mexpr_const_real(value, &v)) return true;
@@ -626,10 +637,8 @@ static bool resolve_declaration(Resolver *r, int stmt)
     fine = false;
     f->damaged = true;
   }
-  if (a->value) {
-    s->value = resolve_expr(r, a->value);
-    if (!s->value) fine = false;
-  }
+  if (a->value && !is_distribution_call(a->value)) s->value = resolve_expr(r, a->value);
+  if (a->value && !s->value) fine = false;
   bool inferred_let = s->kind == ST_LET && !f->type;
   const Type *t = &r->m->families.at[s->family].type;
   if (inferred_let && fine && f->typed == WORK_DONE && !same_kind(t, &s->value->type)) {
@@ -643,7 +652,9 @@ static bool resolve_declaration(Resolver *r, int stmt)
   if (a->value && s->value && !inferred_let && typed && !f->damaged && (s->kind == ST_INPUT || s->kind == ST_LET))
     fine = assignable(r, s->value, &s->type, s->kind == ST_LET ? arena_printf("'%s'", a->name) : "the input") && fine;
   if (s->kind == ST_INPUT && s->value && fine) fine = check_default(r, s->value, &s->type);
-  if (a->dist) fine = resolve_dist(r, a->dist, s, typed ? &s->type : NULL) && fine;
+  bool random = s->kind == ST_LATENT || s->kind == ST_OBSERVED || s->kind == ST_PARAM;
+  for (int i = 0; a->dist && !random && i < a->dist->args.n; i++) resolve_expr(r, a->dist->args.at[i]);
+  if (a->dist && random) fine = resolve_dist(r, a->dist, s, typed ? &s->type : NULL) && fine;
   if (s->is_marginal && fine && s->type.kind != TY_INT) {
     diag_error(a->target_span, "marginal latent c[n] : int<lower=1, upper=K> ~ categorical(p)",
                "a marginal latent variable is summed out: it must be discrete");
@@ -721,12 +732,12 @@ static bool resolve_from(Resolver *r, const AExpr *a, FromRef *out)
   r->families.at[out->family].used = true;
   if (f->role != ROLE_OBSERVED && f->role != ROLE_INPUT) {
     diag_error(a->span, NULL, "the inputs of an inference function are observed or input; '%s' is %s", f->name, role_text(f->role));
+    note_family(r, out->family);
     return false;
   }
   if (n != f->n_index) {
-    diag_error(a->span,
-               f->n_index ? arena_printf("it is defined as %s", source_slice(r->stmts.at[f->statements[0]].ast->target_span)) : NULL,
-               "'%s' has %d %s, not %d", f->name, f->n_index, f->n_index == 1 ? "index" : "indices", n);
+    diag_error(a->span, NULL, "'%s' has %d %s, not %d", f->name, f->n_index, f->n_index == 1 ? "index" : "indices", n);
+    note_family(r, out->family);
     return false;
   }
   out->index = NEW_ARRAY(Index, n);
@@ -784,6 +795,7 @@ static bool resolve_amortize(Resolver *r, int stmt)
   if (f->role != ROLE_LOCAL) {
     diag_error(a->name_span, f->role == ROLE_GLOBAL ? "a global one keeps a factor of its own" : NULL,
                "'%s' is not a local latent variable: there is nothing to amortise", a->name);
+    note_family(r, family);
     return false;
   }
   for (int i = 0; i < stmt; i++) {
@@ -794,8 +806,8 @@ static bool resolve_amortize(Resolver *r, int stmt)
     return false;
   }
   if (a->index.n != f->n_index) {
-    diag_error(a->target_span, arena_printf("it is defined as %s", source_slice(r->stmts.at[f->statements[0]].ast->target_span)),
-               "'%s' has %d %s, not %d", a->name, f->n_index, f->n_index == 1 ? "index" : "indices", a->index.n);
+    diag_error(a->target_span, NULL, "'%s' has %d %s, not %d", a->name, f->n_index, f->n_index == 1 ? "index" : "indices", a->index.n);
+    note_family(r, family);
     return false;
   }
   bool fine = definition_index(r, s, w);
@@ -864,6 +876,7 @@ static void resolve_plates(Resolver *r)
       mark_sizes(r, ends[k]);
       if (expr_only_known(r, ends[k])) continue;
       diag_error(e->span, NULL, "the bounds of a plate depend on inputs and variables of enclosing plates only");
+      note_random(r, ends[k]);
       ends[k] = NULL;
     }
     leave(r, c);

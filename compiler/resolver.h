@@ -28,6 +28,7 @@ typedef struct {                        /* beside Model.families */
   WorkState typed;
   bool damaged;                         /* its type, index or a statement is unknown: no further complaints */
   bool used;
+  bool cyclic;                          /* a let without index that needs itself */
   MExpr *written_out;                   /* a let without index: its definition, with those of the lets in it; NULL while not needed */
   bool writing_out;
 } FamilyWork;
@@ -58,6 +59,7 @@ typedef struct Resolver {
 /* resolve.c */
 int family_find(const Resolver *r, Name name);                       /* -1 */
 const Type *family_type(Resolver *r, int family);                    /* NULL when unknown; may resolve a let's definition first */
+const char *role_text(Role role);                                    /* "a latent variable" */
 bool resolve_lets(Resolver *r, int family);                          /* the statements of a let, now; false when one is wrong */
 
 /* rexpr.c. NULL: wrong, and reported. */
@@ -74,6 +76,10 @@ MExpr *mexpr_int(long value, Span span);
 bool same_length(const Resolver *r, MExpr *a, MExpr *b);
 const char *shape_text(const Resolver *r, const Type *t);             /* "a vector of length K" */
 bool name_is_damaged(const Resolver *r, Name name);
+/* Notes to the diagnostic before: where a family is defined; what of an expression is not known in advance; where its operands come from. */
+void note_family(const Resolver *r, int family);
+void note_random(const Resolver *r, const MExpr *e);
+void note_operand(const Resolver *r, const MExpr *e);
 void report_unknown(Resolver *r, Name name, Span span);
 
 /* rdist.c */

@@ -6,6 +6,7 @@
 #include "resolver.h"
 #include "dist.h"
 #include "func.h"
+#include "habit.h"
 
 #include <string.h>
 
@@ -144,6 +145,7 @@ void report_unknown(Resolver *r, Name name, Span span)
   for (int i = 0; i < r->m->plates.n && !hint; i++)
     if (r->m->vars.at[r->m->plates.at[i].var].name == name) hint = "the variable of a plate is known inside the plate only";
   const char *nearest = diag_nearest(name, near.at, near.n);
+  if (!hint) hint = habit_constant(name);
   int func = func_find(name);
   if (!hint && func >= 0 && func_info[func].class_ == FC_CONSTANT)
     hint = arena_printf("write %s()", name);
@@ -152,6 +154,50 @@ void report_unknown(Resolver *r, Name name, Span span)
   else if (!hint && func >= 0)
     hint = arena_printf("the function takes its arguments in parentheses: %s(%s)", name, func_info[func].arguments);
   diag_error(span, hint, "'%s' is not declared", name);
+}
+
+/* How the family is written where it is defined: z[n]. */
+static const char *definition_text(const Resolver *r, int family)
+{
+  const Family *f = &r->m->families.at[family];
+  return f->n_statements ? source_slice(r->stmts.at[f->statements[0]].ast->target_span) : f->name;
+}
+
+void note_family(const Resolver *r, int family)
+{
+  const Family *f = &r->m->families.at[family];
+  const AStmt *s = r->stmts.at[f->statements[0]].ast;
+  diag_note(((Span){s->target_span.begin, s->type ? s->type->span.end : s->target_span.end}), "'%s' is defined here", f->name);
+}
+
+void note_random(const Resolver *r, const MExpr *e)
+{
+  RefList refs = {0};
+  mexpr_refs(e, &refs);
+  for (int i = 0; i < refs.n; i++) {
+    const Family *f = &r->m->families.at[refs.at[i]->family];
+    if (f->role == ROLE_INPUT) continue;
+    diag_note(f->span, "'%s' is %s", f->name, role_text(f->role));
+    return;
+  }
+}
+
+/* The family that an expression is an element of, transposed or not; -1: none. */
+static int operand_family(const MExpr *e)
+{
+  while (e->kind == M_UNARY && e->op == OP_TRANSPOSE) e = e->args[0];
+  return e->kind == M_REF ? e->family : -1;
+}
+
+void note_operand(const Resolver *r, const MExpr *e)
+{
+  if (operand_family(e) >= 0) note_family(r, operand_family(e));
+}
+
+static void note_operands(const Resolver *r, const MExpr *a, const MExpr *b)
+{
+  note_operand(r, a);
+  if (operand_family(a) != operand_family(b)) note_operand(r, b);
 }
 
 /* ---- what expressions may depend on ---------------------------------------------------------------------------------------- */
@@ -191,17 +237,18 @@ MExpr *resolve_int(Resolver *r, const AExpr *a, const char *what)
   MExpr *e = resolve_expr(r, a);
   if (!e) return NULL;
   if (e->type.kind == TY_INT) return e;
+  if (e->kind == M_REF && r->families.at[e->family].cyclic) return NULL; /* its type is not known; the cycle is reported */
   const char *hint = NULL;
   if (e->kind == M_REF && is_scalar(&e->type)) {
     const Family *f = &r->m->families.at[e->family];
-    const char *role = f->role == ROLE_INPUT ? "input" : f->role == ROLE_OBSERVED ? "observed" : f->role == ROLE_LET ? "let" : NULL;
-    if (role) hint = arena_printf("declare it as: %s %s : int", role, source_slice(f->span));
+    if (f->role == ROLE_INPUT || f->role == ROLE_OBSERVED || f->role == ROLE_LET) hint = arena_printf("declare it: %s : int", definition_text(r, e->family));
   } else if (e->kind == M_BINARY && e->op == OP_DIV) {
     hint = "'/' is real division";
   } else if (e->kind == M_NUM && e->number == (double)(long)e->number) {
     hint = arena_printf("write %ld", (long)e->number);
   }
   diag_error(a->span, hint, "%s is a whole number; this is %s", what, shape_text(r, &e->type));
+  note_operand(r, e);
   return NULL;
 }
 
@@ -242,6 +289,7 @@ bool resolve_index(Resolver *r, const AExpr *a, Index *out)
       mark_sizes(r, end);
       if (!expr_only_known(r, end)) {
         diag_error(end->span, NULL, "the ends of a slice depend on inputs and variables of plates only");
+        note_random(r, end);
         fine = false;
       }
     }
@@ -263,6 +311,7 @@ bool resolve_index(Resolver *r, const AExpr *a, Index *out)
         out->kind = IX_EXPR;
       } else {
         diag_error(a->span, NULL, "an index is affine in plate variables and inputs, or an integer variable plus a constant");
+        note_random(r, e);
         fine = false;
       }
     }
@@ -327,11 +376,17 @@ static Type element_type(const Type *t)
   }
 }
 
-/* How the family is written where it is defined: z[n]. */
-static const char *definition_text(const Resolver *r, int family)
+/* Do the names in the index of its definition mean something here, so that z[n] could have been meant by z? */
+static bool variables_in_scope(const Resolver *r, int family)
 {
-  const Family *f = &r->m->families.at[family];
-  return f->n_statements ? source_slice(r->stmts.at[f->statements[0]].ast->target_span) : f->name;
+  const AList *index = &r->stmts.at[r->m->families.at[family].statements[0]].ast->index;
+  bool any = false;
+  for (int i = 0; i < index->n; i++) {
+    if (index->at[i]->kind != A_NAME) return false;
+    any = true;
+    if (find_var(r, index->at[i]->name) < 0) return false;
+  }
+  return any;
 }
 
 static MExpr *family_reference(Resolver *r, int family, int n, AExpr **args, Span span)
@@ -343,27 +398,17 @@ static MExpr *family_reference(Resolver *r, int family, int n, AExpr **args, Spa
   const Type *declared = family_type(r, family);
   const Family *f = &r->m->families.at[family];
   if (!fine || !declared || r->families.at[family].damaged) return NULL;
-  if (n < f->n_index) {
-    bool whole = n == 0 && f->n_index == 1 && type_rank(f->type.kind) == 0;
-    diag_error(span,
-               arena_printf("it is defined as %s%s", definition_text(r, family),
-                            whole ? arena_printf("; a vector of its elements is a slice: %s[lo..hi]", f->name) : ""),
-               "'%s' has %s; %s", f->name, counted(f->n_index, "index", "indices"),
-               n ? counted(n, "is given", "are given") : "none is given");
-    return NULL;
-  }
-  if (n > f->n_index && type_rank(f->type.kind) == 0) {
-    diag_error(span, f->n_index ? arena_printf("it is defined as %s", definition_text(r, family)) : NULL, "'%s' has %s; %s", f->name,
-               f->n_index ? counted(f->n_index, "index", "indices") : "no index", counted(n, "is given", "are given"));
-    return NULL;
-  }
-  if (n > f->n_index + type_rank(f->type.kind)) {
-    diag_error(span,
-               f->n_index
-                   ? arena_printf("it is defined as %s, and its elements are %s", definition_text(r, family), shape_text(r, declared))
-                   : NULL,
-               "'%s' takes at most %s; %s", f->name, counted(f->n_index + type_rank(f->type.kind), "index", "indices"),
-               counted(n, "is given", "are given"));
+  int most = f->n_index + type_rank(f->type.kind);
+  if (n < f->n_index || n > most) {
+    const char *hint = NULL;
+    if (n < f->n_index && variables_in_scope(r, family)) hint = arena_printf("did you mean %s?", definition_text(r, family));
+    else if (n == 0 && f->n_index == 1 && most == 1) hint = arena_printf("a vector of its elements is a slice: %s[lo..hi]", f->name);
+    const char *given = n ? counted(n, "is given", "are given") : "none is given";
+    if (n < f->n_index) diag_error(span, hint, "'%s' has %s, but %s", f->name, counted(f->n_index, "index", "indices"), given);
+    else if (most > f->n_index) diag_error(span, NULL, "'%s' takes at most %s, but %s", f->name, counted(most, "index", "indices"), given);
+    else if (most) diag_error(span, NULL, "'%s' has %s, but %s", f->name, counted(most, "index", "indices"), given);
+    else diag_error(span, NULL, "'%s' has no index, but %s", f->name, given);
+    note_family(r, family);
     return NULL;
   }
   MExpr *e = mexpr_new(M_REF, span, 0);
@@ -519,8 +564,8 @@ static MExpr *resolve_indexed(Resolver *r, const AExpr *a)
 
 /* ---- operators ------------------------------------------------------------------------------------------------------------- */
 
-/* Element-wise with broadcasting of scalars. */
-static bool broadcast(Resolver *r, const Type *a, const Type *b, Span span, const char *what, Type *out)
+/* Element-wise with broadcasting of scalars. `cannot`, `with`: the words around the shapes when they do not fit. */
+static bool broadcast(Resolver *r, const Type *a, const Type *b, Span span, const char *cannot, const char *with, Type *out)
 {
   if (is_scalar(a) && is_scalar(b)) {
     *out = scalar(a->kind == TY_INT && b->kind == TY_INT ? TY_INT : TY_REAL);
@@ -536,14 +581,14 @@ static bool broadcast(Resolver *r, const Type *a, const Type *b, Span span, cons
   }
   diag_error(span,
              is_vector(a) && is_vector(b) && a->kind != b->kind ? "x' turns a row vector into a vector and the other way round" : NULL,
-             "%s: the shapes %s and %s do not fit", what, shape_text(r, a), shape_text(r, b));
+             "%s %s %s %s", cannot, shape_text(r, a), with, shape_text(r, b));
   return false;
 }
 
 static bool product_type(Resolver *r, const MExpr *a, const MExpr *b, Span span, Type *out)
 {
   const Type *s = &a->type, *t = &b->type;
-  if (is_scalar(s) || is_scalar(t)) return broadcast(r, s, t, span, "product", out);
+  if (is_scalar(s) || is_scalar(t)) return broadcast(r, s, t, span, "cannot multiply", "by", out);
   const char *hint = NULL;
   if (s->kind == TY_MATRIX && t->kind == TY_MATRIX)
     *out = matrix(s->dim[0], t->dim[1]);
@@ -587,13 +632,13 @@ static bool binary_type(Resolver *r, OpKind op, const MExpr *a, const MExpr *b, 
   const Type *s = &a->type, *t = &b->type;
   switch (op) {
   case OP_ADD:
-    return broadcast(r, s, t, span, "sum", out);
+    return broadcast(r, s, t, span, "cannot add", "and", out);
   case OP_SUB:
-    return broadcast(r, s, t, span, "difference", out);
+    return broadcast(r, s, t, span, "cannot take the difference of", "and", out);
   case OP_MUL:
     return product_type(r, a, b, span, out);
   case OP_EMUL:
-    return broadcast(r, s, t, span, "element-wise product", out);
+    return broadcast(r, s, t, span, "cannot multiply", "element by element with", out);
   case OP_DIV:
     if (!is_scalar(t)) {
       diag_error(span,
@@ -606,7 +651,8 @@ static bool binary_type(Resolver *r, OpKind op, const MExpr *a, const MExpr *b, 
     return true;
   case OP_EDIV:
   case OP_POW:
-    if (!broadcast(r, s, t, span, op == OP_POW ? "power" : "element-wise quotient", out)) return false;
+    if (!broadcast(r, s, t, span, op == OP_POW ? "cannot raise" : "cannot divide", op == OP_POW ? "to the power" : "element by element by", out))
+      return false;
     if (op == OP_POW && s->kind == TY_MATRIX) {
       diag_error(span, "element by element: pow(A, 2); the product: A * A", "'^' does not take a matrix");
       return false;
@@ -663,6 +709,7 @@ static MExpr *resolve_cond(Resolver *r, const AExpr *a)
   if (c) fine = require_scalar(r, c, "a condition") && fine;
   if (c && !expr_only_known(r, c)) {
     diag_error(c->span, NULL, "a condition depends on indices and inputs only");
+    note_random(r, c);
     fine = false;
   }
   if (!fine) return NULL;
@@ -672,6 +719,7 @@ static MExpr *resolve_cond(Resolver *r, const AExpr *a)
   }
   if (x->type.kind != y->type.kind || !same_dims(r, &x->type, &y->type)) {
     diag_error(a->span, NULL, "the two values of '?:' have different shapes: %s and %s", shape_text(r, &x->type), shape_text(r, &y->type));
+    note_operands(r, x, y);
     return NULL;
   }
   e->type = x->type;
@@ -695,8 +743,8 @@ static MExpr *resolve_vector(Resolver *r, const AExpr *a)
       return NULL;
     }
     if (rows && x->n_args != e->args[0]->n_args) {
-      diag_error(x->span, NULL, "the rows of a matrix have one length; this one has %d entries, the first %d", x->n_args,
-                 e->args[0]->n_args);
+      diag_error(x->span, NULL, "the rows of a matrix have one length; this one has %s, the first %d",
+                 counted(x->n_args, "entry", "entries"), e->args[0]->n_args);
       return NULL;
     }
   }
@@ -766,10 +814,10 @@ static bool matrix_call_type(Resolver *r, MExpr *e)
   case FUNC_rep_vector:
   case FUNC_rep_row_vector:
     *out = vector(e->func == FUNC_rep_vector ? TY_VECTOR : TY_ROW_VECTOR, e->args[1]);
-    return require_scalar(r, e->args[0], "the repeated value") && require_size(r, e, 1);
+    return require_scalar(r, e->args[0], arena_printf("%s()", func_info[e->func].name)) && require_size(r, e, 1);
   case FUNC_rep_matrix:
     *out = matrix(e->args[1], e->args[2]);
-    return require_scalar(r, e->args[0], "the repeated value") && require_size(r, e, 1) && require_size(r, e, 2);
+    return require_scalar(r, e->args[0], arena_printf("%s()", func_info[e->func].name)) && require_size(r, e, 1) && require_size(r, e, 2);
   case FUNC_to_vector:
   case FUNC_to_row_vector:
     if (s->kind == TY_MATRIX) {
@@ -863,7 +911,7 @@ static bool call_type(Resolver *r, MExpr *e)
   case FC_INT_MAP:
     e->type = e->args[0]->type;
     for (int i = 1; i < e->n_args; i++)
-      if (!broadcast(r, &e->type, &e->args[i]->type, e->span, what, &e->type)) return false;
+      if (!broadcast(r, &e->type, &e->args[i]->type, e->span, arena_printf("%s cannot take", what), "together with", &e->type)) return false;
     if (c == FC_MAP && e->type.kind == TY_INT) e->type.kind = TY_REAL;
     return true;
   case FC_REDUCE:
@@ -919,51 +967,16 @@ static MExpr *size_call(const MExpr *e)
   return product;
 }
 
-static const struct {
-  const char *name, *hint;
-} other_names[] = {
-    {"ln", "log"},
-    {"sigmoid", "inv_logit"},
-    {"expit", "inv_logit"},
-    {"logistic", "inv_logit"},
-    {"gammaln", "lgamma"},
-    {"log_gamma", "lgamma"},
-    {"gamma", "tgamma"},
-    {"power", "pow"},
-    {"size", "num_elements"},
-    {"length", "num_elements"},
-    {"std", "sd"},
-    {"var", "variance"},
-    {"average", "mean"},
-    {"inner", "dot"},
-    {"cholesky", "cholesky_decompose"},
-    {"solve", "mdivide_left"},
-    {"swish", "silu"},
-    {"inv_sigmoid", "logit"},
-    {"probit", "inv_Phi"},
-    {"logsumexp", "log_sum_exp"},
-    {"cumsum", "cumulative_sum"},
-    {"product", "prod"},
-    {"arctan2", "atan2"},
-    {"erfinv", "inv_Phi"},
-    {"det", "log_det"},
-    {"determinant", "log_det"},
-    {"log_factorial", "lgamma"},
-    {"choose", "lchoose"},
-    {"step", "a condition, as x > 0 ? a : b"},
-    {"trans", "transpose"},
-};
-
 static MExpr *unknown_function(Resolver *r, const AExpr *a)
 {
-  const char *hint = NULL;
-  for (size_t i = 0; i < sizeof other_names / sizeof *other_names; i++)
-    if (!strcmp(a->name, other_names[i].name)) hint = arena_printf("here it is %s", other_names[i].hint);
+  const char *hint = habit_function(a->name);
   int family = find_block_let(r, a->name);
   if (family < 0) family = family_find(r, a->name);
   if (family >= 0) {
-    hint = r->m->families.at[family].n_index ? arena_printf("elements are in brackets: %s", definition_text(r, family))
-                                             : "a product needs its '*'";
+    const Family *f = &r->m->families.at[family];
+    hint = f->n_index                ? arena_printf("elements are in brackets: %s", definition_text(r, family))
+           : type_rank(f->type.kind) ? arena_printf("entries are in brackets: %s[1]", f->name)
+                                     : "a product needs its '*'";
   } else if (dist_find(a->name) >= 0) {
     hint = arena_printf("its log density is %s_lp%cf(x | %s)", a->name, dist_info[dist_find(a->name)].kind == DK_DISCRETE ? 'm' : 'd',
                         dist_info[dist_find(a->name)].arguments);
@@ -1011,8 +1024,9 @@ static MExpr *resolve_call(Resolver *r, const AExpr *a)
   }
   const FuncInfo *f = &func_info[e->func];
   if (a->n < f->min_args || a->n > f->max_args) {
-    diag_error(a->span, arena_printf("%s(%s)", f->name, f->class_ == FC_REDUCE_OR_MAP ? "x) or " : f->arguments), "%s() takes %s, not %d",
-               f->name,
+    const char *signature = arena_printf("%s(%s)", f->name, f->arguments);
+    if (f->class_ == FC_REDUCE_OR_MAP) signature = arena_printf("%s or %s(x, y)", signature, f->name);
+    diag_error(a->span, signature, "%s() takes %s, not %d", f->name,
                f->min_args == f->max_args ? f->max_args ? counted(f->min_args, "argument", "arguments") : "no arguments"
                                           : arena_printf("%d or %d arguments", f->min_args, f->max_args),
                a->n);
@@ -1029,7 +1043,10 @@ static MExpr *resolve_lpdf(Resolver *r, const AExpr *a)
   Name dist;
   for (int i = 0; i < a->n; i++) fine = (e->args[i] = resolve_expr(r, a->args[i])) && fine;
   if (!split_lp(a->name, &dist, &e->lp)) {
-    diag_error(a->name_span, "for example: normal_lpdf(x | mu, sigma)", "'|' belongs to log densities; '%s' is none", a->name);
+    const char *hint = habit_function(a->name);
+    int d = dist_find(a->name);
+    if (d >= 0) hint = arena_printf("write %s_lp%cf(x | %s)", a->name, dist_info[d].kind == DK_DISCRETE ? 'm' : 'd', dist_info[d].arguments);
+    diag_error(a->name_span, hint ? hint : "for example: normal_lpdf(x | mu, sigma)", "'|' belongs to log densities, and '%s' is none", a->name);
     return NULL;
   }
   e->dist = dist_lookup(dist, a->name_span);
@@ -1042,6 +1059,11 @@ static MExpr *resolve_lpdf(Resolver *r, const AExpr *a)
   }
   if (e->lp >= LP_LCDF && (d->shape == DSH_MULTIVARIATE || d->support == SUP_TYPE || d->support == SUP_CATEGORY)) {
     diag_error(a->name_span, NULL, "%s has no cumulative distribution function", d->name);
+    return NULL;
+  }
+  if (a->n - 1 != d->n_args) {
+    diag_error(a->span, arena_printf("%s(x | %s)", a->name, d->arguments), "%s takes %s after the '|', not %d", a->name,
+               d->n_args ? counted(d->n_args, "argument", "arguments") : "nothing", a->n - 1);
     return NULL;
   }
   if (!fine || !dist_check_args(r, e->dist, a->name_span, a->n - 1, e->args + 1, &e->args[0]->type, false, e->args[0]->span)) return NULL;
@@ -1082,6 +1104,7 @@ static MExpr *resolve_reduce(Resolver *r, const AExpr *a)
     mark_sizes(r, end);
     if (expr_only_known(r, end)) continue;
     diag_error(end->span, NULL, "the range of a reduction depends on inputs and variables of plates only");
+    note_random(r, end);
     fine = false;
   }
   e->reduce = reductions[k].op;
@@ -1127,7 +1150,9 @@ static MExpr *resolve_node(Resolver *r, const AExpr *a)
     e->op = a->op;
     e->args[0] = x;
     e->args[1] = y;
-    return binary_type(r, a->op, x, y, a->span, &e->type) ? e : NULL;
+    if (binary_type(r, a->op, x, y, a->span, &e->type)) return e;
+    note_operands(r, x, y);
+    return NULL;
   }
   case A_COND:
     return resolve_cond(r, a);

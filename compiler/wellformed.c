@@ -344,6 +344,7 @@ static void check_reference(const Check *c, const MExpr *ref, const Guard *guard
         diag_error(ref->span, hint, "%s is not defined", element);
       else
         diag_error(ref->span, hint, "%s reaches %s%s, which is not defined", text, element, corner_text(c, &p));
+      note_family(c->r, ref->family);
       return;
     }
 }
@@ -372,9 +373,10 @@ static void check_entry(const Check *c, const MExpr *ref, const Type *t, int n, 
           if (!expr_at(c, &p, entry[k].lo, &lo) || !expr_at(c, &p, entry[k].hi, &hi) || !prove_ge(c->facts, &hi, &lo)) continue;
         }
         if (!below && !above) continue;
-        diag_error(entry[k].span, NULL, "%s has no entry %s%s: entries run from 1 to %s",
-                   ref->kind == M_REF ? c->m->families.at[ref->family].name : "the value", mexpr_text(c->m, affine_expr(&v, entry[k].span)),
-                   corner_text(c, &p), mexpr_text(c->m, t->dim[k]));
+        const char *what = ref->kind == M_REF ? arena_printf("'%s'", c->m->families.at[ref->family].name) : "the value";
+        diag_error(entry[k].span, below ? "entries are counted from 1" : NULL, "%s has no entry %s%s; it has entries 1 to %s", what,
+                   mexpr_text(c->m, affine_expr(&v, entry[k].span)), corner_text(c, &p), mexpr_text(c->m, t->dim[k]));
+        note_operand(c->r, ref);
         return;
       }
     }

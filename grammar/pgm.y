@@ -17,6 +17,8 @@ typedef struct Parser Parser;
 }
 
 %code {
+#include "dist.h"
+#include "habit.h"
 #include <limits.h>
 #include <string.h>
 
@@ -346,7 +348,9 @@ static void check_word(Name name, Span span, const char *word, const char *hint)
 static void set_bound(AType *type, Name name, Span span, AExpr *value)
 {
   AExpr **slot = !strcmp(name, "lower") ? &type->lower : !strcmp(name, "upper") ? &type->upper : NULL;
-  if (!slot) diag_error(span, NULL, "a bound is 'lower' or 'upper', not '%s'", name);
+  bool shift = !strcmp(name, "offset") || !strcmp(name, "multiplier");
+  const char *hint = shift ? "a variable is shifted and scaled by: latent z ~ normal(0, 1); let x = mu + sigma * z;" : NULL;
+  if (!slot) diag_error(span, hint, "a bound is 'lower' or 'upper', not '%s'", name);
   else if (*slot) diag_error(span, NULL, "'%s' is given twice", name);
   else *slot = value;
 }
@@ -391,6 +395,7 @@ static bool begins_statement(const TokenVec *t, int i)
 }
 
 static bool ends_statement(int kind) { return kind == ';' || kind == '{' || kind == '}'; }
+static bool ends_expression(int kind) { return kind == NAME || kind == NUMBER || kind == ')' || kind == ']' || kind == '\''; }
 
 static void insert_token(TokenVec *tokens, int at, int kind, int offset)
 {
@@ -430,7 +435,8 @@ static void repair_bounds(TokenVec *tokens)
   }
 }
 
-/* Words that begin statements are reserved: what stands before one has ended. A header of a plate lacks its brace, the rest a semicolon. */
+/* Words that begin statements are reserved: what stands before one has ended. A header of a plate lacks its brace, the rest a semicolon.
+ * So has what stands before a line `y ~ ...`, whose role is missing. */
 static void insert_ends(TokenVec *tokens)
 {
   TokenVec out = {0};
@@ -439,7 +445,9 @@ static void insert_ends(TokenVec *tokens)
   for (int i = 0; i < tokens->n; i++) {
     Token t = tokens->at[i], last = i ? tokens->at[i - 1] : t;
     bool begins = begins_statement(tokens, i) && !begins_statement(tokens, i - 1); /* `input factor`: a reserved word for a name */
-    if (begins && depth > 0) begins = source_place(t.span.begin).line > source_place(last.span.begin).line; /* and so is `f(factor` */
+    bool new_line = i && source_place(t.span.begin).line > source_place(last.span.begin).line;
+    if (begins && depth > 0) begins = new_line; /* and so is `f(factor` */
+    if (new_line && depth <= 0 && ends_expression(last.kind) && habit_target(tokens, i)) begins = true;
     if (first >= 0 && (begins || t.kind == '}')) {
       int kind = (first == PLATE || first == MODEL) && t.kind != '}' ? '{' : ';';
       VEC_PUSH(out, (Token){.kind = kind, .span = {t.span.begin, t.span.begin}});
@@ -596,69 +604,6 @@ static const char *token_text(const Token *t)
   return arena_printf("'%s'", source_slice(t->span));
 }
 
-static bool is_type_name(Name n)
-{
-  static const char *const types[] = {
-#define TYPE(name, ...) #name,
-#include "word.def"
-    "array", "complex", "complex_vector", "complex_matrix", "tuple", "cholesky_factor_cov", "unit_vector", "sum_to_zero_vector"};
-  for (size_t i = 0; i < sizeof types / sizeof *types; i++)
-    if (!strcmp(n, types[i])) return true;
-  return false;
-}
-
-/* A statement that begins with a name: the habits of Stan's users, then misspelt words. */
-static void report_statement(const Parser *p, int i)
-{
-  const Token *t = &p->tokens.at[i], *next = t + 1;
-  const char *name = t->name;
-  static const char *const roles = "a statement begins with input, latent, observed, param, let, factor, plate or amortize";
-  if (!strcmp(name, "target") && (next->kind == PLUS_EQUALS || next->kind == ARROW || next->kind == '=')) {
-    diag_error(((Span){t->span.begin, next->span.end}), "write: factor EXPRESSION;", "the log density is not assigned to");
-    return;
-  }
-  if ((!strcmp(name, "for") || !strcmp(name, "while") || !strcmp(name, "foreach")) && next->kind == '(') {
-    diag_error(t->span, "write: plate n in 1..N { ... }", "there are no loops; repetition is a plate");
-    return;
-  }
-  if (!strcmp(name, "if")) {
-    diag_error(t->span, "a value is chosen by: condition ? a : b", "there is no 'if' statement");
-    return;
-  }
-  if (next->kind == '{' || (next->kind == NAME && next[1].kind == '{') || (next->kind == MODEL && next[1].kind == '{')) {
-    diag_error(t->span, "data are 'input' and 'observed' statements, parameters 'latent' ones, in one block: model NAME { ... }",
-               "there are no blocks but the model's");
-    return;
-  }
-  int k = i + 1; /* behind a possible index */
-  if (next->kind == '[')
-    for (k = i + 2; p->tokens.at[k].kind && !ends_statement(p->tokens.at[k].kind) && p->tokens.at[k - 1].kind != ']'; k++) {}
-  int kind = p->tokens.at[k].kind;
-  const char *target = source_slice((Span){t->span.begin, p->tokens.at[k - 1].span.end});
-  if (is_type_name(t->name)) {
-    diag_error(t->span, "write: input NAME : TYPE; or: latent NAME : TYPE ~ DISTRIBUTION(...);",
-               "a declaration begins with its role, not with the type");
-    return;
-  }
-  if (kind == '~') {
-    diag_error(t->span, arena_printf("write: observed %s ~ ... or: latent %s ~ ...", target, target), "'%s' lacks its role", name);
-    return;
-  }
-  if (kind == '=' || kind == ARROW || kind == PLUS_EQUALS) {
-    diag_error(t->span, arena_printf("write: let %s = ...", target), "there is no assignment");
-    return;
-  }
-  static const char *const words[] = {
-#define KEYWORD(word, token, class) KEYWORD_##class(#word)
-#define KEYWORD_ROLE(word) word,
-#define KEYWORD_STATEMENT(word) word,
-#define KEYWORD_PART(word)
-#include "word.def"
-  };
-  const char *near = diag_nearest(name, words, sizeof words / sizeof *words);
-  diag_error(t->span, near ? arena_printf("did you mean '%s'?", near) : roles, "'%s' does not begin a statement", name);
-}
-
 /* The innermost bracket that is open before token `at` of its statement, or -1. */
 static int open_bracket(const Parser *p, int at)
 {
@@ -669,6 +614,12 @@ static int open_bracket(const Parser *p, int at)
     if ((kind == '(' || kind == '[') && !depth--) return i;
   }
   return -1;
+}
+
+static const char *dist_hint(Name name)
+{
+  int d = dist_find(name);
+  return d < 0 ? NULL : arena_printf("write: %s(%s)", name, dist_info[d].arguments);
 }
 
 static int yyreport_syntax_error(const yypcontext_t *context, Parser *p)
@@ -690,26 +641,30 @@ static int yyreport_syntax_error(const yypcontext_t *context, Parser *p)
 
   bool operators = WANTS('+'), closed = p->complete && WANTS(0);
 
-  if (t->kind == BAD || symbol == YYSYMBOL_RESYNC) {
+  if (t->kind == BAD || symbol == YYSYMBOL_RESYNC || diag_error_at(t->span)) {
     /* the scanner has said what is wrong, or an earlier error has */
   } else if (!p->complete) {
     if (at == 1 && last->kind == MODEL && t->kind == '{')
       diag_error(((Span){last->span.end, last->span.end}), "write: model NAME { ... }", "the model's name is missing");
     else if (at == 0 && t->kind == 0) diag_error(((Span){0, 0}), "write: model NAME { ... }", "the file has no model");
-    else if (at == 0 && t->kind == NAME && (t[1].kind == '{' || t[1].kind == NAME)) report_statement(p, at);
+    else if (at == 0 && t->kind == NAME && (t[1].kind == '{' || t[1].kind == NAME)) habit_report_statement(&p->tokens, at);
     else
       diag_error(t->span, "a file is one model: model NAME { ... }", "expected %s instead of %s", at ? "the model's name" : "'model'",
                  token_text(t));
   } else if (closed) {
     diag_error(t->span, "a file is one model", "nothing may follow the model's closing brace");
   } else if (first && t->kind == NAME && WANTS(PLATE)) {
-    report_statement(p, at);
+    habit_report_statement(&p->tokens, at);
   } else if (first && WANTS(PLATE)) {
     diag_error(t->span, NULL, "%s does not begin a statement", token_text(t));
   } else if (last->kind == '~') {
     diag_error(t->span, "for example: ~ normal(0, 1)", "expected a distribution instead of %s", token_text(t));
+  } else if (WANTS('(') && n == 1 && at > 1 && t[-2].kind == '~' && p->tokens.at[begin].kind == LET) {
+    diag_error(t[-2].span, "write '='", "a let is a value, not a draw");
   } else if (WANTS('(') && n == 1 && at > 1 && t[-2].kind == '~') {
-    diag_error(last->span, arena_printf("write: %s()", source_slice(last->span)), "a distribution takes parentheses");
+    diag_error(last->span, dist_hint(last->name), "a distribution takes parentheses");
+  } else if (habit_report(&p->tokens, begin, at)) {
+    /* it has said what to write */
   } else if ((t->kind == ')' || t->kind == ']') && open < 0) {
     diag_error(t->span, NULL, "this '%c' has no '%c'", t->kind, t->kind == ')' ? '(' : '[');
   } else if (last->kind == ':' && t->kind == '=' && WANTS(NAME)) {
@@ -733,6 +688,8 @@ static int yyreport_syntax_error(const yypcontext_t *context, Parser *p)
     diag_error(t->span, "for example: plate n in 1..N { ... }", "expected '..' instead of %s", token_text(t));
   } else if (WANTS(';') && open < 0 && (new_line || t->span.begin == t->span.end)) {
     diag_error(((Span){last->span.end, last->span.end}), NULL, "';' is missing here");
+  } else if (WANTS(':') && operators && !WANTS(')') && ends_statement(t->kind)) {
+    diag_error(((Span){last->span.end, last->span.end}), "condition ? a : b", "':' and a second value are missing here");
   } else if (WANTS(NUMBER)) {
     diag_error(t->span, NULL, "expected an expression instead of %s", token_text(t));
   } else if (open >= 0 && (WANTS(')') || WANTS(']')) && t->kind != NAME && t->kind != NUMBER) {
@@ -756,7 +713,13 @@ static int yyreport_syntax_error(const yypcontext_t *context, Parser *p)
     if (operators) VEC_PUSH(list, "an operator");
     StrBuf text = {0};
     for (int i = 0; i < list.n; i++) sb_printf(&text, "%s%s", i == 0 ? "" : i == list.n - 1 ? " or " : ", ", list.at[i]);
-    const char *hint = last->kind == '>' && WANTS('[') ? "in a bound, a comparison stands in parentheses" : NULL;
+    bool range = false;
+    for (int i = open; i >= 0 && i < at; i++) range = range || p->tokens.at[i].kind == IN;
+    bool compares = last->kind == '>' && WANTS('[') && (t->kind == NAME || t->kind == NUMBER || t->kind == '(' || t->kind == '-');
+    const char *hint = compares                             ? "in a bound, a comparison stands in parentheses"
+                       : p->tokens.at[begin].kind == PLATE ? "for example: plate n in 1..N { ... }"
+                       : WANTS(':') && range               ? "for example: sum(m in 1..M: x[m])"
+                                                           : NULL;
     if (list.n && list.n <= 6) diag_error(t->span, hint, "expected %s instead of %s", sb_text(&text), token_text(t));
     else diag_error(t->span, hint, "%s is not expected here", token_text(t));
   }
