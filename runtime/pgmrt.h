@@ -120,6 +120,9 @@ typedef struct {
   const char *text;
   /* Calls pgm_defined for every index tuple it makes; returns miss->n. `miss->unit` gets the plate variables of the first miss. */
   long (*check)(const void *env, const PgmSpan *span, const PgmDefined *defined, PgmMiss *miss);
+  /* Not definitions but values: `family` is observed and may have missing elements, which must not be referred to. `defined->piece` then is 0
+   * where an entry of the element is missing; `check` passes over elements of its own statement that are missing themselves. */
+  bool presence;
 } PgmRangeCheck;
 
 /* True when the element is defined; else counts and remembers the first. */
@@ -167,6 +170,10 @@ typedef struct {
   void (*bounds)(const void *env, double *lower, double *upper);  /* NULL without bounds; fills [0] if uniform, else one per element (flat) */
   bool separable;                      /* local: no term contains two different elements of local families when one of them is of this family */
   bool is_size;                        /* int input that plates or dimensions use */
+  /* Observed families whose terms can be left out element by element: offsetof, in the env, a `const unsigned char *` with one flag per entry,
+   * 1 where the data lack it; NULL where they have everything. The array has a finite stand-in there. 0: a missing value is an error. */
+  size_t missing;
+  bool missing_whole;                  /* the entries of an element are missing together or not at all (multivariate distributions) */
 } PgmFamily;
 
 /* Receives the elements of a statement as runs of consecutive flat indices. */
