@@ -193,6 +193,13 @@ static void bytes_free(Bytes *b)
     free(b->p);
 }
 
+/* The pages between two places of an unchanged file are not needed for now: the system may read them again. */
+static void release(const char *from, const char *to)
+{
+  const uintptr_t page = (uintptr_t)sysconf(_SC_PAGESIZE), first = ((uintptr_t)from + page - 1) / page * page, last = (uintptr_t)to / page * page;
+  if (first < last) madvise((void *)first, last - first, MADV_DONTNEED);
+}
+
 static PgmStatus system_error(PgmError *error, const char *path)
 {
   return pgm_fail(error, PGM_SYSTEM, "%s: %s", path, strerror(errno));
@@ -299,11 +306,22 @@ static PgmStatus load(const char *path, Bytes *out, PgmError *error)
   return status;
 }
 
-static long count_lines(const char *p, const char *end)
+/* How often a byte occurs; a loop that is vectorised, since most lines are short. */
+static long count_byte(const char *p, const char *end, char byte)
 {
   long n = 0;
-  for (const char *q; p < end && (q = memchr(p, '\n', (size_t)(end - p))); p = q + 1) n++;
+  while (p < end) {
+    const char *const stop = end - p > 4096 ? p + 4096 : end;
+    unsigned some = 0;
+    for (; p < stop; p++) some += *p == byte;
+    n += some;
+  }
   return n;
+}
+
+static long count_lines(const char *p, const char *end)
+{
+  return count_byte(p, end, '\n');
 }
 
 /* ---- numbers ------------------------------------------------------------------------------------------------------------------------- */
@@ -1061,6 +1079,8 @@ static void csv_rows(const char *p, const char *end, long row, const Column *c, 
   }
 }
 
+enum { CSV_CHUNK = 1 << 20 };
+
 /* With quotes a line break need not end a row: such files are read in one piece. */
 static long count_rows_quoted(const char *p, const char *end)
 {
@@ -1091,14 +1111,14 @@ static void csv_cell_text(const char *p, const char *end, long row, int column, 
   buffer[0] = 0;
 }
 
-enum { CSV_CHUNK = 1 << 20 };
-
-static PgmStatus csv_body(const char *p, const char *end, const char *path, int line, Column *c, int n, PgmArray *arrays, int n_arrays,
-                          PgmError *error)
+/* `mapped`: the text is that of the file, whose pages are given back as soon as they are read, so that it does not add to the memory of the
+ * array. */
+static PgmStatus csv_body(const char *p, const char *end, bool mapped, const char *path, int line, Column *c, int n, PgmArray *arrays,
+                          int n_arrays, PgmError *error)
 {
   while (end > p && (end[-1] == '\n' || end[-1] == '\r' || end[-1] == ' ')) end--; /* blank lines at the end */
-  const bool quoted = memchr(p, '"', (size_t)(end - p)) != NULL;
-  long chunks = quoted ? 1 : (end - p) / CSV_CHUNK + 1, rows = 0;
+  long chunks = (end - p) / CSV_CHUNK + 1, rows = 0;
+  int quoted = 0;
   const char **start = malloc(sizeof *start * (size_t)(chunks + 1));
   long *first = malloc(sizeof *first * (size_t)(chunks + 1));
   RaggedLine *ragged = malloc(sizeof *ragged * (size_t)chunks);
@@ -1115,8 +1135,17 @@ static PgmStatus csv_body(const char *p, const char *end, const char *path, int 
     if (start[k] < start[k - 1]) start[k] = start[k - 1];
   }
   start[chunks] = end;
-#pragma omp parallel for schedule(dynamic, 1) if (chunks > 1)
-  for (long k = 0; k < chunks; k++) first[k] = quoted ? count_rows_quoted(start[k], start[k + 1]) : count_lines(start[k], start[k + 1]);
+#pragma omp parallel for schedule(dynamic, 1) reduction(| : quoted) if (chunks > 1)
+  for (long k = 0; k < chunks; k++) {
+    first[k] = count_lines(start[k], start[k + 1]);
+    quoted |= memchr(start[k], '"', (size_t)(start[k + 1] - start[k])) != NULL;
+    if (mapped) release(start[k], start[k + 1]);
+  }
+  if (quoted) {
+    chunks = 1;
+    start[1] = end;
+    first[0] = count_rows_quoted(p, end);
+  }
   for (long k = 0; k < chunks; k++) {
     const long lines = first[k];
     first[k] = rows;
@@ -1125,7 +1154,10 @@ static PgmStatus csv_body(const char *p, const char *end, const char *path, int 
   rows += p < end; /* the last line has no break any more */
   if ((status = csv_columns(c, n, path, line, arrays, n_arrays, rows, error))) goto done;
 #pragma omp parallel for schedule(dynamic, 1) if (chunks > 1)
-  for (long k = 0; k < chunks; k++) csv_rows(start[k], start[k + 1], first[k], c, n, &ragged[k], fault + k * n);
+  for (long k = 0; k < chunks; k++) {
+    csv_rows(start[k], start[k + 1], first[k], c, n, &ragged[k], fault + k * n);
+    if (mapped) release(start[k], start[k + 1]);
+  }
   for (long k = 0; k < chunks && !status; k++)
     if (ragged[k].row >= 0)
       status = pgm_fail(error, PGM_BAD_INPUT, "%s:%ld: %ld cell%s, but the header has %d", path, line + 1 + ragged[k].row, ragged[k].cells,
@@ -1164,9 +1196,9 @@ static PgmStatus read_csv(PgmData *d, const char *name, const char *path, Bytes 
   PgmArray *arrays = NULL;
   int n = 0, n_arrays = 0, line = 0, taken = 0;
   const char *file = file_name(d, path);
-  if (!memchr(b->p, '\n', b->n)) /* old Macintosh files end lines with a carriage return alone */
-    for (size_t i = 0; i < b->n; i++)
-      if (b->p[i] == '\r') b->p[i] = '\n';
+  const bool macintosh = !memchr(b->p, '\n', b->n); /* old files that end lines with a carriage return alone */
+  for (size_t i = 0; i < b->n && macintosh; i++)
+    if (b->p[i] == '\r') b->p[i] = '\n';
   PgmStatus status = csv_header(&p, end, path, &line, &c, &n, error);
   if (status) return status;
   arrays = calloc((size_t)n, sizeof *arrays);
@@ -1174,7 +1206,7 @@ static PgmStatus read_csv(PgmData *d, const char *name, const char *path, Bytes 
   if (!status) status = csv_arrays(c, n, path, file, line, arrays, &n_arrays, error);
   if (!status && name && n_arrays != 1)
     status = pgm_fail(error, PGM_BAD_INPUT, "%s: holds %d names; --data %s=%s needs a file of one array", path, n_arrays, name, path);
-  if (!status) status = csv_body(p, end, path, line, c, n, arrays, n_arrays, error);
+  if (!status) status = csv_body(p, end, b->mapped && !macintosh, path, line, c, n, arrays, n_arrays, error);
   if (!status && name) {
     free(arrays[0].name);
     if (!(arrays[0].name = strdup(name))) status = out_of_memory(error, path);
@@ -1276,22 +1308,45 @@ static const char *npy_key(const char *header, const char *key)
   return at;
 }
 
-static double *row_major(const double *in, int rank, const long *dim, long count)
+/* An array in Fortran order, whose first index runs fastest, to rows; in blocks of the first index, so that both sides stay in the cache. */
+static void convert_columns(const char *p, int rank, const long *dim, long count, char kind, int size, double *out)
 {
-  double *out = malloc(sizeof *out * (size_t)(count ? count : 1));
-  long index[PGM_MAX_DIMS] = {0}, stride[PGM_MAX_DIMS], at = 0;
-  if (!out) return NULL;
-  for (int k = 0; k < rank; k++) stride[k] = k ? stride[k - 1] * dim[k - 1] : 1;
-  for (long i = 0; i < count; i++) {
-    out[i] = in[at];
-    for (int k = rank - 1; k >= 0; k--) {
-      at += stride[k];
-      if (++index[k] < dim[k]) break;
-      at -= stride[k] * dim[k];
-      index[k] = 0;
+  enum { BLOCK = 256 };
+  const long rows = dim[0], rest = count / rows;
+  for (long first = 0; first < rows; first += BLOCK) {
+    const long n = rows - first < BLOCK ? rows - first : BLOCK;
+    long index[PGM_MAX_DIMS] = {0}, at = 0; /* of the other dimensions; where they stand in a row */
+    double part[BLOCK];
+    for (long column = 0; column < rest; column++) {
+      convert(p + (column * rows + first) * size, n, kind, size, part);
+      for (long i = 0; i < n; i++) out[(first + i) * rest + at] = part[i];
+      long stride = rest;
+      for (int k = 1; k < rank; k++) {
+        stride /= dim[k];
+        at += stride;
+        if (++index[k] < dim[k]) break;
+        at -= stride * dim[k];
+        index[k] = 0;
+      }
     }
   }
-  return out;
+}
+
+/* The first whole number of 64 bits that no double equals, as text; false: there is none. */
+static bool find_inexact(const char *p, long count, char kind, char *text, size_t size)
+{
+  for (long i = 0; i < count; i++) {
+    int64_t v;
+    memcpy(&v, p + 8 * i, sizeof v);
+    const bool large = kind == 'u' ? (uint64_t)v > 1ull << 53 : v > 1ll << 53 || v < -(1ll << 53);
+    if (!large) continue;
+    if (kind == 'u')
+      snprintf(text, size, "%llu", (unsigned long long)v);
+    else
+      snprintf(text, size, "%lld", (long long)v);
+    return true;
+  }
+  return false;
 }
 
 static PgmStatus read_npy(PgmData *d, const char *name, const char *path, const Bytes *b, PgmError *error)
@@ -1332,18 +1387,20 @@ static PgmStatus read_npy(PgmData *d, const char *name, const char *path, const 
     }
   }
   if (!status) status = check_length(path, count, size, b->n - prefix - length, error);
-  const bool transpose = !status && !strncmp(fortran, "True", 4) && rank > 1;
+  const bool columns = !status && !strncmp(fortran, "True", 4) && rank > 1 && count > 0;
+  const char *const numbers = b->p + prefix + length;
+  char inexact[32];
   free(header);
   if (status) return status;
+  if (size == 8 && kind != 'f' && find_inexact(numbers, (long)count, kind, inexact, sizeof inexact))
+    return pgm_fail(error, PGM_BAD_INPUT, "%s: the whole number %s has more digits than a double", path, inexact);
 
   double *value = malloc(sizeof *value * (size_t)(count > 0 ? count : 1));
   if (!value) return out_of_memory(error, path);
-  convert(b->p + prefix + length, (long)count, kind, size, value);
-  if (transpose) {
-    double *rows = row_major(value, rank, dim, (long)count);
-    free(value);
-    if (!(value = rows)) return out_of_memory(error, path);
-  }
+  if (columns)
+    convert_columns(numbers, rank, dim, (long)count, kind, size, value);
+  else
+    convert(numbers, (long)count, kind, size, value);
   return add_binary(d, name, path, rank, dim, value, error);
 }
 

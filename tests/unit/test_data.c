@@ -366,6 +366,63 @@ static void test_npy(void **state)
   pgm_data_free(d);
 }
 
+/* Every type of number, in rows and in columns; large enough for several blocks of either. */
+static void test_npy_types(void **state)
+{
+  enum { A = 300, B = 3, C = 2, N = A * B * C };
+  static const char *const types[] = {"|b1", "|i1", "|u1", "<i2", "<u2", "<i4", "<u4", "<i8", "<u8", "<f2", "<f4", "<f8", "=i4", "=f8"};
+  static char file[200 + 8 * N], bytes[8 * N];
+  static double rows[N];
+  (void)state;
+  for (size_t t = 0; t < sizeof types / sizeof *types; t++)
+    for (int columns = 0; columns < 2; columns++) {
+      const char kind = types[t][1];
+      const int size = types[t][2] - '0';
+      for (int i = 0; i < A; i++)
+        for (int j = 0; j < B; j++)
+          for (int k = 0; k < C; k++) {
+            const int at = columns ? i + A * (j + B * k) : (i * B + j) * C + k;
+            const int v = kind == 'b' ? (i + j + k) % 2 : size == 1 ? (i + 7 * j + 11 * k) % 128 - (kind == 'i') * 20 : (i + 3 * j) * (k ? 1 : 2) - (kind == 'u' ? 0 : 50);
+            rows[(i * B + j) * C + k] = v;
+            const uint64_t whole = (uint64_t)(int64_t)v; /* little-endian: its first bytes are the shorter number */
+            const float f4 = (float)v;
+            const double f8 = v;
+            uint16_t f2 = 0;
+            if (kind == 'f' && size == 2 && v) {
+              int e;
+              const double m = frexp(abs(v), &e); /* m * 2^e with 0.5 <= m < 1 */
+              f2 = (uint16_t)((v < 0 ? 0x8000 : 0) | (e + 14) << 10 | ((int)(m * 2048) & 1023));
+            }
+            const void *const number = kind != 'f' ? (const void *)&whole : size == 2 ? (const void *)&f2 : size == 4 ? (const void *)&f4 : &f8;
+            memcpy(bytes + at * size, number, (size_t)size);
+          }
+      PgmData *d = pgm_data_new();
+      PgmError error = {0};
+      if (named(d, "x", "x.npy", file, npy(file, types[t], columns ? "True" : "False", "(300, 3, 2)", bytes, (size_t)(N * size)), &error))
+        fail_msg("%s: %s", types[t], error.text);
+      assert_array(d, "x", 3, DIMS(A, B, C), rows);
+      pgm_data_free(d);
+    }
+}
+
+/* Whole numbers that a double cannot hold are not rounded in silence. */
+static void test_npy_exact(void **state)
+{
+  char file[300];
+  const int64_t large[] = {1, 9007199254740992, -9007199254740993};
+  const uint64_t unsigned_large[] = {18446744073709551615ull};
+  PgmData *d = pgm_data_new();
+  PgmError error = {0};
+  (void)state;
+  assert_int_equal(named(d, "a", "a.npy", file, npy(file, "<i8", "False", "(2,)", large, 16), &error), PGM_OK);
+  assert_array(d, "a", 1, DIMS(2), VALUES(1, 9007199254740992));
+  assert_int_equal(named(d, "b", "b.npy", file, npy(file, "<i8", "False", "(3,)", large, sizeof large), &error), PGM_BAD_INPUT);
+  assert_string_equal(error.text, "b.npy: the whole number -9007199254740993 has more digits than a double");
+  assert_int_equal(named(d, "c", "c.npy", file, npy(file, "<u8", "False", "()", unsigned_large, 8), &error), PGM_BAD_INPUT);
+  assert_string_equal(error.text, "c.npy: the whole number 18446744073709551615 has more digits than a double");
+  pgm_data_free(d);
+}
+
 static void test_idx(void **state)
 {
   const unsigned char images[] = {0, 0, 8, 3, 0, 0, 0, 2, 0, 0, 0, 2, 0, 0, 0, 2, 1, 2, 3, 4, 5, 6, 7, 255};
@@ -505,7 +562,8 @@ int main(void)
       cmocka_unit_test(test_json),          cmocka_unit_test(test_json_errors),   cmocka_unit_test(test_json_places),
       cmocka_unit_test(test_json_faults),   cmocka_unit_test(test_damaged_files), cmocka_unit_test(test_csv),
       cmocka_unit_test(test_csv_errors),    cmocka_unit_test(test_numbers),       cmocka_unit_test(test_csv_in_pieces),
-      cmocka_unit_test(test_npy),           cmocka_unit_test(test_idx),           cmocka_unit_test(test_named_text),
+      cmocka_unit_test(test_npy),           cmocka_unit_test(test_npy_types),     cmocka_unit_test(test_npy_exact),
+      cmocka_unit_test(test_idx),           cmocka_unit_test(test_named_text),
       cmocka_unit_test(test_several_files), cmocka_unit_test(test_system_errors)};
   return cmocka_run_group_tests(tests, make_directory, remove_directory);
 }
