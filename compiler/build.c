@@ -384,6 +384,27 @@ static Value build_ref(Builder *b, const MExpr *e)
   return over(b, v.rank, axes[0], axes[1], latent_leaf(b, e->family, p, args));
 }
 
+/* Whether an observed element (or each entry of it) is given: its leaf, read from the other array. */
+static Value presence(Builder *b, Value v)
+{
+  v.integer = true;
+  if (v.node < 0) {
+    v.op = X_PRESENT;
+    return v;
+  }
+  XNode x = *dag_node(b->d, v.node);
+  v.node = x_leaf(b->d, X_PRESENT, x.aux, x.n_args, x.args, true);
+  return v;
+}
+
+static Node first_entry(Builder *b, const Value *v)
+{
+  Node args[8];
+  if (v->node >= 0) return v->node;
+  for (int i = 0; i < v->n_args; i++) args[i] = v->args[i] >= 0 ? v->args[i] : v->base[i];
+  return x_leaf(b->d, v->op, v->family, v->n_args, args, v->integer);
+}
+
 /* ---- lets --------------------------------------------------------------------------------------------------------------------------- */
 
 /* What a let is at some indices. One without index depends on the variables of the plates around it, and one of a label that is being summed out on
@@ -795,8 +816,7 @@ static Value build_call(Builder *b, const MExpr *e)
     return scalar(v.rank == 2 ? v.extent[e->func == FUNC_cols] : (e->args[0]->type.kind == TY_ROW_VECTOR) == (e->func == FUNC_cols) ? v.extent[0] : x_int(d, 1));
   }
   case FC_PRESENT:
-    unsupported(b, e->span, "present()");
-    return scalar(x_const(d, 1));
+    return presence(b, build_value(b, e->args[0]));
   default: break;
   }
   Value v[3];
@@ -856,7 +876,7 @@ static Value build_entry(Builder *b, const MExpr *e)
 }
 
 /* Distributions that see whole vectors: over vectors, or of categories. */
-static bool takes_arrays(int dist)
+bool dist_takes_arrays(int dist)
 {
   return dist_info[dist].shape == DSH_MULTIVARIATE || dist_info[dist].support == SUP_CATEGORY;
 }
@@ -911,7 +931,7 @@ Value build_value(Builder *b, const MExpr *e)
     bool cumulative = e->lp == LP_LCDF || e->lp == LP_LCCDF;
     if (cumulative && !density_has_cdf(e->dist)) { unsupported(b, e->span, "this cumulative distribution function"); return scalar(x_const(d, 0)); }
     for (int i = 0; i < e->n_args && i < 6; i++) v[i] = build_value(b, e->args[i]);
-    if (takes_arrays(e->dist)) return scalar(array_density(b, e->dist, &v[0], v + 1, e->n_args - 1, e->span));
+    if (dist_takes_arrays(e->dist)) return scalar(array_density(b, e->dist, &v[0], v + 1, e->n_args - 1, e->span));
     int rank = meet(b, v, e->n_args, axes);
     for (int i = 0; i < e->n_args && i < 6; i++) a[i] = value_over(b, &v[i], axes);
     Node n = e->lp == LP_LCDF    ? density_lcdf(d, e->dist, a[0], a + 1, e->n_args - 1)
@@ -953,6 +973,12 @@ Value build_defined(Builder *b, const Stmt *s)
   return build_ref(b, &ref);
 }
 
+Node build_presence(Builder *b, const Stmt *s)
+{
+  Value v = presence(b, build_defined(b, s));
+  return first_entry(b, &v);
+}
+
 Node build_term(Builder *b, const Stmt *s)
 {
   Dag *d = b->d;
@@ -968,7 +994,12 @@ Node build_term(Builder *b, const Stmt *s)
   v[0] = build_defined(b, s);
   for (int i = 0; i < c->n_args && i < 5; i++) v[i + 1] = build_value(b, c->args[i]);
   if (c->dist == DIST_flat) return x_const(d, 0);
-  if (takes_arrays(c->dist)) return array_density(b, c->dist, &v[0], v + 1, c->n_args, c->span);
+  const bool observed = b->m->families.at[s->family].role == ROLE_OBSERVED;  /* a missing value's factor is 1: it is integrated out */
+  Value given = observed ? presence(b, v[0]) : (Value){0};
+  if (dist_takes_arrays(c->dist)) {                                              /* all entries or none */
+    Node n = array_density(b, c->dist, &v[0], v + 1, c->n_args, c->span);
+    return observed ? x_mul(d, first_entry(b, &given), n) : n;
+  }
   int rank = meet(b, v, c->n_args + 1, axes);
   for (int i = 0; i <= c->n_args && i < 6; i++) a[i] = value_over(b, &v[i], axes);
   Node n = density_lpdf(d, c->dist, a[0], a + 1, c->n_args);
@@ -982,6 +1013,7 @@ Node build_term(Builder *b, const Stmt *s)
     }
     n = x_sub(d, n, density_log_interval(d, c->dist, ends[0], ends[1], a + 1, c->n_args));
   }
+  if (observed) n = x_mul(d, value_over(b, &given, axes), n);
   for (int k = rank - 1; k >= 0; k--) n = x_sum(d, axes[k], n);
   return n;
 }

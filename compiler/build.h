@@ -54,6 +54,10 @@ Value value_ready(Builder *b, Value v);
 
 /* The element that a statement defines, at the current plate variables, as a value. */
 Value build_defined(Builder *b, const Stmt *s);
+/* Is a vector or matrix, as a whole, what the distribution is of, or an argument of it? The others are entry by entry. */
+bool dist_takes_arrays(int dist);
+/* Whether the observed element that a statement defines is given (of a vector or matrix: its first entry). */
+Node build_presence(Builder *b, const Stmt *s);
 /* Log density of a statement (distribution, or factor) at the current plate variables: a scalar node over the plates' axes. */
 Node build_term(Builder *b, const Stmt *s);
 

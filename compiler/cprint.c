@@ -40,7 +40,7 @@ static bool is_reserved(const char *name)
 
 static struct { int n; Name *name; const char **c; } names;
 
-/* Is it taken by another name, or by the lowest index and the length of a family that has indices? */
+/* Is it taken by another name, or by the lowest index and the length of a family that has indices, or what is present of an observed one? */
 static bool is_taken(const Model *m, const char *c)
 {
   for (int i = 0; i < names.n; i++)
@@ -49,6 +49,7 @@ static bool is_taken(const Model *m, const char *c)
     const char *f = m->families.at[i].name;
     size_t n = strlen(f);
     if (m->families.at[i].n_index && !strncmp(c, f, n) && (!strcmp(c + n, "_lo") || !strcmp(c + n, "_n"))) return true;
+    if (m->families.at[i].role == ROLE_OBSERVED && !strncmp(c, f, n) && !strcmp(c + n, "_present")) return true;
   }
   return false;
 }
@@ -256,6 +257,10 @@ static const char *load(CPrint *p, const XNode *x)
     const char *array = cprint_declare(p, arena_printf("e->%s", name), arena_printf("const %s *restrict const ", type), name);
     return arena_printf("%s[%s]", array, expr(p, family_position(p->d, x->aux, x->n_args, x->args), 0));
   }
+  if (x->op == X_PRESENT) {
+    const char *array = cprint_declare(p, arena_printf("e->%s_present", name), "const unsigned char *restrict const ", arena_printf("%s_present", name));
+    return arena_printf("%s[%s]", array, expr(p, family_position(p->d, x->aux, x->n_args, x->args), 0));
+  }
   const char *local = arena_printf("%s%s", name, suffix[x->op]);
   if (x->integer) return arena_printf("(long)e->%s.value[%s]", name, expr(p, family_position(p->d, x->aux, x->n_args, x->args), 0));
   if (scalar && !p->heap) return cprint_declare(p, arena_printf("e->%s.%s[0]", name, field[x->op]), "const double ", local);
@@ -303,7 +308,7 @@ static const char *expr(CPrint *p, Node n, int outer)
     const char *name = cprint_declare(p, x.op == X_QUAD_X ? "e->rt.quad_x" : "e->rt.quad_w", "const double *restrict const ", x.op == X_QUAD_X ? "quad_x" : "quad_w");
     return arena_printf("%s[%s]", name, axis_name(p, x.aux));
   }
-  case X_INPUT: case X_VALUE: case X_MEAN: case X_SD: return load(p, &x);
+  case X_INPUT: case X_PRESENT: case X_VALUE: case X_MEAN: case X_SD: return load(p, &x);
   case X_ADD: return binary(p, &x, "+", P_ADD, outer);
   case X_SUB: return binary(p, &x, "-", P_ADD, outer);
   case X_MUL: return binary(p, &x, "*", P_MUL, outer);

@@ -8,6 +8,7 @@
 #include "build.h"
 #include "cprint.h"
 #include "dist.h"
+#include "func.h"
 #include "grad.h"
 #include "pieces.h"
 #include "range.h"
@@ -438,6 +439,7 @@ static void emit_env(Emission *e)
     else if (f->role == ROLE_LET) put(e, "  /* line %d: %s */\n", source_place(f->span.begin).line, line);
     else if (is_scalar_input(f)) put(e, "  %s %s;", f->type.kind == TY_INT ? "long" : "double", name);
     else put(e, "  const %s *%s;", f->type.kind == TY_INT ? "int" : "double", name);
+    if (f->role == ROLE_OBSERVED) put(e, "  const unsigned char *%s_present;", name);
     if (f->role != ROLE_LET) put(e, "  /* line %d: %s */\n", source_place(f->span.begin).line, line);
     if (f->n_index) put(e, "  long %s_lo[%d], %s_n[%d];\n", name, f->n_index, name, f->n_index);
   }
@@ -996,13 +998,18 @@ static void emit_ref(Emission *e, const Group *g, const Ref *r)
 
 typedef struct { Emission *e; const Facts *facts; Dag *d; Builder *b; int stmt, n_axes, axes[8]; VEC(int) reductions; VEC(const MExpr *) conditions; VEC(int) holds; } CheckWalk;
 
-static void emit_check(CheckWalk *w, const MExpr *ref)
+/* `missing`: is the element, which is defined, given? Asked where the statement's own value is. */
+static void emit_check(CheckWalk *w, const MExpr *ref, bool missing)
 {
   Emission *e = w->e;
-  const Family *f = FAMILY(e, ref->family);
   const Stmt *s = STMT(e, w->stmt);
   CPrint *p = plain_printer(e, w->d, 0);
   int opened = open_plates(p, w->b, s->plate, 0);
+  if (missing && s->kind == ST_OBSERVED) {
+    cprint_line(p, "if (%s) {", cprint_expr(p, build_presence(w->b, s)));
+    p->indent++;
+    opened++;
+  }
   Node keep[8];
   for (int i = 0; i < w->reductions.n; i++) {
     const Var *v = &e->m->vars.at[w->reductions.at[i]];
@@ -1050,13 +1057,12 @@ static void emit_check(CheckWalk *w, const MExpr *ref)
   StrBuf text = {0};
   mexpr_print(e->m, ref, &text);
   Place place = source_place(ref->span.begin);
-  put(e, "/* is %s defined? line %d */\nstatic long %s_check_%d(const void *env, const PgmSpan *span, const PgmDefined *defined, PgmMiss *miss)\n{\n", comment_text(sb_text(&text)),
-      place.line, e->name, e->n_checks);
+  put(e, "/* is %s %s? line %d */\nstatic long %s_check_%d(const void *env, const PgmSpan *span, const PgmDefined *defined, PgmMiss *miss)\n{\n", comment_text(sb_text(&text)),
+      missing ? "given" : "defined", place.line, e->name, e->n_checks);
   put(e, "  const struct %s_env *const e = env;\n%s  (void)e, (void)span;\n%s  return miss->n;\n}\n\n", e->name, sb_text(&p->declarations), sb_text(&p->body));
-  sb_printf(&e->check_table, "  {.family = %d, .plate = -1, .term_statement = %d, .line = %d, .column = %d, .text = \"%s\", .check = %s_check_%d},\n", ref->family, w->stmt,
+  sb_printf(&e->check_table, "  {.family = %d, .missing = %s, .plate = -1, .term_statement = %d, .line = %d, .column = %d, .text = \"%s\", .check = %s_check_%d},\n", ref->family, missing ? "true" : "false", w->stmt,
             place.line, place.column, sb_text(&text), e->name, e->n_checks);
   e->n_checks++;
-  (void)f;
 }
 
 static void walk_checks(CheckWalk *w, const MExpr *x);
@@ -1074,7 +1080,8 @@ static void walk_checks(CheckWalk *w, const MExpr *x)
     const Family *f = FAMILY(w->e, x->family);
     for (int k = 0; k < x->n_index; k++) walk_index(w, &x->index[k]);
     for (int k = 0; k < x->n_entry; k++) walk_index(w, &x->entry[k]);
-    if (x->n_index && !f->block_let && !reference_in_range(w->facts, x)) emit_check(w, x);
+    if (x->n_index && !f->block_let && !reference_in_range(w->facts, x)) emit_check(w, x, false);
+    if (f->role == ROLE_OBSERVED) emit_check(w, x, true);
     return;
   }
   if (x->kind == M_REDUCE) {
@@ -1091,6 +1098,11 @@ static void walk_checks(CheckWalk *w, const MExpr *x)
       walk_checks(w, x->args[1 + i]);
       w->conditions.n--, w->holds.n--;
     }
+    return;
+  }
+  if (x->kind == M_CALL && x->func == FUNC_present) {                       /* must be defined, need not be given */
+    const MExpr *element = x->args[0];
+    if (element->n_index && !reference_in_range(w->facts, element)) emit_check(w, element, false);
     return;
   }
   for (int k = 0; k < x->n_entry; k++) walk_index(w, &x->entry[k]);
@@ -1521,6 +1533,7 @@ static void emit_families(Emission *e)
     if (f->n_index) sb_printf(&table, ", .index = %s_index_%d, .axis = %s_axis_%d", e->name, i, e->name, i);
     if (f->role == ROLE_LET) sb_puts(&table, ", .place = PGM_NONE");
     else sb_printf(&table, ",\n   .place = offsetof(struct %s_env, %s)", e->name, c_name(f->name));
+    if (f->role == ROLE_OBSERVED) sb_printf(&table, ", .present = offsetof(struct %s_env, %s_present)", e->name, c_name(f->name));
     if (latent) sb_printf(&table, ", .transform = %s", transform_names[s.transform]);
     if (bounded) sb_printf(&table, ",\n   .has_lower = %s, .has_upper = %s, .uniform_bounds = %s, .bounds = %s_bounds_%s", s.has_lower ? "true" : "false",
                            s.has_upper ? "true" : "false", uniform ? "true" : "false", e->name, f->name);
@@ -1583,6 +1596,7 @@ static void emit_statements(Emission *e)
     if (elements) sb_printf(&table, ",\n   .elements = %s_elements_%d", e->name, i);
     if (fallback) sb_printf(&table, ", .fallback = %s_default_%d", e->name, i);
     if (s->kind == ST_OBSERVED) sb_printf(&table, ", .support = %s", support_name(s));
+    if (s->kind == ST_OBSERVED && dist_takes_arrays(s->dist.dist)) sb_puts(&table, ", .whole = true");
     sb_puts(&table, "},\n");
   }
   put(e, "static const PgmStatement %s_statements[] = {\n%s};\n\n", e->name, sb_text(&table));

@@ -100,7 +100,7 @@ static Node make(Dag *d, XOp op, int aux, int aux2, double number, int n, const 
   case X_U: x.random = x.latent = true; break;
   case X_VALUE: x.latent = x.point = true; break;
   case X_MEAN: case X_SD: x.latent = true; break;
-  case X_INPUT: x.lookup = true; break;
+  case X_INPUT: case X_PRESENT: x.lookup = true; break;
   case X_SUM: case X_MAX: case X_MIN: x.axes &= ~AXIS_BIT(aux); break;
   case X_AT: x.axes = (dag_axes(d, args[0]) & ~AXIS_BIT(aux)) | dag_axes(d, args[1]); break;
   case X_TRISOLVE: case X_TRISOLVE_T:
@@ -772,7 +772,7 @@ double dag_eval(const Dag *d, Node n, Evaluation *e)
   switch (x->op) {
   case X_CONST: return x->number;
   case X_AXIS: return (double)e->axis[x->aux];
-  case X_SIZE: case X_BOX_LO: case X_BOX_LEN: case X_ROOM: case X_INPUT: case X_VALUE: case X_U: case X_MEAN: case X_SD: case X_WEIGHT: case X_COUNT: case X_QUAD_X: case X_QUAD_W:
+  case X_SIZE: case X_BOX_LO: case X_BOX_LEN: case X_ROOM: case X_INPUT: case X_PRESENT: case X_VALUE: case X_U: case X_MEAN: case X_SD: case X_WEIGHT: case X_COUNT: case X_QUAD_X: case X_QUAD_W:
     return e->leaf(e->data, d, n, e->axis);
   case X_ADD: return A(0) + A(1);
   case X_SUB: return A(0) - A(1);
@@ -850,8 +850,8 @@ void dag_print(const Dag *d, Node n, StrBuf *out)
   case X_ROOM: sb_printf(out, "room(%s)", d->axes.at[x->aux].name); return;
   case X_WEIGHT: case X_COUNT: sb_puts(out, x->op == X_WEIGHT ? "weight" : "count"); return;
   case X_QUAD_X: case X_QUAD_W: sb_printf(out, "%s[%s]", x->op == X_QUAD_X ? "node" : "nodeweight", d->axes.at[x->aux].name); return;
-  case X_INPUT: case X_VALUE: case X_U: case X_MEAN: case X_SD:
-    sb_puts(out, x->op == X_MEAN ? "mean " : x->op == X_SD ? "sd " : x->op == X_U ? "u " : "");
+  case X_INPUT: case X_PRESENT: case X_VALUE: case X_U: case X_MEAN: case X_SD:
+    sb_puts(out, x->op == X_PRESENT ? "present " : x->op == X_MEAN ? "mean " : x->op == X_SD ? "sd " : x->op == X_U ? "u " : "");
     sb_puts(out, d->model->families.at[x->aux].name);
     for (int i = 0; i < x->n_args; i++) sb_puts(out, i ? ", " : "["), dag_print(d, x->args[i], out);
     if (x->n_args) sb_putc(out, ']');

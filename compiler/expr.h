@@ -39,6 +39,7 @@ typedef enum {
   X_BOX_LO, X_BOX_LEN,                 /* integer: lowest index, number of indices of family `aux` at position `aux2` */
   X_ROOM,                              /* integer: the greatest extent of axis `aux`, whose range varies over other axes (M[g] for i in 1..M[g]) */
   X_INPUT,                             /* known element: family aux; args: its n_index indices (model values), then its entries (from 0) */
+  X_PRESENT,                           /* integer: 1 where an observed element is given, 0 where it is missing; same arguments */
   X_VALUE,                             /* latent or param at the point, constrained; same arguments */
   X_U,                                 /* latent on the unconstrained scale as a random variable N(mean, sd); entrywise transforms only */
   X_MEAN, X_SD,                        /* parameters of its factor */

@@ -36,7 +36,7 @@ Kernel *kernel_new(Dag *d, AxisSet given)
 
 static bool is_load(const XNode *x)
 {
-  return x->op == X_INPUT || x->op == X_VALUE || x->op == X_MEAN || x->op == X_SD;
+  return x->op == X_INPUT || x->op == X_PRESENT || x->op == X_VALUE || x->op == X_MEAN || x->op == X_SD;
 }
 
 /* Written where it is used, at no cost: leaves and index arithmetic. */

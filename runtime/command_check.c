@@ -5,14 +5,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-static long count_missing(const PgmSession *s, int f)
-{
-  const PgmLayout *l = &s->layout[f];
-  long missing = 0;
-  for (long i = 0; s->missing && s->missing[f] && i < l->elements * l->width; i++) missing += s->missing[f][i] != 0;
-  return missing;
-}
-
 static bool is_size(const PgmFamily *f)
 {
   return f->is_size && f->integer && f->n_index == 0 && f->rank == 0;
@@ -47,7 +39,7 @@ static void print_data(const PgmSession *s)
   for (int f = 0; f < s->model->n_families; f++) {
     const PgmFamily *family = &s->model->families[f];
     const PgmLayout *l = &s->layout[f];
-    long missing = count_missing(s, f);
+    long missing = l->missing;
     if (family->n_index == 0 && family->role == PGM_INPUT && family->rank == 0) continue;
     printf("  %-*s %-9s %ld element%s", width, family->name, role_word(family->role), l->defined, l->defined == 1 ? "" : "s");
     if (l->width != 1) printf(" of %ld numbers", l->width);
@@ -67,7 +59,7 @@ static int print_json(PgmCli *cli, const PgmSession *s)
     if (is_size(family)) json_object_set_new(sizes, family->name, json_integer(size_value(s, f)));
     json_object_set_new(families, family->name,
                         json_pack("{s:s, s:I, s:I, s:I}", "role", role_word(family->role), "elements", (json_int_t)l->defined, "width",
-                                  (json_int_t)l->width, "missing", (json_int_t)count_missing(s, f)));
+                                  (json_int_t)l->width, "missing", (json_int_t)l->missing));
   }
   json_object_set_new(root, "data", json_pack("{s:o, s:o}", "sizes", sizes, "families", families));
   char *text = root ? json_dumps(root, JSON_INDENT(2)) : NULL;

@@ -100,8 +100,8 @@ static long count_observations(const PgmSession *s)
       if (m->statements[k].family == f && rank < 255) observed[++rank] = m->statements[k].kind == PGM_S_OBSERVED;
     for (long e = 0; e < l->elements; e++) {
       if (!observed[l->piece ? l->piece[e] : 1]) continue;
-      bool any = !s->missing || !s->missing[f];
-      for (long k = 0; k < l->width && !any; k++) any = !s->missing[f][e * l->width + k];
+      bool any = !l->missing;
+      for (long k = 0; k < l->width && !any; k++) any = l->present[e * l->width + k];
       total += any;
     }
   }

@@ -385,7 +385,7 @@ static char *canonical(const char *text)
 static bool is_missing(const PgmSession *s, int family, long entry)
 {
   const PgmLayout *l = &s->layout[family];
-  if (s->missing && s->missing[family] && s->missing[family][entry]) return true;
+  if (l->missing && !l->present[entry]) return true;
   return l->data && isnan(l->data[entry]);
 }
 

@@ -116,13 +116,11 @@ typedef struct { int n; int n_index; long index[PGM_MAX_INDEX]; long unit[PGM_MA
 
 /* A reference that could not be proved in range at compile time; same conventions. Runs once, when data are loaded. */
 typedef struct {
+  bool missing;                        /* asks instead whether an observed element that the statement depends on is given */
   int family, plate, term_statement, line, column;   /* plate -1: the check runs its own loops and ignores the span */
   const char *text;
   /* Calls pgm_defined for every index tuple it makes; returns miss->n. `miss->unit` gets the plate variables of the first miss. */
   long (*check)(const void *env, const PgmSpan *span, const PgmDefined *defined, PgmMiss *miss);
-  /* Not definitions but values: `family` is observed and may have missing elements, which must not be referred to. `defined->piece` then is 0
-   * where an entry of the element is missing; `check` passes over elements of its own statement that are missing themselves. */
-  bool presence;
 } PgmRangeCheck;
 
 /* True when the element is defined; else counts and remembers the first. */
@@ -164,16 +162,14 @@ typedef struct {
   const char *const *index;            /* generic index names: plate variables ("n"), or the text of a constant index ("1") */
   const int *axis;                     /* per index position: its axis, -1 if constant */
   size_t place;                        /* offsetof in the env: a PgmLatent (global, local, param, pruned, marginal), a pointer, or a scalar */
+  size_t present;                      /* observed: offsetof in the env of a pointer to one byte per entry, 1 where it is given, 0 where it is missing;
+                                        * 0: the kernels do without, and all must be given */
   PgmTransform transform;              /* latents and params */
   bool has_lower, has_upper;           /* bounds: declared ones, and for latents those that the distribution's support implies */
   bool uniform_bounds;                 /* the same for every element */
   void (*bounds)(const void *env, double *lower, double *upper);  /* NULL without bounds; fills [0] if uniform, else one per element (flat) */
   bool separable;                      /* local: no term contains two different elements of local families when one of them is of this family */
   bool is_size;                        /* int input that plates or dimensions use */
-  /* Observed families whose terms can be left out element by element: offsetof, in the env, a `const unsigned char *` with one flag per entry,
-   * 1 where the data lack it; NULL where they have everything. The array has a finite stand-in there. 0: a missing value is an error. */
-  size_t missing;
-  bool missing_whole;                  /* the entries of an element are missing together or not at all (multivariate distributions) */
 } PgmFamily;
 
 /* Receives the elements of a statement as runs of consecutive flat indices. */
@@ -194,6 +190,7 @@ typedef struct {
    * only (sizes are found before arrays); others may read any input. */
   void (*fallback)(const void *env, double *array);
   PgmSupport support;                  /* observed: where values must lie */
+  bool whole;                          /* observed: the entries of an element have one distribution and are given together or not at all */
 } PgmStatement;
 
 /* Two lengths that must be equal and that only the data decide: X * beta with X : matrix[N, K], beta : vector[J]. Checked when data are loaded. */

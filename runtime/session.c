@@ -13,6 +13,7 @@
 #define _GNU_SOURCE
 #include "session.h"
 
+#include "missing.h"
 #include <float.h>
 #include <gsl/gsl_errno.h>
 #include <gsl/gsl_integration.h>
@@ -614,14 +615,18 @@ static PgmStatus bad_entry(const Opening *o, int family, long flat, long entry, 
 
 static bool fits_int(double v)
 {
-  return v >= INT_MIN && v <= INT_MAX && floor(v) == v;
+  return v > PGM_MISSING_INT && v <= INT_MAX && floor(v) == v;
 }
 
-/* One number into the family's array; only whole ones into an integer array. */
-static bool put(PgmLayout *l, long at, double v)
+/* One number into the family's array; only whole ones, or missing ones if it is observed, into an integer array. */
+static bool put(const PgmFamily *f, PgmLayout *l, long at, double v)
 {
   if (l->data) {
     l->data[at] = v;
+    return true;
+  }
+  if (isnan(v) && f->role == PGM_OBSERVED) {
+    l->idata[at] = PGM_MISSING_INT;
     return true;
   }
   if (!fits_int(v)) return false;
@@ -636,86 +641,6 @@ static PgmStatus not_whole(const Opening *o, int family, long flat, long entry, 
                    o->m->families[family].name);
 }
 
-/* ---- missing observations ------------------------------------------------------------------------------------------------------------ */
-
-/* Whether missing values of a family are kept as such: where the model can leave their terms out, which its table says. Elsewhere
- * check_values refuses them with their place. */
-static bool keeps_missing(const Opening *o, int family)
-{
-  const PgmFamily *f = &o->m->families[family];
-  return f->role == PGM_OBSERVED && f->missing && !o->options->for_simulate;
-}
-
-static bool lacks_values(const PgmArray *a)
-{
-  long n = 1;
-  for (int k = 0; k < a->rank; k++) n *= a->dim[k];
-  for (long i = 0; i < n; i++)
-    if (isnan(a->value[i])) return true;
-  return false;
-}
-
-static bool is_missing(const Opening *o, int family, long at)
-{
-  return o->s->missing[family] && o->s->missing[family][at];
-}
-
-/* A number for arithmetic whose result is thrown away: finite, inside the support. For counts the least one, which no upper end excludes;
- * for continuous variables the first value that is there, so that results are of a usual size. */
-static double stand_in(const PgmStatement *st, const PgmLayout *l, double first)
-{
-  switch (st->support) {
-  case PGM_SUPPORT_BINARY:
-  case PGM_SUPPORT_COUNT:
-    return 0;
-  case PGM_SUPPORT_POSITIVE_COUNT:
-    return 1;
-  case PGM_SUPPORT_SIMPLEX:
-    return 1. / (double)l->width;
-  case PGM_SUPPORT_UNIT:
-    return isnan(first) ? 0.5 : first;
-  case PGM_SUPPORT_POSITIVE:
-  case PGM_SUPPORT_NONNEGATIVE:
-    return isnan(first) ? 1 : first;
-  case PGM_SUPPORT_REAL:
-  case PGM_SUPPORT_ANY:
-    break;
-  }
-  return isnan(first) || l->idata ? 0 : first;
-}
-
-/* Puts stand-ins where values of observed elements are missing, and gives the flags to the model. Inputs stay as they are: they are refused. */
-static PgmStatus fill_missing(const Opening *o, int family)
-{
-  const PgmFamily *f = &o->m->families[family];
-  PgmLayout *l = &o->s->layout[family];
-  unsigned char *missing = o->s->missing[family];
-  if (!missing) return PGM_OK;
-  double first = NAN;
-  for (long i = 0; i < l->elements * l->width && isnan(first); i++)
-    if (!missing[i] && l->data) first = l->data[i];
-  for (int i = 0, rank = 0; i < o->m->n_statements; i++) {
-    const PgmStatement *st = &o->m->statements[i];
-    if (st->family != family) continue;
-    const unsigned char piece = (unsigned char)(++rank > 255 ? 255 : rank);
-    for (long flat = 0; flat < l->elements; flat++) {
-      if (l->piece && l->piece[flat] != piece) continue;
-      long lost = 0;
-      for (long e = flat * l->width; e < (flat + 1) * l->width; e++) lost += missing[e];
-      if (!lost) continue;
-      if (st->kind != PGM_S_OBSERVED || (f->missing_whole && lost < l->width)) {
-        long e = 0;
-        while (!missing[flat * l->width + e]) e++;
-        return bad_entry(o, family, flat, e, st->kind == PGM_S_OBSERVED ? "is missing, and other entries of the element are not" : "is missing");
-      }
-      for (long e = flat * l->width; e < (flat + 1) * l->width; e++)
-        if (missing[e]) put(l, e, stand_in(st, l, first));
-    }
-  }
-  memcpy((char *)o->s->env + f->missing, &missing, sizeof missing);
-  return PGM_OK;
-}
-
 /* Copies the data's array into the family's. */
 static PgmStatus copy_array(const Opening *o, int family)
 {
@@ -724,8 +649,7 @@ static PgmStatus copy_array(const Opening *o, int family)
   const Mapping *map = &o->mapping[family];
   PgmLayout *l = &o->s->layout[family];
   const bool identity = !map->at[0];
-  unsigned char *const missing = o->s->missing[family];
-  if (identity && l->data && !l->piece && !missing) {
+  if (identity && l->data && !l->piece) {
     memcpy(l->data, a->value, sizeof(double) * (size_t)(l->elements * l->width));
     return PGM_OK;
   }
@@ -741,10 +665,7 @@ static PgmStatus copy_array(const Opening *o, int family)
                         pgm_data_place(a, row * l->width + e, place, sizeof place),
                         pgm_element_name(o->s, family, flat, -1, name, sizeof name), line_of(o->m, f->line, line));
       }
-      if (missing && isnan(from[e]))
-        missing[flat * l->width + e] = 1;
-      else if (!put(l, flat * l->width + e, from[e]))
-        return not_whole(o, family, flat, e, from[e]);
+      if (!put(f, l, flat * l->width + e, from[e])) return not_whole(o, family, flat, e, from[e]);
     }
   }
   return PGM_OK;
@@ -756,7 +677,7 @@ static void copy_element(ElementVisit *v, long flat)
     const long at = flat * v->l->width + e;
     const double now = v->l->data ? v->l->data[at] : v->l->idata[at];
     v->changed |= !(now == v->from[at]);
-    if (!put(v->l, at, v->from[at])) v->bad = true, v->bad_entry = at;
+    if (!put(v->f, v->l, at, v->from[at])) v->bad = true, v->bad_entry = at;
   }
 }
 
@@ -764,7 +685,7 @@ static void copy_element(ElementVisit *v, long flat)
 static void copy_key(ElementVisit *v, long flat)
 {
   for (long e = 0; e < v->l->width && !v->bad; e++)
-    if (!put(v->l, flat * v->l->width + e, v->from[e])) v->bad = true, v->bad_entry = flat * v->l->width + e;
+    if (!put(v->f, v->l, flat * v->l->width + e, v->from[e])) v->bad = true, v->bad_entry = flat * v->l->width + e;
 }
 
 static void set_pointer(const Opening *o, int family)
@@ -839,8 +760,7 @@ static PgmStatus load_family(Opening *o, int family)
     }
     if (!shape_fits(a, f, l, &o->mapping[family])) return wrong_shape(o, family);
   }
-  const bool gaps = a && keeps_missing(o, family) && lacks_values(a);
-  if (a && !f->integer && !l->piece && !o->mapping[family].at[0] && !o->options->for_simulate && !gaps) {
+  if (a && !f->integer && !l->piece && !o->mapping[family].at[0] && !o->options->for_simulate) {
     for (int i = 0; i < o->m->n_statements && !l->borrowed; i++)
       l->borrowed = o->m->statements[i].family == family && o->source[i] == FROM_ARRAY;
   }
@@ -854,9 +774,6 @@ static PgmStatus load_family(Opening *o, int family)
     return pgm_fail(o->error, PGM_SYSTEM, "%s: out of memory: %s has %.0f entries", line_of(o->m, f->line, line), f->name, entries);
   if (l->data && !l->borrowed && (l->piece || !a))
     for (long i = 0; i < l->elements * l->width; i++) l->data[i] = NAN;
-  free(o->s->missing[family]);
-  o->s->missing[family] = gaps ? calloc((size_t)entries + 1, 1) : NULL;
-  if (gaps && !o->s->missing[family]) return no_memory(o->error);
   if (a && !l->borrowed) status = copy_array(o, family);
   for (int i = 0; i < o->m->n_statements && !status; i++) {
     const PgmStatement *st = &o->m->statements[i];
@@ -1077,7 +994,7 @@ static PgmStatus open_latents(Opening *o)
 
 static double entry_of(const PgmLayout *l, long at)
 {
-  return l->data ? l->data[at] : l->idata[at];
+  return l->data ? l->data[at] : l->idata[at] == PGM_MISSING_INT ? NAN : l->idata[at];
 }
 
 static PgmStatus find_bounds(Opening *o, int family)
@@ -1123,7 +1040,6 @@ static PgmStatus check_bounds(const Opening *o, int family)
     const double upper = l->upper ? l->upper[f->uniform_bounds ? 0 : flat] : INFINITY;
     if (!defined(l, flat) || (open && left_to_simulate(o, family, flat))) continue;
     for (long e = 0; e < l->width; e++) {
-      if (is_missing(o, family, flat * l->width + e)) continue;
       const double v = entry_of(l, flat * l->width + e);
       if (v < lower) return bad_entry(o, family, flat, e, "%.17g is below the lower bound %.17g", v, lower);
       if (v > upper) return bad_entry(o, family, flat, e, "%.17g is above the upper bound %.17g", v, upper);
@@ -1223,6 +1139,13 @@ static int check_type(PgmType type, const double *v, const long *dim, double *wo
   }
 }
 
+static long missing_entries(const PgmLayout *l, long flat)
+{
+  long n = 0;
+  for (long e = 0; e < l->width; e++) n += isnan(entry_of(l, flat * l->width + e));
+  return n;
+}
+
 /* Missing values, supports and types of one family. */
 static PgmStatus check_values(const Opening *o, int family)
 {
@@ -1237,7 +1160,7 @@ static PgmStatus check_values(const Opening *o, int family)
   const PgmFamily *f = &o->m->families[family];
   const PgmLayout *l = &o->s->layout[family];
   double *work = NULL;
-  PgmStatus status = fill_missing(o, family);
+  PgmStatus status = PGM_OK;
   if (!l->data && !l->idata) return PGM_OK;
   bool finite = l->data != NULL; /* the common case, one vectorised pass */
   if (finite) {
@@ -1256,11 +1179,14 @@ static PgmStatus check_values(const Opening *o, int family)
     if (finite && (support == PGM_SUPPORT_REAL || support == PGM_SUPPORT_ANY)) continue;
     for (long flat = 0; flat < l->elements && !status; flat++) {
       if (l->piece && l->piece[flat] != piece) continue;
+      const bool may_miss = st->kind == PGM_S_OBSERVED && f->present && (!st->whole || missing_entries(l, flat) == l->width);
       for (long e = 0; e < l->width && !status; e++) {
-        if (is_missing(o, family, flat * l->width + e)) continue;
         const double v = entry_of(l, flat * l->width + e);
         const char *wrong = isnan(v) ? NULL : outside_support(support, v);
-        if (isnan(v))
+        if (isnan(v) && may_miss) continue;
+        if (isnan(v) && st->kind == PGM_S_OBSERVED)
+          status = bad_entry(o, family, flat, e, "is missing; entries that have one distribution are given together or not at all");
+        else if (isnan(v))
           status = bad_entry(o, family, flat, e, "is missing");
         else if (wrong)
           status = bad_entry(o, family, flat, e, "%.17g %s: %s", v, wrong, st->text);
@@ -1271,7 +1197,7 @@ static PgmStatus check_values(const Opening *o, int family)
   if (!status && !(work = new_array((double)l->width, sizeof *work))) return no_memory(o->error);
   for (long flat = 0; flat < l->elements && !status; flat++) {
     long entry;
-    if (!defined(l, flat) || isnan(l->data[flat * l->width]) || is_missing(o, family, flat * l->width)) continue; /* NaN: left to simulate */
+    if (!defined(l, flat) || isnan(l->data[flat * l->width])) continue; /* NaN: left to simulate */
     const int wrong = check_type(f->type, l->data + flat * l->width, l->dim, work, &entry);
     if (wrong) status = bad_entry(o, family, flat, entry, "%s", why[wrong]);
   }
@@ -1293,31 +1219,27 @@ static PgmStatus check_lengths(const Opening *o)
   return PGM_OK;
 }
 
-/* By element: 0 where an entry is missing. NULL: out of memory. */
-static unsigned char *present_elements(const Opening *o, int family)
+/* Per element 1 where all of it is given. */
+static unsigned char *whole_elements(const PgmLayout *l)
 {
-  const PgmLayout *l = &o->s->layout[family];
-  unsigned char *present = malloc((size_t)l->elements + 1);
-  for (long flat = 0; present && flat < l->elements; flat++) {
-    present[flat] = 1;
-    for (long e = 0; e < l->width; e++) present[flat] &= !o->s->missing[family][flat * l->width + e];
-  }
-  return present;
+  unsigned char *given = malloc((size_t)l->elements + 1);
+  for (long flat = 0; given && flat < l->elements; flat++) given[flat] = !memchr(l->present + flat * l->width, 0, (size_t)l->width);
+  return given;
 }
 
-/* A term that needs a missing value. */
-static PgmStatus needs_missing(const Opening *o, const PgmRangeCheck *c, const PgmMiss *miss, const char *term, const char *units)
+/* A statement that needs a missing value. */
+static PgmStatus needs_missing(const Opening *o, const PgmRangeCheck *c, const PgmMiss *miss, const char *statement, const char *units)
 {
   const PgmLayout *l = &o->s->layout[c->family];
+  char place[PLACE_SIZE];
   long flat = 0, entry = 0;
   for (int k = 0; k < miss->n_index; k++) flat += (miss->index[k] - l->lo[k]) * l->stride[k];
-  while (!o->s->missing[c->family][flat * l->width + entry]) entry++;
-  char place[PLACE_SIZE];
+  while (l->present[flat * l->width + entry]) entry++;
   return pgm_fail(o->error, PGM_BAD_INPUT, "%s: is missing, and %s needs it%s (%s:%d)%s", entry_place(o, c->family, flat, entry, place, sizeof place),
-                  term, units, o->m->file, c->line, miss->n > 1 ? "; it is not the only one" : "");
+                  statement, units, o->m->file, c->line, miss->n > 1 ? "; it is not the only one" : "");
 }
 
-/* References that could not be proved in range when the model was compiled, and those to observed elements, which may be missing. */
+/* References that could not be proved in range when the model was compiled. */
 static PgmStatus check_references(const Opening *o)
 {
   const PgmModel *m = o->m;
@@ -1330,16 +1252,16 @@ static PgmStatus check_references(const Opening *o)
       span.first = o->s->shape.plate_lo[c->plate];
       span.count = o->s->shape.plate_hi[c->plate] - span.first + 1;
     }
-    if (span.count <= 0 || (c->presence && !o->s->missing[c->family])) continue;
-    unsigned char *present = c->presence ? present_elements(o, c->family) : NULL;
-    if (c->presence && !present) return no_memory(o->error);
-    const PgmDefined d = {l->lo, l->hi, c->presence ? present : l->piece};
+    unsigned char *given = c->missing ? whole_elements(l) : NULL;
+    if (c->missing && !given) return no_memory(o->error);
+    const PgmDefined d = {l->lo, l->hi, c->missing ? given : l->piece};
     PgmMiss miss = {0};
+    if (c->missing && !l->missing) continue;                                /* none is, or simulate draws them */
     char index[200] = "", units[300] = "", range[300] = "";
     size_t used = 0;
-    c->check(o->s->env, &span, &d, &miss);
-    free(present);
-    if (!miss.n) continue;
+    const long misses = span.count > 0 ? c->check(o->s->env, &span, &d, &miss) : 0;
+    free(given);
+    if (!misses) continue;
     for (int k = 0; k < miss.n_index && used < sizeof index; k++)
       used +=
           (size_t)snprintf(index + used, sizeof index - used, "%s%ld%s", k ? "," : "[", miss.index[k], k + 1 == miss.n_index ? "]" : "");
@@ -1356,7 +1278,7 @@ static PgmStatus check_references(const Opening *o)
                                m->statements[s].range[0] ? m->statements[s].range : m->statements[s].text);
     }
     const PgmStatement *st = c->term_statement >= 0 ? &m->statements[c->term_statement] : NULL;
-    if (c->presence) return needs_missing(o, c, &miss, st ? st->text : c->text, units);
+    if (c->missing) return needs_missing(o, c, &miss, st ? st->text : c->text, units);
     return pgm_fail(o->error, PGM_BAD_INPUT, "%s:%d:%d: %s%s, which %s refers to%s, does not exist%s%s%s", m->file, c->line, c->column,
                     f->name, index, st ? st->text : c->text, units, range[0] ? "; it is defined for " : "", range,
                     miss.n > 1 ? " (and it is not the only one)" : "");
@@ -1457,7 +1379,6 @@ static PgmStatus opening_run(Opening *o)
     return pgm_fail(o->error, PGM_INTERNAL, "%s: compiled for runtime interface %d, this is %d", m->name, m->abi, PGM_ABI);
   s->env = new_array((double)m->env_size, 1);
   s->layout = calloc((size_t)m->n_families + 1, sizeof *s->layout);
-  s->missing = calloc((size_t)m->n_families + 1, sizeof *s->missing);
   o->array = calloc((size_t)m->n_families + 1, sizeof *o->array);
   o->mapping = calloc((size_t)m->n_families + 1, sizeof *o->mapping);
   o->known = calloc((size_t)m->n_families + 1, sizeof *o->known);
@@ -1466,7 +1387,7 @@ static PgmStatus opening_run(Opening *o)
   o->key = calloc((size_t)m->n_statements + 1, sizeof *o->key);
   double *rule = hermite_rule(nodes);
   if (s->env) *(PgmEnvBase *)s->env = (PgmEnvBase){nodes, rule, rule ? rule + nodes : NULL};
-  if (!s->env || !s->layout || !s->missing || !o->array || !o->mapping || !o->known || !o->origin || !o->source || !o->key || !rule) {
+  if (!s->env || !s->layout || !o->array || !o->mapping || !o->known || !o->origin || !o->source || !o->key || !rule) {
     if (!s->env) free(rule);
     return no_memory(o->error);
   }
@@ -1489,6 +1410,7 @@ static PgmStatus opening_run(Opening *o)
     if (!status && holds_data(&m->families[f]) && (s->layout[f].data || s->layout[f].idata)) {
       status = check_values(o, f);
       if (!status) status = check_bounds(o, f);
+      if (!status && m->families[f].present) status = pgm_missing_settle(s, f, o->options->for_simulate, o->error);
     }
   }
   if (!status && !o->options->sizes_only) status = check_lengths(o);
@@ -1534,12 +1456,11 @@ void pgm_session_close(PgmSession *s)
     PgmLayout *l = &s->layout[f];
     free(l->lower);
     free(l->upper);
-    if (s->missing) free(s->missing[f]);
+    free(l->present);
     layout_reset(l);
   }
   if (s->block) munmap(s->block, s->block_size);
   free(s->layout);
-  free(s->missing);
   free(s->shape.family);
   if (s->env) free((double *)((PgmEnvBase *)s->env)->quad_x);
   free(s->env);

@@ -23,6 +23,8 @@ typedef struct {
   double *value, *value_bar, *mean, *sd, *mean_bar, *sd_bar;
   double *data;                        /* inputs and observed, real; NaN where nothing is defined */
   int *idata;                          /* inputs and observed, integer */
+  unsigned char *present;              /* observed, once read: per entry 1 where it is given, 0 where it is missing (missing.h) */
+  long missing;                        /* how many are not */
   bool borrowed;                       /* data is the PgmData's own array: not to be written to */
 } PgmLayout;
 
@@ -40,7 +42,6 @@ typedef struct PgmSession {
   PgmLayout *layout;                   /* per family */
   int threads;
   double constant;                     /* sum of the plates' constant kernels (full data) */
-  unsigned char **missing;             /* per family: which observed entries are missing, or NULL */
   const PgmData *data;
   struct PgmEngine *engine;            /* engine.c: slots, adjoint buffers, gathers, scratch */
   char **notes; int n_notes;           /* "N = 919, counted from log_radon" */
