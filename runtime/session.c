@@ -1184,7 +1184,7 @@ static PgmStatus check_values(const Opening *o, int family)
         const double v = entry_of(l, flat * l->width + e);
         const char *wrong = isnan(v) ? NULL : outside_support(support, v);
         if (isnan(v) && may_miss) continue;
-        if (isnan(v) && st->kind == PGM_S_OBSERVED)
+        if (isnan(v) && st->whole)
           status = bad_entry(o, family, flat, e, "is missing; entries that have one distribution are given together or not at all");
         else if (isnan(v))
           status = bad_entry(o, family, flat, e, "is missing");

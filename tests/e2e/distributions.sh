@@ -82,7 +82,7 @@ try_distribution() {
 while read -r name kind shape support constraints; do
   [ $# = 0 ] || [[ " $* " == *" $name "* ]] || continue
   try_distribution "$name" "$kind" "$shape" "$support" "$constraints"
-done < <(sed -n 's/^DIST(\([a-z_0-9]*\), *\([A-Z]*\), *\([A-Z]*\), *\([A-Z_]*\), *[0-9], *"[^"]*", *"\([a-z]*\)")/\1 \2 \3 \4 \5/p' "$root/compiler/dist.def")
+done < <(sed -n 's/^DIST(\([a-z_0-9]*\), *\([A-Z]*\), *\([A-Z]*\), *\([A-Z_]*\), *[0-9], *"[^"]*", *"\([a-z]*\)".*/\1 \2 \3 \4 \5/p' "$root/compiler/dist.def")
 rows=$(grep -c '^DIST(' "$root/compiler/dist.def")
 [ $# != 0 ] || near "rows of dist.def" $((passed + failed)) "$rows" 0
 finish
