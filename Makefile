@@ -2,6 +2,7 @@
 #   make            compiler and runtime          make check    set up, build, test (under five minutes)
 #   make demo       set up, build, three models   make asan     the tests under AddressSanitizer and UBSan
 #   make install PREFIX=... DESTDIR=... (uninstall)   make promote  accept the current diagnostics and dumps as golden files
+#   make tables     the reference's tables and the editors' grammars anew       make fuzz     libFuzzer on front end and data reader (clang)
 
 CC      = gcc
 FLEX    = flex
@@ -56,6 +57,14 @@ $(B)/unit/%: tests/unit/%.c $(COMPILER_OBJ) $(B)/libpgmrt.a
 	@mkdir -p $(@D)
 	$(CC) $(STD) $(WARN) $(CFLAGS) $(SAN) -fopenmp -MMD -Icompiler -Iruntime -I$(B)/grammar $< -o $@ $(LDFLAGS) $(COMPILER_OBJ) $(B)/libpgmrt.a -lcmocka $(LIBS)
 
+# What is printed from the tables of words, functions and distributions.
+$(B)/tables: grammar/tables.c $(addprefix $(B)/compiler/,dist.o func.o base.o)
+	$(CC) $(STD) $(WARN) $(CFLAGS) $(SAN) -MMD -Icompiler $(filter %.c %.o,$^) -o $@
+tables: $(B)/tables
+	$< reference docs/language.md >$(B)/language.md && cp $(B)/language.md docs/language.md
+	$< vim >editors/vim/syntax/pgm.vim
+	$< textmate >editors/vscode/syntaxes/pgm.tmLanguage.json
+
 # ---- tests ----------------------------------------------------------------------------------------------------------------------------------
 E2E_SRC := $(wildcard tests/e2e/*.c)
 E2E_BIN := $(E2E_SRC:tests/e2e/%.c=$(B)/e2e/%)
@@ -64,7 +73,7 @@ $(B)/e2e/%: tests/e2e/%.c
 	@mkdir -p $(@D)
 	$(CC) $(STD) $(WARN) $(CFLAGS) $(SAN) -MMD $< -o $@ $(LDFLAGS) $(LIBS)
 
-tests-built: all $(UNIT_BIN) $(E2E_BIN)
+tests-built: all $(UNIT_BIN) $(E2E_BIN) $(B)/tables
 unit: all $(UNIT_BIN)
 	tests/run.sh $(B) test_
 check: deps
@@ -81,6 +90,23 @@ SANITIZE = -fsanitize=address,undefined -fno-sanitize-recover=all -fno-omit-fram
 asan: deps
 	@$(MAKE) --no-print-directory -s -j$$(nproc) B=$(B)-asan CFLAGS='-O1 -g' SAN='$(SANITIZE)' tests-built
 	@PGMC_CFLAGS='$(SANITIZE) -O1 -g' tests/run.sh $(B)-asan
+
+# New inputs go to $(B)/fuzz; one that found a mistake belongs into tests/fuzz/corpus, which the tests run.
+FUZZ_CC       = clang
+FUZZ_SECONDS ?= 60
+FUZZ_FLAGS    = $(STD) -g -O1 $(SANITIZE) -fsanitize=fuzzer
+FUZZ_FRONT   := $(addprefix compiler/,$(addsuffix .c,ast base diag dist func habit lint model range rdist resolve rexpr wellformed))
+FUZZ_RUN      = -max_total_time=$(FUZZ_SECONDS) -timeout=10 -rss_limit_mb=2500 -artifact_prefix=$(B)/fuzz/
+$(B)/fuzz/front: tests/fuzz/fuzz_front.c $(FUZZ_FRONT) $(B)/grammar/pgm.tab.c $(B)/grammar/pgm.lex.c
+	@mkdir -p $(@D)/found-front
+	$(FUZZ_CC) $(FUZZ_FLAGS) -Icompiler -I$(B)/grammar $^ -o $@ -lm
+$(B)/fuzz/data: tests/fuzz/fuzz_data.c runtime/data.c runtime/error.c
+	@mkdir -p $(@D)/found-data
+	$(FUZZ_CC) $(FUZZ_FLAGS) -Iruntime $^ -o $@ -ljansson -lz -lm
+fuzz: $(B)/fuzz/front $(B)/fuzz/data $(B)/tables
+	$(B)/tables words >$(B)/fuzz/words
+	$(B)/fuzz/front $(FUZZ_RUN) -max_len=8192 -dict=$(B)/fuzz/words $(B)/fuzz/found-front tests/fuzz/corpus tests/bad tests/good
+	$(B)/fuzz/data $(FUZZ_RUN) -max_len=1024 $(B)/fuzz/found-data
 
 # What building needs, from Debian; at once when it is there. Elsewhere it only says what to install.
 deps:
@@ -121,5 +147,5 @@ clean:
 	rm -rf $(B)
 
 -include $(shell find $(B) -name '*.d' 2>/dev/null)
-.PHONY: all check check-long demo deps asan install promote clean unit tests-built uninstall
+.PHONY: all check check-long demo deps fuzz tables asan install promote clean unit tests-built uninstall
 .SECONDARY:
