@@ -10,7 +10,7 @@
 
 #include "parallel.h"
 
-enum { CHUNK = 8192, MAX_CHUNKS = 1024, MAX_HISTORY = 64, MAX_WINDOW = 64 };
+enum { CHUNK = 8192, MAX_CHUNKS = 1024, MAX_HISTORY = 64, MAX_WINDOW = 64, ERROR_EVERY = 10 };
 
 double pgm_dot(long n, const double *a, const double *b, int threads)
 {
@@ -137,7 +137,7 @@ static bool search(Ray *r, Trial start, double first, double longest, Trial *fou
   }
   if (lo.t > 0 && lo.f < start.f) { /* no Wolfe point, yet a better one */
     *found = ray_at(r, lo.t);
-    return found->finite;
+    return found->finite && found->f < start.f; /* or the value does not depend on x alone */
   }
   return false;
 }
@@ -206,15 +206,21 @@ PgmLbfgsResult pgm_lbfgs(const PgmLbfgsProblem *problem, const PgmLbfgsOptions *
       result.stop = PGM_LBFGS_STOPPED;
       return result;
     }
+    if (problem->error && iteration % ERROR_EVERY == 0) result.error = problem->error(problem->data, x, g, h);
     if (norm <= options->tol) {
       result.stop = PGM_LBFGS_GRADIENT;
       return result;
     }
     if (window) {
+      const double sampled = options->share * result.error;
       if (iteration >= window) result.gained = recent[iteration % window] - f;
       recent[iteration % window] = f;
       if (iteration >= window && result.gained <= options->gain) {
         result.stop = PGM_LBFGS_GAIN;
+        return result;
+      }
+      if (iteration >= window && norm <= sampled && result.gained <= 0.5 * sampled * sampled) {
+        result.stop = PGM_LBFGS_ERROR;
         return result;
       }
     }

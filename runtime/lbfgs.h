@@ -16,6 +16,8 @@ typedef struct {
   double (*limit)(void *data, const double *x, const double *d);
   /* A point was accepted. Returning false stops. May be NULL. */
   bool (*accepted)(void *data, long iteration, const double *x, double value, double gradient_norm);
+  /* For a value that is an average over draws: an estimate of the sampling error of its gradient g at an accepted point, sqrt(e' H0 e). NULL: exact. */
+  double (*error)(void *data, const double *x, const double *g, const double *h);
   void *data;
 } PgmLbfgsProblem;
 
@@ -25,16 +27,28 @@ typedef struct {
   double tol;  /* stop when sqrt(g' H0 g) is below it */
   double gain; /* stop when `window` iterations together gained less than this */
   int window;
+  /* Stop when the gradient norm is below this part of its sampling error, and the last `window` iterations gained no more than a step from there
+   * would, (share * error)^2 / 2: at a saddle the gradient is small as well, but the value falls. */
+  double share;
   int threads;
   double first_step; /* length of the first step in the metric's norm at most; 0: no limit */
 } PgmLbfgsOptions;
 
-typedef enum { PGM_LBFGS_GRADIENT, PGM_LBFGS_GAIN, PGM_LBFGS_NO_STEP, PGM_LBFGS_MAX_ITER, PGM_LBFGS_STOPPED, PGM_LBFGS_NAN } PgmLbfgsStop;
+typedef enum {
+  PGM_LBFGS_GRADIENT,
+  PGM_LBFGS_GAIN,
+  PGM_LBFGS_ERROR,
+  PGM_LBFGS_NO_STEP,
+  PGM_LBFGS_MAX_ITER,
+  PGM_LBFGS_STOPPED,
+  PGM_LBFGS_NAN
+} PgmLbfgsStop;
 
 typedef struct {
   PgmLbfgsStop stop;
   long iterations, evaluations;
   double value, gradient_norm, gained; /* gradient_norm: sqrt(g' H0 g); gained: in the last window */
+  double error;                        /* of the gradient, as last estimated; 0: exact */
 } PgmLbfgsResult;
 
 /* Doubles of work space. */

@@ -89,7 +89,7 @@ static bool make_fixed(PgmObjective *o)
   if (n % 2) o->quantile[n / 2] = 0;
   for (int d = 0; d < n; d++) square += o->quantile[d] * o->quantile[d];
   for (int d = 0; d < n && square > 0; d++) o->quantile[d] *= sqrt(n / square); /* unit variance */
-  const PgmKey key = {o->options.seed, 0, 0xF1CEDu};
+  const PgmKey key = {o->options.seed, (uint64_t)o->options.set, 0xF1CEDu};
 #pragma omp parallel for schedule(static) num_threads(o->s->threads) if (o->s->threads > 1 && o->entries > PGM_PIECE)
   for (long e = 0; e < o->entries; e++) { /* Fisher & Yates */
     for (int d = 0; d < n; d++) o->order[(size_t)d * (size_t)o->entries + (size_t)e] = (uint16_t)d;
@@ -225,6 +225,10 @@ PgmStatus pgm_objective_open(PgmObjective **out, PgmSession *s, PgmSources *q, c
 bool pgm_objective_samples(const PgmObjective *o)
 {
   return o->sampled;
+}
+int pgm_objective_draws(const PgmObjective *o)
+{
+  return o->options.draws;
 }
 const PgmRows *pgm_objective_rows(const PgmObjective *o)
 {

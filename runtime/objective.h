@@ -13,6 +13,7 @@
 
 typedef struct {
   int draws;       /* of the sampled terms; 0: a default */
+  int set;         /* which of several independent sets of fixed draws */
   bool fresh;      /* new draws at every iteration */
   bool all_points; /* every term by draws */
   unsigned long seed;
@@ -34,6 +35,7 @@ double pgm_objective_value(PgmObjective *o, const double *x, double *gradient, c
 /* The rows of each source that the last batch touched (NULL after a full evaluation). */
 const PgmRows *pgm_objective_rows(const PgmObjective *o);
 bool pgm_objective_samples(const PgmObjective *o);
+int pgm_objective_draws(const PgmObjective *o);
 
 /* The same without sources: E log p + Jacobian at the layouts' means and sds, with the standard error of the sampled part; bars as above.
  * */

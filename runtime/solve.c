@@ -4,9 +4,16 @@
  *     1. one gradient at the cold start sets the log sds
  *     2. a few Newton sweeps over separable locals (local.h)
  *     3. profile: L-BFGS on globals and params, the locals solved by warm sweeps inside each evaluation (by the envelope theorem the
- *        gradient of the profile is the partial gradient); where locals do not separate, or it misbehaves: L-BFGS on everything
+ *        gradient of the profile is the partial gradient); where locals do not separate, terms are sampled, or it misbehaves: L-BFGS on
+ *        everything
  *     4. multistart: separable locals from other means, element by element the better kept; if any was, 3 again
  *   stochastic objective (minibatches, fresh draws): Adam
+ *
+ * An average over S fixed draws has an optimum of its own, off the true one by the sampling error of the gradient: with e' H e its square in the
+ * metric H, about e' H e / 2 nats are lost there, which no further iteration brings back (sample average approximation: Shapiro, Dentcheva &
+ * Ruszczynski, Lectures on Stochastic Programming (2009), chapter 5; for ELBOs Giordano, Ingram & Broderick 2024). So L-BFGS stops when the
+ * gradient norm is a twentieth of that error and the last iterations gained less than a step of that norm would (a four-hundredth of the
+ * nats that are lost anyway). The error is measured: e is the difference to the gradient with a second, independent set of draws, over sqrt 2.
  *
  * L-BFGS works in the metric of the inverse Fisher information: sd^2 for a mean, 1/2 for a log sd. */
 #include "solve.h"
@@ -19,7 +26,8 @@
 #include "lbfgs.h"
 #include "local.h"
 
-enum { SWEEPS_COLD = 8, SWEEPS_INSIDE = 60, PANEL_NODES = 12, MOST_PANELS = 8, CLOSEST_PANELS = 64, MULTISTART_ROUNDS = 1, TRIAL = 250 };
+enum { SWEEPS_COLD = 8, SWEEPS_INSIDE = 60, PANEL_NODES = 12, MOST_PANELS = 8, CLOSEST_PANELS = 64, MULTISTART_ROUNDS = 1, TRIAL = 250, PATIENCE = 4, LEAST_DRAWS = 16 };
+static const double SHARE = 0.05, INVISIBLE = 1e-3; /* nats */
 
 /* ---- the run: clock and callbacks ---------------------------------------------------------------------------------------------------- */
 
@@ -75,6 +83,10 @@ typedef struct {
   bool silent; /* what it maximises is not the ELBO: nothing is reported */
   double norm; /* the gradient's, of the last iterate */
   long end;    /* the part of x that L-BFGS is at work on is pinned .. end */
+  /* fixed draws */
+  PgmObjective *second; /* the same objective with other draws; NULL: nothing is sampled, or --tol alone decides */
+  double *other;        /* its gradient */
+  double error;         /* of the gradient, in the metric, where L-BFGS last ended */
 } Solve;
 
 static double evaluate(Solve *v)
@@ -108,6 +120,21 @@ static void fill_metric(const PgmSources *q, const double *x, long begin, long e
   }
 }
 
+/* What the draws add to the gradient g (of what L-BFGS minimises, over pinned .. end): two objectives with draws of their own differ by twice its
+ * variance. */
+static double sampling_error(void *data, const double *x, const double *g, const double *h)
+{
+  Solve *v = data;
+  double square = 0;
+  memcpy(v->x + v->pinned, x, (size_t)(v->end - v->pinned) * sizeof *x);
+  pgm_objective_value(v->second, v->x, v->other, NULL, 0);
+  for (long e = 0; e < v->end - v->pinned; e++) {
+    const double d = v->other[v->pinned + e] + g[e];
+    square += h[e] * d * d;
+  }
+  return isfinite(square) ? sqrt(square / 2) : 0;
+}
+
 /* Longest step along d (of the part of x from pinned to end) that changes no log sd by more than 2. */
 static double longest_step(const Solve *v, const double *d)
 {
@@ -123,11 +150,13 @@ static double longest_step(const Solve *v, const double *d)
 /* ---- sweeps -------------------------------------------------------------------------------------------------------------------------- */
 
 /* Newton sweeps of the locals at x, at most `most`, until the predicted gain is below `gain` nats (or `relative` times half the squared
- * gradient norm of the globals, which the profile can afford). Returns the ELBO at x, whose gradient is left in v->gradient; *settled: the
- * gain that is still predicted. */
+ * gradient norm of the globals, which the profile can afford), or the ELBO has stood still for a while: at a kink, as between fixed draws of
+ * a relu, steps go on being promised and rejected. Returns the ELBO at x, whose gradient is left in v->gradient; *settled: the gain that is
+ * still predicted. */
 static double sweep(Solve *v, int most, double gain, double relative, double *settled)
 {
-  double value = NAN;
+  double value = NAN, best = -INFINITY;
+  int since_best = 0;
   pgm_locals_begin(v->locals);
   for (int k = 0;; k++) {
     value = evaluate(v);
@@ -141,7 +170,9 @@ static double sweep(Solve *v, int most, double gain, double relative, double *se
       enough = fmax(enough, fmin(relative * 0.5 * norm2, 1e-2));
     }
     if (!judged.rejected && judged.gain <= enough) return value;
-    if (k >= most) {
+    since_best = value > best + fmax(enough, 1e-12 * fabs(value)) ? 0 : since_best + 1;
+    best = fmax(best, value);
+    if (k >= most || since_best > PATIENCE) {
       if (judged.rejected) {
         pgm_locals_restore(v->locals, v->x);
         value = evaluate(v);
@@ -186,8 +217,8 @@ static bool joint_accepted(void *data, long iteration, const double *x, double v
 }
 
 typedef struct {
-  double tol, gain;
-  int window;
+  double tol, share, gain; /* as in PgmLbfgsOptions */
+  int window, draws;
   long max_iter;
 } Limits;
 
@@ -203,7 +234,13 @@ static void conclude(PgmSolution *out, const PgmLbfgsResult *r, const Limits *li
     snprintf(out->criterion, sizeof out->criterion, "gradient norm %.1e < %.0e", r->gradient_norm, limits->tol);
     break;
   case PGM_LBFGS_GAIN:
-    snprintf(out->criterion, sizeof out->criterion, "ELBO gained %.1e < %.0e in %d iterations", r->gained, limits->gain, limits->window);
+    snprintf(out->criterion, sizeof out->criterion, "ELBO gained %.1e < %.0e in %d iterations", fmax(r->gained, 0), limits->gain,
+             limits->window); /* a gain of less than rounding can be negative */
+    break;
+  case PGM_LBFGS_ERROR:
+    snprintf(out->criterion, sizeof out->criterion,
+             "gradient norm %.1e < %.1e, a twentieth of its sampling error with %d draws; ELBO gained %.1e in %d iterations", r->gradient_norm,
+             limits->share * r->error, limits->draws, r->gained, limits->window);
     break;
   case PGM_LBFGS_NO_STEP:
     snprintf(out->criterion, sizeof out->criterion, "no step improves the ELBO in double precision, gradient norm %.1e", r->gradient_norm);
@@ -242,16 +279,18 @@ static PgmStatus joint(Solve *v, const Limits *limits, PgmSolution *out, PgmErro
   double *y = work + pgm_lbfgs_size(n, history);
   memcpy(y, v->x + v->pinned, (size_t)n * sizeof *y);
   v->end = v->size;
-  const PgmLbfgsProblem problem = {joint_value, joint_metric, joint_limit, joint_accepted, v};
+  const PgmLbfgsProblem problem = {joint_value, joint_metric, joint_limit, joint_accepted, v->second ? sampling_error : NULL, v};
   const PgmLbfgsOptions options = {.history = history,
                                    .max_iter = limits->max_iter,
                                    .tol = limits->tol,
+                                   .share = limits->share,
                                    .gain = limits->gain,
                                    .window = limits->window,
                                    .threads = v->run->s->threads};
   PgmLbfgsResult r = pgm_lbfgs(&problem, &options, n, y, work);
   memcpy(v->x + v->pinned, y, (size_t)n * sizeof *y);
   free(work);
+  v->error = r.error;
   conclude(out, &r, limits);
   return PGM_OK;
 }
@@ -316,13 +355,18 @@ static PgmStatus profile(Solve *v, const Limits *limits, PgmSolution *out, bool 
   v->inner = 0.5 * limits->tol * limits->tol;
   v->failures = 0;
   v->end = v->q->globals;
-  const PgmLbfgsProblem problem = {profile_value, profile_metric, joint_limit, profile_accepted, v};
-  const PgmLbfgsOptions options = {
-      .max_iter = limits->max_iter, .tol = limits->tol, .gain = limits->gain, .window = limits->window, .threads = 1};
+  const PgmLbfgsProblem problem = {profile_value, profile_metric, joint_limit, profile_accepted, v->second ? sampling_error : NULL, v};
+  const PgmLbfgsOptions options = {.max_iter = limits->max_iter,
+                                   .tol = limits->tol,
+                                   .share = limits->share,
+                                   .gain = limits->gain,
+                                   .window = limits->window,
+                                   .threads = 1};
   PgmLbfgsResult r = pgm_lbfgs(&problem, &options, n, y, work);
   memcpy(v->x + v->pinned, y, (size_t)n * sizeof *y);
   free(work);
   pgm_locals_load(v->locals, v->accepted, v->x);
+  v->error = r.error;
   conclude(out, &r, limits);
   *went = v->failures < 5 && r.stop != PGM_LBFGS_NAN && (r.stop != PGM_LBFGS_NO_STEP || r.gradient_norm < 1e-3);
   return PGM_OK;
@@ -374,6 +418,7 @@ static double multistart(Solve *v, double *elbo, PgmStatus *status, PgmError *er
   const long size = pgm_locals_size(v->locals), elements = pgm_locals_elements(v->locals);
   double settled, gained = 0;
   bool several = false; /* optima */
+  const int closest = pgm_objective_samples(v->objective) ? MOST_PANELS : CLOSEST_PANELS; /* kinks defy quadrature */
   double *best = malloc((size_t)(3 * size + 2 * elements + 1) * sizeof *best);
   if (!best) {
     *status = no_memory(error);
@@ -404,14 +449,14 @@ static double multistart(Solve *v, double *elbo, PgmStatus *status, PgmError *er
     for (double sum; pgm_locals_choose(v->locals, best, candidate, coarse, fine, &sum) && !v->run->interrupted;) {
       pgm_locals_load(v->locals, best, v->x);
       double value = evaluate(v);
-      if (value > *elbo && (value - *elbo > 0.9 * sum - 0.01 || panels == CLOSEST_PANELS)) {
+      if (value > *elbo && (value - *elbo > 0.9 * sum - 0.01 || panels == closest)) {
         gained += value - *elbo;
         *elbo = value;
         break;
       }
       memcpy(candidate, best, (size_t)size * sizeof *best);
       memcpy(best, before, (size_t)size * sizeof *best);
-      if (panels == CLOSEST_PANELS) break;
+      if (panels == closest) break;
       double *t = coarse;
       coarse = fine;
       fine = t;
@@ -670,28 +715,38 @@ static PgmStatus cold_scales(Solve *v, PgmError *error)
   return PGM_OK;
 }
 
-static PgmStatus deterministic(Solve *v, PgmStart start, bool rough, PgmSolution *out, PgmError *error)
+/* What a solve has before it: scales and sweeps from a cold start, and at the end other starts for the locals. `rough`: only to get near. */
+typedef struct {
+  bool cold, search, rough;
+} Way;
+
+static PgmStatus deterministic(Solve *v, Way way, PgmSolution *out, PgmError *error)
 {
   const PgmFitOptions *o = v->run->options;
   bool wide = false; /* weights of functions: a long way down a flat valley */
   for (int i = 0; i < v->q->n; i++) wide = wide || (v->q->source[i].kind == PGM_FUNCTION && v->q->source[i].at >= v->pinned);
   Limits limits = {.tol = o->tol > 0 ? o->tol
-                          : rough    ? 1e-3
-                                     : 1e-6,
-                   .max_iter = o->max_iter > 0 ? o->max_iter
-                               : wide          ? 3000
-                                               : 2000,
+                          : way.rough ? 1e-3
+                                      : 1e-6,
+                   .share = SHARE,
+                   .draws = pgm_objective_draws(v->objective),
+                   .max_iter = (o->max_iter > 0 ? o->max_iter
+                                : wide          ? 3000
+                                                : 2000) -
+                               out->iterations,
                    .window = wide ? 50 : 20};
-  if (rough && wide && limits.max_iter > TRIAL) limits.max_iter = TRIAL;
+  if (way.rough && wide && limits.max_iter > TRIAL) limits.max_iter = TRIAL;
   PgmStatus st = PGM_OK;
-  if (start == PGM_START_COLD && (st = cold_scales(v, error))) return st;
+  if (way.cold && (st = cold_scales(v, error))) return st;
   double elbo = evaluate(v), settled = 0;
   if (!isfinite(elbo)) return not_finite(v, error);
   /* what further work could gain that anyone would see: a part of the ELBO, or of a nat */
   limits.gain = o->tol > 0 ? o->tol : fmax((wide ? 1e-2 : 1e-7), (wide ? 1e-6 : 1e-12) * fabs(elbo));
-  if (rough) limits.gain = fmax(1e-1, 1e-5 * fabs(elbo));
-  if (v->locals && start == PGM_START_COLD) elbo = sweep(v, SWEEPS_COLD, 1e-3, 0, &settled);
-  const bool can_profile = v->locals && pgm_locals_complete(v->locals) && o->optimizer != PGM_OPT_LBFGS;
+  if (way.rough) limits.gain = fmax(1e-1, 1e-5 * fabs(elbo));
+  if (v->locals && way.cold) elbo = sweep(v, SWEEPS_COLD, 1e-3, 0, &settled);
+  /* averages over draws may have kinks, which sweeps inside an evaluation do not get over */
+  const bool smooth = !pgm_objective_samples(v->objective) || o->optimizer == PGM_OPT_PROFILE;
+  const bool can_profile = v->locals && pgm_locals_complete(v->locals) && o->optimizer != PGM_OPT_LBFGS && smooth;
   for (int round = 0;; round++) {
     bool went = false;
     if (can_profile) {
@@ -703,8 +758,7 @@ static PgmStatus deterministic(Solve *v, PgmStart start, bool rough, PgmSolution
     if (!strcmp(out->stopped, "nan")) return not_finite(v, error);
     elbo = out->elbo;
     /* functions learn better from the factors of one start: those of the best modes jump from element to element */
-    if (!v->locals || rough || o->one_start || v->run->interrupted || round == MULTISTART_ROUNDS || !strcmp(out->stopped, "max-iter") ||
-        (start == PGM_START_WARM && v->pinned == 0))
+    if (!v->locals || !way.search || o->one_start || v->run->interrupted || round == MULTISTART_ROUNDS || !strcmp(out->stopped, "max-iter"))
       break;
     v->norm = out->gradient_norm;
     double gained = multistart(v, &elbo, &st, error);
@@ -718,6 +772,37 @@ static PgmStatus deterministic(Solve *v, PgmStart start, bool rough, PgmSolution
     out->converged = false;
   }
   return PGM_OK;
+}
+
+/* A deterministic objective whose terms are averaged over fixed draws: from a cold start with few draws first, fourfold from stage to stage. Most
+ * of the way is gone in the first, and the last has only to move by what the draws before it were off. No more draws than cost something: (error of
+ * the gradient)^2 / 2 is what the optimum of the sampled objective is expected to lack at the true one. */
+static PgmStatus staged(Solve *v, PgmObjectiveOptions options, Way way, PgmSolution *out, PgmError *error)
+{
+  const PgmFitOptions *o = v->run->options;
+  int last = pgm_objective_draws(v->objective), draws = last;
+  if (!pgm_objective_samples(v->objective)) return deterministic(v, way, out, error);
+  if (way.rough && last / 4 >= LEAST_DRAWS) draws = last /= 4;
+  while (way.cold && draws / 4 >= LEAST_DRAWS) draws /= 4;
+  for (Way stage = way;; draws = 4 * draws < last ? 4 * draws : last) {
+    PgmStatus st = PGM_OK;
+    options.draws = draws;
+    if (pgm_objective_draws(v->objective) != draws) {
+      pgm_objective_close(v->objective);
+      st = pgm_objective_open(&v->objective, v->run->s, v->q, &options, error);
+    }
+    pgm_objective_close(v->second);
+    v->second = NULL;
+    options.set = 1;
+    if (!st && !(o->tol > 0)) st = pgm_objective_open(&v->second, v->run->s, v->q, &options, error);
+    options.set = 0;
+    stage.rough = way.rough || draws < last;
+    stage.search = way.search && draws == last;
+    if (!st) st = deterministic(v, stage, out, error);
+    if (st || draws == last || v->run->interrupted || !strcmp(out->stopped, "max-iter")) return st;
+    if (v->second && 0.5 * v->error * v->error < INVISIBLE) last = draws;
+    stage.cold = false;
+  }
 }
 
 PgmStatus pgm_solve_taught(PgmRun *run, PgmSources *q, const double *mean, const double *sd, double *x, PgmError *error)
@@ -762,12 +847,13 @@ PgmStatus pgm_solve(PgmRun *run, PgmSources *q, long pinned, PgmStart start, boo
   st = pgm_objective_open(&v.objective, run->s, q, &options, error);
   if (!st) st = pgm_locals_open(&v.locals, q, error);
   const long copies = v.locals ? 2 * pgm_locals_size(v.locals) : 0;
-  double *memory = malloc((size_t)(2 * q->size + copies + 1) * sizeof *memory);
+  double *memory = malloc((size_t)(3 * q->size + copies + 1) * sizeof *memory);
   if (!st && !memory) st = no_memory(error);
   if (!st) {
     v.gradient = memory;
     v.metric = v.gradient + q->size;
-    v.accepted = v.metric + q->size;
+    v.other = v.metric + q->size;
+    v.accepted = v.other + q->size;
     v.trial = v.accepted + copies / 2;
   }
   if (!st && k.batch) {
@@ -786,7 +872,8 @@ PgmStatus pgm_solve(PgmRun *run, PgmSources *q, long pinned, PgmStart start, boo
       if (!st) st = adam(&v, &k, rough, out, error);
       if (!st && !strcmp(out->stopped, "nan")) st = not_finite(&v, error);
     } else {
-      st = deterministic(&v, start, rough, out, error);
+      const bool cold = start == PGM_START_COLD;
+      st = staged(&v, options, (Way){cold, !rough && (cold || pinned > 0), rough}, out, error);
     }
   }
   if (!st) pgm_sources_forward(q, x, NULL);
@@ -794,5 +881,6 @@ PgmStatus pgm_solve(PgmRun *run, PgmSources *q, long pinned, PgmStart start, boo
   free(k.order);
   pgm_locals_close(v.locals);
   pgm_objective_close(v.objective);
+  pgm_objective_close(v.second);
   return st;
 }

@@ -158,6 +158,41 @@ static void gain_window_stops_it(void **state)
   assert_true(r.gained <= 1e-6);
 }
 
+/* sum of i (x - 1)^2 / 2 with a gradient that draws make wrong by about 1 per coordinate. */
+static double off(void *data, const double *x, double *g)
+{
+  double f = 0;
+  for (long i = 0; i < *(long *)data; i++) {
+    g[i] = (double)(i + 1) * (x[i] - 1);
+    f += 0.5 * (double)(i + 1) * (x[i] - 1) * (x[i] - 1);
+  }
+  return f;
+}
+
+static double wrong_by_one(void *data, const double *x, const double *g, const double *h)
+{
+  double square = 0;
+  (void)x, (void)g;
+  for (long i = 0; i < *(long *)data; i++) square += h[i];
+  return sqrt(square);
+}
+
+static void sampling_error_stops_it(void **state)
+{
+  (void)state;
+  long n = 100;
+  double *x = calloc((size_t)n, sizeof *x), *work = malloc(pgm_lbfgs_size(n, 0) * sizeof *work), square = 0;
+  const PgmLbfgsProblem problem = {.value = off, .metric = ones, .error = wrong_by_one, .data = &n};
+  const PgmLbfgsOptions options = {.max_iter = 5000, .tol = 1e-12, .gain = 0, .window = 3, .share = 0.05};
+  const PgmLbfgsResult r = pgm_lbfgs(&problem, &options, n, x, work);
+  assert_int_equal(r.stop, PGM_LBFGS_ERROR);
+  assert_true(fabs(r.error - 10) < 1e-12); /* sqrt(100) */
+  for (long i = 0; i < n; i++) square += (double)((i + 1) * (i + 1)) * (x[i] - 1) * (x[i] - 1);
+  assert_true(fabs(sqrt(square) - r.gradient_norm) < 1e-9 && r.gradient_norm <= 0.5 && r.gained <= 0.125);
+  free(x);
+  free(work);
+}
+
 static void dot_has_the_same_bits(void **state)
 {
   (void)state;
@@ -288,6 +323,7 @@ int main(void)
                                      cmocka_unit_test(comes_back_from_nan),
                                      cmocka_unit_test(rounding_does_not_stop_it),
                                      cmocka_unit_test(gain_window_stops_it),
+                                     cmocka_unit_test(sampling_error_stops_it),
                                      cmocka_unit_test(dot_has_the_same_bits),
                                      cmocka_unit_test(adam_averages_noise_away),
                                      cmocka_unit_test(adam_counts_visits),
