@@ -490,9 +490,14 @@ static Value let_value(Builder *b, const MExpr *e)
   const Family *f = &b->m->families.at[e->family];
   Node index[8];
   LetMemo memo = {0};
+  int slice = -1, axis = -1;
   for (int i = 0; i < e->n_index; i++) {
-    if (e->index[i].kind == IX_SLICE) { unsupported(b, e->span, "a slice of a let"); return scalar(x_const(b->d, 0)); }
-    index[i] = build_index(b, &e->index[i]);
+    if (e->index[i].kind != IX_SLICE) { index[i] = build_index(b, &e->index[i]); continue; }
+    if (slice >= 0 || type_rank(f->type.kind)) { unsupported(b, e->span, "a slice of a let in two indices, or of vectors,"); return scalar(x_const(b->d, 0)); }
+    /* its definition over an axis of its own, which nothing in the definition can mean */
+    Node lo = build_scalar(b, e->index[i].lo), extent = x_add(b->d, x_sub(b->d, build_scalar(b, e->index[i].hi), lo), x_int(b->d, 1));
+    slice = i, axis = dag_axis(b->d, AX_DIM, arena_printf("s%d_", b->d->axes.n), -1, x_int(b->d, 0), x_sub(b->d, extent, x_int(b->d, 1)));
+    index[i] = x_add(b->d, lo, x_axis(b->d, axis));
   }
   memo.n_key = let_key(b, f, e->n_index, index, memo.key);
   for (const LetMemo *m = b->let_memo[e->family]; m; m = m->next)
@@ -507,6 +512,7 @@ static Value let_value(Builder *b, const MExpr *e)
   memo.next = b->let_memo[e->family];
   b->let_memo[e->family] = NEW(LetMemo);
   *b->let_memo[e->family] = memo;
+  if (slice >= 0) return over(b, 1, axis, 0, value_over(b, &memo.value, NULL));
   return memo.value;
 }
 
