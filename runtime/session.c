@@ -1252,11 +1252,11 @@ static PgmStatus check_references(const Opening *o)
       span.first = o->s->shape.plate_lo[c->plate];
       span.count = o->s->shape.plate_hi[c->plate] - span.first + 1;
     }
+    if (c->missing && !l->missing) continue;                                /* all are given, or simulate draws them */
     unsigned char *given = c->missing ? whole_elements(l) : NULL;
     if (c->missing && !given) return no_memory(o->error);
     const PgmDefined d = {l->lo, l->hi, c->missing ? given : l->piece};
     PgmMiss miss = {0};
-    if (c->missing && !l->missing) continue;                                /* none is, or simulate draws them */
     char index[200] = "", units[300] = "", range[300] = "";
     size_t used = 0;
     const long misses = span.count > 0 ? c->check(o->s->env, &span, &d, &miss) : 0;
