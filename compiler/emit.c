@@ -1161,13 +1161,19 @@ static const char *draw_call(CPrint *p, const DrawData *w, const LoopOut *o, int
   return sb_text(&b);
 }
 
+/* Where the family's values are drawn to. */
+static const char *drawn_array(const Family *f)
+{
+  if (is_latent_role(f)) return arena_printf("(double *)e->%s.value", c_name(f->name));
+  return arena_printf("(%s *)e->%s", f->type.kind == TY_INT ? "int" : "double", c_name(f->name));
+}
+
 /* One element-wise draw: args[0] is the position, then the arguments. */
 static void draw_scalar(CPrint *p, const LoopOut *o)
 {
   const DrawData *w = p->statement_data;
   const Family *f = FAMILY(w->e, w->s->family);
-  const char *name = c_name(f->name), *at = cprint_expr(p, o->args[0]);
-  const char *array = is_latent_role(f) ? arena_printf("(double *)e->%s.value", name) : arena_printf("(%s *)e->%s", f->type.kind == TY_INT ? "int" : "double", name);
+  const char *array = drawn_array(f), *at = cprint_expr(p, o->args[0]);
   cprint_line(p, "const double x_ = %s;", draw_call(p, w, o, 1));
   cprint_line(p, "if (isnan(x_)) ok = false;");
   if (f->type.kind == TY_INT && !is_latent_role(f)) cprint_line(p, "else (%s)[%s] = (int)x_;", array, at);
@@ -1180,8 +1186,7 @@ static void draw_array(CPrint *p, const LoopOut *o)
   const DrawData *w = p->statement_data;
   const Family *f = FAMILY(w->e, w->s->family);
   const DistCall *c = &w->s->dist;
-  const char *name = c_name(f->name), *at = cprint_expr(p, o->args[0]);
-  const char *array = is_latent_role(f) ? arena_printf("(double *)e->%s.value", name) : arena_printf("(%s *)e->%s", f->type.kind == TY_INT ? "int" : "double", name);
+  const char *array = drawn_array(f), *at = cprint_expr(p, o->args[0]);
   bool category = dist_info[c->dist].support == SUP_CATEGORY;
   StrBuf b = {0};
   sb_printf(&b, "pgm_draw_%s(rng", dist_info[c->dist].name);
@@ -1227,6 +1232,8 @@ static void emit_draw(Emission *e, int stmt)
       dims[k] = dag_dim_axis(d, extent, k && dims[0] == dag_dim_axis(d, extent, 0));
       args[s->n_index + k] = x_axis(d, dims[k]);
     }
+  /* independent entries of one distribution, given their order, are those entries sorted; where they differ, simulate tests the order */
+  bool sorted = !arrays && (f->type.kind == TY_ORDERED || f->type.kind == TY_POSITIVE_ORDERED);
   LoopOut o = {.kind = OUT_DRAW, .value = NO_NODE, .leaf = NO_NODE, .n_args = 1 + c->n_args};
   if (arrays) for (int k = 0; k < rank; k++) args[s->n_index + k] = x_int(d, 0);
   else o.axes = axis_set(dims, rank);
@@ -1235,6 +1242,7 @@ static void emit_draw(Emission *e, int stmt)
     v[i] = build_value(b, c->args[i]);
     if (arrays && v[i].rank) v[i] = value_ready(b, v[i]);
     o.args[1 + i] = value_over(b, &v[i], arrays ? v[i].axis : dims);
+    sorted = sorted && !(dag_axes(d, o.args[1 + i]) & AXIS_BIT(dims[0]));
     if (arrays && v[i].rank) {
       Node inside = x_compare(d, X_LE, x_int(d, 0), x_axis(d, v[i].axis[0]));     /* a constant vector is written out: its loop must see the axis */
       if (!(dag_axes(d, o.args[1 + i]) & AXIS_BIT(v[i].axis[0]))) o.args[1 + i] = x_cond(d, inside, o.args[1 + i], x_const(d, 0));
@@ -1244,6 +1252,7 @@ static void emit_draw(Emission *e, int stmt)
   /* declared bounds restrict the draw; a distribution's own support needs no help */
   if (f->type.lower && is_latent_role(f)) w.lower = build_bound(b, s->family, 0, args);
   if (f->type.upper && is_latent_role(f)) w.upper = build_bound(b, s->family, 1, args);
+  if (f->type.kind == TY_POSITIVE_ORDERED && dist_info[c->dist].support == SUP_REAL) w.lower = x_int(d, 0);
   if (c->truncated) {
     if (c->t_lo) w.lower = build_scalar(b, c->t_lo);
     if (c->t_hi) w.upper = build_scalar(b, c->t_hi);
@@ -1265,6 +1274,8 @@ static void emit_draw(Emission *e, int stmt)
     sb_printf(&plates, "  if (%s < %s || %s > %s) return true;\n", name, cprint_expr(p, a->lo), name, cprint_expr(p, a->hi));
   }
   cprint_kernel(p);
+  args[s->n_index] = x_int(d, 0);
+  if (sorted) cprint_line(p, "pgm_draw_sort(%s, %s + %s);", cprint_expr(p, family_dim(d, s->family, 0)), drawn_array(f), cprint_expr(p, family_position(d, s->family, s->n_index + 1, args)));
   put(e, "/* %s:%d  %s */\nstatic bool %s_draw_%d(const void *env, PgmRng *rng, const long *at)\n{\n  const struct %s_env *const e = env;\n  bool ok = true;\n", base_name(e->m->file),
       source_place(s->span.begin).line, comment_text(statement_text(e, s)), e->name, stmt, e->name);
   put(e, "%s%s%s  (void)e, (void)at;\n%s%s  return ok;\n}\n\n", sb_text(&p->declarations), sb_text(&plates), sb_text(&p->scratch_decls), sb_text(&p->body), sb_text(&p->scratch_free));
@@ -1610,7 +1621,7 @@ static int emit_counts(Emission *e)
   int n = 0;
   for (int i = 0; i < m->families.n; i++) {
     const Family *f = FAMILY(e, i);
-    if (f->role != ROLE_INPUT && f->role != ROLE_OBSERVED) continue;
+    if (f->role == ROLE_LET) continue;                                      /* values of latent variables are given to simulate */
     for (int k = 0; k < f->n_index; k++)
       for (int j = 0; j < f->n_statements; j++) {
         const Stmt *s = STMT(e, f->statements[j]);

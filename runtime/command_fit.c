@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "gather.h"
 #include "net.h"
 #include "progress.h"
 
@@ -77,7 +78,7 @@ static bool has_locals(const PgmModel *model)
   return false;
 }
 
-/* avi where it closes the gap or an option asks for it; fvi otherwise, saying why. */
+/* avi where it closes the gap or an option asks for it; fvi otherwise. */
 static void choose_method(PgmCli *cli)
 {
   const PgmModel *model = cli->model;
@@ -85,11 +86,20 @@ static void choose_method(PgmCli *cli)
   if (cli->given & GIVEN_METHOD || cli->resume) return;
   cli->fit.method = locals && (cli->given & GIVEN_NETWORK || strcmp(model->verdict, "closes") == 0) ? PGM_AVI : PGM_FVI;
   cli->fit.method_given = true;
-  if (locals && cli->fit.method == PGM_FVI) {
-    pgm_cli_note(cli,
-                 "method fvi, because the verdict of %s is '%s', not 'closes' (%s check; --method avi --window 1 amortises all the same)",
-                 model->name, model->verdict, cli->program);
-  }
+}
+
+/* Why the method is fvi where nobody asked for it, and what would amortise all the same, if anything does on these data. */
+static void note_method(const PgmCli *cli, const PgmSession *s)
+{
+  const PgmModel *model = cli->model;
+  char advice[200];
+  bool inputs = false;
+  if (cli->quiet || cli->given & GIVEN_METHOD || cli->resume || cli->fit.method != PGM_FVI || !has_locals(model)) return;
+  for (int i = 0; i < model->n_amortize; i++) inputs = inputs || model->amortize[i].inputs;
+  pgm_window_advice(s, advice, sizeof advice);
+  pgm_cli_note(cli, "method fvi, because the verdict of %s is '%s', not 'closes' (%s check%s%s%s%s)", model->name, model->verdict, cli->program,
+               advice[0] || inputs ? "; --method avi" : "", advice[0] ? " " : "", advice,
+               advice[0] ? " amortises all the same" : inputs ? " amortises what it can" : "");
 }
 
 /* The fit to start from, of --init FILE or --resume; *o gets the architecture of a resumed fit, texts allocated into *texts. */
@@ -534,7 +544,10 @@ int pgm_command_fit(PgmCli *cli)
   if (status == PGM_OK) status = check_writable(cli, cli->out);
   if (status == PGM_OK) status = check_writable(cli, cli->checkpoint);
   if (status == PGM_OK) status = pgm_cli_session(cli, false, &s);
-  if (status == PGM_OK) status = run_fit(cli, s, &fit);
+  if (status == PGM_OK) {
+    note_method(cli, s);
+    status = run_fit(cli, s, &fit);
+  }
   if (status == PGM_OK && strcmp(fit->stopped, "nan") == 0)
     status = pgm_fail(&cli->error, PGM_BAD_INPUT, "%s fit: %s", cli->program, fit->criterion);
   result = status == PGM_OK ? finish(cli, s, fit) : pgm_cli_fail(cli);

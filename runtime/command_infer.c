@@ -218,6 +218,11 @@ int pgm_command_infer(PgmCli *cli)
   seconds = now() - started;
   if (status == PGM_OK) {
     pgm_cli_note(cli, "%s", pgm_inference_how(r));
+    for (int i = 0; i < cli->data->n; i++) {
+      const PgmArray *a = &cli->data->array[i];
+      if (a->file && strcmp(a->file, PGM_SIZE_OF_FIT) == 0)
+        pgm_cli_note(cli, "%s = %g, as in the fit; --set %s=... for these data", a->name, a->value[0], a->name);
+    }
     n = make_tables(r, cli->latent, tables, members);
     status = write_tables(cli, tables, n);
   }

@@ -29,6 +29,25 @@ static PgmStatus take_latents(PgmCli *cli, PgmData *fixed)
   return PGM_OK;
 }
 
+/* Sizes that the values of latent variables or params tell, where the data do not. */
+static PgmStatus add_sizes(PgmCli *cli, const PgmData *fixed)
+{
+  const PgmModel *model = cli->model;
+  PgmStatus status = PGM_OK;
+  for (int c = 0; c < model->n_counts && status == PGM_OK; c++) {
+    const PgmCount *count = &model->counts[c];
+    const PgmFamily *array = &model->families[count->array];
+    const PgmArray *a = pgm_data_find(fixed, array->name);
+    bool known = pgm_data_find(cli->data, model->families[count->size].name) != NULL;
+    for (int k = 0; k < model->n_counts && !known; k++)
+      known = model->counts[k].size == count->size && pgm_data_find(cli->data, model->families[model->counts[k].array].name);
+    if (!a || known || count->position < 0 || a->rank != array->n_index + array->rank) continue;
+    const double size = (double)(a->dim[count->position] - count->extra);
+    status = pgm_data_add(cli->data, model->families[count->size].name, 0, NULL, &size, a->file, &cli->error);
+  }
+  return status;
+}
+
 /* Which statements are drawn: all random ones but those of families that the data fix, whose values go into the session. NULL: an error. */
 static unsigned char *choose_drawn(PgmCli *cli, PgmSession *s, const PgmData *given)
 {
@@ -89,6 +108,20 @@ static bool has_nan(const PgmLayout *l)
   return false;
 }
 
+/* The entries of an ordered vector, drawn one by one where the emitted code could not sort them: their distributions differ. */
+static bool in_order(const PgmSession *s, int f)
+{
+  const PgmTransform t = s->model->families[f].transform;
+  const PgmLayout *l = &s->layout[f];
+  if (t != PGM_T_ORDERED && t != PGM_T_POSITIVE_ORDERED) return true;
+  for (long e = 0; e < l->elements; e++) {
+    for (long i = e * l->width + 1; (!l->piece || l->piece[e]) && i < (e + 1) * l->width; i++) {
+      if (!(l->value[i] > l->value[i - 1])) return false;
+    }
+  }
+  return true;
+}
+
 static PgmStatus draw_all(PgmCli *cli, PgmSession *s, const unsigned char *draw)
 {
   const PgmModel *model = s->model;
@@ -103,13 +136,22 @@ static PgmStatus draw_all(PgmCli *cli, PgmSession *s, const unsigned char *draw)
   pgm_rng_free(rng);
   if (failed >= 0 && strstr(model->statements[failed].text, "~ flat(")) return not_drawable(cli, failed);
   if (failed >= 0) {
+    const char *name = model->families[model->statements[failed].family].name;
     place_text(model, failed, where, place, sizeof place);
+    if (strstr(model->statements[failed].text, "~ multinomial(") && !pgm_data_find(cli->data, name))
+      return pgm_fail(&cli->error, PGM_BAD_INPUT, "%s:%d: %s: the total%s is not known: give an array '%s' whose entries add up to the totals",
+                      model->file, model->statements[failed].line, model->statements[failed].text, place, name);
     return pgm_fail(&cli->error, PGM_BAD_INPUT, "%s:%d: %s: the arguments are out of their domain%s", model->file,
                     model->statements[failed].line, model->statements[failed].text, place);
   }
   for (int i = 0; i < model->n_statements; i++) {
     if (draw[i] && model->statements[i].kind != PGM_S_OBSERVED && has_nan(&s->layout[model->statements[i].family]))
       return not_drawable(cli, i);
+    if (draw[i] && !in_order(s, model->statements[i].family))
+      return pgm_fail(&cli->error, PGM_BAD_INPUT,
+                      "%s:%d: %s: the entries were drawn, but not in order, and sorted they would have another distribution, because theirs "
+                      "differ: give '%s' a value, or try another --seed",
+                      model->file, model->statements[i].line, model->statements[i].text, model->families[model->statements[i].family].name);
   }
   return PGM_OK;
 }
@@ -137,6 +179,7 @@ int pgm_command_simulate(PgmCli *cli)
   PgmSession *s = NULL;
   PgmData *fixed = pgm_data_new();
   PgmStatus status = fixed ? take_latents(cli, fixed) : pgm_fail(&cli->error, PGM_SYSTEM, "out of memory");
+  if (status == PGM_OK) status = add_sizes(cli, fixed);
   if (status == PGM_OK) status = pgm_cli_session(cli, true, &s);
   unsigned char *draw = status == PGM_OK ? choose_drawn(cli, s, fixed) : NULL;
   if (draw) {

@@ -442,7 +442,10 @@ static PgmStatus make_specs(PgmSession *s, const PgmFitOptions *o, PgmSourceSpec
   }
   if (!st && missing[0]) {
     char text[700];
-    snprintf(text, sizeof text, "no bounded input suffices for %s, so free factors are kept; --window W or --inputs name inputs", missing);
+    char advice[200];
+    pgm_window_advice(s, advice, sizeof advice);
+    snprintf(text, sizeof text, "no bounded input suffices for %s, so free factors are kept; %s%s", missing, advice,
+             advice[0] ? " or --inputs name inputs" : "--inputs names inputs");
     if (!copy_text(note, text)) st = no_memory(error);
   }
   return st;

@@ -7,6 +7,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "source.h"
+
 enum { FARTHEST = 8, MAX_NODES = 96, MAX_LEVELS = 32, MAX_FIXED = 4096, MAX_PRODUCTS = 64 };
 
 /* ---- references ---------------------------------------------------------------------------------------------------------------------- */
@@ -1300,6 +1302,44 @@ static bool widen(const PgmFamily *latent, const char *const *refs, long w, PgmI
     }
   }
   return true;
+}
+
+/* Can --window 1 make a function for this family? */
+static bool window_works(const PgmSession *s, int family)
+{
+  static const char *const one = "1";
+  PgmFitOptions o = pgm_fit_defaults();
+  PgmInputs inputs;
+  PgmGather *gather = NULL;
+  PgmFunction *f = calloc(1, sizeof *f);
+  o.windows = &one;
+  o.n_windows = 1;
+  bool works = f && pgm_inputs_find(s, &o, family, &inputs, NULL) == PGM_OK;
+  if (works) {
+    works = inputs.n > 0 && pgm_gather_open(&gather, s, family, inputs.n, inputs.text, inputs.where, f, NULL) == PGM_OK;
+    pgm_inputs_free(&inputs);
+  }
+  pgm_gather_close(gather);
+  pgm_function_free(f);
+  return works;
+}
+
+void pgm_window_advice(const PgmSession *s, char *text, size_t size)
+{
+  const PgmModel *m = s->model;
+  size_t used = 0;
+  int locals = 0, named = 0;
+  text[0] = '\0';
+  for (int f = 0; f < m->n_families; f++) {
+    const PgmAmortize *a = NULL;
+    if (m->families[f].role != PGM_LOCAL) continue;
+    locals++;
+    for (int i = 0; i < m->n_amortize; i++)
+      if (m->amortize[i].family == f) a = &m->amortize[i];
+    if ((a && a->inputs) || used + 80 > size || !window_works(s, f)) continue;
+    used += (size_t)snprintf(text + used, size - used, "%s--window %s=1", named++ ? " " : "", m->families[f].name);
+  }
+  if (named && named == locals) snprintf(text, size, "--window 1");
 }
 
 PgmStatus pgm_inputs_find(const PgmSession *s, const PgmFitOptions *o, int family, PgmInputs *out, PgmError *error)

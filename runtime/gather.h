@@ -35,6 +35,9 @@ PgmStatus pgm_inputs_check(const PgmSession *s, const PgmFitOptions *o, PgmError
 /* The references for `family`: --inputs, else --window, else those of the model. */
 PgmStatus pgm_inputs_find(const PgmSession *s, const PgmFitOptions *o, int family, PgmInputs *out, PgmError *error);
 void pgm_inputs_free(PgmInputs *in);
+/* The options that give inputs to the local latent variables to which the model gives none, "--window 1" or "--window z=1", as far as that works
+ * on these data; "" where it does for none. */
+void pgm_window_advice(const PgmSession *s, char *text, size_t size);
 
 /* Plan from texts; fills the input and feature fields of `f` (n_inputs .. flags). `where` names the origin in messages. */
 PgmStatus pgm_gather_open(PgmGather **out, const PgmSession *s, int family, int n, char *const *texts, const char *where, PgmFunction *f,

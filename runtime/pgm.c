@@ -169,7 +169,7 @@ PgmStatus pgm_fit_add_sizes(const PgmFit *fit, const PgmModel *model, PgmData *d
               pgm_data_find(data, model->families[count->array].name);
     }
     double value = (double)size->value;
-    PgmStatus status = known ? PGM_OK : pgm_data_add(data, size->name, 0, NULL, &value, "the fit", error);
+    PgmStatus status = known ? PGM_OK : pgm_data_add(data, size->name, 0, NULL, &value, PGM_SIZE_OF_FIT, error);
     if (status != PGM_OK) return status;
   }
   return PGM_OK;

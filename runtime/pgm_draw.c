@@ -616,6 +616,17 @@ bool pgm_draw_wishart(PgmRng *rng, long K, double nu, const double *S, double *o
   return ok ? true : fail(out, K * K);
 }
 
+static int ascending(const void *a, const void *b)
+{
+  const double x = *(const double *)a, y = *(const double *)b;
+  return (x > y) - (x < y);
+}
+
+void pgm_draw_sort(long n, double *x)
+{
+  qsort(x, (size_t)n, sizeof *x, ascending);
+}
+
 /* One binomial after the other, each of what is left */
 bool pgm_draw_multinomial(PgmRng *rng, long K, const double *theta, double total, double *out)
 {

@@ -77,6 +77,7 @@ double pgm_draw_categorical_logit(PgmRng *rng, long K, const double *beta);
 /* 1..n_cuts + 1 */
 double pgm_draw_ordered_logistic(PgmRng *rng, long n_cuts, double eta, const double *c);
 
+void pgm_draw_sort(long n, double *x); /* into ascending order, for ordered vectors */
 bool pgm_draw_multi_normal(PgmRng *rng, long K, const double *mu, const double *Sigma, double *out);
 bool pgm_draw_multi_normal_cholesky(PgmRng *rng, long K, const double *mu, const double *L, double *out);
 bool pgm_draw_multi_student_t(PgmRng *rng, long K, double nu, const double *mu, const double *Sigma, double *out);

@@ -12,6 +12,7 @@ PgmStatus pgm_posterior_check_data(const PgmPosterior *posterior, const PgmData 
 PgmStatus pgm_posterior_infer_data(const PgmPosterior *posterior, PgmData *data, const PgmInferOptions *options, PgmInference **out,
                                    PgmError *error);
 /* Adds to `data` the sizes of the fitted data that `data` neither name nor can tell. */
+#define PGM_SIZE_OF_FIT "the fit" /* where these sizes say they come from */
 PgmStatus pgm_fit_add_sizes(const PgmFit *fit, const PgmModel *model, PgmData *data, PgmError *error);
 
 #endif

@@ -187,7 +187,7 @@ static PgmStatus missing_name(const Opening *o, int family)
     if (a)
       return pgm_fail(o->error, PGM_BAD_INPUT, "%s: its largest value should tell %s, but is not a whole number (%s)",
                       pgm_data_place(a, -1, place, sizeof place), f->name, line_of(o->m, o->m->families[count->array].line, line));
-    if (count->size == family && o->m->families[count->array].role != PGM_LET)
+    if (count->size == family && holds_data(&o->m->families[count->array]))
       snprintf(counted, sizeof counted, ", nor is '%s', from which it would be counted", o->m->families[count->array].name);
   }
   return pgm_fail(o->error, PGM_BAD_INPUT, "'%s' is %s%s (%s: %s)", f->name, files_read(o->data, files, sizeof files), counted,
