@@ -163,17 +163,17 @@ static const Habit distributions[] = {
 
 static const Habit types[] = {
     {"array", "an indexed family is an array: plate i in 1..N { input x[i] : real; }"},
-    {"float", "write real"},
-    {"double", "write real"},
-    {"number", "write real"},
-    {"numeric", "write real"},
-    {"integer", "write int"},
-    {"bool", "write int<lower=0, upper=1>"},
-    {"boolean", "write int<lower=0, upper=1>"},
-    {"binary", "write int<lower=0, upper=1>"},
-    {"positive", "write real<lower=0>"},
-    {"probability", "write real<lower=0, upper=1>"},
-    {"count", "write int<lower=0>"},
+    {"float", "write: real"},
+    {"double", "write: real"},
+    {"number", "write: real"},
+    {"numeric", "write: real"},
+    {"integer", "write: int"},
+    {"bool", "write: int<lower=0, upper=1>"},
+    {"boolean", "write: int<lower=0, upper=1>"},
+    {"binary", "write: int<lower=0, upper=1>"},
+    {"positive", "write: real<lower=0>"},
+    {"probability", "write: real<lower=0, upper=1>"},
+    {"count", "write: int<lower=0>"},
     {"string", "a model knows numbers only; names of groups become whole numbers"},
     {"unit_vector", "divide a vector by its norm2"},
     {"cholesky_factor_cov", "a cholesky_factor_corr, whose rows are scaled by diag_pre_multiply"},
@@ -187,10 +187,10 @@ static const Habit constants[] = {
     {"FALSE", "a condition is 1 or 0"},
     {"True", "a condition is 1 or 0"},
     {"False", "a condition is 1 or 0"},
-    {"Inf", "write positive_infinity()"},
-    {"inf", "write positive_infinity()"},
-    {"Infinity", "write positive_infinity()"},
-    {"infinity", "write positive_infinity()"},
+    {"Inf", "write: positive_infinity()"},
+    {"inf", "write: positive_infinity()"},
+    {"Infinity", "write: positive_infinity()"},
+    {"infinity", "write: positive_infinity()"},
     {"NA", "what is missing is said by the data"},
     {"NaN", "what is missing is said by the data"},
     {"null", "what is missing is said by the data"},
@@ -246,7 +246,7 @@ const char *habit_distribution(const char *name)
   if (here) return arena_printf("here it is %s", here);
   if (!ends_with(name, "_lpdf") && !ends_with(name, "_lpmf")) return NULL;
   int d = dist_find(arena_printf("%.*s", (int)strlen(name) - 5, name));
-  return d < 0 ? NULL : arena_printf("write %s(%s)", dist_info[d].name, dist_info[d].arguments);
+  return d < 0 ? NULL : arena_printf("write: %s(%s)", dist_info[d].name, dist_info[d].arguments);
 }
 
 const char *habit_type(const char *name)

@@ -363,7 +363,7 @@ static void check_argument(Lint *l, int dist, int arg, const MExpr *e)
   const char *name = dist_argument_name(dist, arg), *what = mexpr_text(l->m, e), *hint = unrestricted_twin(dist, arg);
   if (!mexpr_mentions(l->m, e, RANDOM)) return;
   if (c == 'o' && declared && f->type.kind == TY_VECTOR) {
-    diag_warning(e->span, arena_printf("declare it: %s : ordered[%s]", f->name, mexpr_text(l->m, f->type.dim[0])),
+    diag_warning(e->span, arena_printf("declare it as %s : ordered[%s]", f->name, mexpr_text(l->m, f->type.dim[0])),
                  "argument %s of %s must be in increasing order, which '%s' need not be", name, dist_info[dist].name, f->name);
     return;
   }
@@ -372,14 +372,14 @@ static void check_argument(Lint *l, int dist, int arg, const MExpr *e)
   bool negative = r.lo < 0, zero = r.lo == 0 && !r.lo_open;
   if (c == 's' || c == 'u') {
     if (!negative && !(r.hi > 1)) return;
-    if (c == 's' && declared && !hint) hint = arena_printf("declare it: %s : simplex[K]", f->name);
+    if (c == 's' && declared && !hint) hint = arena_printf("declare it as %s : simplex[K]", f->name);
     diag_warning(e->span, hint, "argument %s of %s must be between 0 and 1; %s can be %s", name, dist_info[dist].name, what,
                  negative ? "negative" : "larger");
     return;
   }
   if ((c != 'p' && c != 'q') || (!negative && !zero)) return;
   if (!hint && declared && !f->type.lower)
-    hint = arena_printf("declare it: %s : %s<lower=0>", f->name, type_name(f->type.kind));
+    hint = arena_printf("declare it as %s : %s<lower=0>", f->name, type_name(f->type.kind));
   if (!hint) hint = negative ? "exp(...) and softplus(...) are positive" : "softplus(...) is positive everywhere";
   diag_warning(e->span, hint, "argument %s of %s must be positive; %s can be %s", name, dist_info[dist].name, what,
                negative ? "negative" : "0");

@@ -135,7 +135,7 @@ static bool check_variate(const Resolver *r, const DistInfo *d, const Type *t, b
   const char *wanted = NULL;
   bool is_scalar = rank == 0;
   if (d->kind == DK_DISCRETE && d->shape == DSH_UNIVARIATE && (t->kind == TY_REAL || t->kind >= TY_SIMPLEX)) {
-    diag_error(span, exact ? "declare it : int, or leave the type away" : NULL, "%s is a distribution of whole numbers; this is %s", d->name,
+    diag_error(span, exact ? "declare it as int, or leave the type away" : NULL, "%s is a distribution of whole numbers; this is %s", d->name,
                shape_text(r, t));
     return false;
   }
@@ -165,7 +165,7 @@ static bool check_variate(const Resolver *r, const DistInfo *d, const Type *t, b
     break;
   }
   if (!wanted) return true;
-  diag_error(span, arena_printf("declare it : %s", wanted), "%s is a distribution of %s; this is %s", d->name,
+  diag_error(span, arena_printf("declare it as %s", wanted), "%s is a distribution of %s; this is %s", d->name,
              d->support == SUP_SIMPLEX                                  ? "simplexes"
              : d->support == SUP_COV || d->support == SUP_CHOLESKY_CORR ? "matrices"
                                                                         : "vectors",

@@ -454,7 +454,7 @@ static bool infer_type(Resolver *r, int family)
                          : dist_info[d].support == SUP_CHOLESKY_CORR ? "cholesky_factor_corr[K]"
                          : dist_info[d].support == SUP_COV           ? "cov_matrix[K]"
                                                                      : "vector[K]";
-      diag_error(s->target_span, arena_printf("%s : %s", source_slice(s->target_span), type), "%s needs the type of its variable",
+      diag_error(s->target_span, arena_printf("declare it as %s : %s", source_slice(s->target_span), type), "%s needs the type of its variable",
                  dist_info[d].name);
       return false;
     }
@@ -554,7 +554,7 @@ static bool definition_index(Resolver *r, Stmt *s, const StmtWork *w)
     Name v = r->m->vars.at[r->m->plates.at[chain[k]].var].name;
     diag_error(a->target_span,
                s->n_index ? arena_printf("its index has the variable of every enclosing plate: %s[%s]", a->name, sb_text(&index))
-                          : arena_printf("write %s[%s], or move it out of the plate", a->name, sb_text(&index)),
+                          : arena_printf("write: %s[%s], or move it out of the plate", a->name, sb_text(&index)),
                "'%s' is inside the plate of '%s', but its index has no '%s'", a->name, v, v);
     break;
   }
@@ -573,7 +573,7 @@ static bool assignable(Resolver *r, const MExpr *value, const Type *to, const ch
   if (fine) return true;
   const char *hint = NULL;
   if (rank == 1 && type_rank(from->kind) == 0)
-    hint = arena_printf("write rep_vector(%s, %s)", mexpr_text(r->m, value), mexpr_text(r->m, to->dim[0]));
+    hint = arena_printf("write: rep_vector(%s, %s)", mexpr_text(r->m, value), mexpr_text(r->m, to->dim[0]));
   diag_error(value->span, hint, "%s is %s; this is %s", what, shape_text(r, to), shape_text(r, from));
   note_operand(r, value);
   return false;

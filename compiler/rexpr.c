@@ -148,7 +148,7 @@ void report_unknown(Resolver *r, Name name, Span span)
   if (!hint) hint = habit_constant(name);
   int func = func_find(name);
   if (!hint && func >= 0 && func_info[func].class_ == FC_CONSTANT)
-    hint = arena_printf("write %s()", name);
+    hint = arena_printf("write: %s()", name);
   else if (!hint && nearest)
     hint = arena_printf("did you mean '%s'?", nearest);
   else if (!hint && func >= 0)
@@ -241,11 +241,11 @@ MExpr *resolve_int(Resolver *r, const AExpr *a, const char *what)
   const char *hint = NULL;
   if (e->kind == M_REF && is_scalar(&e->type)) {
     const Family *f = &r->m->families.at[e->family];
-    if (f->role == ROLE_INPUT || f->role == ROLE_OBSERVED || f->role == ROLE_LET) hint = arena_printf("declare it: %s : int", definition_text(r, e->family));
+    if (f->role == ROLE_INPUT || f->role == ROLE_OBSERVED || f->role == ROLE_LET) hint = arena_printf("declare it as %s : int", definition_text(r, e->family));
   } else if (e->kind == M_BINARY && e->op == OP_DIV) {
     hint = "'/' is real division";
   } else if (e->kind == M_NUM && e->number == (double)(long)e->number) {
-    hint = arena_printf("write %ld", (long)e->number);
+    hint = arena_printf("write: %ld", (long)e->number);
   }
   diag_error(a->span, hint, "%s is a whole number; this is %s", what, shape_text(r, &e->type));
   note_operand(r, e);
@@ -1018,7 +1018,7 @@ static MExpr *resolve_call(Resolver *r, const AExpr *a)
     Name dist;
     LpKind lp;
     if (!split_lp(a->name, &dist, &lp) || dist_find(dist) < 0) return unknown_function(r, a);
-    diag_error(a->span, arena_printf("write %s(x | %s)", a->name, dist_info[dist_find(dist)].arguments),
+    diag_error(a->span, arena_printf("write: %s(x | %s)", a->name, dist_info[dist_find(dist)].arguments),
                "a '|' stands between the value and the arguments of %s()", a->name);
     return NULL;
   }
@@ -1045,7 +1045,7 @@ static MExpr *resolve_lpdf(Resolver *r, const AExpr *a)
   if (!split_lp(a->name, &dist, &e->lp)) {
     const char *hint = habit_function(a->name);
     int d = dist_find(a->name);
-    if (d >= 0) hint = arena_printf("write %s_lp%cf(x | %s)", a->name, dist_info[d].kind == DK_DISCRETE ? 'm' : 'd', dist_info[d].arguments);
+    if (d >= 0) hint = arena_printf("write: %s_lp%cf(x | %s)", a->name, dist_info[d].kind == DK_DISCRETE ? 'm' : 'd', dist_info[d].arguments);
     diag_error(a->name_span, hint ? hint : "for example: normal_lpdf(x | mu, sigma)", "'|' belongs to log densities, and '%s' is none", a->name);
     return NULL;
   }
@@ -1053,7 +1053,7 @@ static MExpr *resolve_lpdf(Resolver *r, const AExpr *a)
   if (e->dist < 0) return NULL;
   const DistInfo *d = &dist_info[e->dist];
   if (e->lp <= LP_LPMF && (d->kind == DK_DISCRETE) != (e->lp == LP_LPMF)) {
-    diag_error(a->name_span, arena_printf("write %s_%s", d->name, d->kind == DK_DISCRETE ? "lpmf" : "lpdf"), "%s is %s", d->name,
+    diag_error(a->name_span, arena_printf("write: %s_%s", d->name, d->kind == DK_DISCRETE ? "lpmf" : "lpdf"), "%s is %s", d->name,
                d->kind == DK_DISCRETE ? "discrete" : "continuous");
     return NULL;
   }

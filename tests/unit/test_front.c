@@ -594,11 +594,11 @@ static void test_argument_ranges(void **state)
       {"latent a ~ normal(0, 1); observed y ~ poisson(2 * a);", "argument lambda of poisson must be positive; 2 * a can be negative",
        "poisson_log takes the logarithm of the mean"},
       {"latent a : vector[3] ~ normal(0, 1); observed y ~ ordered_logistic(0, a);",
-       "argument c of ordered_logistic must be in increasing order, which 'a' need not be", "declare it: a : ordered[3]"},
+       "argument c of ordered_logistic must be in increasing order, which 'a' need not be", "declare it as a : ordered[3]"},
       {"latent a ~ normal(0, 1); factor normal_lpdf(1.5 | 0, a);", "argument sigma of normal must be positive; a can be negative",
-       "declare it: a : real<lower=0>"},
+       "declare it as a : real<lower=0>"},
       {"latent a : vector[3] ~ normal(0, 1); latent p : simplex[3] ~ dirichlet(a); observed y ~ categorical(p);",
-       "argument alpha of dirichlet must be positive; a can be negative", "declare it: a : vector<lower=0>"},
+       "argument alpha of dirichlet must be positive; a can be negative", "declare it as a : vector<lower=0>"},
   };
   for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
     body(cases[i].text);
@@ -723,7 +723,7 @@ static void test_json(void **state)
   assert_int_equal(json_integer_value(json_object_get(first, "column")), 8);
   assert_int_equal(json_integer_value(json_object_get(first, "end_column")), 10);
   assert_string_equal(json_string_value(json_object_get(first, "severity")), "error");
-  assert_string_equal(json_string_value(json_object_get(first, "hint")), "write theta");
+  assert_string_equal(json_string_value(json_object_get(first, "hint")), "write: theta");
   json_decref(root);
 }
 
