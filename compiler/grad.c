@@ -75,6 +75,8 @@ static Node derivative1(Dag *d, Fn f, Node a, Node self)
   }
 }
 
+static const double least_probability = 1e-290;                             /* times any count still a double */
+
 static void give2(Reverse *r, Node n, Node bar)
 {
   Dag *d = r->d;
@@ -112,13 +114,13 @@ static void give2(Reverse *r, Node n, Node bar)
     GIVE(b, x_sub(d, rest, x_fn1(d, F_digamma, x_add(d, b, one))));
     return;
   }
-  case F_xlogy:
-    GIVE(a, x_log(d, b));
-    GIVE(b, x_div(d, a, b));
+  case F_xlogy:                                                             /* probability 0 inside a mixture: the density 0 is its weight, and 0 / 0 */
+    GIVE(a, x_log(d, b));                                                   /* or 0 * infinity would be NaN; beyond the floor, 1 / b is as good as infinite */
+    GIVE(b, x_div(d, a, x_fn2(d, F_fmax, b, x_const(d, least_probability))));
     return;
   case F_xlog1my:
     GIVE(a, x_fn1(d, F_log1p, x_neg(d, b)));
-    GIVE(b, x_neg(d, x_div(d, a, x_sub(d, one, b))));
+    GIVE(b, x_neg(d, x_div(d, a, x_fn2(d, F_fmax, x_sub(d, one, b), x_const(d, least_probability)))));
     return;
   default: BUG("no derivative of %s", fn_c_name[x.aux]);
   }

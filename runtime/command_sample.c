@@ -35,7 +35,7 @@ static bool is_observed_term(const Sampler *w, int t)
 
 static bool is_let(const Sampler *w, int f)
 {
-  return w->s->model->families[f].role == PGM_LET && w->s->model->lets[f];
+  return w->s->model->families[f].role == PGM_LET && w->s->model->lets && w->s->model->lets[f]; /* no table where none depends on a latent variable */
 }
 
 static void close_sampler(Sampler *w)
