@@ -1607,7 +1607,7 @@ static void emit_statements(Emission *e)
     if (elements) sb_printf(&table, ",\n   .elements = %s_elements_%d", e->name, i);
     if (fallback) sb_printf(&table, ", .fallback = %s_default_%d", e->name, i);
     if (s->kind == ST_OBSERVED) sb_printf(&table, ", .support = %s", support_name(s));
-    if (s->kind == ST_OBSERVED && dist_takes_arrays(s->dist.dist)) sb_puts(&table, ", .whole = true");
+    if (s->kind == ST_OBSERVED && dist_info[s->dist.dist].shape == DSH_MULTIVARIATE) sb_puts(&table, ", .whole = true");
     sb_puts(&table, "},\n");
   }
   put(e, "static const PgmStatement %s_statements[] = {\n%s};\n\n", e->name, sb_text(&table));
