@@ -612,8 +612,9 @@ static int parse_arguments(PgmCli *cli, const Command *command, int argc, char *
       print_help(cli, command);
       return 0;
     }
-    const Option *option = options;
-    while (option->key != (OptionKey)key) option++;
+    const Option *option = NULL;       /* the command's own entry, where several commands tell of an option in their own words */
+    for (int i = 0; i < N_OPTIONS; i++)
+      if (options[i].key == (OptionKey)key && (!option || options[i].commands & command->bit)) option = &options[i];
     if (!(option->commands & command->bit)) return pgm_cli_usage_error(cli, "it takes no --%s", option->name);
     if (key == O_DATA || key == O_SET) sources[(*n_sources)++] = (Source){option->key, optarg};
     if ((status = parse_option(cli, option, optarg)) != 0) return status;
