@@ -112,7 +112,7 @@ static bool needs_window(const PgmModel *m)
   for (int i = 0; i < m->n_amortize; i++) {
     const PgmAmortize *a = &m->amortize[i];
     bool closes = strcmp(a->verdict, "closes") == 0 || strcmp(a->verdict, "set") == 0 || strcmp(a->verdict, "slice") == 0;
-    if (m->families[a->family].role == PGM_LOCAL && !closes) return true;
+    if (m->families[a->family].role == PGM_LOCAL && !closes && a->window && a->window[0]) return true;
   }
   return false;
 }
@@ -293,7 +293,10 @@ static void print_gaps(const PgmGap *gap, bool test)
 static void print_methods(const PgmGap *gap)
 {
   char full[600];
-  snprintf(full, sizeof full, "%s%s", gap->full, gap->stands_in >= 0 ? " (the widest window stands for the full domain)" : "");
+  snprintf(full, sizeof full, "%s%s", gap->full,
+           gap->stands_in >= 0  ? " (the widest window stands for the full domain)"
+           : gap->chosen_stands ? " (stands for the full domain)"
+                                : "");
   printf("  %-14s %16s\n", "", "ELBO");
   print_method(gap, PGM_GAP_CONST, "constant", NULL);
   print_method(gap, PGM_GAP_FVI, "F-VI", NULL);

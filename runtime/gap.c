@@ -255,6 +255,9 @@ static bool has_domain(const PgmAmortize *a)
   return closed(a) && (a->inputs || a->amortize);
 }
 
+/* Are there references that --window can shift? */
+static bool has_window(const PgmAmortize *a) { return a && a->window && a->window[0]; }
+
 /* The references of an `amortize` statement, joined as `domain` is. */
 static bool inputs_are_domain(const PgmAmortize *a)
 {
@@ -284,14 +287,15 @@ static PgmStatus arrange(Arrangement *a, const PgmModel *m, const char *only, bo
   char text[1200];
   for (int f = 0; f < m->n_families && !st && w >= 0; f++) {
     const PgmAmortize *d = amortize_of(m, f);
-    if (m->families[f].role != PGM_LOCAL || (only ? strcmp(only, m->families[f].name) != 0 : !all && has_domain(d))) continue;
+    if (m->families[f].role != PGM_LOCAL) continue;
+    if (only ? strcmp(only, m->families[f].name) != 0 : !has_window(d) || (!all && has_domain(d))) continue;
     snprintf(text, sizeof text, "%s=%ld", m->families[f].name, w);
     st = add_text(a, text, error);
     a->n_windows++;
   }
   for (int f = 0; f < m->n_families && !st; f++) {
     const PgmAmortize *d = amortize_of(m, f);
-    const bool windowed = w >= 0 && (only ? !strcmp(only, m->families[f].name) : all || !has_domain(d));
+    const bool windowed = w >= 0 && (only ? !strcmp(only, m->families[f].name) : has_window(d) && (all || !has_domain(d)));
     if (m->families[f].role != PGM_LOCAL || windowed || !d || !d->amortize || !has_domain(d) || inputs_are_domain(d)) continue;
     snprintf(text, sizeof text, "%s=%s", m->families[f].name, d->domain);
     st = add_text(a, text, error);
@@ -570,7 +574,7 @@ static PgmStatus fit_alternatives(Work *w, const PgmFitOptions *chosen)
     o.n_inputs = w->options->alternative[k].n;
     o.inputs = w->options->alternative[k].inputs;
     snprintf(text, sizeof text, "A-VI, inputs %d of %d", k + 1, n);
-    st = fit_variant(w, list, &o, text, k + 1 < n ? PGM_GAP_METHODS : PGM_GAP_CHOSEN);
+    st = fit_variant(w, list, &o, text, k + 1 < n ? PGM_GAP_METHODS : gap->same_inputs ? PGM_GAP_FULL : PGM_GAP_CHOSEN);
     if (st) return st;
     const PgmFit *fit = pgm_gap_variant(gap, last_of(list))->fit;
     describe(gap->model, fit, last_of(list)->text, sizeof last_of(list)->text);
@@ -606,48 +610,78 @@ static PgmStatus fit_windows(Work *w, const PgmFitOptions *base, bool all)
   return st;
 }
 
+/* Does an `amortize` statement choose other inputs than the domain? */
+static bool chosen_by_model(const PgmModel *m)
+{
+  for (int i = 0; i < m->n_amortize; i++)
+    if (m->amortize[i].amortize && !inputs_are_domain(&m->amortize[i])) return true;
+  return false;
+}
+
+/* A-VI on the full domain, or the widest window in its place; *other gets the best of the other seeds. Leaves the method empty where no
+ * local variable has a function: that was F-VI under another name. */
+static PgmStatus fit_full(Work *w, const PgmFitOptions *options, PgmFit **other)
+{
+  PgmGap *gap = w->gap;
+  PgmGapMethod *full = &gap->method[PGM_GAP_FULL];
+  PgmStatus st = fit_seeds(w, full, *options, gap->stands_in >= 0 ? "A-VI, widest window" : "A-VI, full domain", false, other);
+  if (st) return st;
+  describe(gap->model, full->fit, gap->full, sizeof gap->full);
+  if (!amortises(full->fit)) {
+    free_method(full);
+    gap->full[0] = '\0';
+    pgm_fit_free(*other);
+    *other = NULL;
+    return PGM_OK;
+  }
+  st = measure_kept(w, full);
+  return st ? st : restart_from(w, full, "A-VI");
+}
+
+static PgmStatus fit_chosen(Work *w, const PgmFitOptions *options)
+{
+  PgmGap *gap = w->gap;
+  PgmGapMethod *full = &gap->method[PGM_GAP_FULL], *chosen = &gap->method[PGM_GAP_CHOSEN];
+  PgmStatus st = fit_seeds(w, chosen, *options, "A-VI, inputs chosen", false, NULL);
+  if (!st) st = measure_kept(w, chosen);
+  if (!st) st = restart_from(w, chosen, "A-VI with the inputs chosen");
+  if (st) return st;
+  describe(gap->model, chosen->fit, gap->chosen, sizeof gap->chosen);
+  if (full->fit) {
+    gap->same_inputs = !strcmp(gap->full, gap->chosen);
+  } else if (amortises(chosen->fit)) { /* nothing else is there to stand for the full domain */
+    *full = *chosen;
+    *chosen = (PgmGapMethod){.elbo = NAN, .se = NAN};
+    memcpy(gap->full, gap->chosen, sizeof gap->full);
+    gap->same_inputs = gap->chosen_stands = true;
+  }
+  return PGM_OK;
+}
+
 static PgmStatus fit_amortised(Work *w, const PgmFitOptions *base, PgmGapMethod *best)
 {
   const PgmGapOptions *options = w->options;
   const PgmModel *m = w->s->model;
   PgmGap *gap = w->gap;
-  PgmGapMethod *full = &gap->method[PGM_GAP_FULL], *chosen = &gap->method[PGM_GAP_CHOSEN];
   Arrangement a = {0};
   PgmFit *other = NULL;
   bool open = false;
   for (int f = 0; f < m->n_families; f++) open = open || (m->families[f].role == PGM_LOCAL && !has_domain(amortize_of(m, f)));
-  const bool picked = base->n_inputs || base->n_windows;
   gap->stands_in = open && options->windows ? options->window_hi : -1;
   PgmStatus st = arrange(&a, m, gap->stands_in >= 0 ? options->window_family : NULL, false, gap->stands_in, w->error);
-  PgmFitOptions full_options = with(base, &a), chosen_options = *base;
-  bool amortised = !st;
-  if (!st) st = fit_seeds(w, full, full_options, gap->stands_in >= 0 ? "A-VI, widest window" : "A-VI, full domain", false, &other);
-  if (!st) describe(m, full->fit, gap->full, sizeof gap->full);
-  if (!st && !amortises(full->fit)) { /* free factors throughout: that was F-VI under another name */
-    free_method(full);
-    pgm_fit_free(other);
-    other = NULL;
-    amortised = false;
-  }
-  if (!st && amortised) st = measure_kept(w, full);
-  if (!st && amortised) st = restart_from(w, full, "A-VI");
-  chosen_options.method = PGM_AVI;
-  chosen_options.method_given = true;
-  bool amortize = false;
-  for (int i = 0; i < m->n_amortize; i++) amortize = amortize || (m->amortize[i].amortize && !inputs_are_domain(&m->amortize[i]));
-  gap->same_inputs = !picked && !amortize && amortised;
-  if (!st && !gap->same_inputs && (picked || amortize)) {
-    st = fit_seeds(w, chosen, chosen_options, "A-VI, inputs chosen", false, NULL);
-    if (!st) st = measure_kept(w, chosen);
-    if (!st) st = restart_from(w, chosen, "A-VI with the inputs chosen");
-    if (!st) describe(m, chosen->fit, gap->chosen, sizeof gap->chosen);
-    if (!st && amortised && !strcmp(gap->full, gap->chosen)) gap->same_inputs = true;
-  }
-  if (!st && amortised) st = train_on(w, full, other, &full_options, best);
+  PgmFitOptions full = with(base, &a), chosen = *base;
+  chosen.method = PGM_AVI;
+  chosen.method_given = true;
+  if (!st) st = fit_full(w, &full, &other);
+  gap->same_inputs = !st && gap->method[PGM_GAP_FULL].fit;
+  if (!st && (base->n_inputs || base->n_windows || chosen_by_model(m))) st = fit_chosen(w, &chosen);
+  if (gap->chosen_stands) full = chosen;
+  const bool amortised = !st && gap->method[PGM_GAP_FULL].fit;
+  if (amortised) st = train_on(w, &gap->method[PGM_GAP_FULL], other, &full, best);
   if (!st && amortised) st = restart_from(w, best, "A-VI trained on");
   if (!st && options->windows) st = fit_windows(w, base, !open);
-  if (!st && amortised) st = fit_architectures(w, &full_options);
-  if (!st && chosen->fit) st = fit_alternatives(w, &chosen_options);
+  if (!st && amortised) st = fit_architectures(w, &full);
+  if (!st && amortised) st = fit_alternatives(w, &chosen);
   pgm_fit_free(other);
   free_arrangement(&a);
   return st;
@@ -832,6 +866,7 @@ PgmStatus pgm_gap_test(PgmSession *s, const PgmGap *train, const PgmGapOptions *
   gap->fixed = true;
   gap->same_inputs = train->same_inputs;
   gap->stands_in = train->stands_in;
+  gap->chosen_stands = train->chosen_stands;
   memcpy(gap->full, train->full, sizeof gap->full);
   memcpy(gap->chosen, train->chosen, sizeof gap->chosen);
   PgmStatus st = PGM_OK;

@@ -68,6 +68,7 @@ typedef struct PgmGap {
   int blocks;
   PgmGapMethod method[PGM_GAP_METHODS];
   bool same_inputs;                    /* full and chosen are one */
+  bool chosen_stands;                  /* no bounded domain, no window: the inputs chosen stand for the full domain */
   char full[512], chosen[512];         /* inputs, "z from x[n-1], x[n]" */
   long stands_in;                      /* window that stands for the full domain; -1: the verdict's own domain */
   double best;                         /* ELBO of the best of the function class (full domain) that was found */

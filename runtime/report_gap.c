@@ -313,7 +313,10 @@ static void elbo_table(FILE *out, const PgmGap *gap)
 {
   const PgmEvidence *e = &gap->evidence;
   char full[700];
-  snprintf(full, sizeof full, "%s%s", gap->full, gap->stands_in >= 0 ? " (the widest window stands for the full domain)" : "");
+  snprintf(full, sizeof full, "%s%s", gap->full,
+           gap->stands_in >= 0  ? " (the widest window stands for the full domain)"
+           : gap->chosen_stands ? " (stands for the full domain)"
+                                : "");
   fputs("<div class=\"scroll\"><table><thead><tr><th>method</th><th class=\"n\">ELBO, nats</th><th></th><th>local "
         "variables</th></tr></thead><tbody>\n",
         out);
