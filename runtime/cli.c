@@ -142,7 +142,7 @@ static const Option options[] = {
     {"resume", "FILE", O_RESUME, FIT, "go on from a checkpoint or fit: its method, functions and factors"},
     {"seeds", "S", O_SEEDS, GAP, "fits per method, with seeds from --seed on (1)"},
     {"fix", "FIT", O_FIX, GAP, "keep globals and params of a fit: methods are compared on one model"},
-    {"test", "FILE", O_TEST, GAP, "measure on data that are not fitted as well"},
+    {"test", "[NAME=]FILE", O_TEST, GAP, "measure on data that are not fitted as well"},
     {"per-observation", "FILE.csv", O_PER_OBSERVATION, GAP, "write ELBOs and gaps unit by unit: which observations suffer"},
     {"html", "FILE.html", O_HTML, GAP, "write the report: verdict, graph, gaps, paths and times of convergence, on one page"},
     {"draws", "N", O_DRAWS, SAMPLE | PREDICT, "number of draws (1000; predict: 100)"},
@@ -331,16 +331,16 @@ static bool append(int *n, const char *const **list, const char *text)
 }
 
 /* NAME=FILE where NAME is an identifier, else FILE. */
-static PgmStatus read_data_option(PgmCli *cli, const char *text)
+PgmStatus pgm_cli_read_data(PgmCli *cli, const char *text, PgmData *data)
 {
   size_t length = 0;
   while (isalnum((unsigned char)text[length]) || text[length] == '_' || text[length] == '[' || text[length] == ']') length++;
-  if (text[length] != '=' || !length) return pgm_data_read(cli->data, text, &cli->error);
+  if (text[length] != '=' || !length) return pgm_data_read(data, text, &cli->error);
   char name[256];
   if (length >= sizeof name) return pgm_fail(&cli->error, PGM_BAD_USAGE, "--data %s: the name is too long", text);
   memcpy(name, text, length);
   name[length] = '\0';
-  return pgm_data_read_named(cli->data, name, text + length + 1, &cli->error);
+  return pgm_data_read_named(data, name, text + length + 1, &cli->error);
 }
 
 /* What is read after all options are known to be right. */
@@ -631,7 +631,7 @@ static PgmStatus read_sources(PgmCli *cli, const Source *sources, int n)
   PgmStatus status = PGM_OK;
   for (int i = 0; i < n && status == PGM_OK; i++) {
     if (sources[i].key == O_DATA)
-      status = read_data_option(cli, sources[i].text);
+      status = pgm_cli_read_data(cli, sources[i].text, cli->data);
     else
       status = pgm_data_set(cli->data, sources[i].text, &cli->error);
   }

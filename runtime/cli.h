@@ -63,6 +63,9 @@ int pgm_prepare_draws(PgmCli *cli);
 /* "16,16" -> fit->hidden and n_hidden */
 bool pgm_cli_parse_hidden(const char *text, PgmFitOptions *fit);
 
+/* Reads FILE, or the array NAME of NAME=FILE, into `data`. */
+PgmStatus pgm_cli_read_data(PgmCli *cli, const char *text, PgmData *data);
+
 /* Prints cli->error and returns the exit status that goes with it. */
 int pgm_cli_fail(PgmCli *cli);
 int pgm_cli_usage_error(PgmCli *cli, const char *format, ...) __attribute__((format(printf, 2, 3))); /* 2 */

@@ -210,7 +210,7 @@ static PgmStatus run_test(PgmCli *cli, const PgmSession *s, const PgmGap *gap, c
   PgmSession *other = NULL;
   PgmData *data = pgm_data_new();
   if (!data) return pgm_fail(&cli->error, PGM_SYSTEM, "out of memory");
-  PgmStatus status = pgm_data_read(data, cli->test, &cli->error);
+  PgmStatus status = pgm_cli_read_data(cli, cli->test, data);
   if (status == PGM_OK) status = complete_data(cli, s, gap->method[PGM_GAP_FVI].fit, data);
   if (status == PGM_OK) status = pgm_session_open(&other, cli->model, data, &how, &cli->error);
   if (status == PGM_OK) status = pgm_gap_test(other, gap, &u->options, test, &cli->error);

@@ -187,12 +187,12 @@ static void say_amortisation(Advice *a)
   } else if (seen(gap, g->capacity) && g->capacity.value >= 0.5 * g->amortisation.value) {
     if (!strcmp(gap->model->verdict, "closes"))
       say(a,
-          "More capacity: the best function of this class that was found is %.3g nats (%.2g per observation) short of F-VI, and by the "
+          "More capacity: the best function of this class that was found is %.3g nats (%.3g per observation) short of F-VI, and by the "
           "verdict a richer one can close this; try wider layers (--hidden 64,64) or a higher degree.",
           g->capacity.value, per(gap, g->capacity.value));
     else
       say(a,
-          "More inputs, or F-VI: the best function of %s that was found is %.3g nats (%.2g per observation) short of F-VI, and by the "
+          "More inputs, or F-VI: the best function of %s that was found is %.3g nats (%.3g per observation) short of F-VI, and by the "
           "verdict no capacity regains all of it.",
           inputs, g->capacity.value, per(gap, g->capacity.value));
   }
@@ -213,7 +213,7 @@ static void say_conditioning(Advice *a)
   const PgmGap *gap = a->gap;
   if (gap->same_inputs || !isfinite(gap->gaps.conditioning.value) || !converged(gap, PGM_GAP_CHOSEN)) return;
   if (seen(gap, gap->gaps.conditioning))
-    say(a, "Other inputs: %s loses %.3g nats (%.2g per observation) that %s has; neither capacity nor training regains them.", gap->chosen,
+    say(a, "Other inputs: %s loses %.3g nats (%.3g per observation) that %s has; neither capacity nor training regains them.", gap->chosen,
         gap->gaps.conditioning.value, per(gap, gap->gaps.conditioning.value), gap->full);
   else
     say(a, "Inputs: those chosen (%s) are as good as the full domain on these data.", gap->chosen);
@@ -256,7 +256,7 @@ static void say_test(Advice *a)
   if (seen(a->test, there) && more * (double)a->test->observations > 0.5 * pgm_gap_nothing(a->test, there) &&
       per(a->test, there.value) > 1.5 * per(a->gap, fmax(here.value, 0)))
     say(a,
-        "Fewer weights or more data: on the test data the function loses %.2g nats per observation, on its own %.2g, so it has learnt "
+        "Fewer weights or more data: on the test data the function loses %.3g nats per observation, on its own %.3g, so it has learnt "
         "these in part by heart.",
         per(a->test, there.value), fmax(per(a->gap, here.value), 0));
   else

@@ -43,6 +43,10 @@ for key in model verdict elbo.const elbo.fvi elbo.avi_full elbo.avi se.fvi runs.
 done
 pass "keys"
 
+echo '{"x": [3.5, 4, 5.25]}' >named.json
+gap linear named.out linear.json --degree 1 --test x=named.json
+near "linear: test data by name" "$(get named.out test.observations)" 3 0
+
 # saw: one input where two are called for
 gap saw saw.out saw.json --inputs 'z=x[n]' --seeds 2
 below "saw: conditioning gap" "$(calc "- $(get saw.out gaps.conditioning)")" -100
