@@ -880,6 +880,62 @@ static void check_cycles(const Check *c)
     if (inner[i].n && !well_founded(&y, &inner[i], 0)) report_cycle(&y, &inner[i]);
 }
 
+/* ---- chains of lets -------------------------------------------------------------------------------------------------------- */
+
+#define MAX_CHAIN 3000 /* levels of an expression whose lets are replaced by their definitions: later passes recurse into it */
+
+/* Levels of an expression, where those of lets are known. */
+static int levels(const Model *m, const MExpr *e, const int *of_let)
+{
+  int deepest = e->kind == M_REF && m->families.at[e->family].role == ROLE_LET ? of_let[e->family] : 0;
+  for (int side = 0; side < 2; side++) {
+    const Index *index = side ? e->entry : e->index;
+    for (int i = 0; i < (side ? e->n_entry : e->n_index); i++) {
+      const MExpr *parts[] = {index[i].expr, index[i].lo, index[i].hi};
+      for (int k = 0; k < 3; k++) {
+        int n = parts[k] ? levels(m, parts[k], of_let) : 0;
+        if (n > deepest) deepest = n;
+      }
+    }
+  }
+  for (int i = 0; i < e->n_args; i++) {
+    int n = levels(m, e->args[i], of_let);
+    if (n > deepest) deepest = n;
+  }
+  return deepest + 1;
+}
+
+/* In order of use: components are numbered so that what is used comes first. A let within a recurrence counts as 0 there. */
+static void check_chains(const Check *c)
+{
+  const Model *m = c->m;
+  EdgeVec edges = {0};
+  for (int i = 0; i < m->stmts.n; i++) {
+    RefList refs = {0};
+    if (m->stmts.at[i].kind != ST_LET || !m->stmts.at[i].value) continue;
+    all_refs(m, m->stmts.at[i].value, &refs);
+    for (int k = 0; k < refs.n; k++) VEC_PUSH(edges, (Edge){m->stmts.at[i].family, refs.at[k]->family, 0});
+  }
+  int n = m->families.n, *component = NEW_ARRAY(int, n), *of_let = NEW_ARRAY(int, n), *order = NEW_ARRAY(int, n);
+  int count = components(n, &edges, component), *start = NEW_ARRAY(int, count + 1);
+  for (int i = 0; i < n; i++) start[component[i] + 1]++;
+  for (int i = 0; i < count; i++) start[i + 1] += start[i];
+  for (int i = 0; i < n; i++) order[start[component[i]]++] = i;
+  for (int i = 0; i < n; i++) {
+    const Family *f = &m->families.at[order[i]];
+    int deepest = 0;
+    for (int k = 0; f->role == ROLE_LET && k < f->n_statements; k++) {
+      const MExpr *value = m->stmts.at[f->statements[k]].value;
+      int here = value ? levels(m, value, of_let) : 0;
+      if (here > deepest) deepest = here;
+    }
+    of_let[order[i]] = deepest;
+    if (deepest <= MAX_CHAIN) continue;
+    diag_error(f->span, NULL, "this let stands at the end of too long a chain of lets");
+    return;
+  }
+}
+
 /* ---- marginal variables ---------------------------------------------------------------------------------------------------- */
 
 typedef struct {
@@ -938,5 +994,6 @@ void check_wellformed(Resolver *r)
   check_references(&c);
   check_cycles(&c);
   check_marginals(&c);
+  if (!diag_errors()) check_chains(&c);
   if (!diag_errors()) warn_suspects(r);
 }

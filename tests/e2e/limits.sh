@@ -26,6 +26,8 @@ refuse_text conditions "3:32003: error: this expression is nested too deeply" < 
 refuse_text brackets "3:4010: error: this expression is nested too deeply" < <({ printf '  let a = '; repeat '[' 5000; printf 1; repeat ']' 5000; printf ';\n'; } | model)
 refuse_text plates "3:188879: error: this is nested too deeply" < <(repeat 'plate n in 1..N {' 50000 | model)
 refuse_text chain "304:7: error: this let stands at the end of too long a chain of lets" < <(awk 'BEGIN { for (i = 1; i < 3000; i++) printf "  let a%d = a%d + 1;\n", i, i + 1; print "  let a3000 = N; observed y ~ normal(a1, 1);" }' | model)
+refuse_text long_chain "1504:7: error: this let stands at the end of too long a chain of lets" < <(awk 'BEGIN { print "  latent a0 ~ normal(0, 1);"
+  for (i = 1; i < 100000; i++) printf "  let a%d = 0.5 * a%d;\n", i, i - 1; print "  marginal latent c ~ bernoulli(0.5); observed y ~ normal(a99999 * c, 1);" }' | model)
 refuse_text written_out "63:17: error: the definition of 'a59', written out, is too long for this place" < <(awk 'BEGIN { print "  let a0 = N * N;"; for (i = 1; i < 60; i++) printf "  let a%d = a%d * a%d;\n", i, i - 1, i - 1
   print "  plate n in 1..a59 { observed y[n] ~ normal(0, 1); }" }' | model)
 refuse_text large "3:13: error: this number is too large for a double" < <(printf '  input a = 1e999;\n' | model)

@@ -72,9 +72,9 @@ static const char *dump_ast(const char *expression)
   FILE *f = open_memstream(&text, &n);
   ast_dump(ast, f);
   fclose(f);
-  char *begin = strstr(text, "(factor ") + 8;
-  *strstr(begin, " @") = 0;
-  return begin;
+  const char *begin = strstr(text, "(factor ") + 8, *expression_text = arena_printf("%.*s", (int)(strstr(begin, " @") - begin), begin);
+  free(text);
+  return expression_text;
 }
 
 static void test_precedence(void **state)
@@ -725,6 +725,7 @@ static void test_json(void **state)
   assert_string_equal(json_string_value(json_object_get(first, "severity")), "error");
   assert_string_equal(json_string_value(json_object_get(first, "hint")), "write: theta");
   json_decref(root);
+  free(text);
 }
 
 static void test_lengths(void **state)
