@@ -112,7 +112,8 @@ int diag_errors(void)
 bool diag_error_at(Span span)
 {
   for (int i = 0; i < entries.n; i++)
-    if (entries.at[i].d.severity == SEV_ERROR && entries.at[i].d.span.begin == span.begin && entries.at[i].d.span.end == span.end) return true;
+    if (entries.at[i].d.severity == SEV_ERROR && entries.at[i].d.span.begin == span.begin && entries.at[i].d.span.end == span.end)
+      return true;
   return false;
 }
 int diag_count(void)

@@ -3,7 +3,8 @@
 #include <string.h>
 
 const DistInfo dist_info[DIST_COUNT] = {
-#define DIST(name, kind, shape, support, n, args, constraints, meaning) {#name, DK_##kind, DSH_##shape, SUP_##support, n, args, constraints},
+#define DIST(name, kind, shape, support, n, args, constraints, meaning)                                                                    \
+  {#name, DK_##kind, DSH_##shape, SUP_##support, n, args, constraints},
 #include "dist.def"
 #undef DIST
 };

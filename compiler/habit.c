@@ -217,8 +217,8 @@ static const char *density_function(const char *name)
 {
   static const struct {
     const char *ending, *with;
-  } endings[] = {{"_lupdf", "_lpdf"}, {"_lupmf", "_lpmf"}, {"_log", NULL}, {"_lccdf", "_lccdf"}, {"_lcdf", "_lcdf"}, {"_ccdf_log", "_lccdf"},
-                 {"_cdf_log", "_lcdf"}, {"_ccdf", "_lccdf"}, {"_cdf", "_lcdf"}, {"_rng", NULL}};
+  } endings[] = {{"_lupdf", "_lpdf"},     {"_lupmf", "_lpmf"},   {"_log", NULL},      {"_lccdf", "_lccdf"}, {"_lcdf", "_lcdf"},
+                 {"_ccdf_log", "_lccdf"}, {"_cdf_log", "_lcdf"}, {"_ccdf", "_lccdf"}, {"_cdf", "_lcdf"},    {"_rng", NULL}};
   for (size_t i = 0; i < sizeof endings / sizeof *endings; i++) {
     if (!ends_with(name, endings[i].ending)) continue;
     int d = dist_find(arena_printf("%.*s", (int)(strlen(name) - strlen(endings[i].ending)), name));
@@ -393,8 +393,9 @@ void habit_report_statement(const TokenVec *tokens, int i)
     return;
   }
   if (kind == '~' || kind == ':') {
-    diag_error(t->span, kind == '~' ? arena_printf("write: observed %s ~ ... or: latent %s ~ ...", target, target)
-                                    : arena_printf("write: input %s : ... or: latent %s : ... ~ ...", target, target),
+    diag_error(t->span,
+               kind == '~' ? arena_printf("write: observed %s ~ ... or: latent %s ~ ...", target, target)
+                           : arena_printf("write: input %s : ... or: latent %s : ... ~ ...", target, target),
                "'%s' lacks its role", name);
     return;
   }
@@ -404,8 +405,8 @@ void habit_report_statement(const TokenVec *tokens, int i)
   }
   static const char *const words[] = {
 #define KEYWORD(word, token, class) KEYWORD_##class(#word)
-#define KEYWORD_ROLE(word) word,
-#define KEYWORD_STATEMENT(word) word,
+#define KEYWORD_ROLE(word)          word,
+#define KEYWORD_STATEMENT(word)     word,
 #define KEYWORD_PART(word)
 #include "word.def"
   };
@@ -450,7 +451,8 @@ static bool report_operator(const TokenVec *tokens, int at)
     return true;
   }
   if (t->kind == NAME && (!strcmp(t->name, "mod") || !strcmp(t->name, "div"))) {
-    diag_error(t->span, "an index that needs it can be looked up in an integer input", "there is no whole-number division and no remainder here");
+    diag_error(t->span, "an index that needs it can be looked up in an integer input",
+               "there is no whole-number division and no remainder here");
     return true;
   }
   if (is_word(t, "if") || is_word(t, "else")) {
@@ -498,7 +500,8 @@ static bool report_type(const TokenVec *tokens, int colon, int at)
   if (at == colon + 2 && t->kind == '(') {
     bool bounds = is_word(t + 1, "lower") || is_word(t + 1, "upper");
     int close = behind_brackets(tokens, at, '(', ')');
-    diag_error(t->span, arena_printf("write: %s%c%s%c", type->name, bounds ? '<' : '[', text(tokens, at + 1, close - 1), bounds ? '>' : ']'),
+    diag_error(t->span,
+               arena_printf("write: %s%c%s%c", type->name, bounds ? '<' : '[', text(tokens, at + 1, close - 1), bounds ? '>' : ']'),
                bounds ? "bounds stand in angle brackets" : "dimensions stand in square brackets");
     return true;
   }
@@ -548,8 +551,10 @@ bool habit_report(const TokenVec *tokens, int begin, int at)
     return true;
   }
   if (at > begin && is_role(last->kind) && is_role(t->kind) && t[1].kind == NAME) {
-    if (last->kind == t->kind) diag_error(t->span, NULL, "'%s' is written twice", t->name);
-    else diag_error(t->span, NULL, "a variable has one role, '%s' or '%s'", last->name, t->name);
+    if (last->kind == t->kind)
+      diag_error(t->span, NULL, "'%s' is written twice", t->name);
+    else
+      diag_error(t->span, NULL, "a variable has one role, '%s' or '%s'", last->name, t->name);
     return true;
   }
   if ((last->kind == GLOBAL || last->kind == MARGINAL) && is_role(t->kind)) {

@@ -26,8 +26,8 @@ typedef struct {
   Model *m;
   bool *informed; /* by family: an observed variable or a factor depends on it */
   WorkState *ranged;
-  Range *range;   /* by family, where ranged is WORK_DONE */
-  int chain;      /* of lets whose ranges are being found */
+  Range *range; /* by family, where ranged is WORK_DONE */
+  int chain;    /* of lets whose ranges are being found */
 } Lint;
 
 #define MAX_CHAIN 200 /* what lies deeper is not known */
@@ -344,10 +344,8 @@ static const char *unrestricted_twin(int dist, int arg)
     int dist, arg;
     const char *twin, *takes;
   } twins[] = {
-      {DIST_bernoulli, 0, "bernoulli_logit", "log odds"},
-      {DIST_binomial, 1, "binomial_logit", "log odds"},
-      {DIST_poisson, 0, "poisson_log", "logarithm of the mean"},
-      {DIST_neg_binomial_2, 0, "neg_binomial_2_log", "logarithm of the mean"},
+      {DIST_bernoulli, 0, "bernoulli_logit", "log odds"},        {DIST_binomial, 1, "binomial_logit", "log odds"},
+      {DIST_poisson, 0, "poisson_log", "logarithm of the mean"}, {DIST_neg_binomial_2, 0, "neg_binomial_2_log", "logarithm of the mean"},
       {DIST_categorical, 0, "categorical_logit", "logits"},
   };
   for (size_t i = 0; i < sizeof twins / sizeof *twins; i++)
@@ -378,8 +376,7 @@ static void check_argument(Lint *l, int dist, int arg, const MExpr *e)
     return;
   }
   if ((c != 'p' && c != 'q') || (!negative && !zero)) return;
-  if (!hint && declared && !f->type.lower)
-    hint = arena_printf("declare it as %s : %s<lower=0>", f->name, type_name(f->type.kind));
+  if (!hint && declared && !f->type.lower) hint = arena_printf("declare it as %s : %s<lower=0>", f->name, type_name(f->type.kind));
   if (!hint) hint = negative ? "exp(...) and softplus(...) are positive" : "softplus(...) is positive everywhere";
   diag_warning(e->span, hint, "argument %s of %s must be positive; %s can be %s", name, dist_info[dist].name, what,
                negative ? "negative" : "0");
@@ -467,8 +464,8 @@ static void check_informed(Lint *l)
   }
   if (!first) return;
   if (n > 1) /* 'a', 'b' and 'c' */
-    diag_warning(first->dist.span, "the data must determine them; simulate needs their values", "the priors of %.*s and %s are improper", last,
-                 sb_text(&names), sb_text(&names) + last + 2);
+    diag_warning(first->dist.span, "the data must determine them; simulate needs their values", "the priors of %.*s and %s are improper",
+                 last, sb_text(&names), sb_text(&names) + last + 2);
   else
     diag_warning(first->dist.span, "the data must determine it; simulate needs its value", "the prior of %s is improper", sb_text(&names));
 }
@@ -480,8 +477,7 @@ static void check_unused(const Lint *l)
     const Family *f = &m->families.at[i];
     if (l->r->families.at[i].used) continue;
     if (f->role == ROLE_INPUT) diag_warning(f->span, NULL, "the input '%s' is not used", f->name);
-    if (f->block_let)
-      diag_warning(f->span, "with an index it is part of the results of sample", "'%s' is not used in its block", f->name);
+    if (f->block_let) diag_warning(f->span, "with an index it is part of the results of sample", "'%s' is not used in its block", f->name);
   }
   bool *filled = NEW_ARRAY(bool, m->plates.n);
   for (int i = 0; i < m->stmts.n; i++)

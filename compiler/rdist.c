@@ -55,21 +55,24 @@ static bool check_constant(const DistInfo *d, int i, const MExpr *e)
   if (e->kind == M_CALL && e->func == FUNC_rep_vector && c != 's' && c != 'o') e = e->args[0];
   if (mexpr_const_real(e, &v)) {
     if (!violates(c, v)) return true;
-    diag_error(e->span, NULL, "argument %s of %s must be %s", dist_argument_name((int)(d - dist_info), i), d->name, constraint_text[(unsigned char)c]);
+    diag_error(e->span, NULL, "argument %s of %s must be %s", dist_argument_name((int)(d - dist_info), i), d->name,
+               constraint_text[(unsigned char)c]);
     return false;
   }
   if (e->kind != M_VECTOR) return true;
   for (int k = 0; k < e->n_args; k++) {
     if (!mexpr_const_real(e->args[k], &v)) return true;
     if (violates(c, v) || (c == 'o' && !(v > last))) {
-      diag_error(e->args[k]->span, NULL, "argument %s of %s must be %s", dist_argument_name((int)(d - dist_info), i), d->name, constraint_text[(unsigned char)c]);
+      diag_error(e->args[k]->span, NULL, "argument %s of %s must be %s", dist_argument_name((int)(d - dist_info), i), d->name,
+                 constraint_text[(unsigned char)c]);
       return false;
     }
     last = v;
     sum += v;
   }
   if (c == 's' && fabs(sum - 1) > 1e-8) {
-    diag_error(e->span, NULL, "argument %s of %s must be a simplex; its sum is %g", dist_argument_name((int)(d - dist_info), i), d->name, sum);
+    diag_error(e->span, NULL, "argument %s of %s must be a simplex; its sum is %g", dist_argument_name((int)(d - dist_info), i), d->name,
+               sum);
     return false;
   }
   return true;
@@ -88,7 +91,8 @@ static bool fits(const Resolver *r, const Type *arg, const Type *variate)
 
 static bool wrong_shape(const Resolver *r, const DistInfo *d, int i, const MExpr *e, const char *wanted)
 {
-  diag_error(e->span, NULL, "argument %s of %s is %s; expected %s", dist_argument_name((int)(d - dist_info), i), d->name, shape_text(r, &e->type), wanted);
+  diag_error(e->span, NULL, "argument %s of %s is %s; expected %s", dist_argument_name((int)(d - dist_info), i), d->name,
+             shape_text(r, &e->type), wanted);
   note_operand(r, e);
   return false;
 }
@@ -96,8 +100,8 @@ static bool wrong_shape(const Resolver *r, const DistInfo *d, int i, const MExpr
 static bool check_length(const Resolver *r, const DistInfo *d, int i, const MExpr *e, MExpr *length, MExpr *wanted)
 {
   if (same_length(r, length, wanted)) return true;
-  diag_error(e->span, NULL, "argument %s of %s has length %s, the variable %s", dist_argument_name((int)(d - dist_info), i), d->name, mexpr_text(r->m, length),
-             mexpr_text(r->m, wanted));
+  diag_error(e->span, NULL, "argument %s of %s has length %s, the variable %s", dist_argument_name((int)(d - dist_info), i), d->name,
+             mexpr_text(r->m, length), mexpr_text(r->m, wanted));
   note_operand(r, e);
   return false;
 }
@@ -135,8 +139,8 @@ static bool check_variate(const Resolver *r, const DistInfo *d, const Type *t, b
   const char *wanted = NULL;
   bool is_scalar = rank == 0;
   if (d->kind == DK_DISCRETE && d->shape == DSH_UNIVARIATE && (t->kind == TY_REAL || t->kind >= TY_SIMPLEX)) {
-    diag_error(span, exact ? "declare it as int, or leave the type away" : NULL, "%s is a distribution of whole numbers; this is %s", d->name,
-               shape_text(r, t));
+    diag_error(span, exact ? "declare it as int, or leave the type away" : NULL, "%s is a distribution of whole numbers; this is %s",
+               d->name, shape_text(r, t));
     return false;
   }
   if (d->kind == DK_CONTINUOUS && exact && t->kind == TY_INT && d->support != SUP_TYPE) { /* normal_lpdf(0 | m, s) is fine */

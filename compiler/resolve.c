@@ -412,8 +412,7 @@ bool resolve_lets(Resolver *r, int family)
   bool fine = true;
   if (r->level > MAX_LEVEL) {
     if (!r->chain_reported)
-      diag_error(f->span, "write them in the order in which they use each other",
-                 "this let stands at the end of too long a chain of lets");
+      diag_error(f->span, "write them in the order in which they use each other", "this let stands at the end of too long a chain of lets");
     r->chain_reported = true;
     return false;
   }
@@ -454,8 +453,8 @@ static bool infer_type(Resolver *r, int family)
                          : dist_info[d].support == SUP_CHOLESKY_CORR ? "cholesky_factor_corr[K]"
                          : dist_info[d].support == SUP_COV           ? "cov_matrix[K]"
                                                                      : "vector[K]";
-      diag_error(s->target_span, arena_printf("declare it as %s : %s", source_slice(s->target_span), type), "%s needs the type of its variable",
-                 dist_info[d].name);
+      diag_error(s->target_span, arena_printf("declare it as %s : %s", source_slice(s->target_span), type),
+                 "%s needs the type of its variable", dist_info[d].name);
       return false;
     }
     if (dist_info[d].kind == DK_DISCRETE) f->type.kind = TY_INT;

@@ -241,7 +241,8 @@ MExpr *resolve_int(Resolver *r, const AExpr *a, const char *what)
   const char *hint = NULL;
   if (e->kind == M_REF && is_scalar(&e->type)) {
     const Family *f = &r->m->families.at[e->family];
-    if (f->role == ROLE_INPUT || f->role == ROLE_OBSERVED || f->role == ROLE_LET) hint = arena_printf("declare it as %s : int", definition_text(r, e->family));
+    if (f->role == ROLE_INPUT || f->role == ROLE_OBSERVED || f->role == ROLE_LET)
+      hint = arena_printf("declare it as %s : int", definition_text(r, e->family));
   } else if (e->kind == M_BINARY && e->op == OP_DIV) {
     hint = "'/' is real division";
   } else if (e->kind == M_NUM && e->number == (double)(long)e->number) {
@@ -401,13 +402,19 @@ static MExpr *family_reference(Resolver *r, int family, int n, AExpr **args, Spa
   int most = f->n_index + type_rank(f->type.kind);
   if (n < f->n_index || n > most) {
     const char *hint = NULL;
-    if (n < f->n_index && variables_in_scope(r, family)) hint = arena_printf("did you mean %s?", definition_text(r, family));
-    else if (n == 0 && f->n_index == 1 && most == 1) hint = arena_printf("a vector of its elements is a slice: %s[lo..hi]", f->name);
+    if (n < f->n_index && variables_in_scope(r, family))
+      hint = arena_printf("did you mean %s?", definition_text(r, family));
+    else if (n == 0 && f->n_index == 1 && most == 1)
+      hint = arena_printf("a vector of its elements is a slice: %s[lo..hi]", f->name);
     const char *given = n ? counted(n, "is given", "are given") : "none is given";
-    if (n < f->n_index) diag_error(span, hint, "'%s' has %s, but %s", f->name, counted(f->n_index, "index", "indices"), given);
-    else if (most > f->n_index) diag_error(span, NULL, "'%s' takes at most %s, but %s", f->name, counted(most, "index", "indices"), given);
-    else if (most) diag_error(span, NULL, "'%s' has %s, but %s", f->name, counted(most, "index", "indices"), given);
-    else diag_error(span, NULL, "'%s' has no index, but %s", f->name, given);
+    if (n < f->n_index)
+      diag_error(span, hint, "'%s' has %s, but %s", f->name, counted(f->n_index, "index", "indices"), given);
+    else if (most > f->n_index)
+      diag_error(span, NULL, "'%s' takes at most %s, but %s", f->name, counted(most, "index", "indices"), given);
+    else if (most)
+      diag_error(span, NULL, "'%s' has %s, but %s", f->name, counted(most, "index", "indices"), given);
+    else
+      diag_error(span, NULL, "'%s' has no index, but %s", f->name, given);
     note_family(r, family);
     return NULL;
   }
@@ -535,7 +542,8 @@ static MExpr *resolve_name(Resolver *r, const AExpr *base, int n, AExpr **args, 
   MExpr *value = whole || r->in_condition ? let_definition(r, family) : NULL;
   if (!value || !(whole || expr_only_known(r, value))) return e;
   if (written_size(value, MAX_WRITTEN_OUT) <= MAX_WRITTEN_OUT) return value;
-  diag_error(span, "give its value in the data, as an input", "the definition of '%s', written out, is too long for this place", base->name);
+  diag_error(span, "give its value in the data, as an input", "the definition of '%s', written out, is too long for this place",
+             base->name);
   return NULL;
 }
 
@@ -651,7 +659,8 @@ static bool binary_type(Resolver *r, OpKind op, const MExpr *a, const MExpr *b, 
     return true;
   case OP_EDIV:
   case OP_POW:
-    if (!broadcast(r, s, t, span, op == OP_POW ? "cannot raise" : "cannot divide", op == OP_POW ? "to the power" : "element by element by", out))
+    if (!broadcast(r, s, t, span, op == OP_POW ? "cannot raise" : "cannot divide", op == OP_POW ? "to the power" : "element by element by",
+                   out))
       return false;
     if (op == OP_POW && s->kind == TY_MATRIX) {
       diag_error(span, "element by element: pow(A, 2); the product: A * A", "'^' does not take a matrix");
@@ -911,7 +920,8 @@ static bool call_type(Resolver *r, MExpr *e)
   case FC_INT_MAP:
     e->type = e->args[0]->type;
     for (int i = 1; i < e->n_args; i++)
-      if (!broadcast(r, &e->type, &e->args[i]->type, e->span, arena_printf("%s cannot take", what), "together with", &e->type)) return false;
+      if (!broadcast(r, &e->type, &e->args[i]->type, e->span, arena_printf("%s cannot take", what), "together with", &e->type))
+        return false;
     if (c == FC_MAP && e->type.kind == TY_INT) e->type.kind = TY_REAL;
     return true;
   case FC_REDUCE:
@@ -1045,8 +1055,10 @@ static MExpr *resolve_lpdf(Resolver *r, const AExpr *a)
   if (!split_lp(a->name, &dist, &e->lp)) {
     const char *hint = habit_function(a->name);
     int d = dist_find(a->name);
-    if (d >= 0) hint = arena_printf("write: %s_lp%cf(x | %s)", a->name, dist_info[d].kind == DK_DISCRETE ? 'm' : 'd', dist_info[d].arguments);
-    diag_error(a->name_span, hint ? hint : "for example: normal_lpdf(x | mu, sigma)", "'|' belongs to log densities, and '%s' is none", a->name);
+    if (d >= 0)
+      hint = arena_printf("write: %s_lp%cf(x | %s)", a->name, dist_info[d].kind == DK_DISCRETE ? 'm' : 'd', dist_info[d].arguments);
+    diag_error(a->name_span, hint ? hint : "for example: normal_lpdf(x | mu, sigma)", "'|' belongs to log densities, and '%s' is none",
+               a->name);
     return NULL;
   }
   e->dist = dist_lookup(dist, a->name_span);

@@ -189,7 +189,6 @@ static const char *common_element(const Check *c, const Stmt *a, const Stmt *b)
   return NULL;
 }
 
-
 static void check_duplicates(const Check *c, int family)
 {
   const Family *f = &c->m->families.at[family];

@@ -1,4 +1,4 @@
-/* Prints what is made of the tables of words, functions and distributions (word.def, func.def, dist.def), so that nothing repeats them by hand:
+/* Prints what is made of the tables of words, functions and distributions (word.def, func.def, dist.def), which nothing repeats by hand:
  *
  *   tables reference FILE.md    the file, with each `<!-- table: NAME -->` ... `<!-- end -->` filled anew
  *   tables vim                  editors/vim/syntax/pgm.vim
@@ -59,11 +59,26 @@ static const char *const dist_meaning[] = {
 
 typedef const char *(*NameAt)(int i); /* NULL: left out */
 
-static const char *role_at(int i) { return !strcmp(keywords[i].class_, "ROLE") ? keywords[i].word : NULL; }
-static const char *statement_at(int i) { return strcmp(keywords[i].class_, "ROLE") ? keywords[i].word : NULL; }
-static const char *type_at(int i) { return types[i].name; }
-static const char *func_at(int i) { return func_info[i].name; }
-static const char *dist_at(int i) { return dist_info[i].name; }
+static const char *role_at(int i)
+{
+  return !strcmp(keywords[i].class_, "ROLE") ? keywords[i].word : NULL;
+}
+static const char *statement_at(int i)
+{
+  return strcmp(keywords[i].class_, "ROLE") ? keywords[i].word : NULL;
+}
+static const char *type_at(int i)
+{
+  return types[i].name;
+}
+static const char *func_at(int i)
+{
+  return func_info[i].name;
+}
+static const char *dist_at(int i)
+{
+  return dist_info[i].name;
+}
 
 static void print_names(int n, NameAt at, const char *between)
 {
@@ -81,8 +96,11 @@ static void table_types(void)
 {
   puts("| type | values | bounds |\n| --- | --- | --- |");
   for (int i = 0; i < COUNT(types); i++)
-    printf("| `%s%s` | %s | %s |\n", types[i].name, types[i].dimensions == 2 ? "[R, C]" : types[i].dimensions ? "[K]" : "", types[i].description,
-           types[i].bounds ? "yes" : "");
+    printf("| `%s%s` | %s | %s |\n", types[i].name,
+           types[i].dimensions == 2 ? "[R, C]"
+           : types[i].dimensions    ? "[K]"
+                                    : "",
+           types[i].description, types[i].bounds ? "yes" : "");
 }
 
 static void table_words(void)
@@ -103,39 +121,55 @@ static void table_functions(void)
     const char *title;
     unsigned classes; /* bits of FuncClass */
   } groups[] = {
-    {"element by element", 1u << FC_MAP | 1u << FC_INT_MAP},
-    {"of a vector or matrix", 1u << FC_REDUCE | 1u << FC_REDUCE_OR_MAP},
-    {"of two vectors", 1u << FC_DOT},
-    {"vector to vector", 1u << FC_VECTOR},
-    {"matrices and shapes", 1u << FC_MATRIX | 1u << FC_SIZE},
-    {"constants", 1u << FC_CONSTANT},
-    {"observations", 1u << FC_PRESENT},
+      {"element by element", 1u << FC_MAP | 1u << FC_INT_MAP},
+      {"of a vector or matrix", 1u << FC_REDUCE | 1u << FC_REDUCE_OR_MAP},
+      {"of two vectors", 1u << FC_DOT},
+      {"vector to vector", 1u << FC_VECTOR},
+      {"matrices and shapes", 1u << FC_MATRIX | 1u << FC_SIZE},
+      {"constants", 1u << FC_CONSTANT},
+      {"observations", 1u << FC_PRESENT},
   };
   for (int g = 0; g < COUNT(groups); g++) {
     printf("%s| %s | |\n| --- | --- |\n", g ? "\n" : "", groups[g].title);
     for (int i = 0; i < FUNC_COUNT; i++)
-      if (groups[g].classes >> func_info[i].class_ & 1) printf("| `%s(%s)` | %s |\n", func_info[i].name, func_info[i].arguments, func_meaning[i]);
+      if (groups[g].classes >> func_info[i].class_ & 1)
+        printf("| `%s(%s)` | %s |\n", func_info[i].name, func_info[i].arguments, func_meaning[i]);
   }
 }
 
 static const char *support_text(Support s)
 {
   switch (s) {
-  case SUP_REAL: return "real";
-  case SUP_POSITIVE: return "positive";
-  case SUP_NONNEGATIVE: return "0 and above";
-  case SUP_UNIT: return "between 0 and 1";
-  case SUP_BINARY: return "0, 1";
-  case SUP_COUNT: return "0, 1, ...";
-  case SUP_CATEGORY: return "1, ..., K";
-  case SUP_BOUNDED_COUNT: return "0, ..., N";
-  case SUP_BETWEEN: return "alpha to beta";
-  case SUP_ABOVE: return "above y_min";
-  case SUP_VECTOR: return "vector";
-  case SUP_SIMPLEX: return "simplex";
-  case SUP_CHOLESKY_CORR: return "Cholesky factor of a correlation matrix";
-  case SUP_COV: return "covariance matrix";
-  case SUP_TYPE: return "those of the type";
+  case SUP_REAL:
+    return "real";
+  case SUP_POSITIVE:
+    return "positive";
+  case SUP_NONNEGATIVE:
+    return "0 and above";
+  case SUP_UNIT:
+    return "between 0 and 1";
+  case SUP_BINARY:
+    return "0, 1";
+  case SUP_COUNT:
+    return "0, 1, ...";
+  case SUP_CATEGORY:
+    return "1, ..., K";
+  case SUP_BOUNDED_COUNT:
+    return "0, ..., N";
+  case SUP_BETWEEN:
+    return "alpha to beta";
+  case SUP_ABOVE:
+    return "above y_min";
+  case SUP_VECTOR:
+    return "vector";
+  case SUP_SIMPLEX:
+    return "simplex";
+  case SUP_CHOLESKY_CORR:
+    return "Cholesky factor of a correlation matrix";
+  case SUP_COV:
+    return "covariance matrix";
+  case SUP_TYPE:
+    return "those of the type";
   }
   return "";
 }
@@ -143,18 +177,30 @@ static const char *support_text(Support s)
 static const char *constraint_text(char c)
 {
   switch (c) {
-  case 'r': return "real";
-  case 'p': return "positive";
-  case 'n': return "not negative";
-  case 'u': return "from 0 to 1";
-  case 'c': return "whole, not negative";
-  case 'v': return "vector";
-  case 's': return "simplex";
-  case 'q': return "positive vector";
-  case 'm': return "positive definite matrix";
-  case 'l': return "Cholesky factor";
-  case 'o': return "ordered vector";
-  default: return "";
+  case 'r':
+    return "real";
+  case 'p':
+    return "positive";
+  case 'n':
+    return "not negative";
+  case 'u':
+    return "from 0 to 1";
+  case 'c':
+    return "whole, not negative";
+  case 'v':
+    return "vector";
+  case 's':
+    return "simplex";
+  case 'q':
+    return "positive vector";
+  case 'm':
+    return "positive definite matrix";
+  case 'l':
+    return "Cholesky factor";
+  case 'o':
+    return "ordered vector";
+  default:
+    return "";
   }
 }
 
@@ -163,7 +209,8 @@ static void table_distributions(void)
   puts("| distribution | values | arguments | |\n| --- | --- | --- | --- |");
   for (int i = 0; i < DIST_COUNT; i++) {
     const DistInfo *d = &dist_info[i];
-    printf("| `%s(%s)` | %s | ", d->name, d->arguments, support_text(d->kind == DK_DISCRETE && d->support == SUP_VECTOR ? SUP_COUNT : d->support));
+    printf("| `%s(%s)` | %s | ", d->name, d->arguments,
+           support_text(d->kind == DK_DISCRETE && d->support == SUP_VECTOR ? SUP_COUNT : d->support));
     for (int k = 0; k < d->n_args; k++) printf("%s%s %s", k ? ", " : "", dist_argument_name(i, k), constraint_text(d->constraints[k]));
     printf(" | %s |\n", dist_meaning[i]);
   }
@@ -173,9 +220,11 @@ static const struct {
   const char *name;
   void (*print)(void);
 } tables[] = {
-  {"types", table_types},           {"words", table_words},
-  {"functions", table_functions},   {"reductions", table_reductions},
-  {"distributions", table_distributions},
+    {"types", table_types},
+    {"words", table_words},
+    {"functions", table_functions},
+    {"reductions", table_reductions},
+    {"distributions", table_distributions},
 };
 
 /* Status 1: a mark without a table or without its end. */
@@ -195,7 +244,8 @@ static int print_reference(const char *path)
     if (strncmp(line, begin, strlen(begin))) continue;
     const char *name = line + strlen(begin);
     int t = 0;
-    while (t < COUNT(tables) && (strncmp(name, tables[t].name, strlen(tables[t].name)) || strcmp(name + strlen(tables[t].name), " -->\n"))) t++;
+    while (t < COUNT(tables) && (strncmp(name, tables[t].name, strlen(tables[t].name)) || strcmp(name + strlen(tables[t].name), " -->\n")))
+      t++;
     if (t == COUNT(tables) || inside) {
       fprintf(stderr, "tables: %s: %s", path, line);
       fclose(f);
@@ -220,7 +270,8 @@ static void print_vim(void)
   printf("\nsyntax keyword pgmStatement ");
   print_names(COUNT(keywords), statement_at, " ");
   puts("\n\n\" words that mean something in their place only");
-  puts("syntax match pgmBound /\\<\\%(lower\\|upper\\)\\ze\\s*=/\nsyntax match pgmBound /\\<T\\ze\\s*\\[/\nsyntax match pgmStatement /\\<from\\>\\ze\\s\\+\\h/");
+  puts("syntax match pgmBound /\\<\\%(lower\\|upper\\)\\ze\\s*=/\nsyntax match pgmBound /\\<T\\ze\\s*\\[/\nsyntax match pgmStatement "
+       "/\\<from\\>\\ze\\s\\+\\h/");
   printf("syntax match pgmType /\\%%(:\\s*\\)\\@20<=\\<\\%%(");
   print_names(COUNT(types), type_at, "\\|");
   printf("\\)\\>/\nsyntax match pgmDistribution /\\%%(\\~\\s*\\)\\@20<=\\<\\%%(");
@@ -235,7 +286,8 @@ static void print_vim(void)
   puts("syntax keyword pgmTodo TODO FIXME contained");
   puts("syntax match pgmComment /\\/\\/.*/ contains=pgmTodo,@Spell\nsyntax match pgmComment /#.*/ contains=pgmTodo,@Spell");
   puts("syntax region pgmComment start=/\\/\\*/ end=/\\*\\// contains=pgmTodo,@Spell\n");
-  puts("highlight default link pgmRole StorageClass\nhighlight default link pgmStatement Statement\nhighlight default link pgmBound Special");
+  puts("highlight default link pgmRole StorageClass\nhighlight default link pgmStatement Statement\nhighlight default link pgmBound "
+       "Special");
   puts("highlight default link pgmType Type\nhighlight default link pgmDistribution Function\nhighlight default link pgmFunction Function");
   puts("highlight default link pgmNumber Number\nhighlight default link pgmOperator Operator\nhighlight default link pgmTodo Todo");
   puts("highlight default link pgmComment Comment\n\nlet b:current_syntax = 'pgm'");
@@ -253,11 +305,13 @@ static void print_textmate(void)
 {
   puts("{\n  \"information_for_contributors\": \"Made by grammar/tables.c from the tables of the compiler: do not edit.\",");
   puts("  \"name\": \"pgm\",\n  \"scopeName\": \"source.pgm\",\n  \"fileTypes\": [\"pgm\"],\n  \"patterns\": [");
-  puts("    {\"name\": \"comment.line.double-slash.pgm\", \"match\": \"//.*$\"},\n    {\"name\": \"comment.line.number-sign.pgm\", \"match\": \"#.*$\"},");
+  puts("    {\"name\": \"comment.line.double-slash.pgm\", \"match\": \"//.*$\"},\n    {\"name\": \"comment.line.number-sign.pgm\", "
+       "\"match\": \"#.*$\"},");
   puts("    {\"name\": \"comment.block.pgm\", \"begin\": \"/\\\\*\", \"end\": \"\\\\*/\"},");
   textmate_names("storage.modifier", "\\\\b", COUNT(keywords), role_at, "\\\\b");
   textmate_names("keyword.control", "\\\\b", COUNT(keywords), statement_at, "\\\\b");
-  puts("    {\"name\": \"keyword.other.pgm\", \"match\": \"\\\\b(lower|upper)(?=\\\\s*=)|\\\\bT(?=\\\\s*\\\\[)|\\\\bfrom(?=\\\\s+[A-Za-z])\"},");
+  puts("    {\"name\": \"keyword.other.pgm\", \"match\": "
+       "\"\\\\b(lower|upper)(?=\\\\s*=)|\\\\bT(?=\\\\s*\\\\[)|\\\\bfrom(?=\\\\s+[A-Za-z])\"},");
   textmate_names("storage.type", "(?<=:)\\\\s*", COUNT(types), type_at, "\\\\b");
   textmate_names("support.class", "(?<=~)\\\\s*", DIST_COUNT, dist_at, "(?=\\\\s*\\\\()");
   textmate_names("support.function.density", "\\\\b", DIST_COUNT, dist_at, "_(lpdf|lpmf|lcdf|lccdf)\\\\b");
@@ -274,8 +328,8 @@ static void print_words(void)
   for (int i = 0; i < COUNT(types); i++) printf("\"%s\"\n", types[i].name);
   for (int i = 0; i < DIST_COUNT; i++) printf("\"%s\"\n", dist_info[i].name);
   for (int i = 0; i < FUNC_COUNT; i++) printf("\"%s\"\n", func_info[i].name);
-  static const char *const signs[] = {"..", ".*", "./", "==", "!=", "<=", ">=", "&&", "||", "<-", "+=", "/*", "*/", "//", "_lpdf", "_lpmf", "_lcdf",
-                                      "_lccdf", "1..N", "2147483647", "1e308"};
+  static const char *const signs[] = {"..", ".*", "./", "==",    "!=",    "<=",    ">=",     "&&",   "||",         "<-",   "+=",
+                                      "/*", "*/", "//", "_lpdf", "_lpmf", "_lcdf", "_lccdf", "1..N", "2147483647", "1e308"};
   for (int i = 0; i < COUNT(signs); i++) printf("\"%s\"\n", signs[i]);
 }
 
@@ -283,10 +337,14 @@ int main(int argc, char **argv)
 {
   const char *what = argc > 1 ? argv[1] : "";
   int status = 0;
-  if (argc == 3 && !strcmp(what, "reference")) status = print_reference(argv[2]);
-  else if (argc == 2 && !strcmp(what, "vim")) print_vim();
-  else if (argc == 2 && !strcmp(what, "textmate")) print_textmate();
-  else if (argc == 2 && !strcmp(what, "words")) print_words();
+  if (argc == 3 && !strcmp(what, "reference"))
+    status = print_reference(argv[2]);
+  else if (argc == 2 && !strcmp(what, "vim"))
+    print_vim();
+  else if (argc == 2 && !strcmp(what, "textmate"))
+    print_textmate();
+  else if (argc == 2 && !strcmp(what, "words"))
+    print_words();
   else {
     fputs("usage: tables reference FILE.md | vim | textmate | words\n", stderr);
     return 2;

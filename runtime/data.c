@@ -196,7 +196,8 @@ static void bytes_free(Bytes *b)
 /* The pages between two places of an unchanged file are not needed for now: the system may read them again. */
 static void release(const char *from, const char *to)
 {
-  const uintptr_t page = (uintptr_t)sysconf(_SC_PAGESIZE), first = ((uintptr_t)from + page - 1) / page * page, last = (uintptr_t)to / page * page;
+  const uintptr_t page = (uintptr_t)sysconf(_SC_PAGESIZE), first = ((uintptr_t)from + page - 1) / page * page,
+                  last = (uintptr_t)to / page * page;
   if (first < last) madvise((void *)first, last - first, MADV_DONTNEED);
 }
 
@@ -1308,7 +1309,7 @@ static const char *npy_key(const char *header, const char *key)
   return at;
 }
 
-/* An array in Fortran order, whose first index runs fastest, to rows; in blocks of the first index, so that both sides stay in the cache. */
+/* An array in Fortran order, whose first index runs fastest, to rows; in blocks of the first index, so that both sides stay in cache. */
 static void convert_columns(const char *p, int rank, const long *dim, long count, char kind, int size, double *out)
 {
   enum { BLOCK = 256 };

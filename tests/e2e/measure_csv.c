@@ -1,6 +1,6 @@
 /* What reading a CSV file costs a program, beside the simplest reader there is: measure_csv FILE COMMAND [ARGUMENT ...]
- * Prints "LOOP PROGRAM MEGABYTES NUMBERS": processor seconds of a loop of strtod over FILE in memory, those of COMMAND, the most memory that
- * COMMAND had, and how many numbers there are. The status is COMMAND's. */
+ * Prints "LOOP PROGRAM MEGABYTES NUMBERS": processor seconds of a loop of strtod over FILE in memory, those of COMMAND, the most memory
+ * that COMMAND had, and how many numbers there are. The status is COMMAND's. */
 #define _GNU_SOURCE
 #include <stdio.h>
 #include <stdlib.h>
@@ -22,7 +22,8 @@ static long read_simply(const char *path, double *seconds)
   if (!text || fread(text, 1, (size_t)size, f) != (size_t)size) return -1;
   fclose(f);
   text[size] = 0;
-  while (*p && *p++ != '\n') {}
+  while (*p && *p++ != '\n') {
+  }
   for (;; p = end) {
     while (*p == ',' || *p == '\n') p++;
     const double v = strtod(p, &end);
@@ -36,7 +37,10 @@ static long read_simply(const char *path, double *seconds)
   return n;
 }
 
-static double seconds_of(struct timeval t) { return (double)t.tv_sec + 1e-6 * (double)t.tv_usec; }
+static double seconds_of(struct timeval t)
+{
+  return (double)t.tv_sec + 1e-6 * (double)t.tv_usec;
+}
 
 int main(int argc, char **argv)
 {

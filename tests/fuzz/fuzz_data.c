@@ -1,5 +1,5 @@
-/* libFuzzer target for the data reader (`make fuzz`): the first byte says how the rest is read, as a JSON or CSV file of names or as a single
- * array of any kind. What is read must be an array of numbers or have a fault; what is refused must say why. */
+/* libFuzzer target for the data reader (`make fuzz`): the first byte says how the rest is read, as a JSON or CSV file of names or as a
+ * single array of any kind. What is read must be an array of numbers or have a fault; what is refused must say why. */
 #include "data.h"
 
 #include <stdint.h>

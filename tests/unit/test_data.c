@@ -382,7 +382,9 @@ static void test_npy_types(void **state)
         for (int j = 0; j < B; j++)
           for (int k = 0; k < C; k++) {
             const int at = columns ? i + A * (j + B * k) : (i * B + j) * C + k;
-            const int v = kind == 'b' ? (i + j + k) % 2 : size == 1 ? (i + 7 * j + 11 * k) % 128 - (kind == 'i') * 20 : (i + 3 * j) * (k ? 1 : 2) - (kind == 'u' ? 0 : 50);
+            const int v = kind == 'b' ? (i + j + k) % 2
+                          : size == 1 ? (i + 7 * j + 11 * k) % 128 - (kind == 'i') * 20
+                                      : (i + 3 * j) * (k ? 1 : 2) - (kind == 'u' ? 0 : 50);
             rows[(i * B + j) * C + k] = v;
             const uint64_t whole = (uint64_t)(int64_t)v; /* little-endian: its first bytes are the shorter number */
             const float f4 = (float)v;
@@ -393,7 +395,10 @@ static void test_npy_types(void **state)
               const double m = frexp(abs(v), &e); /* m * 2^e with 0.5 <= m < 1 */
               f2 = (uint16_t)((v < 0 ? 0x8000 : 0) | (e + 14) << 10 | ((int)(m * 2048) & 1023));
             }
-            const void *const number = kind != 'f' ? (const void *)&whole : size == 2 ? (const void *)&f2 : size == 4 ? (const void *)&f4 : &f8;
+            const void *const number = kind != 'f' ? (const void *)&whole
+                                       : size == 2 ? (const void *)&f2
+                                       : size == 4 ? (const void *)&f4
+                                                   : &f8;
             memcpy(bytes + at * size, number, (size_t)size);
           }
       PgmData *d = pgm_data_new();
@@ -559,11 +564,11 @@ static void test_damaged_files(void **state)
 int main(void)
 {
   const struct CMUnitTest tests[] = {
-      cmocka_unit_test(test_json),          cmocka_unit_test(test_json_errors),   cmocka_unit_test(test_json_places),
-      cmocka_unit_test(test_json_faults),   cmocka_unit_test(test_damaged_files), cmocka_unit_test(test_csv),
-      cmocka_unit_test(test_csv_errors),    cmocka_unit_test(test_numbers),       cmocka_unit_test(test_csv_in_pieces),
-      cmocka_unit_test(test_npy),           cmocka_unit_test(test_npy_types),     cmocka_unit_test(test_npy_exact),
-      cmocka_unit_test(test_idx),           cmocka_unit_test(test_named_text),
-      cmocka_unit_test(test_several_files), cmocka_unit_test(test_system_errors)};
+      cmocka_unit_test(test_json),         cmocka_unit_test(test_json_errors),   cmocka_unit_test(test_json_places),
+      cmocka_unit_test(test_json_faults),  cmocka_unit_test(test_damaged_files), cmocka_unit_test(test_csv),
+      cmocka_unit_test(test_csv_errors),   cmocka_unit_test(test_numbers),       cmocka_unit_test(test_csv_in_pieces),
+      cmocka_unit_test(test_npy),          cmocka_unit_test(test_npy_types),     cmocka_unit_test(test_npy_exact),
+      cmocka_unit_test(test_idx),          cmocka_unit_test(test_named_text),    cmocka_unit_test(test_several_files),
+      cmocka_unit_test(test_system_errors)};
   return cmocka_run_group_tests(tests, make_directory, remove_directory);
 }

@@ -439,8 +439,8 @@ static void test_accepted(void **state)
       "input N : int; plate i in 1..N { plate j in 1..i - 1 { observed y[i, j] ~ normal(w[i, j], 1); } plate j in 1..i { latent w[i, j] ~ "
       "normal(0, 1); } }",
       "input T : int<lower=1>; input L : int<lower=1>; plate t in 1..T { latent y[t] ~ normal(0, 1); }"
-    "plate t in 1..T { plate s in 1..L - t { observed x[t, s] ~ normal(y[t + s], 1); } }",
-    "plate n in 2 .. 1 { observed x[n] ~ normal(x[n-1], 1); }",
+      "plate t in 1..T { plate s in 1..L - t { observed x[t, s] ~ normal(y[t + s], 1); } }",
+      "plate n in 2 .. 1 { observed x[n] ~ normal(x[n-1], 1); }",
       "input N : int; plate n in 1..N { input n_k[n] : int<lower=0>; plate k in 1..n_k[n] { observed x[n, k] ~ normal(0, 1); } }",
       "input K : int = 3; let H = 2 * K; latent W : matrix[H, K] ~ normal(0, 1); plate h in 1..H { factor W[h, 1]; }",
       "input K : int; latent L : cholesky_factor_corr[K] ~ lkj_corr_cholesky(2); latent s : vector<lower=0>[K] ~ normal(0, 1); let D = "
@@ -499,7 +499,8 @@ static void test_warnings(void **state)
       {"input N : int; plate n in 1..N { let u = n; observed y[n] ~ normal(0, 1); }", "'u' is not used in its block"},
       {"latent a ~ flat(); observed y ~ normal(0, 1);", "nothing observed depends on 'a', so that its posterior is improper"},
       {"latent a ~ normal(0, 1); observed y ~ normal(0, 1);", "nothing observed depends on 'a': its posterior is its prior"},
-      {"latent a ~ normal(0, 1); let b = a + 1; param w; observed y ~ normal(a, 1);", "nothing observed depends on 'w': it cannot be estimated"},
+      {"latent a ~ normal(0, 1); let b = a + 1; param w; observed y ~ normal(a, 1);",
+       "nothing observed depends on 'w': it cannot be estimated"},
       {"latent a ~ normal(0, 1); let b = a + 1; observed y ~ normal(b, 1);", NULL},
       {"latent a ~ normal(0, 1); factor -square(a);", NULL},
       {"latent a ~ normal(0, 1);", "nothing is observed: every latent variable keeps its prior"},
@@ -580,7 +581,8 @@ static void test_argument_ranges(void **state)
                       "factor a + s + t + u + k + sum(c) + sum(p) + sum(v) + d + e + x;\n"
                       "observed y ~ normal(0, %s);",
                       scales[i].argument));
-    const char *can = scales[i].can ? arena_printf("argument sigma of normal must be positive; %s can be %s", scales[i].argument, scales[i].can) : "";
+    const char *can =
+        scales[i].can ? arena_printf("argument sigma of normal must be positive; %s can be %s", scales[i].argument, scales[i].can) : "";
     const char *said = diag_count() ? diag_at(0)->message : "";
     if (strcmp(said, can)) fail_msg("%s: '%s', not '%s'", scales[i].argument, said, can);
   }
