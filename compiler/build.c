@@ -158,6 +158,15 @@ static Value over(Builder *b, int rank, int a0, int a1, Node n)
   return v;
 }
 
+/* In place of what is not supported: zeros of its rank, so that the rest can be looked at. */
+static Value refused(Builder *b, const MExpr *e, const char *what)
+{
+  int rank = type_rank(e->type.kind), axes[2] = {0, 0};
+  unsupported(b, e->span, what);
+  for (int i = 0; i < rank; i++) axes[i] = dag_dim_axis(b->d, x_int(b->d, 1), i);
+  return rank ? over(b, rank, axes[0], axes[1], x_const(b->d, 0)) : scalar(x_const(b->d, 0));
+}
+
 static Node rename_axis(Builder *b, Node n, int from, int to)
 {
   if (from == to || !(dag_axes(b->d, n) & AXIS_BIT(from))) return n;
@@ -493,7 +502,7 @@ static Value let_value(Builder *b, const MExpr *e)
   int slice = -1, axis = -1;
   for (int i = 0; i < e->n_index; i++) {
     if (e->index[i].kind != IX_SLICE) { index[i] = build_index(b, &e->index[i]); continue; }
-    if (slice >= 0 || type_rank(f->type.kind)) { unsupported(b, e->span, "a slice of a let in two indices, or of vectors,"); return scalar(x_const(b->d, 0)); }
+    if (slice >= 0 || type_rank(f->type.kind)) return refused(b, e, "a slice of a let in two indices, or of vectors,");
     /* its definition over an axis of its own, which nothing in the definition can mean */
     Node lo = build_scalar(b, e->index[i].lo), extent = x_add(b->d, x_sub(b->d, build_scalar(b, e->index[i].hi), lo), x_int(b->d, 1));
     slice = i, axis = dag_axis(b->d, AX_DIM, arena_printf("s%d_", b->d->axes.n), -1, x_int(b->d, 0), x_sub(b->d, extent, x_int(b->d, 1)));
@@ -780,8 +789,7 @@ static Value matrix_function(Builder *b, const MExpr *e)
   }
   default: break;
   }
-  unsupported(b, e->span, arena_printf("%s()", func_info[e->func].name));
-  return scalar(x_const(d, 0));
+  return refused(b, e, arena_printf("%s()", func_info[e->func].name));
 }
 
 static Value build_call(Builder *b, const MExpr *e)

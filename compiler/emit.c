@@ -300,6 +300,11 @@ static void prepare_term(Emission *e, int stmt)
   const Stmt *s = STMT(e, stmt);
   if (!has_term(e, stmt)) return;
   if (s->kind != ST_FACTOR && FAMILY(e, s->family)->role == ROLE_MARGINAL) {
+    if (FAMILY(e, s->family)->n_statements > 1) {                           /* which of them a mention is of is not looked at */
+      diag(e->options.lenient ? SEV_WARNING : SEV_ERROR, s->span, "put them into one plate, or give each a name",
+           "a marginal latent variable with several definitions is not supported by code generation yet");
+      return;
+    }
     Joined j = {.label = s->family};
     VEC_PUSH(j.stmts, stmt);
     for (int i = 0; i < e->m->stmts.n; i++)

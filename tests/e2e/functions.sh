@@ -129,7 +129,7 @@ TABLE
 }
 
 # What code generation does not do yet: refused with a message, and nothing else.
-later=" append_row append_col crossprod tcrossprod quad_form inv_Phi trigamma prod present log_det log_determinant inverse inverse_spd cholesky_decompose mdivide_left mdivide_left_spd "
+later=" append_row append_col crossprod tcrossprod quad_form inv_Phi trigamma prod log_det log_determinant inverse inverse_spd cholesky_decompose mdivide_left mdivide_left_spd "
 
 declarations() {
   cat <<'MODEL'
@@ -173,13 +173,13 @@ group=0
 while mapfile -t rows < <(for name in $names; do [[ $later == *" $name "* ]] || table | grep "^$name |"; done | awk -v g=$group 'NR > 25 * g && NR <= 25 * (g + 1)') && [ ${#rows[@]} -gt 0 ]; do
   group=$((group + 1))
   {
-    echo "model values$group {"
+    echo "model values$group { observed x[1] ~ flat(); observed x[2] ~ flat();"
     declarations
     for row in "${rows[@]}"; do IFS='|' read -r _ call other <<<"${row//||/}"; echo "  factor -abs($call - ($other));"; done
     echo "}"
   } >"$work/values$group.pgm"
   {
-    echo "model kernels$group {"
+    echo "model kernels$group { observed x[1] ~ flat(); observed x[2] ~ flat();"
     declarations
     for row in "${rows[@]}"; do IFS='|' read -r name call _ <<<"$row"; echo "  factor normal_lpdf(0.3 | $call, 1.5);"; done
     echo "}"
