@@ -65,6 +65,15 @@ tables: $(B)/tables
 	$< vim >editors/vim/syntax/pgm.vim
 	$< textmate >editors/vscode/syntaxes/pgm.tmLanguage.json
 
+# The oracle of the analysis (tests/analysis); and a copy of the analysis with mistakes that can be switched on, one at a time, to see them caught.
+ORACLE_OBJ = $(patsubst tests/analysis/%.c,$(B)/analysis/%.o,$(wildcard tests/analysis/*.c))
+$(B)/analysis/%.o: tests/analysis/%.c $(B)/grammar/pgm.tab.h
+	@mkdir -p $(@D)
+	$(CC) $(STD) $(WARN) $(CFLAGS) $(SAN) -MMD -Icompiler -Iruntime -I$(B)/grammar -c $< -o $@
+$(B)/unit/test_analysis_oracle: tests/unit/test_analysis_oracle.c $(ORACLE_OBJ) $(COMPILER_OBJ) $(B)/libpgmrt.a
+	@mkdir -p $(@D)
+	$(CC) $(STD) $(WARN) $(CFLAGS) $(SAN) -fopenmp -MMD -Icompiler -Iruntime -I$(B)/grammar $< -o $@ $(LDFLAGS) $(ORACLE_OBJ) $(COMPILER_OBJ) $(B)/libpgmrt.a -lcmocka $(LIBS)
+
 # ---- tests ----------------------------------------------------------------------------------------------------------------------------------
 E2E_SRC := $(wildcard tests/e2e/*.c)
 E2E_BIN := $(E2E_SRC:tests/e2e/%.c=$(B)/e2e/%)

@@ -24,6 +24,7 @@ typedef struct { const char *text; Span span; } WitnessStep;        /* reference
 typedef struct {
   const char *kind;                     /* "structured", "pin", "set-encoder", "slice-encoder", "window" */
   TextList domain;                      /* inputs under this remedy; a latent reference ("u[g]") stands for the parameters of its free factor */
+  TextList boundary;                    /* of kind "pin": units that have other inputs then */
   const char *option;                   /* command-line words that apply it, or NULL where the tool has none yet */
   const char *note;                     /* one sentence for people */
 } Remedy;
@@ -37,6 +38,7 @@ typedef struct {
   const char *verdict;                  /* closes, set, slice, unbounded, unbounded-set, position, data, unknown, global, param, marginal, pruned */
   const char *domain_kind;              /* window, set, slice, all, data, none */
   TextList domain, sd_domain;
+  bool conservative;                    /* some entries of the domain may not be needed: no rule says exactly which */
   TextList boundary;                    /* "n=1", "t=1..K", "i=1 & j=1" */
   VEC(WitnessStep) witness;
   VEC(Remedy) remedies;
@@ -58,6 +60,7 @@ typedef struct {
   const char *verdict;                  /* closes, partly, data, unknown, open */
   VEC(LatentVerdict) latents;           /* in order of families; a piecewise family has one entry per range of non-constant length */
   VEC(AnalysisWarning) warnings;
+  const char *unchecked;                /* why the model was not compared with itself written out at a small size; NULL: it was */
 } Analysis;
 
 /* Never fails; a disagreement with the brute-force check is a BUG. */

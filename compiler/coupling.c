@@ -22,7 +22,6 @@ typedef struct {
   Axes *axes;
   ExploreOptions o;
   Component *c;
-  bool merged[MAX_AXES];                /* axes along which the component is unbounded: ranges no longer separate */
   VEC(int) near_;                       /* nodes to leave from: without free places; ... */
   VEC(int) far[MAX_AXES + 1];           /* ... with that many of them */
   int *first;                           /* per family, then per term: its nodes, linked by CNode.next */
@@ -48,9 +47,9 @@ Axes *axes_build(const Graph *g)
 {
   Axes *a = NEW(Axes);
   a->g = g;
-  a->first = NEW_ARRAY(int, g->m->families.n);
+  a->first = NEW_ARRAY(int, g->families.n);
   a->n = g->vars.n;
-  for (int f = 0; f < g->m->families.n; f++) {
+  for (int f = 0; f < g->families.n; f++) {
     a->first[f] = a->n;
     a->n += GRAPH_MAX_INDEX;
   }
@@ -64,6 +63,18 @@ Axes *axes_build(const Graph *g)
           for (int k = 0; k < ref->ix[p].lin.n; k++)
             if (ref->ix[p].lin.t[k].atom >= 0) unite(a, a->first[ref->family] + p, ref->ix[p].lin.t[k].atom);
     }
+  a->least = NEW_ARRAY(Lin, g->families.n * MAX_AXES);
+  a->most = NEW_ARRAY(Lin, g->families.n * MAX_AXES);
+  bool *seen = NEW_ARRAY(bool, g->families.n);
+  for (int i = 0; i < g->pieces.n; i++) {
+    const GPiece *x = &g->pieces.at[i];
+    for (int p = 0; p < x->n && !x->barren; p++) {
+      Lin *lo = &a->least[x->family * MAX_AXES + p], *hi = &a->most[x->family * MAX_AXES + p];
+      *lo = seen[x->family] ? lin_min(g, *lo, x->lo[p]) : x->lo[p];
+      *hi = seen[x->family] ? lin_max(g, *hi, x->hi[p]) : x->hi[p];
+    }
+    seen[x->family] = seen[x->family] || !x->barren;
+  }
   return a;
 }
 
@@ -80,7 +91,7 @@ static bool at_same_kind(At a, At b)
   case AT_UNIT: return a.id == b.id && a.sign == b.sign;
   case AT_ABS: return lin_equal(a.off, b.off);
   case AT_FREE: return true;
-  case AT_ORIGIN: return a.id == b.id && a.sub == b.sub;
+  case AT_ORIGIN: return a.id == b.id && a.sub == b.sub && a.sign == b.sign;
   case AT_SPAN: return at_same_kind(*a.lo, *b.lo) && at_same_kind(*a.hi, *b.hi);
   }
   return false;
@@ -90,36 +101,43 @@ static bool at_equal(At a, At b)
 {
   if (!at_same_kind(a, b)) return false;
   if (a.kind == AT_SPAN) return at_equal(*a.lo, *b.lo) && at_equal(*a.hi, *b.hi);
-  return a.kind == AT_FREE || lin_equal(a.off, b.off);
+  if (a.kind == AT_FREE && labs(a.sign) == 1 && labs(b.sign) == 1) return true;
+  return a.sign == b.sign && lin_equal(a.off, b.off);
+}
+
+static At *at_copy(At a)
+{
+  At *r = NEW(At);
+  *r = a;
+  return r;
 }
 
 static At at_shift(At a, Lin by, long times)
 {
-  if (a.kind != AT_FREE && a.kind != AT_SPAN) a.off = lin_add(a.off, by, times);
+  if (a.kind == AT_SPAN || (!by.n && !by.c)) return a;
+  a.off = lin_add(a.off, by, times);
+  if (a.kind == AT_FREE && a.lo) {
+    a.lo = at_copy(at_shift(*a.lo, by, times));
+    a.hi = at_copy(at_shift(*a.hi, by, times));
+  }
   return a;
 }
 
-/* coef * a, coef = 1 or -1. */
+/* coef * a; of free places, a stride stays known. */
 static At at_times(At a, long coef)
 {
   if (coef == 1) return a;
-  if (a.kind == AT_ORIGIN) return at_free(); /* a mirrored lookup: no rule, every value */
-  if (a.kind == AT_UNIT) a.sign = -a.sign;
-  a.off = lin_add(lin_const(0), a.off, -1);
+  if (a.kind != AT_ABS) a.sign *= coef;
+  a.off = lin_add(lin_const(0), a.off, coef);
+  if (a.kind == AT_FREE && a.lo) {
+    At lo = at_times(*a.lo, coef), hi = at_times(*a.hi, coef);
+    a.lo = at_copy(coef > 0 ? lo : hi);
+    a.hi = at_copy(coef > 0 ? hi : lo);
+  }
   return a;
 }
 
 const Origin *origin_at(const Component *c, At a) { return a.kind == AT_ORIGIN ? &c->origins.at[a.id] : NULL; }
-
-/* The (last) variable of a linear index, its coefficient, and the rest; -1 without. Variables sort after symbols. */
-static int linear_var(Lin a, long *coef, Lin *rest)
-{
-  *rest = a;
-  if (!a.n || a.t[a.n - 1].atom < 0) return -1;
-  rest->n--;
-  *coef = a.t[a.n - 1].coef;
-  return a.t[a.n - 1].atom;
-}
 
 static int var_slot(const GTerm *t, int var)
 {
@@ -151,7 +169,7 @@ static At lookup(Walk *w, const GIndex *ix, int n, const At *args)
   bool over_set = false;
   for (int i = 0; i < n; i++) {
     if (args[i].kind == AT_FREE || args[i].kind == AT_SPAN) return at_free();
-    if (args[i].kind == AT_UNIT && w->merged[args[i].id]) return at_free(); /* at every row that the component runs through */
+    if (args[i].kind == AT_UNIT && w->c->merged[args[i].id]) return at_free(); /* at every row that the component runs through */
     over_set = over_set || names_set(w, args[i]);
   }
   for (int i = 0; i < c->origins.n; i++) {
@@ -176,7 +194,7 @@ static At eval_linear(const GTerm *t, const At *vars, Lin a)
 {
   long coef;
   Lin rest;
-  int v = linear_var(a, &coef, &rest);
+  int v = lin_var(a, &coef, &rest);
   if (v < 0) return at_abs(a);
   int k = var_slot(t, v);
   if (k < 0) return at_free();
@@ -240,28 +258,11 @@ static int eval_latent(Walk *w, const GTerm *t, const At *vars, const GIndex *ix
 
 /* ---- ranges: which units have this term ------------------------------------------------------------------------------------------------- */
 
-/* Bounds of ragged plates mention outer variables; those are compared by name. */
-static Lin bound_form(const Graph *g, Lin a)
-{
-  Lin r = lin_const(a.c);
-  for (int i = 0; i < a.n; i++) {
-    int atom = a.t[i].atom;
-    if (atom >= 0) {
-      Name name = g->vars.at[atom].name;
-      int s = 0;
-      while (s < g->symbols.n && g->symbols.at[s] != name) s++;
-      if (s == g->symbols.n) VEC_PUSH(((Graph *)g)->symbols, name);
-      atom = ~s;
-    }
-    r = lin_add(r, lin_atom(atom), a.t[i].coef);
-  }
-  return r;
-}
-
 typedef struct { BoundaryBox box[2 * MAX_AXES * 2]; int n; bool all; } Fit; /* all: the term is not there for the generic unit */
 
-static void add_box(Fit *f, int q, Lin lo, Lin hi)
+static void add_box(const Graph *g, Fit *f, int q, Lin lo, Lin hi)
 {
+  if (lin_sign(g, lin_add(hi, lo, -1)) == -1) return;
   if (f->n == (int)(sizeof f->box / sizeof *f->box)) return;
   BoundaryBox b = {0};
   b.used[q] = true;
@@ -270,36 +271,31 @@ static void add_box(Fit *f, int q, Lin lo, Lin hi)
   f->box[f->n++] = b;
 }
 
-static Lin lin_max(const Graph *g, Lin a, Lin b) { return lin_sign(g, lin_add(a, b, -1)) == -1 ? b : a; }
-static Lin lin_min(const Graph *g, Lin a, Lin b) { return lin_sign(g, lin_add(a, b, -1)) == 1 ? b : a; }
-
 /* The term (or reference) exists for units with lo <= index on axis q <= hi. One of few elements, or of none of the range, is not generic. */
 static void fit_range(Walk *w, int q, Lin lo, Lin hi, Fit *f)
 {
   const Graph *g = w->g;
   const Unit *u = &w->c->unit;
   Lin above = lin_add(hi, u->lo[q], -1), below = lin_add(u->hi[q], lo, -1), length = lin_add(hi, lo, -1);
-  bool generic = w->merged[q] || u->fixed[q] ||
+  bool generic = w->c->merged[q] || u->fixed[q] ||
                  !(lin_is_const(above) || lin_is_const(below) || lin_is_const(length) || lin_sign(g, above) == -1 || lin_sign(g, below) == -1);
   int low = lin_sign(g, lin_add(lo, u->lo[q], -1)), high = lin_sign(g, lin_add(u->hi[q], hi, -1));
   if (generic) {
     if (lin_sign(g, above) == -1 || lin_sign(g, below) == -1) return; /* of another range, joined to this one */
-    if (low > 0) add_box(f, q, u->lo[q], lin_min(g, lin_add(lo, lin_const(1), -1), u->hi[q]));
-    if (high > 0) add_box(f, q, lin_max(g, lin_add(hi, lin_const(1), 1), u->lo[q]), u->hi[q]);
+    if (low > 0) add_box(g, f, q, u->lo[q], lin_min(g, lin_add(lo, lin_const(1), -1), u->hi[q]));
+    if (high > 0) add_box(g, f, q, lin_max(g, lin_add(hi, lin_const(1), 1), u->lo[q]), u->hi[q]);
     return;
   }
   f->all = true;
   if (lin_sign(g, above) == -1 || lin_sign(g, below) == -1) return;
   f->box[0] = (BoundaryBox){0};
   f->n = 0;
-  add_box(f, q, low == 1 || low == 2 ? lo : u->lo[q], high == 1 || high == 2 ? hi : u->hi[q]);
+  add_box(g, f, q, low == 1 || low == 2 ? lo : u->lo[q], high == 1 || high == 2 ? hi : u->hi[q]);
 }
 
 /* Forms lo <= place <= hi as a condition on the unit. False: a constant place outside. */
 static bool fit_place(Walk *w, At a, Lin lo, Lin hi, Fit *f)
 {
-  lo = bound_form(w->g, lo);
-  hi = bound_form(w->g, hi);
   if (a.kind == AT_ABS) return lin_sign(w->g, lin_add(a.off, lo, -1)) != -1 && lin_sign(w->g, lin_add(hi, a.off, -1)) != -1;
   if (a.kind != AT_UNIT) return true;
   if (a.sign > 0) fit_range(w, a.id, lin_add(lo, a.off, -1), lin_add(hi, a.off, -1), f);
@@ -312,7 +308,7 @@ static bool fit_guard(Walk *w, const GTerm *t, const At *vars, const Guard *guar
   for (int i = 0; i < guard->n; i++) {
     long coef;
     Lin rest;
-    int v = linear_var(guard->form[i], &coef, &rest);
+    int v = lin_var(guard->form[i], &coef, &rest);
     if (v < 0) {
       if (lin_sign(w->g, rest) == -1) return false;
       continue;
@@ -320,7 +316,7 @@ static bool fit_guard(Walk *w, const GTerm *t, const At *vars, const Guard *guar
     int k = var_slot(t, v);
     Lin other;
     long c2;
-    if (k < 0 || labs(coef) != 1 || linear_var(rest, &c2, &other) >= 0) continue;
+    if (k < 0 || labs(coef) != 1 || lin_var(rest, &c2, &other) >= 0) continue;
     At a = at_shift(at_times(vars[k], coef), rest, 1);  /* a >= 0 */
     if (a.kind == AT_ABS && lin_sign(w->g, a.off) == -1) return false;
     if (a.kind != AT_UNIT) continue;
@@ -331,16 +327,29 @@ static bool fit_guard(Walk *w, const GTerm *t, const At *vars, const Guard *guar
   return true;
 }
 
-/* Does the term with its variables at these places (and the reference with this guard) exist for the generic unit? Where not for all units, says so. */
-static bool fits(Walk *w, const GTerm *t, const At *vars, const Guard *guard, bool own)
+/* The least or largest value of a form over the range of its variable in the term. */
+static Lin range_end(const GTerm *t, Lin a, bool most)
+{
+  long coef;
+  Lin rest;
+  int v = lin_var(a, &coef, &rest), k = v < 0 ? -1 : var_slot(t, v);
+  return k < 0 ? a : lin_add(rest, (coef > 0) == most ? t->hi[k] : t->lo[k], coef);
+}
+
+/* Does the term with its variables at these places (and the reference with this guard) exist for the generic unit, with `ref` at the places `at`?
+ * Where not for all units, says so; `from`: the latent element that is then without it. */
+static bool fits(Walk *w, const GTerm *t, const At *vars, const GRef *ref, const At *at, const Guard *guard, int from)
 {
   Fit f = {0};
   bool possible = true;
-  for (int k = 0; k < t->n_vars && possible; k++) possible = fit_place(w, vars[k], w->g->vars.at[t->vars[k]].lo, w->g->vars.at[t->vars[k]].hi, &f);
+  for (int p = 0; at && p < ref->n && possible; p++) /* one of a sum: of those that it, or the longest such sum, runs over */
+    if (ref->ix[p].kind == GI_RANGE) possible = fit_place(w, at[p], range_end(t, ref->ix[p].lin, false), range_end(t, ref->ix[p].hi, true), &f);
+
+  for (int k = 0; k < t->n_vars && possible; k++) possible = fit_place(w, vars[k], t->lo[k], t->hi[k], &f);
   if (possible) possible = fit_guard(w, t, vars, guard, &f);
   if (!possible) return false;
   for (int i = 0; i < f.n; i++) {
-    f.box[i].own = own;
+    f.box[i].from = from;
     VEC_PUSH(w->c->boundary, f.box[i]);
   }
   return !f.all;
@@ -348,7 +357,7 @@ static bool fits(Walk *w, const GTerm *t, const At *vars, const Guard *guard, bo
 
 /* ---- nodes ---------------------------------------------------------------------------------------------------------------------------------- */
 
-static int *node_list(const Walk *w, bool is_term, int id) { return &w->first[is_term ? w->g->m->families.n + id : id]; }
+static int *node_list(const Walk *w, bool is_term, int id) { return &w->first[is_term ? w->g->families.n + id : id]; }
 
 static int find_node(const Walk *w, bool is_term, int id, int n, const At *at)
 {
@@ -470,8 +479,10 @@ static void reach_family(Walk *w, int family, int n, At *at, int term_node, int 
   Component *c = w->c;
   bool constant = false;
   for (int p = 0; p < n; p++) constant = constant || at[p].kind == AT_ABS;
-  int node = find_node(w, false, family, n, at);
-  if (node < 0) node = find_wider(w, false, family, n, at, -1);
+  int node = find_node(w, false, family, n, at), wider = node < 0 ? find_wider(w, false, family, n, at, -1) : -1;
+  bool near_ = true;                    /* elements that are tied to the unit come first, and for themselves */
+  for (int p = 0; p < n; p++) near_ = near_ && at[p].kind != AT_FREE;
+  if (wider >= 0 && (!near_ || c->nodes.at[wider].left)) node = wider;
   if (node >= 0) {
     if (meet_again(w, node, at, term_node, ref)) reach_family(w, family, n, at, term_node, ref);
     return;
@@ -490,12 +501,13 @@ static void reach_family(Walk *w, int family, int n, At *at, int term_node, int 
 
 /* `from`: for the unit's own terms, the reference that is the unit; where it is summed over, an entry with the same summation index is met
  * at the unit's place (the weights W[n,m] of sum(m in 1..M: W[n,m] * z[m]) seen from z[m]). */
-static void add_entry(Walk *w, const GTerm *t, int term_node, int r, bool pinned, bool own, const GRef *from)
+static Entry make_entry(Walk *w, int term_node, int r, const GRef *from)
 {
   Component *c = w->c;
+  const GTerm *t = &w->g->terms.at[c->nodes.at[term_node].id];
   const GRef *ref = &t->refs.at[r];
   const At *vars = c->nodes.at[term_node].at;
-  Entry e = {.family = ref->family, .n = ref->n, .term_node = term_node, .ref = r, .pinned = pinned, .own = own};
+  Entry e = {.family = ref->family, .n = ref->n, .term_node = term_node, .ref = r};
   for (int p = 0; p < ref->n; p++) {
     e.at[p] = eval(w, t, vars, &ref->ix[p]);
     for (int k = 0; from && k < from->n; k++)
@@ -511,6 +523,23 @@ static void add_entry(Walk *w, const GTerm *t, int term_node, int r, bool pinned
             t->refs.at[k].ix[q].var == ref->ix[p].var)
           e.plate_free = true;
   }
+  return e;
+}
+
+Entry own_entry(const Graph *g, Axes *axes, Component *c, int term_node, int r)
+{
+  Walk w = {.g = g, .axes = axes, .c = c};
+  Entry e = make_entry(&w, term_node, r, &g->terms.at[c->nodes.at[term_node].id].refs.at[c->nodes.at[term_node].ref]);
+  e.own = true;
+  return e;
+}
+
+static void add_entry(Walk *w, int term_node, int r, bool pinned, bool own, const GRef *from)
+{
+  Component *c = w->c;
+  Entry e = make_entry(w, term_node, r, from);
+  e.pinned = pinned;
+  e.own = own;
   for (int i = 0; i < c->entries.n; i++) {
     Entry *x = &c->entries.at[i];
     if (x->family != e.family || x->n != e.n || x->pinned != e.pinned) continue;
@@ -536,29 +565,57 @@ static unsigned axes_of(const Component *c, At a, int depth)
   return o->set ? r | axes_of(c, o->target, depth + 1) : r;
 }
 
-/* For the reduced graph without hubs: the element tells less of the unit than the term does, or stands in a sum over an axis. */
-static bool is_hub(const Walk *w, const GTerm *t, const At *vars, int n, const At *at, const GRef *ref)
-{
-  unsigned term = 0, element = 0;
-  for (int k = 0; k < t->n_vars; k++) term |= axes_of(w->c, vars[k], 0);
-  for (int p = 0; p < n; p++) {
-    element |= axes_of(w->c, at[p], 0);
-    if (ref->ix[p].reduced) return true;
-  }
-  return (term & ~element) != 0;
-}
-
-/* The range that a free place is free in, as far as this term goes: only elements at constant indices ask. */
-static void free_range(const Graph *g, const GTerm *t, const GIndex *ix, At *a)
+/* A sum over a whole axis: its members can be exchanged. Running sums and windows are not meant. */
+static bool is_total(const GIndex *ix)
 {
   long coef;
   Lin rest;
-  int v = ix->kind == GI_LINEAR && a->kind == AT_FREE ? linear_var(ix->lin, &coef, &rest) : -1;
+  return ix->kind == GI_RANGE && ix->reduced && !ix->ordered && lin_var(ix->lin, &coef, &rest) < 0 && lin_var(ix->hi, &coef, &rest) < 0;
+}
+
+static bool has_total(const GRef *ref)
+{
+  for (int p = 0; p < ref->n; p++)
+    if (is_total(&ref->ix[p])) return true;
+  return false;
+}
+
+/* For the reduced graph without hubs: the element tells less of the unit than the term does, or stands in a sum over an axis. */
+static bool is_hub(const Walk *w, const GTerm *t, const At *vars, const At *at, const GRef *ref)
+{
+  unsigned term = 0, element = 0;
+  for (int k = 0; k < t->n_vars; k++) term |= axes_of(w->c, vars[k], 0);
+  for (int p = 0; p < ref->n; p++) {
+    element |= axes_of(w->c, at[p], 0);
+    if (ref->ix[p].kind == GI_TABLE && at[p].kind == AT_FREE) element = ~0u; /* another hub for each value of the table */
+    if (ref->ix[p].kind == GI_RANGE) element |= axes_of(w->c, eval_linear(t, vars, ref->ix[p].lin), 0) | axes_of(w->c, eval_linear(t, vars, ref->ix[p].hi), 0);
+  }
+  if (!has_total(ref) && !(term & ~element)) return false;
+  w->c->hub_axes |= element;
+  return true;
+}
+
+/* The range that a free place is free in, as far as this term goes: only elements at constant indices ask. */
+static void free_range(const GTerm *t, const GIndex *ix, At *a)
+{
+  long coef;
+  Lin rest;
+  int v = ix->kind == GI_LINEAR && a->kind == AT_FREE ? lin_var(ix->lin, &coef, &rest) : -1;
   if (v < 0 || coef != 1 || var_slot(t, v) < 0) return;
   a->lo = NEW(At);
   a->hi = NEW(At);
-  *a->lo = at_abs(lin_add(bound_form(g, g->vars.at[v].lo), rest, 1));
-  *a->hi = at_abs(lin_add(bound_form(g, g->vars.at[v].hi), rest, 1));
+  *a->lo = at_abs(lin_add(t->lo[var_slot(t, v)], rest, 1));
+  *a->hi = at_abs(lin_add(t->hi[var_slot(t, v)], rest, 1));
+}
+
+/* A sum over a growing part of what there is, and that leaves a growing part out: free places from there on are too many. */
+static bool is_part(const Walk *w, const GTerm *t, const GRef *ref, int p)
+{
+  const GIndex *ix = &ref->ix[p];
+  if (ix->kind != GI_RANGE || !is_total(ix)) return false;
+  int at = ref->family * MAX_AXES + p;
+  Lin below = lin_add(range_end(t, ix->lin, false), w->axes->least[at], -1), above = lin_add(w->axes->most[at], range_end(t, ix->hi, true), -1);
+  return (!lin_is_const(below) && lin_sign(w->g, below) != -1) || (!lin_is_const(above) && lin_sign(w->g, above) != -1);
 }
 
 static void reach_references(Walk *w, int node, int from_ref, bool own)
@@ -573,7 +630,7 @@ static void reach_references(Walk *w, int node, int from_ref, bool own)
         long coef;
         Lin rest;
         const GIndex *ix = &t->refs.at[r].ix[0];
-        if (ix->kind == GI_LINEAR && linear_var(ix->lin, &coef, &rest) == t->vars[k]) c->slotted[axis_of_var(w->axes, t->vars[k])] = true;
+        if (ix->kind == GI_LINEAR && lin_var(ix->lin, &coef, &rest) == t->vars[k]) c->slotted[axis_of_var(w->axes, t->vars[k])] = true;
       }
   for (int k = 0; k < t->n_vars; k++) { /* reached by 2 * k = m: for even m only, and what it couples depends on that */
     const Origin *o = origin_at(c, vars[k]);
@@ -587,10 +644,10 @@ static void reach_references(Walk *w, int node, int from_ref, bool own)
   for (int r = 0; r < t->refs.n; r++) {
     const GRef *ref = &t->refs.at[r];
     bool pinned = ref->latent && w->o.pinned && w->o.pinned[ref->family];
-    if (r != from_ref && ref->guard.n && !fits(w, t, vars, &ref->guard, own)) continue; /* the term itself was looked at before */
+    if (r != from_ref && ref->guard.n && !fits(w, t, vars, NULL, NULL, &ref->guard, c->nodes.at[node].parent)) continue; /* the term itself was looked at before */
     if (!ref->latent || pinned) {
-      add_entry(w, t, node, r, pinned, own, NULL);
-      if (own) add_entry(w, t, node, r, pinned, own, &t->refs.at[from_ref]);
+      add_entry(w, node, r, pinned, own, NULL);
+      if (own) add_entry(w, node, r, pinned, own, &t->refs.at[from_ref]);
       for (int p = 0; p < ref->n && pinned; p++) /* members of a set then differ by the parameters they meet */
         if (eval(w, t, vars, &ref->ix[p]).kind == AT_FREE) c->slotted[axis_of_position(w->axes, ref->family, p)] = true;
       continue;
@@ -607,15 +664,16 @@ static void reach_references(Walk *w, int node, int from_ref, bool own)
         at[p] = pick[p][p == two ? which : 0];
         if (w->o.pin_constant && ref->family == c->unit.family && c->unit.runs[p] && at[p].kind == AT_ABS) hub = true;
       }
-      if (w->o.no_hubs && is_hub(w, t, vars, ref->n, at, ref)) hub = true;
+      if (w->o.no_hubs && is_hub(w, t, vars, at, ref)) hub = true;
       if (hub) {
-        if (!w->o.no_hubs) add_entry(w, t, node, r, true, own, NULL);
+        if (!w->o.no_hubs) add_entry(w, node, r, true, own, NULL);
         for (int p = 0; p < ref->n; p++)
           if (at[p].kind == AT_FREE && w->o.no_hubs) c->slotted[axis_of_position(w->axes, ref->family, p)] = true;
         continue;
       }
+      for (int p = 0; p < ref->n; p++) w->c->loose = w->c->loose || is_part(w, t, ref, p);
       if (w->has_constant[ref->family])
-        for (int p = 0; p < ref->n; p++) free_range(w->g, t, &ref->ix[p], &at[p]);
+        for (int p = 0; p < ref->n; p++) free_range(t, &ref->ix[p], &at[p]);
       reach_family(w, ref->family, ref->n, at, node, r);
     }
   }
@@ -649,7 +707,7 @@ static void open_set(Walk *w, int term, int r, int pos, const GIndex *ix, At tar
     for (int i = 0; i < x->n_args && n < 4 * MAX_AXES; i++) stack[n++] = &x->args[i];
     long coef;
     Lin rest;
-    int v = x->kind == GI_LINEAR ? linear_var(x->lin, &coef, &rest) : -1, k = v < 0 ? -1 : var_slot(t, v);
+    int v = x->kind == GI_LINEAR ? lin_var(x->lin, &coef, &rest) : -1, k = v < 0 ? -1 : var_slot(t, v);
     if (k >= 0 && !known[k]) in_table[k] = true;
   }
   for (int k = 0; k < t->n_vars; k++) o.known[k] = known[k] ? vars[k] : at_free();
@@ -684,20 +742,20 @@ static void open_set(Walk *w, int term, int r, int pos, const GIndex *ix, At tar
   memcpy(c->origins.at[id].args, args, sizeof args);
 }
 
-/* The places of the term's variables when its reference r is the element at `at`. False: only for special units, or never. */
-static bool enter_term(Walk *w, int term, int r, const At *at, At *vars, bool own)
+/* The places of the term's variables when its reference r is the element at `at`, of node `from`. False: only for special units, or never. */
+static bool enter_term(Walk *w, int term, int r, const At *at, At *vars, int from)
 {
   const GTerm *t = &w->g->terms.at[term];
   const GRef *ref = &t->refs.at[r];
   bool known[MAX_AXES] = {false};
-  BoundaryBox special = {.own = own};
-  bool is_special = false;
+  BoundaryBox special = {.from = from};
+  bool is_special = false, prefix = false;
   for (int p = 0; p < ref->n; p++) {
     const GIndex *ix = &ref->ix[p];
     long coef;
     Lin rest;
     if (ix->kind == GI_LINEAR) {
-      int v = linear_var(ix->lin, &coef, &rest);
+      int v = lin_var(ix->lin, &coef, &rest);
       if (v >= 0) {
         int k = var_slot(t, v);
         if (k < 0) return false;
@@ -722,11 +780,20 @@ static bool enter_term(Walk *w, int term, int r, const At *at, At *vars, bool ow
     } else if (ix->kind == GI_RANGE) {
       Lin rest_lo, rest_hi;
       long c_lo = 0, c_hi = 0;
-      int lo = linear_var(ix->lin, &c_lo, &rest_lo), hi = linear_var(ix->hi, &c_hi, &rest_hi);
+      int lo = lin_var(ix->lin, &c_lo, &rest_lo), hi = lin_var(ix->hi, &c_hi, &rest_hi);
       if (lo >= 0 && lo == hi && c_lo == c_hi) {
         int k = var_slot(t, lo);
         if (k >= 0 && set_var(vars, known, k, at_times(at_shift(at[p], c_hi > 0 ? rest_hi : rest_lo, -1), c_hi)) == SET_NEVER) return false;
-      } else if (lo >= 0 || hi >= 0) w->c->prefix = true;
+      } else if (lo >= 0 || hi >= 0) {  /* z[1..v + c]: of v, no less than the place - c */
+        int k = var_slot(t, hi >= 0 ? hi : lo);
+        At end = at_times(at_shift(at[p], hi >= 0 ? rest_hi : rest_lo, -1), hi >= 0 ? c_hi : c_lo);
+        prefix = true;
+        if (k < 0 || known[k] || (at[p].kind != AT_UNIT && at[p].kind != AT_ABS)) continue;
+        bool above = (hi >= 0) == ((hi >= 0 ? c_hi : c_lo) > 0);
+        vars[k] = at_free();
+        vars[k].lo = at_copy(above ? end : at_abs(t->lo[k]));
+        vars[k].hi = at_copy(above ? at_abs(t->hi[k]) : end);
+      }
     }
   }
   for (int p = 0; p < ref->n; p++)
@@ -736,12 +803,14 @@ static bool enter_term(Walk *w, int term, int r, const At *at, At *vars, bool ow
       open_set(w, term, r, p, &ref->ix[p], at_shift(target, ref->ix[p].lin, -1), vars, known);
     }
   for (int k = 0; k < t->n_vars; k++)
-    if (!known[k]) vars[k] = at_free();
+    if (!known[k] && !vars[k].lo) vars[k] = at_free();
   if (is_special) {
     VEC_PUSH(w->c->boundary, special);
     return false;
   }
-  return fits(w, t, vars, &ref->guard, own);
+  if (!fits(w, t, vars, ref, at, &ref->guard, from)) return false;
+  w->c->prefix = w->c->prefix || prefix;
+  return true;
 }
 
 static bool only_constant(const GRef *ref, const CNode *x)
@@ -749,7 +818,7 @@ static bool only_constant(const GRef *ref, const CNode *x)
   for (int p = 0; p < ref->n; p++) {
     long coef;
     Lin rest;
-    if (x->glued[p] && (ref->ix[p].kind != GI_LINEAR || linear_var(ref->ix[p].lin, &coef, &rest) >= 0)) return false;
+    if (x->glued[p] && (ref->ix[p].kind != GI_LINEAR || lin_var(ref->ix[p].lin, &coef, &rest) >= 0)) return false;
   }
   return true;
 }
@@ -763,13 +832,13 @@ static void leave_family(Walk *w, int node)
     const GTerm *t = &w->g->terms.at[touch.term];
     const GRef *ref = &t->refs.at[touch.ref];
     if (x.const_only && !only_constant(ref, &x)) continue;
-    if (w->o.no_hubs) {
-      bool reduced = false;
-      for (int p = 0; p < ref->n; p++) reduced = reduced || ref->ix[p].reduced;
-      if (reduced) continue;
-    }
     At vars[MAX_AXES] = {0};
-    if (!enter_term(w, touch.term, touch.ref, x.at, vars, node == 0)) continue;
+    if (!enter_term(w, touch.term, touch.ref, x.at, vars, node)) continue;
+    if (w->o.no_hubs && has_total(ref)) {
+      for (int p = 0; p < ref->n; p++)
+        if (!is_total(&ref->ix[p])) c->hub_axes |= axes_of(c, x.at[p], 0);
+      continue;
+    }
     int at = find_node(w, true, touch.term, t->n_vars, vars);
     if (at < 0 && node) at = find_wider(w, true, touch.term, t->n_vars, vars, -1);
     bool fresh = at < 0;
@@ -779,8 +848,8 @@ static void leave_family(Walk *w, int node)
       fresh = at < 0;
       if (fresh) at = add_node(w, true, touch.term, t->n_vars, vars, node, touch.ref);
     }
-    if (!fresh && node == 0) {               /* the unit's own, at another offset: its entries count as own */
-      bool same = true;
+    if (!fresh && node == 0) {               /* the unit's own, at another offset or by another reference: its entries count as own */
+      bool same = c->nodes.at[at].ref == touch.ref;
       for (int k = 0; k < t->n_vars && same; k++) same = at_equal(c->nodes.at[at].at[k], vars[k]);
       if (!same) {
         CNode own = {.is_term = true, .id = touch.term, .n = t->n_vars, .parent = node, .ref = touch.ref, .const_only = true};
@@ -825,10 +894,10 @@ static bool glue_constants(Walk *w)
         long coef;
         Lin rest;
         const GIndex *ix = &ref->ix[p];
-        if (ix->kind != GI_LINEAR || linear_var(ix->lin, &coef, &rest) >= 0) continue;
+        if (ix->kind != GI_LINEAR || lin_var(ix->lin, &coef, &rest) >= 0) continue;
         if (x.at[p].kind != AT_UNIT) continue;
         int q = x.at[p].id;
-        if (!w->merged[q]) possible = false;
+        if (!w->c->merged[q]) possible = false;
         y.at[p] = at_abs(ix->lin);
         y.glued[p] = constant = true;
         for (int r = 0; r < x.n; r++) /* which of them, along an axis that moves with this one, cannot be said */
@@ -887,7 +956,7 @@ static void find_order(Walk *w)
         at[p] = pick[0];
         long coef;
         Lin rest;
-        int v = ref->ix[p].kind == GI_RANGE ? linear_var(ref->ix[p].lin, &coef, &rest) : -1;
+        int v = ref->ix[p].kind == GI_RANGE ? lin_var(ref->ix[p].lin, &coef, &rest) : -1;
         (void)n;
         if (v >= 0 && at[p].kind == AT_FREE && !lin_equal(ref->ix[p].lin, ref->ix[p].hi)) c->ordered[axis_of_position(w->axes, ref->family, p)] = true;
       }
@@ -897,7 +966,7 @@ static void find_order(Walk *w)
         long coef;
         Lin rest;
         if (at[p].kind != AT_FREE || ref->ix[p].kind != GI_LINEAR) continue;
-        int v = linear_var(ref->ix[p].lin, &coef, &rest), k = v < 0 ? -1 : var_slot(t, v);
+        int v = lin_var(ref->ix[p].lin, &coef, &rest), k = v < 0 ? -1 : var_slot(t, v);
         if (k < 0 || coef != 1) continue;
         long a, b, d = rest.c;
         bool symbolic = rest.n > 0;     /* place of the family = place of the variable + rest */
@@ -905,6 +974,46 @@ static void find_order(Walk *w)
         if (ra != rb) u[ra] = (Potential){rb, b + d - a};
         else if (symbolic || a != b + d) c->ordered[axis_of_position(w->axes, ref->family, p)] = true;
       }
+    }
+  }
+}
+
+/* ---- mirrors -------------------------------------------------------------------------------------------------------------------------------- */
+
+/* Two elements of one family that are the same for special units only: z[n] and z[T+1-n] where 2n = T+1. */
+static void push_mirror(Walk *w, int n, const At *a, const At *b, int from)
+{
+  BoundaryBox box = {.from = from};
+  bool any = false;
+  for (int p = 0; p < n; p++) {
+    if (at_equal(a[p], b[p]) || a[p].kind == AT_FREE || b[p].kind == AT_FREE) continue;
+    if (a[p].kind != AT_UNIT || b[p].kind != AT_UNIT || a[p].id != b[p].id || a[p].sign == b[p].sign) return;
+    const At *plus = a[p].sign > 0 ? &a[p] : &b[p], *minus = a[p].sign > 0 ? &b[p] : &a[p];
+    Lin twice = lin_add(minus->off, plus->off, -1); /* u + a = b - u */
+    int q = a[p].id;
+    if (lin_is_const(twice) && twice.c % 2) return;
+    if (lin_sign(w->g, lin_add(twice, w->c->unit.lo[q], -2)) == -1 || lin_sign(w->g, lin_add(lin_add(lin_const(0), w->c->unit.hi[q], 2), twice, -1)) == -1) return;
+    box.used[q] = box.twice[q] = any = true;
+    box.lo[q] = box.hi[q] = twice;
+  }
+  if (any) VEC_PUSH(w->c->boundary, box);
+}
+
+static void find_mirrors(Walk *w)
+{
+  const Component *c = w->c;
+  for (int i = 0; i < c->nodes.n; i++) {
+    const CNode x = c->nodes.at[i];
+    if (!x.is_term)
+      for (int k = x.next; k >= 0; k = c->nodes.at[k].next)
+        if (!x.const_only && !c->nodes.at[k].const_only) push_mirror(w, x.n, x.at, c->nodes.at[k].at, i > k ? i : k);
+    if (!x.is_term || x.parent != 0) continue;
+    const GTerm *t = &w->g->terms.at[x.id];
+    for (int r = 0; r < t->refs.n; r++) { /* what the unit's own terms mention beside it may be the unit itself */
+      At at[MAX_AXES];
+      if (t->refs.at[r].family != c->unit.family) continue;
+      for (int p = 0; p < t->refs.at[r].n; p++) at[p] = eval(w, t, x.at, &t->refs.at[r].ix[p]);
+      push_mirror(w, c->unit.n, c->nodes.at[0].at, at, 0);
     }
   }
 }
@@ -926,17 +1035,15 @@ static int next_node(Walk *w, int *near_done)
   return -1;
 }
 
-/* Vectors of components that are done with, for the next ones: there is one walk per range, and models have hundreds. */
-static VEC(Component) spare;
+/* Vectors of components that are done with serve the next ones: there is one walk per range, and models have hundreds. */
+void component_done(Axes *axes, Component *c) { VEC_PUSH(axes->spare, c); }
 
-void component_done(Component *c) { VEC_PUSH(spare, *c); }
-
-static Component *walk_once(Walk *w, const Unit *unit)
+static Component *walk_once(Walk *w, const Unit *unit, const bool *merged)
 {
   const Graph *g = w->g;
   Component *c = w->c = NEW(Component);
-  if (spare.n) {
-    Component *old = &spare.at[--spare.n];
+  if (w->axes->spare.n) {
+    Component *old = w->axes->spare.at[--w->axes->spare.n];
     c->nodes.at = old->nodes.at, c->nodes.cap = old->nodes.cap;
     c->entries.at = old->entries.at, c->entries.cap = old->entries.cap;
     c->boundary.at = old->boundary.at, c->boundary.cap = old->boundary.cap;
@@ -944,23 +1051,28 @@ static Component *walk_once(Walk *w, const Unit *unit)
   }
   c->g = g;
   c->unit = *unit;
+  memcpy(c->merged, merged, sizeof c->merged);
   c->crossed_term = -1;
   c->ordered = NEW_ARRAY(bool, w->axes->n);
   c->slotted = NEW_ARRAY(bool, w->axes->n);
-  w->n_abs = NEW_ARRAY(int, g->m->families.n);
+  w->n_abs = NEW_ARRAY(int, g->families.n);
   w->near_.n = 0;
   for (int k = 0; k <= MAX_AXES; k++) w->far[k].n = 0;
-  for (int k = 0; k < g->m->families.n + g->terms.n; k++) w->first[k] = -1;
+  for (int k = 0; k < g->families.n + g->terms.n; k++) w->first[k] = -1;
   At at[MAX_AXES] = {0};
   for (int p = 0; p < unit->n; p++) at[p] = unit->runs[p] ? (At){.kind = AT_UNIT, .id = p, .sign = 1} : at_abs(unit->at[p]);
   enqueue(w, add_node(w, false, unit->family, unit->n, at, -1, -1));
   bool more = true;
   for (int near_done = 0; more;) {
     int node;
-    while ((node = next_node(w, &near_done)) >= 0) leave_family(w, node);
+    while ((node = next_node(w, &near_done)) >= 0) {
+      c->nodes.at[node].left = true;
+      leave_family(w, node);
+    }
     more = glue_constants(w);
   }
   find_order(w);
+  find_mirrors(w);
   component_lattice(c, w->axes);
   return c;
 }
@@ -969,27 +1081,28 @@ Component *explore(const Graph *g, Axes *axes, const Unit *unit, const ExploreOp
 {
   Walk w = {.g = g, .axes = axes};
   if (options) w.o = *options;
-  w.abs_limit = NEW_ARRAY(int, g->m->families.n);
-  w.first = NEW_ARRAY(int, g->m->families.n + g->terms.n);
-  w.has_constant = NEW_ARRAY(bool, g->m->families.n);
-  for (int f = 0; f < g->m->families.n; f++) {
+  w.abs_limit = NEW_ARRAY(int, g->families.n);
+  w.first = NEW_ARRAY(int, g->families.n + g->terms.n);
+  w.has_constant = NEW_ARRAY(bool, g->families.n);
+  for (int f = 0; f < g->families.n; f++) {
     w.abs_limit[f] = ABS_SLACK + g->touch[f].n;
     for (int i = 0; i < g->touch[f].n; i++) {
       const GRef *r = &g->terms.at[g->touch[f].at[i].term].refs.at[g->touch[f].at[i].ref];
       for (int p = 0; p < r->n; p++) w.has_constant[f] = w.has_constant[f] || (r->ix[p].kind == GI_LINEAR && (!r->ix[p].lin.n || r->ix[p].lin.t[r->ix[p].lin.n - 1].atom < 0));
     }
   }
+  bool merged[MAX_AXES] = {false};
   for (int round = 0; round <= MAX_AXES; round++) {
-    Component *c = walk_once(&w, unit);
+    Component *c = walk_once(&w, unit, merged);
     bool again = false;
     for (int q = 0; q < unit->n; q++) {
       bool cycle = false;               /* what the data decide about lookups does not join ranges */
       for (int i = 0; i < c->generators.n; i++)
         cycle = cycle || (c->generators.at[i].origin == GEN_CYCLE && (c->generators.at[i].v[q].n || c->generators.at[i].v[q].c));
-      if (c->grows[q] && !w.merged[q] && (cycle || !c->crossed)) w.merged[q] = again = true;
+      if (c->grows[q] && !merged[q] && (cycle || !c->crossed)) merged[q] = again = true;
     }
     if (!again) return c;
-    if (round < MAX_AXES) component_done(c);
+    if (round < MAX_AXES) component_done(axes, c);
   }
   return w.c;
 }

@@ -9,7 +9,8 @@
 
 /* ---- the unit: the generic element whose component is sought ----------------------------------------------------------------- */
 
-/* An element of one range of a latent family. Axis p is index position p; it runs unless the index is constant in the whole range. */
+/* An element of one range of a latent family (of Graph.families). Axis p is index position p; it runs unless the index is constant in the whole
+ * range. Everything is in places: the index is step * place + residue of the family. */
 typedef struct {
   int family, stmt;
   int n;
@@ -18,23 +19,24 @@ typedef struct {
   Lin at[MAX_AXES];                     /* where it does not run */
   Lin lo[MAX_AXES], hi[MAX_AXES];       /* where it does */
   int var[MAX_AXES];                    /* its plate variable, in Graph.vars */
-  long shift[MAX_AXES];                 /* the index is the variable plus this; places count in indices, text in the variable */
+  long shift[MAX_AXES];                 /* the index is the variable plus this */
 } Unit;
 
 /* ---- places of indices ---------------------------------------------------------------------------------------------------------- */
 
 typedef enum {
-  AT_UNIT,                              /* sign * (unit's index on axis id) + off: the potential of the theory */
+  AT_UNIT,                              /* sign * (unit's place on axis id) + off: the potential of the theory */
   AT_ABS,                               /* off */
-  AT_FREE,                              /* every value: the family or factor lacks what would tell */
-  AT_ORIGIN,                            /* origin `id`: value of a lookup, or bound variable number `sub` of a set; plus off */
+  AT_FREE,                              /* every value: the family or factor lacks what would tell; sign * k + off where |sign| > 1 */
+  AT_ORIGIN,                            /* sign * origin `id` + off: the value of a lookup, or bound variable number `sub` of a set */
   AT_SPAN                               /* from *lo to *hi, each AT_UNIT or AT_ABS; in entries of the domain only */
 } AtKind;
 typedef struct At {
   AtKind kind;
-  int id, sub, sign;
+  int id, sub;
+  long sign;                            /* 1 or -1, but in entries of the domain any coefficient: x[2*n] */
   Lin off;
-  struct At *lo, *hi;
+  struct At *lo, *hi;                   /* AT_SPAN; AT_FREE: ends that are known of the free place, or NULL */
 } At;
 
 /* A lookup value table(args), or the elements i with table(... i ...) = target. */
@@ -60,6 +62,7 @@ typedef struct {
   At at[MAX_AXES];                      /* family: its index positions; term: its plate variables */
   int next;                             /* node of the same family or term, -1 */
   int parent, ref;                      /* the node it was reached from, and through which reference of the term (of the two) */
+  bool left;                            /* family: its terms have been looked at */
   bool const_only;                      /* family: an element glued on at a range end: only references to just this element count; */
   bool glued[MAX_AXES];                 /* its constant indices. Term: a second place of a term, for its own entries */
 } CNode;
@@ -86,8 +89,9 @@ typedef struct {
   int term_node, ref;
 } Entry;
 
-/* Units with all of lo[q] <= index on q <= hi[q] (for the axes used) differ from the generic one. */
-typedef struct { bool used[MAX_AXES]; Lin lo[MAX_AXES], hi[MAX_AXES]; bool own; } BoundaryBox;
+/* Units with all of lo[q] <= place on q <= hi[q] (for the axes used; twice the place where `twice`) differ from the generic one;
+ * from: the node that lacks a term there, or has one more (0: the unit itself). */
+typedef struct { bool used[MAX_AXES], twice[MAX_AXES]; Lin lo[MAX_AXES], hi[MAX_AXES]; int from; } BoundaryBox;
 
 /* ---- lattices (periodic.c) ------------------------------------------------------------------------------------------------------------ */
 
@@ -113,7 +117,9 @@ typedef struct {
   bool loose;                           /* the entries may be more than the component meets (a chain of stride 2 from a constant index) */
   bool oblique;                         /* constant indices meet a lattice that is not along the axes: everything is taken */
   bool prefix;                          /* a latent variable under a running sum or recurrence */
+  bool merged[MAX_AXES];                /* axes along which the component is unbounded: ranges no longer separate */
   bool *ordered;                        /* per axis class (axis_class): a free index along which elements are chained */
+  unsigned hub_axes;                    /* with no_hubs: the axes of the unit that tell which hub it is attached to */
   bool *slotted;                        /* per axis class: a free index that also chooses the element of an indexed global */
 
   /* filled by component_lattice */
@@ -130,23 +136,25 @@ typedef struct {
   bool no_hubs;                         /* what lacks an axis of the unit is kept out, and so are sums over an axis */
 } ExploreOptions;
 
-/* Classes of index positions and plate variables that some reference identifies. */
-typedef struct { const Graph *g; int n; int *parent; int *first; } Axes;
+/* What all walks of a graph share: classes of index positions and plate variables that some reference identifies; per family and position
+ * (family * MAX_AXES + position), the ends of what is in q; memory to be used again. */
+typedef struct { const Graph *g; int n; int *parent; int *first; Lin *least, *most; VEC(Component *) spare; } Axes;
 Axes *axes_build(const Graph *g);
 int axis_of_position(Axes *a, int family, int pos);
 int axis_of_var(Axes *a, int var);
 
 Component *explore(const Graph *g, Axes *axes, const Unit *unit, const ExploreOptions *options);
-void component_done(Component *c);       /* its memory may be used again */
+void component_done(Axes *axes, Component *c);       /* its memory may be used again */
 void component_lattice(Component *c, Axes *axes);
 
-/* Places of a term's reference, given places of its plate variables (as in entries). */
 const Origin *origin_at(const Component *c, At a);
+/* Reference r of a term that touches the unit itself, as an entry; where the unit is one of a sum, as it meets the unit. */
+Entry own_entry(const Graph *g, Axes *axes, Component *c, int term_node, int r);
 
 /* ground.c: grounds the model at a small size and compares with what `c` says of every element of the unit. BUG on disagreement.
  * `merged`: what explore decided. Returns false when the model could not be grounded at a small size (say, a lookup without a bound). */
 typedef struct GroundModel GroundModel;
-GroundModel *ground_build(const Graph *g);            /* NULL: cannot */
+GroundModel *ground_build(const Graph *g, const char **why);  /* NULL: cannot, and why */
 void ground_check(GroundModel *gm, const Component *c, bool exact);
 
 #endif

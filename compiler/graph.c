@@ -6,11 +6,12 @@
  *   - sum(k in lo..hi: ...) and slices become ranges of the index; short ranges of known length are written out;
  *   - the branches of a condition on indices get guards, so that `n == 1 ? 0 : z[n-1]` has no reference z[0];
  *   - a `factor` is split into its summands, a sum over a range becoming one more plate of its term;
- *   - latent families without observed descendants are barren: their terms are left out (step 0 of the theory, "prune"). */
+ *   - residues.c and barren.c then see to strides and to elements without observed descendants. */
 #include "graph.h"
 #include "dist.h"
 #include "func.h"
 
+#include <limits.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -42,6 +43,8 @@ Lin lin_add(Lin a, Lin b, long times)
   return r;
 }
 
+Lin lin_shift(Lin a, long c) { return (Lin){a.c + c, a.n, a.t}; }
+
 bool lin_equal(Lin a, Lin b)
 {
   if (a.c != b.c || a.n != b.n) return false;
@@ -51,7 +54,7 @@ bool lin_equal(Lin a, Lin b)
 }
 
 /* Replaces atom by value. */
-static Lin lin_replace(Lin a, int atom, Lin value)
+Lin lin_replace(Lin a, int atom, Lin value)
 {
   for (int i = 0; i < a.n; i++)
     if (a.t[i].atom == atom) {
@@ -61,7 +64,16 @@ static Lin lin_replace(Lin a, int atom, Lin value)
   return a;
 }
 
-static Name atom_name(const Graph *g, int atom) { return atom >= 0 ? g->vars.at[atom].name : g->symbols.at[~atom]; }
+int lin_var(Lin a, long *coef, Lin *rest)
+{
+  *rest = a;
+  if (!a.n || a.t[a.n - 1].atom < 0) return -1;
+  rest->n--;
+  *coef = a.t[a.n - 1].coef;
+  return a.t[a.n - 1].atom;
+}
+
+static Name atom_name(const Graph *g, int atom) { return atom >= 0 ? g->vars.at[atom].name : g->symbols.at[~atom].name; }
 
 static void lin_print_terms(const Graph *g, Lin a, bool positive, bool *first, StrBuf *b)
 {
@@ -94,39 +106,77 @@ const char *lin_text(const Graph *g, Lin a)
   return sb_text(&b);
 }
 
-/* Smallest value of the form when every symbol is at least 1 and unbounded above; false when there is none. */
-static bool lin_minimum(Lin a, long *min)
+/* Least value of the form over the bounds of its symbols; false when there is none. */
+static bool lin_minimum(const Graph *g, Lin a, long *min)
 {
   *min = a.c;
   for (int i = 0; i < a.n; i++) {
-    if (a.t[i].atom >= 0 || a.t[i].coef < 0) return false;
-    *min += a.t[i].coef;
+    if (a.t[i].atom >= 0) return false;
+    const GSymbol *s = &g->symbols.at[~a.t[i].atom];
+    long end = a.t[i].coef > 0 ? s->min : s->max;
+    if (end == LONG_MIN || end == LONG_MAX) return false;
+    *min += a.t[i].coef * end;
   }
   return true;
 }
 
-static bool lin_maximum(Lin a, long *max)
+static bool lin_positive(const Graph *g, Lin a)
 {
-  *max = a.c;
-  for (int i = 0; i < a.n; i++) {
-    if (a.t[i].atom >= 0 || a.t[i].coef > 0) return false;
-    *max += a.t[i].coef;
+  long low;
+  if (lin_minimum(g, a, &low) && low > 0) return true;
+  for (int i = 0; i < g->lengths.n; i++)
+    if (lin_minimum(g, lin_add(a, g->lengths.at[i], -1), &low) && low > 0) return true;
+  for (int i = 0; i < a.n && a.t[i].atom < 0; i++) { /* of - by < by * floor(of / by) <= of */
+    GSymbol s = g->symbols.at[~a.t[i].atom];
+    long c = a.t[i].coef;
+    if (!s.by) continue;
+    Lin b = lin_add(lin_add(lin_const(0), lin_add(a, lin_atom(a.t[i].atom), -c), s.by), s.of, c);
+    return lin_positive(g, c > 0 ? lin_shift(b, c * (1 - s.by)) : b);
   }
-  return true;
+  return false;
 }
 
 int lin_sign(const Graph *g, Lin a)
 {
-  long low, high;
   if (lin_is_const(a)) return a.c > 0 ? 1 : a.c < 0 ? -1 : 0;
-  if (lin_minimum(a, &low) && low > 0) return 1;
-  if (lin_maximum(a, &high) && high < 0) return -1;
-  for (int i = 0; i < g->lengths.n; i++) {
-    Lin length = g->lengths.at[i];
-    if (lin_minimum(lin_add(a, length, -1), &low) && low > 0) return 1;
-    if (lin_maximum(lin_add(a, length, 1), &high) && high < 0) return -1;
+  if (lin_positive(g, a)) return 1;
+  return lin_positive(g, lin_add(lin_const(0), a, -1)) ? -1 : 2;
+}
+
+bool lin_at_least(const Graph *g, Lin a, Lin b) { return lin_sign(g, lin_shift(lin_add(a, b, -1), 1)) == 1; }
+Lin lin_max(const Graph *g, Lin a, Lin b) { return lin_at_least(g, b, a) ? b : a; }
+Lin lin_min(const Graph *g, Lin a, Lin b) { return lin_at_least(g, a, b) ? b : a; }
+
+int graph_symbol(Graph *g, const char *text)
+{
+  Name name = intern(text);
+  for (int i = 0; i < g->symbols.n; i++)
+    if (g->symbols.at[i].name == name) return ~i;
+  GSymbol s = {.name = name, .min = 1, .max = LONG_MAX};
+  for (int f = 0; f < g->m->families.n; f++) {
+    const Family *x = &g->m->families.at[f];
+    if (x->name != name || x->role != ROLE_INPUT || x->n_index || x->type.kind != TY_INT) continue;
+    if (x->type.lower) mexpr_const_int(x->type.lower, &s.min);
+    if (x->type.upper) mexpr_const_int(x->type.upper, &s.max);
   }
-  return 2;
+  for (int v = 0; v < g->m->vars.n; v++) { /* an outer variable, in the bound of a ragged plate */
+    const Var *x = &g->m->vars.at[v];
+    long lo;
+    if (x->name != name || !x->lo) continue;
+    s.varies = true;
+    if (!mexpr_const_int(x->lo, &lo)) s.min = LONG_MIN;
+    else if (lo < s.min) s.min = lo;
+  }
+  VEC_PUSH(g->symbols, s);
+  return ~(g->symbols.n - 1);
+}
+
+Lin graph_bound(Graph *g, Lin a)
+{
+  Lin r = a, rest;
+  long coef;
+  for (int v; (v = lin_var(r, &coef, &rest)) >= 0;) r = lin_add(rest, lin_atom(graph_symbol(g, g->vars.at[v].name)), coef);
+  return r;
 }
 
 /* ---- building ---------------------------------------------------------------------------------------------------------------- */
@@ -135,7 +185,6 @@ typedef struct {
   Graph *g;
   const Model *m;
   GIndex **subst;                       /* per variable of the model: what it stands for now; NULL: itself */
-  bool *plate_var;                      /* per variable of the graph (grown with it): a plate of the current term */
   VEC(bool) is_plate;
   GTerm *term;
   Guard guard;                          /* of the current place */
@@ -147,15 +196,6 @@ typedef struct {
 } Build;
 
 static GIndex index_linear(Lin a) { return (GIndex){.kind = GI_LINEAR, .lin = a}; }
-
-static int symbol_atom(Build *b, const char *text)
-{
-  Name name = intern(text);
-  for (int i = 0; i < b->g->symbols.n; i++)
-    if (b->g->symbols.at[i] == name) return ~i;
-  VEC_PUSH(b->g->symbols, name);
-  return ~(b->g->symbols.n - 1);
-}
 
 static int new_var(Build *b, Name name, Lin lo, Lin hi, Span span, bool plate)
 {
@@ -200,8 +240,7 @@ static const char *formula_text(const char *text, const Name *names, int n_names
   return intern(sb_text(&out));
 }
 
-/* A form with several variables or a stride: a known function of them. */
-static GIndex index_formula_lin(Build *b, Lin a)
+GIndex graph_formula(Graph *g, Lin a)
 {
   GIndex r = {.kind = GI_TABLE, .formula = true};
   StrBuf text = {0};
@@ -218,7 +257,7 @@ static GIndex index_formula_lin(Build *b, Lin a)
   for (int i = 0; i < a.n; i++)
     if (a.t[i].atom < 0) rest = lin_add(rest, lin_atom(a.t[i].atom), a.t[i].coef);
   if (rest.n) {
-    const char *s = lin_text(b->g, rest);
+    const char *s = lin_text(g, rest);
     sb_printf(&text, "%s%s", *s == '-' ? "" : "+", s);
   }
   r.lin = lin_const(a.c);
@@ -228,11 +267,12 @@ static GIndex index_formula_lin(Build *b, Lin a)
   return r;
 }
 
-/* Reduction variables eliminated (they make ranges), odd forms turned into functions. */
+/* Reduction variables eliminated (they make ranges), forms with several variables turned into functions of them. */
 static GIndex index_normal(Build *b, Lin a)
 {
   Lin lo = a, hi = a;
   bool reduced = false;
+  long step = 0;
   for (int round = 0; round < 2 * GRAPH_MAX_INDEX; round++) {
     bool found = false;
     for (int side = 0; side < 2; side++) {
@@ -242,6 +282,7 @@ static GIndex index_normal(Build *b, Lin a)
         if (t.atom < 0 || b->is_plate.at[t.atom]) continue;
         const GVar *v = &b->g->vars.at[t.atom];
         *f = lin_replace(*f, t.atom, (t.coef > 0) == (side == 1) ? v->hi : v->lo);
+        step = !reduced || step == labs(t.coef) ? labs(t.coef) : 1;
         found = reduced = true;
         break;
       }
@@ -250,16 +291,21 @@ static GIndex index_normal(Build *b, Lin a)
   }
   LinTerm t = {0};
   if (!reduced) {
-    int n = lin_vars(a, &t);
-    return n > 1 || (n == 1 && labs(t.coef) != 1) ? index_formula_lin(b, a) : index_linear(a);
+    return lin_vars(a, &t) > 1 ? graph_formula(b->g, a) : index_linear(a);
   }
-  for (int side = 0; side < 2; side++) {
-    Lin f = side ? hi : lo;
-    int n = lin_vars(f, &t);
-    if (n > 1 || (n == 1 && labs(t.coef) != 1)) return (GIndex){.kind = GI_ANY, .reduced = true};
-  }
+  if (lin_vars(lo, &t) > 1 || lin_vars(hi, &t) > 1) return (GIndex){.kind = GI_ANY, .reduced = true};
   bool bare = lin_vars(a, &t) == 1 && t.coef == 1 && a.n == 1;
-  return (GIndex){.kind = GI_RANGE, .lin = lo, .hi = hi, .reduced = true, .var = bare ? t.atom : -1, .var_off = a.c};
+  return (GIndex){.kind = GI_RANGE, .lin = lo, .hi = hi, .step = step > 1 ? step : 0, .reduced = true, .var = bare ? t.atom : -1, .var_off = a.c};
+}
+
+GIndex index_replace(GIndex ix, int var, Lin by)
+{
+  ix.lin = lin_replace(ix.lin, var, by);
+  if (ix.kind == GI_RANGE) ix.hi = lin_replace(ix.hi, var, by);
+  GIndex *args = NEW_ARRAY(GIndex, ix.n_args);
+  for (int i = 0; i < ix.n_args; i++) args[i] = index_replace(ix.args[i], var, by);
+  ix.args = args;
+  return ix;
 }
 
 /* ---- expressions ----------------------------------------------------------------------------------------------------------------- */
@@ -284,7 +330,7 @@ static GExpr *ge_two(GExprKind kind, GExpr *a, GExpr *b)
 static bool index_equal(const GIndex *a, const GIndex *b)
 {
   if (a->kind != b->kind || a->reduced != b->reduced || a->table != b->table || a->n_args != b->n_args) return false;
-  if (!lin_equal(a->lin, b->lin) || !lin_equal(a->hi, b->hi)) return false;
+  if (!lin_equal(a->lin, b->lin) || !lin_equal(a->hi, b->hi) || a->step != b->step) return false;
   for (int i = 0; i < a->n_args; i++)
     if (!index_equal(&a->args[i], &b->args[i])) return false;
   return true;
@@ -391,7 +437,7 @@ static Lin lin_of_affine(Build *b, const Affine *a, bool *ok, GIndex *other)
   for (int i = 0; i < a->n; i++) {
     const AffineTerm *t = &a->term[i];
     if (t->kind == ATOM_INPUT) {
-      r = lin_add(r, lin_atom(symbol_atom(b, b->m->families.at[t->id].name)), t->coef);
+      r = lin_add(r, lin_atom(graph_symbol(b->g, b->m->families.at[t->id].name)), t->coef);
       continue;
     }
     const GIndex *s = b->subst[t->id];
@@ -420,7 +466,10 @@ static Lin bound_lin(Build *b, const MExpr *e)
     Lin f = lin_of_affine(b, &a, &ok, &other);
     if (ok) return f;
   }
-  return lin_atom(symbol_atom(b, mexpr_text(b->m, e)));
+  int atom = graph_symbol(b->g, mexpr_text(b->m, e));
+  b->g->symbols.at[~atom].expr = e;
+  b->g->symbols.at[~atom].varies = mexpr_has_var(e);
+  return lin_atom(atom);
 }
 
 static GIndex visit_index(Build *b, const Index *ix, bool selector)
@@ -856,7 +905,13 @@ static void open_term(Build *b, int stmt, GTerm *t, int n_vars, const int *vars)
   const Stmt *s = &b->m->stmts.at[stmt];
   *t = (GTerm){.stmt = stmt, .text = stmt_text(b->m, s), .span = s->span, .dist = -1, .n_vars = n_vars};
   t->vars = NEW_ARRAY(int, n_vars);
-  for (int i = 0; i < n_vars; i++) t->vars[i] = vars[i];
+  t->lo = NEW_ARRAY(Lin, n_vars);
+  t->hi = NEW_ARRAY(Lin, n_vars);
+  for (int i = 0; i < n_vars; i++) {
+    t->vars[i] = vars[i];
+    t->lo[i] = graph_bound(b->g, b->g->vars.at[vars[i]].lo);
+    t->hi[i] = graph_bound(b->g, b->g->vars.at[vars[i]].hi);
+  }
   for (int v = 0; v < b->is_plate.n; v++) b->is_plate.at[v] = false;
   for (int i = 0; i < n_vars; i++) b->is_plate.at[vars[i]] = true;
   b->term = t;
@@ -1029,27 +1084,23 @@ static void find_recurrent(Build *b)
     if (b->m->families.at[i].role == ROLE_LET) b->recurrent[i] = depends_on(b->m, i, i, NEW_ARRAY(bool, b->m->families.n));
 }
 
-/* used[f]: f has an observed descendant or stands in a factor. Backwards along the arrows until nothing changes. */
-static void find_barren(Graph *g)
+/* used[f]: f has an observed descendant or stands in a factor, or a global, which stays in q in any case, depends on it. */
+static void find_used(Graph *g)
 {
   const Model *m = g->m;
-  bool *used = NEW_ARRAY(bool, m->families.n);
+  g->used = NEW_ARRAY(bool, m->families.n);
   for (bool changed = true; changed;) {
     changed = false;
     for (int i = 0; i < m->stmts.n; i++) {
       const Stmt *s = &m->stmts.at[i];
-      bool kept = s->kind == ST_OBSERVED || s->kind == ST_FACTOR || ((s->kind == ST_LATENT || s->kind == ST_LET) && used[s->family]);
+      bool kept = s->kind == ST_OBSERVED || s->kind == ST_FACTOR || ((s->kind == ST_LATENT || s->kind == ST_LET) && g->used[s->family]);
+      if (s->kind == ST_LATENT || s->kind == ST_PARAM) kept = kept || m->families.at[s->family].role == ROLE_GLOBAL || m->families.at[s->family].role == ROLE_PARAM;
       if (!kept) continue;
       RefList refs = {0};
       stmt_refs(s, &refs);
       for (int r = 0; r < refs.n; r++)
-        if (!used[refs.at[r]->family]) used[refs.at[r]->family] = changed = true;
+        if (!g->used[refs.at[r]->family]) g->used[refs.at[r]->family] = changed = true;
     }
-  }
-  g->barren = NEW_ARRAY(bool, m->families.n);
-  for (int i = 0; i < m->families.n; i++) {
-    Role role = m->families.at[i].role;
-    g->barren[i] = (role == ROLE_LOCAL || role == ROLE_MARGINAL) && !used[i];
   }
 }
 
@@ -1057,7 +1108,11 @@ Graph *graph_build(const Model *m)
 {
   Graph *g = NEW(Graph);
   g->m = m;
-  g->touch = NEW_ARRAY(TouchList, m->families.n);
+  for (int f = 0; f < m->families.n; f++) {
+    GFamily x = {.model = f};
+    for (int k = 0; k < GRAPH_MAX_INDEX; k++) x.step[k] = 1;
+    VEC_PUSH(g->families, x);
+  }
   Build b = {.g = g, .m = m, .subst = NEW_ARRAY(GIndex *, m->vars.n + 1), .recurrent = NEW_ARRAY(bool, m->families.n),
              .inside = NEW_ARRAY(bool, m->families.n), .along = -1};
   for (int v = 0; v < m->vars.n; v++) new_var(&b, m->vars.at[v].name, lin_const(0), lin_const(0), m->vars.at[v].span, true);
@@ -1066,12 +1121,11 @@ Graph *graph_build(const Model *m)
     g->vars.at[v].hi = bound_lin(&b, m->vars.at[v].hi);
   }
   find_recurrent(&b);
-  find_barren(g);
+  find_used(g);
   for (int i = 0; i < m->stmts.n; i++) {
     const Stmt *s = &m->stmts.at[i];
     bool density = s->has_dist && (s->kind == ST_LATENT || s->kind == ST_OBSERVED || s->kind == ST_PARAM);
     if (!density && s->kind != ST_FACTOR) continue;
-    if (s->kind == ST_LATENT && g->barren[s->family]) continue;
     int plates[GRAPH_MAX_INDEX], vars[GRAPH_MAX_INDEX + 1];
     int n = model_plate_chain(m, s->plate, plates, GRAPH_MAX_INDEX);
     for (int k = 0; k < n; k++) vars[k] = m->plates.at[plates[k]].var;
@@ -1084,6 +1138,9 @@ Graph *graph_build(const Model *m)
     for (int i = 0; i < g->lengths.n && !there; i++) there = lin_equal(length, g->lengths.at[i]);
     if (!there) VEC_PUSH(g->lengths, length);
   }
+  graph_split_residues(g);
+  graph_prune(g);
+  g->touch = NEW_ARRAY(TouchList, g->families.n);
   for (int t = 0; t < g->terms.n; t++)
     for (int r = 0; r < g->terms.at[t].refs.n; r++)
       if (g->terms.at[t].refs.at[r].latent) VEC_PUSH(g->touch[g->terms.at[t].refs.at[r].family], (GTouch){t, r});
@@ -1111,16 +1168,21 @@ void graph_dump(const Graph *g, FILE *out)
   for (int i = 0; i < g->terms.n; i++) {
     const GTerm *t = &g->terms.at[i];
     fprintf(out, "term %d: %s\n", i, t->text);
-    for (int k = 0; k < t->n_vars; k++) {
-      const GVar *v = &g->vars.at[t->vars[k]];
-      fprintf(out, "  %s in %s..%s\n", v->name, lin_text(g, v->lo), lin_text(g, v->hi));
-    }
+    for (int k = 0; k < t->n_vars; k++)
+      fprintf(out, "  %s in %s..%s\n", g->vars.at[t->vars[k]].name, lin_text(g, t->lo[k]), lin_text(g, t->hi[k]));
     for (int k = 0; k < t->refs.n; k++) {
       const GRef *r = &t->refs.at[k];
-      fprintf(out, "  %s %s[", r->latent ? "latent" : r->selector ? "table" : "known", r->family < 0 ? "index" : g->m->families.at[r->family].name);
+      fprintf(out, "  %s %s[", r->latent ? "latent" : r->selector ? "table" : "known", r->family < 0 ? "index" : graph_family(g, r->family)->name);
       for (int p = 0; p < r->n; p++) {
+        const GFamily *f = r->family < 0 ? NULL : &g->families.at[r->family];
+        GIndex ix = r->ix[p];
+        if (f && f->step[p] > 1) {      /* from the place in the residue class to the index */
+          ix.lin = lin_add(lin_const(f->residue[p]), ix.lin, f->step[p]);
+          ix.hi = lin_add(lin_const(f->residue[p]), ix.hi, f->step[p]);
+        }
         if (p) fputc(',', out);
-        dump_gindex(g, &r->ix[p], out);
+        dump_gindex(g, &ix, out);
+        if (f && f->step[p] > 1 && ix.kind == GI_RANGE) fprintf(out, " step %ld", f->step[p]);
       }
       fputc(']', out);
       for (int q = 0; q < r->guard.n; q++) fprintf(out, " if %s >= 0", lin_text(g, r->guard.form[q]));

@@ -2,13 +2,17 @@
  *
  * In: the model and, for each unit, the Component of coupling.c. Out: nothing, or BUG: a wrong verdict is never printed silently. Nothing here
  * uses the references of graph.c: expressions are evaluated as they stand, index by index, so that a mistake in the symbolic treatment of
- * offsets, lets, lookups, ranges or conditions shows. Sizes are small numbers that leave no plate empty; lookups get arbitrary values in range.
+ * offsets, strides, lets, lookups, ranges or conditions shows. Sizes are small numbers that leave no plate empty; lookups get arbitrary values
+ * in range.
  *
  * What is compared, for each element of a unit away from its boundary:
  *   every observed or known entry in its ground component is named by the domain (all verdicts);
  *   every entry that the domain names and that exists is in its ground component (closes, set, slice; a slice may lose end elements);
- *   elements that a generator moves onto each other are connected (the negative verdicts). */
+ *   elements that a generator moves onto each other are connected (the negative verdicts);
+ * and for the elements that are said to be barren: that nothing observed can be reached from them along the arrows. */
 #include "coupling.h"
+#include "dist.h"
+#include "func.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -19,9 +23,12 @@
 #define LARGE_ATTEMPTS   3              /* ... of which too large ones */
 #define MAX_DEPTH       64              /* lets of lets, recurrences */
 
-typedef struct { int family, n; long index[MAX_AXES]; int root; bool latent; } Element;
+/* used: an observation, a factor or a global depends on it; barren: the analysis says not. */
+typedef struct { int family, n; long index[MAX_AXES]; int root; bool latent, used, barren; } Element;
 
+typedef struct { int first, n, child; } GroundTerm; /* its members, with repetitions; the latent element whose density it is, or -1 */
 typedef struct { int term; int element; } Incidence;
+typedef struct { bool any; long lo, hi; } TableRange; /* values of an integer input without bounds */
 
 struct GroundModel {
   const Graph *g;
@@ -31,11 +38,15 @@ struct GroundModel {
   long *var;                            /* per variable: its value while evaluating */
   VEC(Element) elements;
   int *hash, hash_size;
+  VEC(int) members;                     /* elements of the terms */
+  VEC(GroundTerm) terms;
   VEC(Incidence) incidences;            /* known elements and the root of the term they are in */
-  VEC(int) term;                        /* elements of the term being grounded */
+  TableRange *table;                    /* per family */
   int work, compared;
-  bool failed, large;
+  const char *failed;                   /* why the model cannot be written out at these sizes */
+  bool large;
   int depth;
+  int along;                            /* the entry of a statement that works entry by entry, from 1; 0: none */
 };
 
 typedef struct GroundModel Ground;
@@ -54,11 +65,9 @@ static uint64_t mix(uint64_t h, uint64_t v)
 static long table_value(Ground *gm, int family, int n, const long *index, bool *ok)
 {
   const Family *f = &gm->m->families.at[family];
-  if (!f->type.upper) {
-    *ok = false;
-    return 0;
-  }
-  long lo = f->type.lower ? eval_int(gm, f->type.lower, ok) : 1, hi = eval_int(gm, f->type.upper, ok);
+  const TableRange *t = &gm->table[family];
+  long lo = f->type.lower ? eval_int(gm, f->type.lower, ok) : t->any ? t->lo : 1;
+  long hi = f->type.upper ? eval_int(gm, f->type.upper, ok) : t->any ? t->hi : lo + 2; /* neither a bound nor a lookup: a size or a count */
   if (!*ok || hi < lo) {
     *ok = false;
     return 0;
@@ -167,6 +176,8 @@ static int find_root(Ground *gm, int i)
 
 /* ---- references ----------------------------------------------------------------------------------------------------------------------- */
 
+static const char no_range[] = "a range has no ends that can be made up";
+
 static void collect(Ground *gm, const MExpr *e);
 
 /* Does the statement define the element? Its plate variables then have their values. */
@@ -221,18 +232,24 @@ static const Stmt *definition(Ground *gm, int family, int n, const long *index)
   return found;
 }
 
-static void collect_element(Ground *gm, int family, int n, const long *index)
+static const char *no_element(const Ground *gm, int family)
+{
+  return arena_printf("some elements of %s are not there at the sizes tried", gm->m->families.at[family].name);
+}
+
+/* entry: of a vector in a statement that works entry by entry; 0: the whole element. */
+static void collect_element(Ground *gm, int family, int n, const long *index, int entry)
 {
   const Family *f = &gm->m->families.at[family];
-  if (++gm->work > MAX_WORK) gm->failed = gm->large = true;
+  if (++gm->work > MAX_WORK) gm->failed = "it is too large at every size tried", gm->large = true;
   if (gm->failed) return;
   if (f->role == ROLE_LET) {
     if (gm->depth > MAX_DEPTH) {
-      gm->failed = true;
+      gm->failed = "a recurrence is too deep";
       return;
     }
     const Stmt *s = f->block_let ? &gm->m->stmts.at[f->statements[0]] : definition(gm, family, n, index);
-    if (!s) gm->failed = true;
+    if (!s) gm->failed = no_element(gm, family);
     else {
       Saved old;
       if (!f->block_let) save_vars(gm, s, &old);
@@ -248,11 +265,17 @@ static void collect_element(Ground *gm, int family, int n, const long *index)
   if (f->role == ROLE_INPUT && !n) return;
   const Stmt *s = definition(gm, family, n, index);
   if (!s) {
-    gm->failed = true;
+    gm->failed = no_element(gm, family);
     return;
   }
   bool latent = s->kind == ST_LATENT && !s->is_global;
-  VEC_PUSH(gm->term, element_id(gm, family, n, index, latent));
+  long at[MAX_AXES];
+  if (!latent && entry) {               /* of an observed or known vector, one entry counts */
+    memcpy(at, index, sizeof *at * (size_t)n);
+    at[n++] = entry;
+    index = at;
+  }
+  VEC_PUSH(gm->members, element_id(gm, family, n, index, latent));
 }
 
 /* Elements lo..hi of position k that exist, for an index that a latent variable chooses. */
@@ -276,19 +299,22 @@ static void whole_range(Ground *gm, int family, int k, long *lo, long *hi)
     if (!any || h > *hi) *hi = h;
     any = true;
   }
-  if (!any) gm->failed = true;
+  if (!any) gm->failed = no_element(gm, family);
 }
 
 static void collect_family(Ground *gm, const MExpr *e)
 {
   long lo[MAX_AXES], hi[MAX_AXES], at[MAX_AXES];
   int family = e->family;
+  const Type *type = &gm->m->families.at[family].type;
+  int entry = gm->along && type_rank(type->kind) == 1 && !e->n_entry && e->n_index < MAX_AXES ? gm->along : 0;
   for (int k = 0; k < e->n_index; k++) {
     const Index *ix = &e->index[k];
     bool ok = true;
     if (ix->kind == IX_SLICE) {
       lo[k] = eval_int(gm, ix->lo, &ok);
       hi[k] = eval_int(gm, ix->hi, &ok);
+      if (gm->along) lo[k] = hi[k] = lo[k] + gm->along - 1;
     } else {
       RefList refs = {0};
       mexpr_refs(ix->expr, &refs);
@@ -302,7 +328,7 @@ static void collect_family(Ground *gm, const MExpr *e)
       if (latent) whole_range(gm, family, k, &lo[k], &hi[k]);
       else lo[k] = hi[k] = eval_int(gm, ix->expr, &ok) + (ix->kind == IX_LOOKUP ? ix->shift : 0);
     }
-    if (!ok) gm->failed = true;
+    if (!ok) gm->failed = arena_printf("an index of %s has no value that can be made up", gm->m->families.at[family].name);
     if (gm->failed) return;
     at[k] = lo[k];
     if (hi[k] < lo[k]) return;
@@ -317,7 +343,7 @@ static void collect_family(Ground *gm, const MExpr *e)
     }
   }
   for (;;) {
-    collect_element(gm, family, e->n_index, at);
+    collect_element(gm, family, e->n_index, at, entry);
     int k = e->n_index - 1;
     while (k >= 0 && at[k] == hi[k]) at[k] = lo[k], k--;
     if (k < 0 || gm->failed) return;
@@ -325,9 +351,31 @@ static void collect_family(Ground *gm, const MExpr *e)
   }
 }
 
+/* Does the value of one entry need the same entry of the operands only? */
+static bool entry_by_entry(const MExpr *e)
+{
+  switch (e->kind) {
+  case M_REF: case M_NUM: case M_VAR: case M_COND: return true;
+  case M_UNARY: return e->op != OP_TRANSPOSE;
+  case M_BINARY: {
+    bool vectors = type_rank(e->args[0]->type.kind) && type_rank(e->args[1]->type.kind);
+    return e->op != OP_POW && !(vectors && (e->op == OP_MUL || e->op == OP_DIV));
+  }
+  case M_CALL: return func_info[e->func].class_ == FC_MAP || func_info[e->func].class_ == FC_INT_MAP;
+  default: return false;
+  }
+}
+
 static void collect(Ground *gm, const MExpr *e)
 {
   if (!e || gm->failed) return;
+  if (gm->along && !entry_by_entry(e)) {
+    int along = gm->along;
+    gm->along = 0;
+    collect(gm, e);
+    gm->along = along;
+    return;
+  }
   if (e->kind == M_REF) {
     collect_family(gm, e);
     return;
@@ -344,7 +392,7 @@ static void collect(Ground *gm, const MExpr *e)
     const Var *v = &gm->m->vars.at[e->var];
     bool ok = true;
     long lo = eval_int(gm, v->lo, &ok), hi = eval_int(gm, v->hi, &ok), old = gm->var[e->var];
-    if (!ok) gm->failed = true;
+    if (!ok) gm->failed = no_range;
     for (long i = lo; i <= hi && !gm->failed; i++) {
       gm->var[e->var] = i;
       collect(gm, e->args[0]);
@@ -359,18 +407,10 @@ static void collect(Ground *gm, const MExpr *e)
 
 /* ---- terms ---------------------------------------------------------------------------------------------------------------------------- */
 
-static void close_ground_term(Ground *gm)
+static void close_ground_term(Ground *gm, int child)
 {
-  int first = -1;
-  for (int i = 0; i < gm->term.n; i++) {
-    if (!gm->elements.at[gm->term.at[i]].latent) continue;
-    int r = find_root(gm, gm->term.at[i]);
-    if (first < 0) first = r;
-    else gm->elements.at[r].root = first = find_root(gm, first);
-  }
-  for (int i = 0; i < gm->term.n && first >= 0; i++)
-    if (!gm->elements.at[gm->term.at[i]].latent) VEC_PUSH(gm->incidences, (Incidence){first, gm->term.at[i]});
-  gm->term.n = 0;
+  int first = gm->terms.n ? gm->terms.at[gm->terms.n - 1].first + gm->terms.at[gm->terms.n - 1].n : 0;
+  VEC_PUSH(gm->terms, (GroundTerm){first, gm->members.n - first, child});
 }
 
 static bool constant(const Model *m, const MExpr *e)
@@ -395,15 +435,40 @@ static void ground_factor(Ground *gm, const MExpr *e)
     const Var *v = &gm->m->vars.at[e->var];
     bool ok = true;
     long lo = eval_int(gm, v->lo, &ok), hi = eval_int(gm, v->hi, &ok);
-    if (!ok) gm->failed = true;
+    if (!ok) gm->failed = no_range;
     for (long i = lo; i <= hi && !gm->failed; i++) {
       gm->var[e->var] = i;
       ground_factor(gm, e->args[0]);
     }
   } else {
     collect(gm, e);
-    close_ground_term(gm);
+    close_ground_term(gm, -1);
   }
+}
+
+/* The density of one element, or of one entry of it. */
+static void ground_density(Ground *gm, const Stmt *s, const long *index)
+{
+  const Family *f = &gm->m->families.at[s->family];
+  collect_element(gm, s->family, s->n_index, index, type_rank(f->type.kind) == 1 ? gm->along : 0);
+  int child = gm->members.n ? gm->members.at[gm->members.n - 1] : -1;
+  bool local = f->role == ROLE_LOCAL || f->role == ROLE_MARGINAL;
+  for (int k = 0; k < s->dist.n_args; k++) collect(gm, s->dist.args[k]);
+  collect(gm, s->dist.t_lo);
+  collect(gm, s->dist.t_hi);
+  collect(gm, s->type.lower);
+  collect(gm, s->type.upper);
+  close_ground_term(gm, s->kind == ST_LATENT && local ? child : -1);
+}
+
+static bool mentions_slice(const MExpr *e)
+{
+  if (!e || !entry_by_entry(e)) return false;
+  for (int k = 0; k < e->n_index; k++)
+    if (e->kind == M_REF && e->index[k].kind == IX_SLICE) return true;
+  for (int i = 0; i < e->n_args; i++)
+    if (mentions_slice(e->args[i])) return true;
+  return false;
 }
 
 static void ground_statement(Ground *gm, const Stmt *s, const int *plates, int n)
@@ -413,7 +478,8 @@ static void ground_statement(Ground *gm, const Stmt *s, const int *plates, int n
     int v = gm->m->plates.at[*plates].var;
     bool ok = true;
     long lo = eval_int(gm, gm->m->vars.at[v].lo, &ok), hi = eval_int(gm, gm->m->vars.at[v].hi, &ok);
-    if (!ok || hi < lo) gm->failed = true;
+    if (!ok) gm->failed = no_range;
+    else if (hi < lo) gm->failed = "a plate is empty at every size tried";
     for (long i = lo; i <= hi && !gm->failed; i++) {
       gm->var[v] = i;
       ground_statement(gm, s, plates + 1, n - 1);
@@ -424,17 +490,83 @@ static void ground_statement(Ground *gm, const Stmt *s, const int *plates, int n
     ground_factor(gm, s->value);
     return;
   }
-  long index[MAX_AXES];
-  bool ok = true;
+  long index[MAX_AXES], length = 1;
+  bool ok = true, entries = dist_info[s->dist.dist].shape == DSH_UNIVARIATE && type_rank(s->type.kind) == 1, slices = false;
   for (int k = 0; k < s->n_index; k++) index[k] = eval_int(gm, s->index[k].expr, &ok);
-  if (!ok) gm->failed = true;
-  else collect_element(gm, s->family, s->n_index, index);
-  for (int k = 0; k < s->dist.n_args; k++) collect(gm, s->dist.args[k]);
-  collect(gm, s->dist.t_lo);
-  collect(gm, s->dist.t_hi);
-  collect(gm, s->type.lower);
-  collect(gm, s->type.upper);
-  close_ground_term(gm);
+  for (int k = 0; k < s->dist.n_args; k++) slices = slices || mentions_slice(s->dist.args[k]);
+  entries = entries && slices;
+  if (entries) length = eval_int(gm, s->type.dim[0], &ok);
+  if (!ok) gm->failed = no_range;
+  for (long i = 1; i <= length && !gm->failed; i++) {
+    gm->along = entries ? (int)i : 0;
+    ground_density(gm, s, index);
+  }
+  gm->along = 0;
+}
+
+/* Values that a table without bounds can have: the elements that it is used to look up. */
+static void table_ranges(Ground *gm, const MExpr *e)
+{
+  RefList refs = {0};
+  mexpr_refs(e, &refs);
+  for (int r = 0; r < refs.n; r++)
+    for (int k = 0; k < refs.at[r]->n_index; k++) {
+      const Index *ix = &refs.at[r]->index[k];
+      long lo = 0, hi = 0;
+      if (ix->kind != IX_LOOKUP) continue;
+      TableRange *t = &gm->table[ix->expr->family];
+      whole_range(gm, refs.at[r]->family, k, &lo, &hi);
+      lo -= ix->shift, hi -= ix->shift;
+      if (t->any && lo < t->lo) lo = t->lo;
+      if (t->any && hi > t->hi) hi = t->hi;
+      *t = (TableRange){true, lo, hi};
+    }
+}
+
+static void all_table_ranges(Ground *gm)
+{
+  const Model *m = gm->m;
+  for (int i = 0; i < m->stmts.n; i++) {
+    const Stmt *s = &m->stmts.at[i];
+    if (s->value) table_ranges(gm, s->value);
+    for (int k = 0; s->has_dist && k < s->dist.n_args; k++) table_ranges(gm, s->dist.args[k]);
+  }
+  gm->failed = NULL;                    /* what has no range is not needed, or is found out later */
+}
+
+/* Joins the elements of each term; terms of barren elements are none. */
+static void join_terms(Ground *gm)
+{
+  for (int i = 0; i < gm->terms.n; i++) {
+    const GroundTerm *t = &gm->terms.at[i];
+    const int *member = &gm->members.at[t->first];
+    int first = -1;
+    if (t->child >= 0 && gm->elements.at[t->child].barren) continue;
+    for (int k = 0; k < t->n; k++) {
+      if (!gm->elements.at[member[k]].latent) continue;
+      int r = find_root(gm, member[k]);
+      if (first < 0) first = r;
+      else gm->elements.at[r].root = first = find_root(gm, first);
+    }
+    for (int k = 0; k < t->n && first >= 0; k++)
+      if (!gm->elements.at[member[k]].latent) VEC_PUSH(gm->incidences, (Incidence){first, member[k]});
+  }
+}
+
+/* used: backwards along the arrows from everything that is not a local latent variable. Terms come after their parents' as a rule. */
+static void find_used(Ground *gm)
+{
+  for (bool changed = true; changed;) {
+    changed = false;
+    for (int i = gm->terms.n - 1; i >= 0; i--) {
+      const GroundTerm *t = &gm->terms.at[i];
+      if (t->child >= 0 && !gm->elements.at[t->child].used) continue;
+      for (int k = 0; k < t->n; k++) {
+        Element *e = &gm->elements.at[gm->members.at[t->first + k]];
+        if (e->latent && !e->used) e->used = changed = true;
+      }
+    }
+  }
 }
 
 /* Largest literal distance in any index: sizes should exceed it. */
@@ -442,11 +574,13 @@ static long reach(const Graph *g)
 {
   long max = 0;
   for (int t = 0; t < g->terms.n; t++)
-    for (int r = 0; r < g->terms.at[t].refs.n; r++)
-      for (int p = 0; p < g->terms.at[t].refs.at[r].n; p++) {
-        long c = labs(g->terms.at[t].refs.at[r].ix[p].lin.c);
+    for (int r = 0; r < g->terms.at[t].refs.n; r++) {
+      const GRef *ref = &g->terms.at[t].refs.at[r];
+      for (int p = 0; p < ref->n; p++) {
+        long c = labs(ref->ix[p].lin.c) * (ref->family < 0 ? 1 : g->families.at[ref->family].step[p]);
         if (c > max && c < 64) max = c;
       }
+    }
   return max;
 }
 
@@ -461,41 +595,149 @@ static int max_depth(const Model *m)
   return max;
 }
 
-GroundModel *ground_build(const Graph *g)
+/* Values of the scalar integer inputs, another choice with each attempt. */
+static void choose_sizes(Ground *gm, int attempt, bool small, int deep, long base)
+{
+  const Model *m = gm->m;
+  for (int f = 0; f < m->families.n; f++) {
+    const Family *x = &m->families.at[f];
+    if (x->role != ROLE_INPUT || x->n_index || x->type.kind != TY_INT) continue;
+    gm->has_size[f] = true;
+    gm->size[f] = small && deep > 3 ? 2 : small ? 2 + (long)(mix((uint64_t)attempt, (uint64_t)f) % 3) : 4 + (long)(mix((uint64_t)attempt, (uint64_t)f) % 4);
+    if (attempt % 2 == 0 && !small) gm->size[f] += base + (base > 2 ? (long)(mix((uint64_t)f, (uint64_t)attempt) % (uint64_t)base) : 0);
+    bool ok = true;
+    long low = x->type.lower ? eval_int(gm, x->type.lower, &ok) : 1;
+    if (ok && gm->size[f] < low) gm->size[f] = low + attempt % 3;
+    long high = x->type.upper ? eval_int(gm, x->type.upper, &ok) : gm->size[f];
+    if (ok && gm->size[f] > high) gm->size[f] = high;
+  }
+}
+
+/* ---- places and indices ------------------------------------------------------------------------------------------------------------------- */
+
+/* Gives every variable of that name this value, for bounds of ragged plates. */
+static void bind_name(Ground *gm, Name name, long value)
+{
+  for (int v = 0; v < gm->m->vars.n; v++)
+    if (gm->m->vars.at[v].name == name) gm->var[v] = value;
+}
+
+static long whole_quotient(long a, long b) { return a / b - (a % b != 0 && (a < 0) != (b < 0)); }
+
+static bool lin_value(Ground *gm, Lin a, long *value)
+{
+  *value = a.c;
+  for (int i = 0; i < a.n; i++) {
+    if (a.t[i].atom >= 0) return false;
+    const GSymbol *s = &gm->g->symbols.at[~a.t[i].atom];
+    long x = 0;
+    bool ok = true, found = true;
+    if (s->by) {
+      if (!lin_value(gm, s->of, &x)) return false;
+      x = whole_quotient(x, s->by);
+    } else if (s->expr) x = eval_int(gm, s->expr, &ok);
+    else {
+      int f = 0, v = 0;
+      while (f < gm->m->families.n && (gm->m->families.at[f].name != s->name || !gm->has_size[f])) f++;
+      while (v < gm->m->vars.n && gm->m->vars.at[v].name != s->name) v++;
+      found = f < gm->m->families.n || v < gm->m->vars.n;
+      if (found) x = f < gm->m->families.n ? gm->size[f] : gm->var[v];
+    }
+    if (!ok || !found) return false;
+    *value += a.t[i].coef * x;
+  }
+  return true;
+}
+
+/* Places of an element in a family of the graph; false: of another family or residue class. */
+static bool places(const Ground *gm, int family, const Element *y, long *out)
+{
+  if (family < 0 || gm->g->families.at[family].model != y->family) return false;
+  const GFamily *f = &gm->g->families.at[family];
+  for (int p = 0; p < y->n; p++) {
+    long d = y->index[p] - f->residue[p];
+    if (d % f->step[p]) return false;
+    out[p] = d / f->step[p];
+  }
+  return true;
+}
+
+/* Is the element in the box? Binds the variables of its piece. False too when an end has no value: then !*ok. */
+static bool in_box(Ground *gm, int family, int n, const int *var, const long *shift, const Lin *lo, const Lin *hi, const Element *y, long *place, bool *ok)
+{
+  if (y->n != n || !places(gm, family, y, place)) return false;
+  for (int p = 0; p < n; p++)
+    if (var[p] >= 0) bind_name(gm, gm->g->vars.at[var[p]].name, y->index[p] - shift[p]);
+  bool in = true;
+  for (int p = 0; p < n; p++) {
+    long l, h;
+    if (!lin_value(gm, lo[p], &l) || !lin_value(gm, hi[p], &h)) *ok = false;
+    else in = in && place[p] >= l && place[p] <= h;
+  }
+  return in && *ok;
+}
+
+static const char *element_text(const Ground *gm, const Element *y)
+{
+  StrBuf b = {0};
+  sb_puts(&b, gm->m->families.at[y->family].name);
+  for (int p = 0; p < y->n; p++) sb_printf(&b, "%s%ld", p ? "," : "[", y->index[p]);
+  if (y->n) sb_putc(&b, ']');
+  return sb_text(&b);
+}
+
+/* Every latent element is in one piece, and those in barren pieces lead nowhere. */
+static void check_pieces(Ground *gm)
+{
+  const Graph *g = gm->g;
+  long place[MAX_AXES];
+  for (int i = 0; i < gm->elements.n; i++) {
+    Element *y = &gm->elements.at[i];
+    int pieces = 0;
+    bool ok = true;
+    if (!y->latent) continue;
+    for (int k = 0; k < g->pieces.n; k++) {
+      const GPiece *x = &g->pieces.at[k];
+      if (!in_box(gm, x->family, x->n, x->var, x->shift, x->lo, x->hi, y, place, &ok)) continue;
+      pieces++;
+      y->barren = y->barren || x->barren;
+    }
+    if (ok && pieces != 1) BUG("model %s: %s is in %d pieces", gm->m->name, element_text(gm, y), pieces);
+    if (y->barren && y->used) BUG("model %s: the analysis prunes %s, but something observed depends on it", gm->m->name, element_text(gm, y));
+  }
+}
+
+GroundModel *ground_build(const Graph *g, const char **why)
 {
   const Model *m = g->m;
-  if (g->by_entry) return NULL;         /* elements, not entries, are counted here */
   long base = reach(g);
   int deep = max_depth(m), n_large = 0;
+  *why = "no size was tried";
   for (int attempt = 0; attempt < ATTEMPTS; attempt++) {
     Ground *gm = NEW(Ground);
     gm->g = g;
     gm->m = m;
     gm->size = NEW_ARRAY(long, m->families.n);
     gm->has_size = NEW_ARRAY(bool, m->families.n);
+    gm->table = NEW_ARRAY(TableRange, m->families.n);
     gm->var = NEW_ARRAY(long, m->vars.n + 1);
-    bool small = deep > 2 || attempt % 3 == 2 || n_large;
-    for (int f = 0; f < m->families.n; f++) {
-      const Family *x = &m->families.at[f];
-      if (x->role != ROLE_INPUT || x->n_index || x->type.kind != TY_INT) continue;
-      gm->has_size[f] = true;
-      gm->size[f] = small && deep > 3 ? 2 : small ? 2 + (long)(mix((uint64_t)attempt, (uint64_t)f) % 3) : 4 + (long)(mix((uint64_t)attempt, (uint64_t)f) % 4);
-      if (attempt % 2 == 0 && !small) gm->size[f] += base + (base > 2 ? (long)(mix((uint64_t)f, (uint64_t)attempt) % (uint64_t)base) : 0);
-      bool ok = true;
-      long low = x->type.lower ? eval_int(gm, x->type.lower, &ok) : 1;
-      if (ok && gm->size[f] < low) gm->size[f] = low + attempt % 3;
-      long high = x->type.upper ? eval_int(gm, x->type.upper, &ok) : gm->size[f];
-      if (ok && gm->size[f] > high) gm->size[f] = high;
-    }
+    choose_sizes(gm, attempt, deep > 2 || attempt % 3 == 2 || n_large, deep, base);
+    all_table_ranges(gm);
     for (int i = 0; i < m->stmts.n && !gm->failed; i++) {
       const Stmt *s = &m->stmts.at[i];
       bool density = s->has_dist && (s->kind == ST_LATENT || s->kind == ST_OBSERVED || s->kind == ST_PARAM);
       if (!density && s->kind != ST_FACTOR) continue;
-      if (s->kind == ST_LATENT && g->barren[s->family]) continue;
       int plates[MAX_AXES];
       ground_statement(gm, s, plates, model_plate_chain(m, s->plate, plates, MAX_AXES));
     }
-    if (!gm->failed) return gm;
+    if (!gm->failed) {
+      find_used(gm);
+      check_pieces(gm);
+      join_terms(gm);
+      *why = NULL;
+      return gm;
+    }
+    *why = gm->failed;
     if (gm->large && ++n_large == LARGE_ATTEMPTS) return NULL;
   }
   return NULL;
@@ -503,20 +745,7 @@ GroundModel *ground_build(const Graph *g)
 
 /* ---- comparison --------------------------------------------------------------------------------------------------------------------------- */
 
-static bool lin_value(Ground *gm, Lin a, long *value)
-{
-  *value = a.c;
-  for (int i = 0; i < a.n; i++) {
-    if (a.t[i].atom >= 0) return false;
-    Name name = gm->g->symbols.at[~a.t[i].atom];
-    int f = 0;
-    while (f < gm->m->families.n && (gm->m->families.at[f].name != name || !gm->has_size[f])) f++;
-    if (f == gm->m->families.n) return false;
-    *value += a.t[i].coef * gm->size[f];
-  }
-  return true;
-}
-
+/* unit: its places. bound: values of the bound variables of sets. */
 typedef struct { Ground *gm; const Component *c; const long *unit; long bound[64][MAX_AXES]; bool ok; } Match;
 
 static long place_value(Match *x, At a);
@@ -544,7 +773,7 @@ static long place_value(Match *x, At a)
   case AT_ABS: return off;
   case AT_ORIGIN: {
     const Origin *o = &x->c->origins.at[a.id];
-    return off + (o->set ? x->bound[a.id][a.sub] : table_at(x, o));
+    return off + a.sign * (o->set ? x->bound[a.id][a.sub] : table_at(x, o));
   }
   default: x->ok = false; return 0;
   }
@@ -556,17 +785,16 @@ static bool set_holds(Match *x, int id)
   const Origin *o = &x->c->origins.at[id];
   const GTerm *t = &x->gm->g->terms.at[o->term];
   for (int k = 0, b = 0; k < t->n_vars && b < o->n_bound; k++) { /* the term has that row */
-    const GVar *v = &x->gm->g->vars.at[t->vars[k]];
     long lo, hi;
-    if (v->name != o->bound[b]) continue;
-    if (lin_value(x->gm, v->lo, &lo) && lin_value(x->gm, v->hi, &hi) && (x->bound[id][b] < lo || x->bound[id][b] > hi)) return false;
+    if (x->gm->g->vars.at[t->vars[k]].name != o->bound[b]) continue;
+    if (lin_value(x->gm, t->lo[k], &lo) && lin_value(x->gm, t->hi[k], &hi) && (x->bound[id][b] < lo || x->bound[id][b] > hi)) return false;
     b++;
   }
   long v = table_at(x, o), off;
   if (o->target.kind == AT_FREE) return true;
   if (o->target.kind == AT_ORIGIN && x->c->origins.at[o->target.id].set) {
     if (!lin_value(x->gm, o->target.off, &off)) x->ok = false;
-    x->bound[o->target.id][o->target.sub] = v - off;
+    x->bound[o->target.id][o->target.sub] = o->target.sign * (v - off);
     return set_holds(x, o->target.id);
   }
   return v == place_value(x, o->target);
@@ -575,32 +803,38 @@ static bool set_holds(Match *x, int id)
 /* Does the entry name the element, for this unit? */
 static bool matches(Match *x, const Entry *e, const Element *y, const Lattice *l)
 {
-  if (e->family != y->family || e->n != y->n) return false;
+  long place[MAX_AXES];
+  if (e->n != y->n || !places(x->gm, e->family, y, place)) return false;
   bool used[MAX_AXES] = {false}, set[64] = {false};
   long move[MAX_AXES] = {0};
   for (int p = 0; p < e->n; p++) {
     At a = e->at[p];
-    if (a.kind == AT_FREE) continue;
+    long off;
     if (a.kind == AT_SPAN) {
       At ends[2] = {*a.lo, *a.hi};
       bool any = false;
       for (int k = 0; k < 2; k++) any = any || (ends[k].kind == AT_UNIT && x->c->grows[ends[k].id]);
-      if (!any && (y->index[p] < place_value(x, ends[0]) || y->index[p] > place_value(x, ends[1]))) return false;
+      if (!any && (place[p] < place_value(x, ends[0]) || place[p] > place_value(x, ends[1]))) return false;
+      continue;
+    }
+    if (!lin_value(x->gm, a.off, &off)) x->ok = false;
+    if (a.kind == AT_FREE) {
+      if (labs(a.sign) > 1 && (place[p] - off) % a.sign) return false;
       continue;
     }
     if (a.kind == AT_ORIGIN && x->c->origins.at[a.id].set) {
-      long off;
-      if (!lin_value(x->gm, a.off, &off)) x->ok = false;
-      x->bound[a.id][a.sub] = y->index[p] - off;
+      if ((place[p] - off) % a.sign) return false;
+      x->bound[a.id][a.sub] = (place[p] - off) / a.sign;
       set[a.id] = true;
       continue;
     }
-    long d = y->index[p] - place_value(x, a);
+    long d = place[p] - place_value(x, a);
     if (a.kind != AT_UNIT) {
       if (d) return false;
       continue;
     }
-    d *= a.sign;
+    if (d % a.sign) return false;
+    d /= a.sign;
     if (used[a.id] && move[a.id] != d) return false;
     used[a.id] = true;
     move[a.id] = d;
@@ -625,7 +859,8 @@ static bool on_boundary(Ground *gm, const Component *c, const long *unit, bool *
       long lo, hi;
       if (!b->used[q]) continue;
       if (!lin_value(gm, b->lo[q], &lo) || !lin_value(gm, b->hi[q], &hi)) *ok = false;
-      in = unit[q] >= lo && unit[q] <= hi;
+      long at = b->twice[q] ? 2 * unit[q] : unit[q];
+      in = at >= lo && at <= hi;
     }
     if (in) return true;
   }
@@ -638,30 +873,33 @@ static bool at_slice_end(Ground *gm, const Component *c, const Entry *e, const E
   for (int p = 0; p < e->n; p++) {
     At a = e->at[p];
     bool moves = a.kind == AT_FREE || a.kind == AT_SPAN || (a.kind == AT_UNIT && c->grows[a.id]) ||
-                 (a.kind == AT_ORIGIN && c->origins.at[a.id].set);
-    long lo = 0, hi = 0;
+                 (a.kind == AT_ORIGIN && c->origins.at[a.id].set), first = true, last = true;
     if (!moves) continue;
-    whole_range(gm, y->family, p, &lo, &hi);
-    if (y->index[p] <= lo + slack || y->index[p] >= hi - slack) return true;
+    for (int i = 0; i < gm->elements.n; i++) {
+      const Element *z = &gm->elements.at[i];
+      if (z->family != y->family || z->n != y->n) continue;
+      first = first && z->index[p] >= y->index[p] - slack;
+      last = last && z->index[p] <= y->index[p] + slack;
+    }
+    if (first || last) return true;
   }
   return false;
 }
 
-static const char *element_text(const Ground *gm, const Element *y)
+static bool unit_places(Ground *gm, const Unit *u, const Element *y, long *place)
 {
-  StrBuf b = {0};
-  sb_puts(&b, gm->m->families.at[y->family].name);
-  for (int p = 0; p < y->n; p++) sb_printf(&b, "%s%ld", p ? "," : "[", y->index[p]);
-  if (y->n) sb_putc(&b, ']');
-  return sb_text(&b);
+  bool ok = true;
+  Lin lo[MAX_AXES], hi[MAX_AXES];
+  int var[MAX_AXES];
+  for (int p = 0; p < u->n; p++) lo[p] = u->lo[p], hi[p] = u->runs[p] ? u->hi[p] : u->lo[p], var[p] = u->runs[p] ? u->var[p] : -1;
+  return in_box(gm, u->family, u->n, var, u->shift, lo, hi, y, place, &ok);
 }
 
-static void check_unit(Ground *gm, const Component *c, bool exact, const Lattice *l, int element)
+static void check_unit(Ground *gm, const Component *c, bool exact, const Lattice *l, int element, const long *unit)
 {
-  const Element unit = gm->elements.at[element];
   bool ok = true;
-  if (on_boundary(gm, c, unit.index, &ok) || !ok) return;
-  Match x = {.gm = gm, .c = c, .unit = unit.index, .ok = true};
+  if (on_boundary(gm, c, unit, &ok) || !ok) return;
+  Match x = {.gm = gm, .c = c, .unit = unit, .ok = true};
   int root = find_root(gm, element);
   bool *in = NEW_ARRAY(bool, gm->elements.n);
   for (int i = 0; i < gm->incidences.n; i++)
@@ -678,32 +916,37 @@ static void check_unit(Ground *gm, const Component *c, bool exact, const Lattice
       if (matches(&x, &c->entries.at[i], y, l)) named = &c->entries.at[i];
     if (!x.ok) return;
     if (in[k] && !named)
-      BUG("model %s: %s is in the component of %s, but the analysis misses it", gm->m->name, element_text(gm, y), element_text(gm, &unit));
+      BUG("model %s: %s is in the component of %s, but the analysis misses it", gm->m->name, element_text(gm, y),
+          element_text(gm, &gm->elements.at[element]));
     if (!exact || in[k] || !named || gm->m->families.at[y->family].role != ROLE_OBSERVED) continue;
     if (at_slice_end(gm, c, named, y, 1)) continue;
-    BUG("model %s: the analysis names %s for %s, but it is in another component", gm->m->name, element_text(gm, y), element_text(gm, &unit));
+    BUG("model %s: the analysis names %s for %s, but it is in another component", gm->m->name, element_text(gm, y),
+        element_text(gm, &gm->elements.at[element]));
   }
 }
 
 /* C(n) = C(n + v): elements a generator apart, away from the ends, are connected. */
 static void check_generator(Ground *gm, const Component *c, const long *v)
 {
+  const GFamily *f = &gm->g->families.at[c->unit.family];
   long slack = 2 * reach(gm->g) + 1;
   for (int i = 0; i < gm->elements.n; i++) {
     const Element *y = &gm->elements.at[i];
-    long to[MAX_AXES];
-    bool inside = y->family == c->unit.family && y->n == c->unit.n, ok = true;
+    long from[MAX_AXES], to[MAX_AXES], index[MAX_AXES];
+    bool ok = true;
+    if (!y->latent || !unit_places(gm, &c->unit, y, from)) continue;
+    bool inside = true;
     for (int q = 0; q < y->n && inside; q++) {
-      long lo, hi;
-      to[q] = y->index[q] + v[q];
+      long lo, hi, room = v[q] ? slack / f->step[q] + 1 : 0;
+      to[q] = from[q] + v[q];
+      index[q] = f->step[q] * to[q] + f->residue[q];
       if (!lin_value(gm, c->unit.lo[q], &lo) || !lin_value(gm, c->unit.hi[q], &hi)) return;
-      long room = v[q] ? slack : 0;
-      inside = y->index[q] >= lo + room && y->index[q] <= hi - room && to[q] >= lo + room && to[q] <= hi - room;
+      if (c->unit.runs[q]) inside = from[q] >= lo + room && from[q] <= hi - room && to[q] >= lo + room && to[q] <= hi - room;
     }
-    if (!inside || on_boundary(gm, c, y->index, &ok) || on_boundary(gm, c, to, &ok) || !ok) continue;
+    if (!inside || on_boundary(gm, c, from, &ok) || on_boundary(gm, c, to, &ok) || !ok) continue;
     for (int k = 0; k < gm->elements.n; k++) {
       const Element *z = &gm->elements.at[k];
-      if (z->family != y->family || z->n != y->n || memcmp(z->index, to, sizeof *to * (size_t)y->n)) continue;
+      if (z->family != y->family || z->n != y->n || memcmp(z->index, index, sizeof *index * (size_t)y->n)) continue;
       if (find_root(gm, i) != find_root(gm, k))
         BUG("model %s: %s and %s should be connected", gm->m->name, element_text(gm, y), element_text(gm, z));
     }
@@ -722,15 +965,9 @@ void ground_check(GroundModel *gm, const Component *c, bool exact)
   }
   for (int i = 0; i < gm->elements.n; i++) {
     const Element *y = &gm->elements.at[i];
-    if (y->family != c->unit.family || y->n != c->unit.n) continue;
-    bool here = true;
-    for (int q = 0; q < y->n && here; q++) {
-      long lo, hi;
-      if (!lin_value(gm, c->unit.lo[q], &lo) || !lin_value(gm, c->unit.hi[q], &hi)) return;
-      here = y->index[q] >= lo && y->index[q] <= hi;
-    }
-    if (!here) continue;
+    long unit[MAX_AXES];
+    if (!y->latent || !unit_places(gm, &c->unit, y, unit)) continue;
     if (gm->compared > MAX_COMPARE) return;
-    check_unit(gm, c, exact, &l, i);
+    check_unit(gm, c, exact, &l, i, unit);
   }
 }

@@ -35,6 +35,14 @@ static const char *element_name(const LatentVerdict *v)
   return v->index.n ? arena_printf("%s[%s]", v->name, joined(&v->index, ",")) : v->name;
 }
 
+/* "z[n]", or "z[n] (2..N)" where several ranges of the family are judged apart. */
+static const char *entry_name(const Analysis *a, const LatentVerdict *v)
+{
+  int n = 0;
+  for (int i = 0; i < a->latents.n; i++) n += a->latents.at[i].family == v->family;
+  return n > 1 && strstr(v->range, "..") ? arena_printf("%s (%s)", element_name(v), v->range) : element_name(v);
+}
+
 /* Start of a line that continues what stands under the name. */
 static void indent(Text *t) { sb_printf(t->out, "  %*s", t->width, ""); }
 
@@ -136,9 +144,11 @@ static void print_local(Text *t, const Model *m, const LatentVerdict *v)
   print_remedies(t, m, v);
 }
 
-static void print_latent(Text *t, const Model *m, const LatentVerdict *v)
+static void print_latent(Text *t, const Model *m, const Analysis *a, const LatentVerdict *v)
 {
-  sb_printf(t->out, "  %-*s", t->width, element_name(v));
+  const char *name = entry_name(a, v);
+  sb_printf(t->out, "  %-*s", t->width, name);
+  if ((int)strlen(name) + 2 > t->width) sb_putc(t->out, '\n'), indent(t);
   if (!strcmp(v->role, "global")) sb_puts(t->out, "global: its own factor, never amortised\n");
   else if (!strcmp(v->role, "param")) sb_puts(t->out, "param: a point, never amortised\n");
   else if (!strcmp(v->role, "marginal")) sb_puts(t->out, "marginal: summed out, no factor\n");
@@ -164,8 +174,8 @@ void report_text_color(const Model *m, const Analysis *a, const Expectation *lis
 {
   Text t = {out, color, 10};
   for (int i = 0; i < a->latents.n; i++) {
-    int w = (int)strlen(element_name(&a->latents.at[i])) + 2;
-    if (w > t.width) t.width = w < 24 ? w : 24;
+    int w = (int)strlen(entry_name(a, &a->latents.at[i])) + 2;
+    if (w > t.width && w <= 24) t.width = w;
   }
   const char *style, *head = headline(a, &style);
   styled(&t, BOLD, m->file);
@@ -174,12 +184,13 @@ void report_text_color(const Model *m, const Analysis *a, const Expectation *lis
   sb_putc(out, '\n');
   for (int i = 0; i < 2 * a->latents.n; i++) { /* locals first: they are what the question is about */
     const LatentVerdict *v = &a->latents.at[i % a->latents.n];
-    if (!strcmp(v->role, "local") == (i < a->latents.n)) print_latent(&t, m, v);
+    if (!strcmp(v->role, "local") == (i < a->latents.n)) print_latent(&t, m, a, v);
   }
   for (int i = 0; i < a->warnings.n; i++) {
     Place p = source_place(a->warnings.at[i].span.begin);
     sb_printf(out, "  warning: %s [%s:%d]\n", a->warnings.at[i].message, m->file, p.line);
   }
+  if (a->unchecked) sb_printf(out, "  note: not compared with the model written out at a small size: %s\n", a->unchecked);
   if (!n) return;
   sb_puts(out, "  expectations: ");
   for (int i = 0; i < n; i++) sb_printf(out, "%s%s [%d] %s", i ? ", " : "", list[i].factor, list[i].line, list[i].method);
@@ -254,6 +265,7 @@ static void json_latent(StrBuf *b, const LatentVerdict *v)
   json_key(b, 6, "domain_kind", false), json_string(b, v->domain_kind);
   json_key(b, 6, "domain", false), json_list(b, &v->domain);
   json_key(b, 6, "sd_domain", false), json_list(b, &v->sd_domain);
+  json_key(b, 6, "conservative", false), sb_puts(b, v->conservative ? "true" : "false");
   json_key(b, 6, "boundary", false), json_list(b, &v->boundary);
   json_key(b, 6, "witness", false), json_witness(b, v);
   json_key(b, 6, "remedies", false), sb_putc(b, '[');
@@ -262,6 +274,7 @@ static void json_latent(StrBuf *b, const LatentVerdict *v)
     sb_printf(b, "%s\n        {\"kind\": ", i ? "," : "");
     json_string(b, r->kind);
     sb_puts(b, ", \"domain\": "), json_list(b, &r->domain);
+    sb_puts(b, ", \"boundary\": "), json_list(b, &r->boundary);
     sb_puts(b, ", \"option\": "), json_string(b, r->option);
     sb_puts(b, ", \"note\": "), json_string(b, r->note);
     sb_putc(b, '}');
@@ -292,6 +305,7 @@ void report_json(const Model *m, const Analysis *a, const Expectation *list, int
   json_key(out, 2, "file", false), json_string(out, m->file);
   json_key(out, 2, "model_hash", false), json_string(out, model_hash);
   json_key(out, 2, "verdict", false), json_string(out, a->verdict);
+  json_key(out, 2, "unchecked", false), json_string(out, a->unchecked);
   json_key(out, 2, "latents", false), sb_putc(out, '[');
   for (int i = 0; i < a->latents.n; i++) {
     sb_puts(out, i ? ",\n" : "\n");

@@ -21,19 +21,82 @@
 
 /* ---- text of places ------------------------------------------------------------------------------------------------------------- */
 
-static const char *place_name(const Component *c, At a)
+static long gcd(long a, long b)
+{
+  a = labs(a), b = labs(b);
+  while (b) {
+    long t = a % b;
+    a = b;
+    b = t;
+  }
+  return a;
+}
+
+/* Name number r for a whole number that is not named in the model: k, l, m, ... */
+static const char *step_name(const Graph *g, int r)
+{
+  static const char *const names[] = {"k", "l", "m", "p", "q", "r", "s", "t", "u", "v", "w", "kk", "ll", "mm", "pp", "qq"};
+  const int n = sizeof names / sizeof *names;
+  for (int i = 0; i < n; i++) {
+    bool taken = false;
+    for (int f = 0; f < g->m->families.n && !taken; f++) taken = !strcmp(g->m->families.at[f].name, names[i]);
+    for (int v = 0; v < g->m->vars.n && !taken; v++) taken = !strcmp(g->m->vars.at[v].name, names[i]);
+    if (!taken && !r--) return names[i];
+  }
+  return names[n - 1];
+}
+
+/* The index that a place means in a family whose index is step * place + residue. */
+static const char *index_name(const Component *c, At a, long step, long residue)
 {
   const Graph *g = c->g;
   switch (a.kind) {
-  case AT_UNIT: {
-    Lin element = lin_add(lin_atom(c->unit.var[a.id]), lin_const(c->unit.shift[a.id]), 1);
-    return lin_text(g, lin_add(a.off, element, a.sign));
+  case AT_UNIT: {                       /* the unit's own place is (element - residue) / step of its family */
+    const Unit *u = &c->unit;
+    const GFamily *f = &g->families.at[u->family];
+    Lin element = lin_add(lin_atom(u->var[a.id]), lin_const(u->shift[a.id] - f->residue[a.id]), 1);
+    long times = step * a.sign, d = gcd(times, f->step[a.id]), by = f->step[a.id] / d;
+    Lin rest = lin_add(lin_const(residue), a.off, step);
+    const char *text = lin_text(g, lin_add(lin_add(lin_const(0), rest, by), element, times / d));
+    if (by == 1) return text;
+    return strpbrk(text, "+-*") ? arena_printf("(%s)/%ld", text, by) : arena_printf("%s/%ld", text, by);
   }
-  case AT_ABS: return lin_text(g, a.off);
-  case AT_SPAN: return arena_printf("%s..%s", place_name(c, *a.lo), place_name(c, *a.hi));
+  case AT_ABS: return lin_text(g, lin_add(lin_const(residue), a.off, step));
+  case AT_SPAN: return arena_printf("%s..%s", index_name(c, *a.lo, step, residue), index_name(c, *a.hi, step, residue));
+  case AT_FREE: {                       /* all of them, or one in `by` */
+    if (a.lo) return arena_printf("%s..%s", index_name(c, *a.lo, step, residue), index_name(c, *a.hi, step, residue));
+    long by = labs(step * a.sign);
+    if (by == 1) return "*";
+    Lin off = lin_add(lin_const(residue), a.off, step);
+    off.c -= by * (off.c >= 0 ? off.c / by : -((-off.c + by - 1) / by));
+    const char *text = lin_text(g, off);
+    const char *k = step_name(g, 0);
+    return !strcmp(text, "0") ? arena_printf("%ld*%s", by, k) : arena_printf("%ld*%s+%s", by, k, text);
+  }
   default: return "*";
   }
 }
+
+static const char *place_name(const Component *c, At a) { return index_name(c, a, 1, 0); }
+
+/* A place of the unit's own, as an index of its plate variable; of the ends between which a size may lie, the lower or the upper. */
+static Lin unit_form(const Component *c, int axis, Lin place, bool upper)
+{
+  const GFamily *f = &c->g->families.at[c->unit.family];
+  long step = f->step[axis];
+  Lin r = lin_const(f->residue[axis] - c->unit.shift[axis]);
+  for (int i = 0; i < place.n; i++) {
+    const GSymbol *s = place.t[i].atom < 0 ? &c->g->symbols.at[~place.t[i].atom] : NULL;
+    if (s && s->by && place.t[i].coef * step % s->by == 0) {     /* by * floor(of / by) is of less 0 .. by - 1 */
+      long times = place.t[i].coef * step / s->by;
+      r = lin_add(r, s->of, times);
+      if (!upper) r.c -= times * (s->by - 1);
+    } else r = lin_add(r, lin_atom(place.t[i].atom), place.t[i].coef * step);
+  }
+  return lin_shift(r, place.c * step);
+}
+
+static const char *unit_place(const Component *c, int axis, Lin place, bool upper) { return lin_text(c->g, unit_form(c, axis, place, upper)); }
 
 static bool name_taken(const Component *c, Name name)
 {
@@ -71,6 +134,12 @@ static const char *origin_text(const Component *c, At a, int self, const char *b
   if (a.id == self && bound) text = bound;
   else if (o->set) text = bound_name(c, o->bound[a.sub]);
   else text = table_text(c, o, self, bound);
+  if (a.sign < 0) {                     /* T + 1 - i */
+    const char *off = lin_text(c->g, a.off);
+    text = labs(a.sign) == 1 ? text : arena_printf("%ld*%s", -a.sign, text);
+    return arena_printf("%s-%s", strcmp(off, "0") ? off : "", text);
+  }
+  if (a.sign > 1) text = arena_printf("%ld*%s", a.sign, text);
   return with_offset(c->g, text, a.off);
 }
 
@@ -96,6 +165,9 @@ typedef struct {
   int family, n;
   const char *name;
   bool star[MAX_AXES];                  /* everything along this position */
+  long by[MAX_AXES], rest[MAX_AXES];    /* one in `by`, those with this remainder (of the distance from the unit, if from_unit); 0: not so */
+  bool from_unit[MAX_AXES];
+  const char *conditions;               /* " | county[i] = j", or "" */
   bool whole_range[MAX_AXES];           /* ... and printed as lo..hi: of fixed length, in order */
   const char *pos[MAX_AXES];
   int sets[MAX_AXES];                   /* set origin at this position, or -1 */
@@ -105,6 +177,7 @@ typedef struct {
   bool tied;                            /* some position depends on the unit */
   bool stepped;                         /* multiples of a basis: x[i+k, j+k] */
   bool raw;                             /* the lattice not applied */
+  bool conservative;                    /* more than is needed: several steps whose sizes are inputs */
   const char *text;
 } Pattern;
 
@@ -122,7 +195,7 @@ typedef struct {
 /* lo..hi of an index position over all definitions of the family, NULL if they do not make one range. */
 static const char *extent_text(const Judge *j, int family, int pos)
 {
-  const Family *f = &j->m->families.at[family];
+  const Family *f = graph_family(j->g, family);
   Lin lo = {0}, hi = {0};
   bool any = false;
   if (!f->n_index) return NULL;
@@ -165,7 +238,7 @@ static int pattern_axis(const Judge *j, const Entry *e, int p)
 /* The family has a literal number of elements along the position. */
 static bool position_fixed(const Judge *j, int family, int pos)
 {
-  const Family *f = &j->m->families.at[family];
+  const Family *f = graph_family(j->g, family);
   for (int i = 0; i < f->n_statements && f->n_index; i++) {
     const Affine *a = &j->m->stmts.at[f->statements[i]].index[pos].affine;
     if (a->n != 1 || a->term[0].kind != ATOM_VAR) continue;
@@ -174,17 +247,34 @@ static bool position_fixed(const Judge *j, int family, int pos)
   return f->n_index > 0;
 }
 
+static long remainder_of(long a, long by) { return ((a % by) + by) % by; }
+
+static long entry_step(const Judge *j, const Entry *e, int p) { return e->family >= 0 ? j->g->families.at[e->family].step[p] : 1; }
+
+/* Text of a place as the index of the entry at position p. */
+static const char *entry_index(const Judge *j, const Component *c, const Entry *e, int p, At a)
+{
+  return e->family < 0 ? place_name(c, a) : index_name(c, a, entry_step(j, e, p), j->g->families.at[e->family].residue[p]);
+}
+
 /* Along position p of a growing entry: in a fixed order and number, because each member has its own element of an indexed global? */
 static void star(const Judge *j, const Component *c, Pattern *x, int p, bool fixed)
 {
   int axis = pattern_axis(j, x->entry, p);
-  const char *extent = fixed || (axis >= 0 && c->slotted[axis]) ? extent_text(j, x->family, p) : NULL;
-  x->star[p] = true;
-  x->pos[p] = "*";
+  At a = {.kind = AT_FREE, .sign = 1};
+  if (x->entry->at[p].kind == AT_FREE) a.sign = x->entry->at[p].sign, a.off = x->entry->at[p].off;
+  long by = labs(entry_step(j, x->entry, p) * a.sign);
+  const char *extent = by == 1 && (fixed || (axis >= 0 && c->slotted[axis])) ? extent_text(j, x->family, p) : NULL;
+  x->pos[p] = entry_index(j, c, x->entry, p, a);
+  x->star[p] = by == 1;
   if (extent) {
     x->whole_range[p] = true;
     x->pos[p] = extent;
     return;
+  }
+  if (by > 1 && lin_is_const(a.off)) {
+    x->by[p] = by;
+    x->rest[p] = remainder_of(j->g->families.at[x->family].residue[p] + a.off.c * entry_step(j, x->entry, p), by);
   }
   x->growing = true;
   if (axis >= 0 && c->ordered[axis]) x->ordered = true;
@@ -214,6 +304,7 @@ static void apply_lattice(const Judge *j, const Component *c, Pattern *x)
     else {
       for (int p = 0; p < x->n; p++)
         if (e->at[p].kind == AT_UNIT && (s->v[e->at[p].id].n || s->v[e->at[p].id].c)) moved[p] = true;
+      x->conservative = true;
       if (symbolic >= 0)
         for (int p = 0; p < x->n; p++)
           if (e->at[p].kind == AT_UNIT && c->generators.at[symbolic].v[e->at[p].id].n) moved[p] = true;
@@ -246,24 +337,31 @@ static void apply_lattice(const Judge *j, const Component *c, Pattern *x)
     a.off.c = off[p];
     StrBuf b = {0};
     bool steps = false;
-    sb_puts(&b, place_name(c, a));
+    long step = entry_step(j, e, p);
+    sb_puts(&b, entry_index(j, c, e, p, a));
     for (int r = 0; r < rest.rank; r++) {
-      long s = rest.row[r][p];
+      long s = rest.row[r][p] * step;
       if (!s) continue;
       sb_printf(&b, s < 0 ? "-" : "+");
       if (labs(s) != 1) sb_printf(&b, "%ld*", labs(s));
-      sb_putc(&b, "klmnop"[r]);
+      sb_puts(&b, step_name(j->g, r));
       steps = true;
     }
     if (symbolic >= 0 && (c->generators.at[symbolic].v[a.id].n || c->generators.at[symbolic].v[a.id].c)) {
       Lin s = c->generators.at[symbolic].v[a.id];
       if (s.n && s.t[0].coef < 0) s = lin_add(lin_const(0), s, -1);
+      s = lin_add(lin_const(0), s, labs(step * a.sign));
       bool one = s.n == 1 && !s.c;
-      sb_printf(&b, one ? "+%s*k" : "+(%s)*k", lin_text(c->g, s));
+      sb_printf(&b, one ? "+%s*%s" : "+(%s)*%s", lin_text(c->g, s), step_name(j->g, 0));
       steps = true;
     }
     x->pos[p] = sb_text(&b);
     x->stepped = x->stepped || steps;
+    if (rest.rank == 1 && rest.row[0][p] && symbolic < 0 && c->g->families.at[c->unit.family].step[a.id] == 1) {
+      int moving = 0;
+      for (int k = 0; k < x->n; k++) moving += rest.row[0][k] != 0;
+      if (moving == 1) x->by[p] = labs(rest.row[0][p] * step), x->rest[p] = remainder_of(a.off.c * step, x->by[p]), x->from_unit[p] = true;
+    }
     if (steps && !c->unit.fixed[a.id]) x->growing = true, x->ordered = x->ordered || c->cyclic;
   }
 }
@@ -281,6 +379,19 @@ static int set_inside(const Component *c, At a, int depth)
   return -1;
 }
 
+static void spell(const Judge *j, Pattern *x)
+{
+  StrBuf b = {0};
+  int n = x->n;
+  if (!graph_family(j->g, x->family)->n_index)
+    while (n && x->star[n - 1]) n--;    /* all entries of a vector: the vector */
+  sb_puts(&b, x->name);
+  for (int p = 0; p < n; p++) sb_printf(&b, "%s%s", !p ? "[" : x->stepped ? ", " : ",", x->pos[p]);
+  sb_puts(&b, x->conditions);
+  if (n) sb_putc(&b, ']');
+  x->text = sb_text(&b);
+}
+
 static Pattern pattern_of(const Judge *j, const Component *c, const Entry *e, bool raw)
 {
   Pattern x = {.entry = e, .family = e->family, .n = e->n, .raw = raw};
@@ -288,11 +399,20 @@ static Pattern pattern_of(const Judge *j, const Component *c, const Entry *e, bo
   for (int p = 0; p < e->n; p++) {
     At a = e->at[p];
     x.sets[p] = -1;
+    if (a.kind == AT_FREE && (!raw || (a.lo && (a.lo->kind != AT_UNIT && a.hi->kind != AT_UNIT)))) a.lo = a.hi = NULL;
     x.tied = x.tied || at_depends(c, a, 0);
-    x.pos[p] = place_name(c, a);
-    if (a.kind == AT_FREE && e->family >= 0) star(j, c, &x, p, false);
+    x.pos[p] = entry_index(j, c, e, p, a);
+    if (a.kind == AT_FREE && e->family >= 0) {
+      const char *span = x.pos[p];
+      star(j, c, &x, p, false);
+      if (a.lo) x.pos[p] = span;        /* those from the unit's on */
+    }
     if (a.kind == AT_ORIGIN) {
-      x.pos[p] = origin_text(c, a, -1, NULL);
+      long step = entry_step(j, e, p);
+      At index = a;
+      index.sign *= step;
+      index.off = lin_add(lin_const(e->family < 0 ? 0 : j->g->families.at[e->family].residue[p]), a.off, step);
+      x.pos[p] = origin_text(c, index, -1, NULL);
       int set = set_inside(c, a, 0);
       if (set < 0) continue;
       x.growing = true;
@@ -309,16 +429,11 @@ static Pattern pattern_of(const Judge *j, const Component *c, const Entry *e, bo
     x.name = x.text = a.kind == AT_UNIT ? c->g->vars.at[c->unit.var[a.id]].name : x.pos[0];
     return x;
   }
-  x.name = j->m->families.at[e->family].name;
-  int n = e->n;
-  if (!j->m->families.at[e->family].n_index)
-    while (n && x.star[n - 1]) n--;     /* all entries of a vector: the vector */
+  x.name = graph_family(j->g, e->family)->name;
   StrBuf b = {0};
-  sb_puts(&b, x.name);
-  for (int p = 0; p < n; p++) sb_printf(&b, "%s%s", !p ? "[" : x.stepped ? ", " : ",", x.pos[p]);
   for (int k = 0; k < n_conditions; k++) sb_printf(&b, "%s%s", k ? ", " : " | ", set_condition(c, conditions[k]));
-  if (n) sb_putc(&b, ']');
-  x.text = sb_text(&b);
+  x.conditions = sb_text(&b);
+  spell(j, &x);
   return x;
 }
 
@@ -368,7 +483,7 @@ static bool covers(const Component *c, const Pattern *a, const Pattern *b)
   return true;
 }
 
-static bool input_element(const Model *m, int family, const Entry *e)
+static bool input_element(const Model *m, int family, const Entry *e) /* not of a latent family: its number is the model's */
 {
   const Family *f = &m->families.at[family];
   if (f->role == ROLE_INPUT) return true;
@@ -454,6 +569,48 @@ static int open_axes(const Unit *u)
   return n;
 }
 
+/* The unit's index on axis q is an input. */
+static void put_index(const Judge *j, const Component *c, int q, PatternList *out)
+{
+  Entry *e = NEW(Entry);
+  *e = (Entry){.family = REF_INDEX, .n = 1};
+  e->at[0] = (At){.kind = AT_UNIT, .id = q, .sign = 1};
+  put_pattern(out, pattern_of(j, c, e, true));
+}
+
+/* Of one in 2, one in 3, ... all remainders: everything. */
+static void join_strides(const Judge *j, PatternList *list)
+{
+  for (int i = 0; i < list->n; i++)
+    for (int p = 0; p < list->at[i].n; p++) {
+      Pattern x = list->at[i];
+      long seen = 0;
+      if (!x.by[p] || x.by[p] > 60) continue;
+      for (int pass = 0; pass < 2; pass++) { /* collect the remainders; if all are there, take the others out */
+        for (int k = list->n - 1; k >= 0; k--) {
+          const Pattern *y = &list->at[k];
+          bool same = y->family == x.family && y->n == x.n && y->by[p] == x.by[p] && y->from_unit[p] == x.from_unit[p] && !strcmp(y->conditions, x.conditions);
+          for (int q = 0; q < x.n && same; q++) same = q == p || !strcmp(x.pos[q], y->pos[q]);
+          if (!same) continue;
+          seen |= 1L << y->rest[p];
+          if (pass && k != i) {
+            list->at[k] = list->at[--list->n];
+            if (i == list->n) i = k;
+          }
+        }
+        if (seen != (1L << x.by[p]) - 1) break;
+        if (!pass) continue;
+        Pattern *all = &list->at[i];
+        all->star[p] = true;
+        all->by[p] = 0;
+        all->pos[p] = "*";
+        all->stepped = false;
+        for (int q = 0; q < all->n; q++) all->stepped = all->stepped || all->by[q];
+        spell(j, all);
+      }
+    }
+}
+
 /* Largest patterns; for sets also what is the unit's own. */
 static void choose_domain(const Judge *j, const Component *c, const PatternList *all, bool mark_own, PatternList *out)
 {
@@ -464,13 +621,9 @@ static void choose_domain(const Judge *j, const Component *c, const PatternList 
     if (largest) put_pattern(out, all->at[i]);
   }
   if (!mark_own) return;
-  PatternList raw = {0};
-  for (int i = 0; i < all->n; i++) VEC_PUSH(raw, pattern_of(j, c, all->at[i].entry, true));
-  for (int i = 0; i < raw.n; i++) {
-    bool smallest = true;
-    for (int k = 0; k < raw.n && smallest; k++)
-      smallest = k == i || !covers(c, &raw.at[i], &raw.at[k]) || covers(c, &raw.at[k], &raw.at[i]);
-    if ((smallest || raw.at[i].entry->own) && raw.at[i].tied) put_pattern(out, raw.at[i]);
+  for (int i = 0; i < all->n; i++) {
+    Pattern raw = pattern_of(j, c, all->at[i].entry, true);
+    if (raw.tied) put_pattern(out, raw);
   }
 }
 
@@ -515,12 +668,43 @@ static void join_spans(const Component *c, EntryList *list)
   }
 }
 
+/* Some position of the entry is a member of the set, or of a set of sets over it. */
+static bool entry_in_set(const Component *c, const Entry *e, int set)
+{
+  for (int p = 0; p < e->n; p++) {
+    At a = e->at[p];
+    for (int depth = 0; depth < 8 && a.kind == AT_ORIGIN && c->origins.at[a.id].set; depth++) {
+      if (a.id == set) return true;
+      a = c->origins.at[a.id].target;
+    }
+  }
+  return false;
+}
+
+/* The table of a lookup, where nothing else tells how many members its set has, or that units differ at all. */
+static bool counts_alone(const Judge *j, const Component *c, const Entry *e)
+{
+  if (!c->g->terms.at[c->nodes.at[e->term_node].id].refs.at[e->ref].selector || e->pinned) return false;
+  bool anything = false;
+  for (int i = 0; i < c->entries.n && !anything; i++) anything = counts(j, c, &c->entries.at[i]);
+  for (int p = 0; p < e->n && !anything; p++)
+    if (e->at[p].kind == AT_FREE) return true;
+  for (int p = 0; p < e->n; p++) {
+    At a = e->at[p];
+    if (a.kind != AT_ORIGIN || !c->origins.at[a.id].set || c->origins.at[a.id].ix->formula) continue;
+    bool carried = false;
+    for (int i = 0; i < c->entries.n && !carried; i++) carried = counts(j, c, &c->entries.at[i]) && entry_in_set(c, &c->entries.at[i], a.id);
+    if (!carried) return true;
+  }
+  return false;
+}
+
 static Verdict classify(const Judge *j, const Component *c)
 {
   PatternList all = {0};
   EntryList entries = {0};
   for (int i = 0; i < c->entries.n; i++) {
-    if (!counts(j, c, &c->entries.at[i])) continue;
+    if (!counts(j, c, &c->entries.at[i]) && !counts_alone(j, c, &c->entries.at[i])) continue;
     Entry e = c->entries.at[i];
     for (int p = 0; p < e.n; p++)
       if (e.at[p].kind == AT_SPAN) { /* a copy whose ends may move */
@@ -534,6 +718,7 @@ static Verdict classify(const Judge *j, const Component *c)
   }
   join_spans(c, &entries);
   for (int i = 0; i < entries.n; i++) VEC_PUSH(all, pattern_of(j, c, &entries.at[i], false));
+  join_strides(j, &all);
   bool growing = false, ordered = c->cyclic, whole = false, prefix = false, tied_prefix = true, fixed_growth = false;
   for (int i = 0; i < all.n; i++) {
     const Pattern *x = &all.at[i];
@@ -585,12 +770,7 @@ static Verdict classify(const Judge *j, const Component *c)
   choose_domain(j, c, &all, sets, &v.domain);
   if (fixed_growth && !strcmp(v.verdict, "closes")) /* one of a few types: which one is an input */
     for (int q = 0; q < c->unit.n; q++)
-      if (c->grows[q] && c->unit.fixed[q]) {
-        Entry *e = NEW(Entry);
-        *e = (Entry){.family = REF_INDEX, .n = 1};
-        e->at[0] = (At){.kind = AT_UNIT, .id = q, .sign = 1};
-        put_pattern(&v.domain, pattern_of(j, c, e, true));
-      }
+      if (c->grows[q] && c->unit.fixed[q]) put_index(j, c, q, &v.domain);
   return v;
 }
 
@@ -687,42 +867,71 @@ static bool real_line(const Model *m, const Family *f)
   return true;
 }
 
-/* Some position of the entry is a member of the set, or of a set of sets over it. */
-static bool entry_in_set(const Component *c, const Entry *e, int set)
-{
-  for (int p = 0; p < e->n; p++) {
-    At a = e->at[p];
-    for (int depth = 0; depth < 8 && a.kind == AT_ORIGIN && c->origins.at[a.id].set; depth++) {
-      if (a.id == set) return true;
-      a = c->origins.at[a.id].target;
-    }
-  }
-  return false;
-}
-
-/* Does every unit stand in as many of these terms? Not if a latent index chooses it, or if it is in the sums of all later elements. */
+/* Does every unit stand in as many of these terms? Not if it is in the sums of all later elements. */
 static bool counts_alike(const GIndex *ix)
 {
-  if (ix->kind != GI_RANGE) return ix->kind != GI_ANY;
-  int lo = 0, hi = 0;
-  for (int i = 0; i < ix->lin.n; i++) lo += ix->lin.t[i].atom >= 0;
-  for (int i = 0; i < ix->hi.n; i++) hi += ix->hi.t[i].atom >= 0;
-  return lo == hi;
+  long coef;
+  Lin rest;
+  return ix->kind != GI_RANGE || (lin_var(ix->lin, &coef, &rest) >= 0) == (lin_var(ix->hi, &coef, &rest) >= 0);
+}
+
+/* A variable of the unit's own term that runs over a range of varying length, -1: none. */
+static int ragged_slot(const Graph *g, const GTerm *t, const At *at)
+{
+  for (int k = 0; k < t->n_vars; k++)
+    for (int end = 0; end < 2 && at[k].kind == AT_FREE; end++) {
+      Lin bound = end ? t->hi[k] : t->lo[k];
+      for (int i = 0; i < bound.n; i++)
+        if (bound.t[i].atom < 0 && g->symbols.at[~bound.t[i].atom].varies) return k;
+    }
+  return -1;
+}
+
+/* Some position of the entry runs freely with the variable, and another tells the unit. */
+static bool entry_along(const Judge *j, const Component *c, const Entry *e, int var)
+{
+  bool along = false, tied = false;
+  for (int p = 0; p < e->n && e->family >= 0; p++) {
+    along = along || (e->at[p].kind == AT_FREE && axis_of_position(j->axes, e->family, p) == axis_of_var(j->axes, var));
+    tied = tied || at_depends(c, e->at[p], 0);
+  }
+  return along && tied;
+}
+
+/* Does reference r of a term of the unit's own mean the unit too, or a range in which it certainly is? Where a range depends on a variable that is
+ * free in the term, the term is met again through that reference. */
+static bool may_be_unit(const Judge *j, Component *c, int term_node, int r)
+{
+  const GRef *ref = &c->g->terms.at[c->nodes.at[term_node].id].refs.at[r];
+  if (!ref->latent || ref->family != c->unit.family) return false;
+  Entry e = own_entry(c->g, j->axes, c, term_node, r);
+  for (int p = 0; p < e.n; p++) {
+    At a = e.at[p], u = c->nodes.at[0].at[p];
+    if (ref->ix[p].kind == GI_RANGE && counts_alike(&ref->ix[p])) continue;
+    if (a.kind == AT_SPAN) {
+      At lo = *a.lo, hi = *a.hi;
+      if (lo.kind == AT_UNIT && (lo.id != u.id || lin_sign(c->g, lin_add(u.off, lo.off, -1)) == -1)) return false;
+      if (hi.kind == AT_UNIT && (hi.id != u.id || lin_sign(c->g, lin_add(hi.off, u.off, -1)) == -1)) return false;
+    } else if (a.kind != u.kind || a.kind == AT_FREE || a.id != u.id || a.sign != u.sign || !lin_equal(a.off, u.off)) return false;
+  }
+  return true;
 }
 
 /* docs/analysis.md, "What the scale needs": for a Gaussian factor and terms quadratic in the unit, only what multiplies it, known noise, and the
- * number of terms where a lookup decides it. False: as much as the mean. */
-static bool scale_domain(const Judge *j, const Component *c, PatternList *out)
+ * number of terms where a lookup, a ragged plate or the unit's place decides it. False: as much as the mean. */
+static bool scale_domain(const Judge *j, Component *c, PatternList *out)
 {
-  if (!real_line(j->m, &j->m->families.at[c->unit.family])) return false;
+  if (!real_line(j->m, graph_family(j->g, c->unit.family))) return false;
   for (int i = 0; i < c->nodes.n; i++) {
-    const CNode *x = &c->nodes.at[i];
+    const CNode copy = c->nodes.at[i], *x = &copy;
     if (!x->is_term || x->parent != 0) continue;
     const GTerm *t = &c->g->terms.at[x->id];
     bool *own = NEW_ARRAY(bool, t->refs.n), *coef = NEW_ARRAY(bool, t->refs.n);
-    own[x->ref] = true;
-    for (int p = 0; p < t->refs.at[x->ref].n; p++)
-      if (!counts_alike(&t->refs.at[x->ref].ix[p])) return false;
+    for (int r = 0; r < t->refs.n; r++) own[r] = r == x->ref || may_be_unit(j, c, i, r);
+    for (int p = 0; p < t->refs.at[x->ref].n; p++) {
+      if (t->refs.at[x->ref].ix[p].kind == GI_ANY) return false;
+      if (!counts_alike(&t->refs.at[x->ref].ix[p])) put_index(j, c, p, out);
+    }
     for (int p = 0; p < t->refs.at[x->ref].n; p++)
       if (t->refs.at[x->ref].ix[p].reduced && t->refs.at[x->ref].ix[p].kind != GI_LINEAR)
         for (int r = 0; r < t->refs.n; r++) { /* the weights of a sum */
@@ -733,31 +942,32 @@ static bool scale_domain(const Judge *j, const Component *c, PatternList *out)
     if (!quadratic(t, own, coef)) return false;
     for (int r = 0; r < t->refs.n; r++)
       if (coef[r] && t->refs.at[r].latent) return false;
-    int set = -1;
+    int set = -1, ragged = ragged_slot(c->g, t, x->at);
     for (int k = 0; k < t->n_vars; k++)
       if (x->at[k].kind == AT_ORIGIN && c->origins.at[x->at[k].id].set) set = x->at[k].id;
-    PatternList here = {0};
     const Entry *value = NULL, *member = NULL;
     for (int k = 0; k < c->entries.n; k++) {
       const Entry *e = &c->entries.at[k];
-      if (e->pinned || !counts(j, c, e)) continue;
-      if (set >= 0 && !member && entry_in_set(c, e, set)) member = e;
+      if (e->pinned || !(counts(j, c, e) || counts_alone(j, c, e))) continue;
+      bool better = !member || (member->family >= 0 && j->m->families.at[member->family].role == ROLE_INPUT);
+      if (better && ((set >= 0 && entry_in_set(c, e, set)) || (ragged >= 0 && entry_along(j, c, e, t->vars[ragged])))) member = e;
       if (c->nodes.at[e->term_node].id != x->id || !e->own) continue;
-      if (coef[e->ref]) VEC_PUSH(here, pattern_of(j, c, e, true));
       if (t->value && t->value->kind == GE_REF && t->value->ref == e->ref) value = e;
       else if (!value && e->family >= 0) value = e;
     }
     bool counted = false;
-    for (int k = 0; k < here.n; k++) {
-      bool needless = false;            /* of a weight W[*,*] and the unit's own W[*,m], the latter */
-      for (int q = 0; q < here.n; q++)
-        needless = needless || (q != k && here.at[q].entry->ref == here.at[k].entry->ref && covers(c, &here.at[k], &here.at[q]) && !covers(c, &here.at[q], &here.at[k]));
-      if (needless) continue;
-      for (int p = 0; p < here.at[k].n; p++) counted = counted || here.at[k].sets[p] == set;
-      put_pattern(out, here.at[k]);
+    for (int r = 0; r < t->refs.n; r++) {
+      if (!coef[r]) continue;
+      Entry *e = NEW(Entry);
+      *e = own_entry(c->g, j->axes, c, i, r);
+      if (!counts(j, c, e)) continue;
+      Pattern here = pattern_of(j, c, e, true);
+      for (int p = 0; p < here.n; p++) counted = counted || (set >= 0 && here.sets[p] == set);
+      counted = counted || (ragged >= 0 && entry_along(j, c, e, t->vars[ragged]));
+      put_pattern(out, here);
     }
     if (!value) value = member;
-    if (set >= 0 && !counted && value) put_pattern(out, pattern_of(j, c, value, true));
+    if ((set >= 0 || ragged >= 0) && !counted && value) put_pattern(out, pattern_of(j, c, value, true)); /* for how many there are */
   }
   return true;
 }
@@ -768,7 +978,7 @@ static bool box_single(const BoundaryBox *b, int n, int *axis)
 {
   int used = 0;
   for (int q = 0; q < n; q++)
-    if (b->used[q]) used++, *axis = q;
+    if (b->used[q]) used += b->twice[q] ? 2 : 1, *axis = q;
   return used == 1;
 }
 
@@ -789,7 +999,8 @@ static bool box_covers(const Graph *g, const BoundaryBox *a, const BoundaryBox *
 {
   for (int q = 0; q < n; q++) {
     if (!a->used[q]) continue;
-    if (!b->used[q]) return false;
+    if (!b->used[q] || a->twice[q] != b->twice[q]) return false;
+    if (a->twice[q] && lin_equal(a->lo[q], b->lo[q])) continue;
     int lo = lin_sign(g, lin_add(b->lo[q], a->lo[q], -1)), hi = lin_sign(g, lin_add(a->hi[q], b->hi[q], -1));
     if (lo == 2 || lo < 0 || hi == 2 || hi < 0) return false;
   }
@@ -804,6 +1015,7 @@ static int box_order(const Component *c, const BoundaryBox *a, const BoundaryBox
   for (int q = 0; q < c->unit.n; q++) {
     if (a->used[q] != b->used[q]) return a->used[q] ? -1 : 1;
     if (!a->used[q]) continue;
+    if (a->twice[q] != b->twice[q]) return a->twice[q] ? 1 : -1;
     int s = lin_sign(c->g, lin_add(a->lo[q], b->lo[q], -1));
     if (s == 1 || s == -1) return s;
     bool low_a = lin_equal(a->lo[q], c->unit.lo[q]), low_b = lin_equal(b->lo[q], c->unit.lo[q]);
@@ -812,9 +1024,36 @@ static int box_order(const Component *c, const BoundaryBox *a, const BoundaryBox
   return 0;
 }
 
+/* Some place of the node is the unit's on an axis that the generator moves. */
+static bool follows_unit(const Component *c, const CNode *x, const Generator *e)
+{
+  for (int p = 0; p < x->n; p++)
+    for (int q = 0; q < c->unit.n; q++)
+      if (x->at[p].kind == AT_UNIT && x->at[p].id == q && (e->v[q].n || e->v[q].c)) return true;
+  return false;
+}
+
+/* Nodes through which translations close: an exception at one of them is one of many that the component meets. */
+static bool *nodes_on_cycles(const Component *c)
+{
+  bool *on = NEW_ARRAY(bool, c->nodes.n), *above = NEW_ARRAY(bool, c->nodes.n);
+  for (int i = 0; i < c->generators.n; i++) {
+    const Generator *e = &c->generators.at[i];
+    int meet = -1;
+    for (int k = e->from; k >= 0; k = c->nodes.at[k].parent) above[k] = true;
+    for (int k = e->node; k >= 0 && meet < 0; k = c->nodes.at[k].parent) {
+      on[k] = on[k] || e->origin == GEN_CYCLE || !follows_unit(c, &c->nodes.at[k], e);
+      if (above[k]) meet = k;           /* where the two ways part; without a second one the way goes on to the unit */
+    }
+    for (int k = e->from; k >= 0; k = c->nodes.at[k].parent) above[k] = false;
+    for (int k = e->from; k >= 0 && k != meet; k = c->nodes.at[k].parent) on[k] = true;
+  }
+  return on;
+}
+
 static void boundary_boxes(const Component *c, const BoxList *pieces, BoxList *out)
 {
-  bool whole = c->rank || c->crossed;
+  bool whole = c->rank || c->crossed, *on = nodes_on_cycles(c);
   for (int q = 0; q < c->unit.n; q++) whole = whole || c->grows[q];
   BoxList all = {0};
   for (int i = 0; i < pieces->n; i++) VEC_PUSH(all, pieces->at[i]);
@@ -823,7 +1062,10 @@ static void boundary_boxes(const Component *c, const BoxList *pieces, BoxList *o
     if (whole) { /* along an axis on which the component is unbounded it meets every exception; the others remain */
       bool rest = false;
       for (int q = 0; q < c->unit.n; q++) rest = rest || (b.used[q] && !c->grows[q]);
-      if (!rest && !b.own) continue;
+      bool near_ = true;                /* nothing that repeats itself lies between it and the unit */
+      for (int k = b.from ? c->nodes.at[b.from].parent : -1; k > 0 && near_; k = c->nodes.at[k].parent) near_ = !on[k];
+      near_ = near_ && (!b.from || !on[0]);
+      if (!rest && !near_) continue;
       for (int q = 0; q < c->unit.n && rest; q++) b.used[q] = b.used[q] && !c->grows[q];
     }
     VEC_PUSH(all, b);
@@ -857,9 +1099,11 @@ static const char *box_text(const Component *c, const BoundaryBox *b)
   StrBuf s = {0};
   for (int q = 0; q < c->unit.n; q++) {
     if (!b->used[q]) continue;
-    Lin shift = lin_const(c->unit.shift[q]);
-    sb_printf(&s, "%s%s=%s", s.length ? " & " : "", c->g->vars.at[c->unit.var[q]].name, lin_text(c->g, lin_add(b->lo[q], shift, -1)));
-    if (!lin_equal(b->lo[q], b->hi[q])) sb_printf(&s, "..%s", lin_text(c->g, lin_add(b->hi[q], shift, -1)));
+    Lin twice = lin_const(b->twice[q] ? c->unit.shift[q] - c->g->families.at[c->unit.family].residue[q] : 0); /* 2 * place, not 2 * index */
+    const char *lo = unit_place(c, q, b->lo[q], false), *hi = unit_place(c, q, b->hi[q], true);
+    if (b->twice[q]) lo = hi = lin_text(c->g, lin_add(unit_form(c, q, b->lo[q], false), twice, -1));
+    sb_printf(&s, "%s%s%s=%s", s.length ? " & " : "", b->twice[q] ? "2*" : "", c->g->vars.at[c->unit.var[q]].name, lo);
+    if (strcmp(lo, hi)) sb_printf(&s, "..%s", hi);
   }
   return sb_text(&s);
 }
@@ -869,8 +1113,11 @@ static const char *box_text(const Component *c, const BoundaryBox *b)
 static const char *node_text(const Judge *j, const Component *c, const CNode *x, const At *at)
 {
   StrBuf b = {0};
-  sb_puts(&b, j->m->families.at[x->id].name);
-  for (int p = 0; p < x->n; p++) sb_printf(&b, "%s%s", p ? "," : "[", origin_text(c, at[p], -1, NULL));
+  const GFamily *f = &j->g->families.at[x->id];
+  sb_puts(&b, graph_family(j->g, x->id)->name);
+  for (int p = 0; p < x->n; p++)
+    if (at[p].kind == AT_FREE) sb_puts(&b, p ? ",*" : "[*");
+    else sb_printf(&b, "%s%s", p ? "," : "[", at[p].kind == AT_ORIGIN ? origin_text(c, at[p], -1, NULL) : index_name(c, at[p], f->step[p], f->residue[p]));
   if (x->n) sb_putc(&b, ']');
   return sb_text(&b);
 }
@@ -879,7 +1126,7 @@ static WitnessStep node_step(const Judge *j, const Component *c, int i)
 {
   const CNode *x = &c->nodes.at[i];
   if (x->is_term) return (WitnessStep){c->g->terms.at[x->id].text, c->g->terms.at[x->id].span};
-  Span span = j->m->families.at[x->id].span;
+  Span span = graph_family(j->g, x->id)->span;
   if (x->parent >= 0) span = c->g->terms.at[c->nodes.at[x->parent].id].refs.at[x->ref].span;
   return (WitnessStep){node_text(j, c, x, x->at), span};
 }
@@ -908,6 +1155,41 @@ static void push_walk(const Judge *j, const Component *c, int from, int to, Late
   for (int i = b.n - 2; i >= 0; i--) VEC_PUSH(v->witness, node_step(j, c, b.at[i]));
 }
 
+/* The node as it is for the unit a generator away. */
+static WitnessStep moved_step(const Judge *j, const Component *c, int i, const Generator *e)
+{
+  const CNode *x = &c->nodes.at[i];
+  WitnessStep s = node_step(j, c, i);
+  At at[MAX_AXES];
+  if (x->is_term) return s;
+  for (int p = 0; p < x->n; p++) {
+    at[p] = x->at[p];
+    if (at[p].kind == AT_UNIT) at[p].off = lin_add(at[p].off, e->v[at[p].id], at[p].sign);
+  }
+  s.text = node_text(j, c, x, at);
+  return s;
+}
+
+/* A cycle through the unit: from the unit to where the node is met again, and from that back to the unit, which is now another element. */
+static bool push_cycle(const Judge *j, const Component *c, const Generator *e, LatentVerdict *v)
+{
+  IntList out = {0}, back = {0};
+  path_to_root(c, e->from, &out);
+  path_to_root(c, e->node, &back);
+  if (e->origin != GEN_CYCLE || (out.n > 1 && back.n > 1 && out.at[out.n - 2] == back.at[back.n - 2])) return false; /* it parts later */
+  for (int i = out.n - 1; i >= 0; i--) VEC_PUSH(v->witness, node_step(j, c, out.at[i]));
+  for (int i = 0; i < back.n; i++) {
+    WitnessStep s = moved_step(j, c, back.at[i], e);
+    if (!c->nodes.at[back.at[i]].is_term) { /* the place of the reference in the term before it */
+      int term = i ? back.at[i - 1] : e->from;
+      const GTerm *t = c->nodes.at[term].is_term ? &c->g->terms.at[c->nodes.at[term].id] : NULL;
+      if (t) s.span = t->refs.at[i ? c->nodes.at[term].ref : e->ref].span;
+    }
+    VEC_PUSH(v->witness, s);
+  }
+  return true;
+}
+
 static void find_witness(const Judge *j, const Component *c, const Verdict *d, LatentVerdict *v)
 {
   const Generator *best = NULL;
@@ -932,6 +1214,7 @@ static void find_witness(const Judge *j, const Component *c, const Verdict *d, L
       }
   }
   if (best && best->origin == GEN_LACK) push_walk(j, c, 0, best->node, v);
+  else if (best && push_cycle(j, c, best, v)) return;
   else if (best) {
     push_walk(j, c, best->node, best->from, v);
     const CNode *x = &c->nodes.at[best->node];
@@ -968,42 +1251,67 @@ static void own_entries(const Judge *j, const Component *c, TextList *out)
 }
 
 /* Latent families of the component whose factors, kept free and passed as parameters, leave a bounded domain. */
-static void try_pins(Judge *j, const Component *c, LatentVerdict *v)
+static void try_pins(Judge *j, const Component *c, const BoxList *outside, LatentVerdict *v)
 {
   bool *in = NEW_ARRAY(bool, j->m->families.n);
-  int n = 0;
+  int n = 0, own = j->g->families.at[c->unit.family].model;
   bool constant = false;
   for (int i = 0; i < c->nodes.n; i++) {
     const CNode *x = &c->nodes.at[i];
     if (x->is_term) continue;
-    if (x->id == c->unit.family) {
+    int f = j->g->families.at[x->id].model;
+    if (x->id == c->unit.family)
       for (int p = 0; p < x->n; p++) constant = constant || (c->unit.runs[p] && x->at[p].kind == AT_ABS);
-      continue;
-    }
-    if (j->m->families.at[x->id].role == ROLE_LOCAL && !in[x->id]) in[x->id] = true, n++;
+    if (f != own && j->m->families.at[f].role == ROLE_LOCAL && !in[f]) in[f] = true, n++;
   }
   if (n > PIN_MAX_FAMILIES) return;
   for (int f = constant ? -1 : 0; f < j->m->families.n; f++) {
     if (f >= 0 && !in[f]) continue;
-    bool *pinned = NEW_ARRAY(bool, j->m->families.n);
+    bool *pinned = NEW_ARRAY(bool, j->g->families.n);
     ExploreOptions o = {.pinned = pinned, .pin_constant = f < 0};
-    if (f >= 0) pinned[f] = true;
+    for (int i = 0; i < j->g->families.n; i++) pinned[i] = j->g->families.at[i].model == f;
     Component *k = explore(j->g, j->axes, &c->unit, &o);
     Verdict d = classify(j, k);
-    if (!good_verdict(d.verdict)) {
-      component_done(k);
-      continue;
+    if (good_verdict(d.verdict)) {
+      Remedy r = {.kind = "pin"};
+      BoxList boxes = {0};
+      texts(&d.domain, &r.domain);
+      boundary_boxes(k, outside, &boxes);
+      for (int i = 0; i < boxes.n; i++) VEC_PUSH(r.boundary, box_text(k, &boxes.at[i]));
+      r.note = f >= 0 ? arena_printf("keep %s free and pass the parameters of its factors", j->m->families.at[f].name)
+                      : arena_printf("keep the elements of %s at constant indices free and pass their parameters", v->name);
+      VEC_PUSH(v->remedies, r);
     }
-    Remedy r = {.kind = "pin"};
-    texts(&d.domain, &r.domain);
-    r.note = f >= 0 ? arena_printf("keep %s free and pass the parameters of its factors", j->m->families.at[f].name)
-                    : arena_printf("keep the elements of %s at constant indices free and pass their parameters", v->name);
-    VEC_PUSH(v->remedies, r);
-    component_done(k);
+    component_done(j->axes, k);
   }
 }
 
-static void find_remedies(Judge *j, const Component *c, LatentVerdict *v)
+/* Groups within the group: what remains when one of the other families is taken out, as x[a,b,*] of x[a,*,*]. */
+static void add_levels(Judge *j, const Component *c, PatternList *domain)
+{
+  bool *in = NEW_ARRAY(bool, j->g->families.n);
+  int n = 0, own = j->g->families.at[c->unit.family].model;
+  for (int i = 0; i < c->nodes.n; i++) {
+    const CNode *x = &c->nodes.at[i];
+    if (x->is_term || j->g->families.at[x->id].model == own || graph_family(j->g, x->id)->role != ROLE_LOCAL) continue;
+    n += !in[x->id];
+    in[x->id] = true;
+  }
+  for (int f = 0; f < j->g->families.n && n <= PIN_MAX_FAMILIES; f++) {
+    if (!in[f]) continue;
+    bool *pinned = NEW_ARRAY(bool, j->g->families.n);
+    for (int i = 0; i < j->g->families.n; i++) pinned[i] = j->g->families.at[i].model == j->g->families.at[f].model;
+    Component *k = explore(j->g, j->axes, &c->unit, &(ExploreOptions){.pinned = pinned});
+    for (int i = 0; i < k->entries.n; i++) {
+      const Entry *e = &k->entries.at[i];
+      Pattern x = e->pinned || !counts(j, k, e) ? (Pattern){0} : pattern_of(j, k, e, true);
+      if (x.tied && x.growing) put_pattern(domain, x);
+    }
+    component_done(j->axes, k);
+  }
+}
+
+static void find_remedies(Judge *j, const Component *c, const BoxList *outside, LatentVerdict *v)
 {
   bool unbounded = !strcmp(v->verdict, "unbounded"), position = !strcmp(v->verdict, "position");
   if ((unbounded || position) && c->cyclic) {
@@ -1011,7 +1319,7 @@ static void find_remedies(Judge *j, const Component *c, LatentVerdict *v)
     own_entries(j, c, &r.domain);
     VEC_PUSH(v->remedies, r);
   }
-  try_pins(j, c, v);
+  if (strcmp(v->verdict, "unknown")) try_pins(j, c, outside, v);
   bool set = !strcmp(v->verdict, "unbounded-set");
   if (unbounded || set) {
     Remedy r = {.kind = set ? "set-encoder" : "slice-encoder",
@@ -1041,10 +1349,11 @@ static void find_remedies(Judge *j, const Component *c, LatentVerdict *v)
   }
 }
 
-/* A function for this data set alone (theorem of exchangeable components): hubs and sums out of the graph, the rest bounded, the same weights. */
-static void find_this_data(Judge *j, const Component *c, LatentVerdict *v)
+/* A function for this data set alone (theorem of exchangeable components): hubs and sums out of the graph, the rest bounded, the same weights. What
+ * is special of the rest is special of the unit. */
+static void find_this_data(Judge *j, Component *c, LatentVerdict *v)
 {
-  if (strcmp(v->verdict, "unbounded-set")) return;
+  if (strcmp(v->verdict, "unbounded-set") && strcmp(v->verdict, "unbounded")) return;
   for (int i = 0; i < c->nodes.n; i++) { /* a sum with weights of its own for each member is not exchangeable */
     if (!c->nodes.at[i].is_term) continue;
     const GTerm *t = &c->g->terms.at[c->nodes.at[i].id];
@@ -1056,12 +1365,21 @@ static void find_this_data(Judge *j, const Component *c, LatentVerdict *v)
   }
   Component *k = explore(j->g, j->axes, &c->unit, &(ExploreOptions){.no_hubs = true});
   Verdict d = classify(j, k);
-  if (!strcmp(d.verdict, "closes") || !strcmp(d.verdict, "set")) {
+  bool every = true;                    /* a function of the whole index is no statement */
+  for (int q = 0; q < c->unit.n; q++) every = every && (!c->unit.runs[q] || c->unit.fixed[q] || (k->hub_axes >> q & 1));
+  if (!every && (!strcmp(d.verdict, "closes") || !strcmp(d.verdict, "set"))) {
+    for (int q = 0; q < c->unit.n; q++)
+      if (c->unit.runs[q] && (k->hub_axes >> q & 1)) put_index(j, k, q, &d.domain); /* which hub it is attached to */
     v->has_this_data = true;
     v->this_data_verdict = d.verdict;
     texts(&d.domain, &v->this_data_domain);
+    for (int i = 0; i < k->boundary.n; i++) {
+      BoundaryBox b = k->boundary.at[i];
+      b.from = 0;
+      VEC_PUSH(c->boundary, b);
+    }
   }
-  component_done(k);
+  component_done(j->axes, k);
 }
 
 /* ---- inputs --------------------------------------------------------------------------------------------------------------------------------------- */
@@ -1196,94 +1514,79 @@ static void find_window(const Judge *j, const Component *c, LatentVerdict *v)
 
 /* ---- a range of a family -------------------------------------------------------------------------------------------------------------------------- */
 
-/* Where an index position of a definition runs. */
+/* Where an index position of a piece runs, in places. */
 typedef struct { int var; Lin lo, hi; bool literal; } Run; /* var < 0: constant, lo = hi; literal: its length is a number */
 
-static Run run_of(const Judge *j, const Stmt *s, int p)
+static Run run_of(const GPiece *x, int p)
 {
-  const Affine *a = &s->index[p].affine;
-  Run r = {.var = -1, .literal = true};
-  Lin c = lin_const(a->constant);
-  if (a->n == 1 && a->term[0].kind == ATOM_VAR) {
-    const GVar *v = &j->g->vars.at[a->term[0].id];
-    r.var = a->term[0].id;
-    r.lo = lin_add(v->lo, c, 1);
-    r.hi = lin_add(v->hi, c, 1);
-    r.literal = lin_is_const(lin_add(r.hi, r.lo, -1));
-    return r;
-  }
-  for (int i = 0; i < a->n; i++)
-    for (int k = 0; k < j->g->symbols.n; k++)
-      if (a->term[i].kind == ATOM_INPUT && j->g->symbols.at[k] == j->m->families.at[a->term[i].id].name)
-        c = lin_add(c, lin_atom(~k), a->term[i].coef);
-  r.lo = r.hi = c;
-  return r;
+  return (Run){x->var[p], x->lo[p], x->hi[p], lin_is_const(lin_add(x->hi[p], x->lo[p], -1))};
 }
 
-typedef struct { bool runs[MAX_AXES], long_[MAX_AXES]; VEC(int) main, rest; } Pieces;
+typedef struct { bool runs[MAX_AXES], long_[MAX_AXES]; VEC(int) main, rest; } Pieces; /* numbers of Graph.pieces */
 
-/* Definitions that run wherever the family runs, and the others (its boundary). */
-static Pieces pieces_of(const Judge *j, const Family *f)
+/* Pieces that run wherever the family runs, and the others (its boundary); barren ones are neither. */
+static Pieces pieces_of(const Judge *j, int family)
 {
   Pieces r = {0};
-  const Model *m = j->m;
-  for (int i = 0; i < f->n_statements; i++)
-    for (int p = 0; p < f->n_index; p++) {
-      Run run = run_of(j, &m->stmts.at[f->statements[i]], p);
+  const Graph *g = j->g;
+  VEC(int) own = {0};
+  for (int i = 0; i < g->pieces.n; i++)
+    if (g->families.at[g->pieces.at[i].family].model == family && !g->pieces.at[i].barren) VEC_PUSH(own, i);
+  for (int i = 0; i < own.n; i++)
+    for (int p = 0; p < g->pieces.at[own.at[i]].n; p++) {
+      Run run = run_of(&g->pieces.at[own.at[i]], p);
       if (run.var >= 0) r.runs[p] = true;
       if (!run.literal) r.long_[p] = true;
     }
   int best = -1;
-  int *score = NEW_ARRAY(int, f->n_statements);
-  for (int i = 0; i < f->n_statements; i++) {
-    for (int p = 0; p < f->n_index; p++) {
-      Run run = run_of(j, &m->stmts.at[f->statements[i]], p);
+  int *score = NEW_ARRAY(int, own.n);
+  for (int i = 0; i < own.n; i++) {
+    const GPiece *x = &g->pieces.at[own.at[i]];
+    for (int p = 0; p < x->n; p++) {
+      Run run = run_of(x, p);
       score[i] += r.long_[p] ? !run.literal : r.runs[p] && run.var >= 0;
     }
     if (score[i] > best) best = score[i];
   }
-  for (int i = 0; i < f->n_statements; i++) {
-    if (m->stmts.at[f->statements[i]].kind != ST_LATENT) continue;
-    if (score[i] == best) VEC_PUSH(r.main, f->statements[i]);
-    else VEC_PUSH(r.rest, f->statements[i]);
-  }
+  for (int i = 0; i < own.n; i++)
+    if (score[i] == best) VEC_PUSH(r.main, own.at[i]);
+    else VEC_PUSH(r.rest, own.at[i]);
   return r;
 }
 
-static const char *unit_name(const Judge *j, const Stmt *s, int p)
+static LatentVerdict entry_for(const Judge *j, int family, const char *role)
 {
-  Run r = run_of(j, s, p);
-  return r.var >= 0 ? lin_text(j->g, lin_add(lin_atom(r.var), lin_const(s->index[p].affine.constant), 1)) : lin_text(j->g, r.lo);
+  return (LatentVerdict){.family = family, .name = j->m->families.at[family].name, .role = role, .verdict = role, .domain_kind = "none",
+                         .range = "", .conditioning = "none", .reason = ""};
 }
 
-static const char *range_text(const Judge *j, const Stmt *s)
+static LatentVerdict entry_for_piece(const Judge *j, const GPiece *x, const char *role)
 {
-  StrBuf b = {0};
-  for (int p = 0; p < s->n_index; p++) {
-    Run r = run_of(j, s, p);
-    sb_printf(&b, "%s%s", p ? ", " : "", lin_text(j->g, r.lo));
-    if (r.var >= 0) sb_printf(&b, "..%s", lin_text(j->g, r.hi));
+  const Graph *g = j->g;
+  const GFamily *f = &g->families.at[x->family];
+  LatentVerdict v = entry_for(j, f->model, role);
+  StrBuf range = {0};
+  for (int p = 0; p < x->n; p++) {
+    Lin lo = lin_add(lin_const(f->residue[p]), x->lo[p], f->step[p]), hi = lin_add(lin_const(f->residue[p]), x->hi[p], f->step[p]);
+    sb_printf(&range, "%s%s", p ? ", " : "", lin_text(g, lo));
+    if (x->var[p] >= 0) sb_printf(&range, "..%s", lin_text(g, hi));
+    if (x->var[p] >= 0 && f->step[p] > 1) sb_printf(&range, " step %ld", f->step[p]);
+    VEC_PUSH(v.index, x->var[p] >= 0 ? lin_text(g, lin_add(lin_atom(x->var[p]), lin_const(x->shift[p]), 1)) : lin_text(g, lo));
   }
-  return sb_text(&b);
-}
-
-static LatentVerdict entry_for(const Judge *j, int family, const Stmt *s, const char *role)
-{
-  LatentVerdict v = {.family = family, .name = j->m->families.at[family].name, .role = role, .verdict = role, .domain_kind = "none",
-                     .range = range_text(j, s), .conditioning = "none", .reason = ""};
-  for (int p = 0; p < s->n_index; p++) VEC_PUSH(v.index, unit_name(j, s, p));
+  v.range = sb_text(&range);
   return v;
 }
 
 /* No term holds two elements of local families, one of them of this family; labels that are summed out join the terms they stand in. */
-static bool structurally_separable(const Judge *j, const Component *c, int family)
+static bool structurally_separable(const Judge *j, const Component *c)
 {
   const Graph *g = j->g;
+  int family = c->unit.family;
   for (int i = 0; i < g->touch[family].n; i++) {
     const GTerm *t = &g->terms.at[g->touch[family].at[i].term];
     int elements = 0;
     for (int r = 0; r < t->refs.n; r++) {
-      if (!t->refs.at[r].latent || j->m->families.at[t->refs.at[r].family].role != ROLE_LOCAL) continue;
+      if (!t->refs.at[r].latent || graph_family(g, t->refs.at[r].family)->role != ROLE_LOCAL) continue;
       elements++;
       for (int p = 0; p < t->refs.at[r].n; p++)
         if (t->refs.at[r].ix[p].kind == GI_RANGE || t->refs.at[r].ix[p].kind == GI_ANY) elements++;
@@ -1292,7 +1595,7 @@ static bool structurally_separable(const Judge *j, const Component *c, int famil
   }
   int locals = 0;
   for (int i = 0; i < c->nodes.n; i++)
-    locals += !c->nodes.at[i].is_term && j->m->families.at[c->nodes.at[i].id].role == ROLE_LOCAL;
+    locals += !c->nodes.at[i].is_term && graph_family(g, c->nodes.at[i].id)->role == ROLE_LOCAL;
   return locals == 1 && !c->generators.n;
 }
 
@@ -1312,34 +1615,39 @@ static const char *reason_of(const Judge *j, const Component *c, const LatentVer
   return "no rule for indices that are exchanged with an offset";
 }
 
-static void judge_range(Judge *j, int family, const Pieces *pieces, int stmt)
+static void judge_piece(Judge *j, const Pieces *pieces, int piece)
 {
-  const Model *m = j->m;
-  const Stmt *s = &m->stmts.at[stmt];
-  Unit u = {.family = family, .stmt = stmt, .n = s->n_index};
+  const GPiece *x = &j->g->pieces.at[piece];
+  Unit u = {.family = x->family, .stmt = x->stmt, .n = x->n};
   for (int p = 0; p < u.n; p++) {
-    Run r = run_of(j, s, p);
+    Run r = run_of(x, p);
     u.runs[p] = r.var >= 0;
     u.fixed[p] = u.runs[p] && !pieces->long_[p];
     u.at[p] = u.lo[p] = r.lo;
     u.hi[p] = r.hi;
     u.var[p] = r.var;
-    if (u.runs[p]) u.shift[p] = s->index[p].affine.constant;
+    u.shift[p] = x->shift[p];
   }
   Component *c = explore(j->g, j->axes, &u, NULL);
-  LatentVerdict v = entry_for(j, family, s, "local");
+  LatentVerdict v = entry_for_piece(j, x, "local");
   Verdict d = classify(j, c);
   v.verdict = d.verdict;
   v.domain_kind = d.kind;
+  for (int i = 0, levels = 0; i < d.domain.n && !strcmp(d.verdict, "set") && !levels; i++) {
+    int stars = 0;
+    for (int p = 0; p < d.domain.at[i].n; p++) stars += d.domain.at[i].star[p];
+    if (stars > 1) levels = 1, add_levels(j, c, &d.domain);
+  }
   texts(&d.domain, &v.domain);
   PatternList scale = {0};
   if (scale_domain(j, c, &scale)) texts(&scale, &v.sd_domain);
   else v.sd_domain = v.domain;
   BoxList outside = {0}, boxes = {0};
   for (int i = 0; i < pieces->rest.n; i++) {
-    BoundaryBox b = {.own = true};
+    BoundaryBox b = {.from = 0};
+    if (j->g->pieces.at[pieces->rest.at[i]].family != u.family) continue;
     for (int p = 0; p < u.n; p++) {
-      Run r = run_of(j, &m->stmts.at[pieces->rest.at[i]], p);
+      Run r = run_of(&j->g->pieces.at[pieces->rest.at[i]], p);
       if (!u.runs[p] || !r.literal || u.fixed[p]) continue;
       b.used[p] = true;
       b.lo[p] = r.lo;
@@ -1347,22 +1655,24 @@ static void judge_range(Judge *j, int family, const Pieces *pieces, int stmt)
     }
     VEC_PUSH(outside, b);
   }
-  boundary_boxes(c, &outside, &boxes);
-  for (int i = 0; i < boxes.n; i++) VEC_PUSH(v.boundary, box_text(c, &boxes.at[i]));
   find_window(j, c, &v);
-  v.separable = structurally_separable(j, c, family);
+  v.separable = structurally_separable(j, c);
+  v.conservative = c->loose || !strcmp(v.verdict, "unknown");
+  for (int i = 0; i < d.domain.n; i++) v.conservative = v.conservative || d.domain.at[i].conservative;
   v.reason = reason_of(j, c, &v);
   if (!good_verdict(v.verdict)) {
     find_witness(j, c, &d, &v);
-    find_remedies(j, c, &v);
+    find_remedies(j, c, &outside, &v);
     find_this_data(j, c, &v);
   }
+  boundary_boxes(c, &outside, &boxes);
+  for (int i = 0; i < boxes.n; i++) VEC_PUSH(v.boundary, box_text(c, &boxes.at[i]));
   choose_inputs(j, c, &v);
   VEC_PUSH(j->a->latents, v);
   c->boundary.n = 0;
   for (int i = 0; i < boxes.n; i++) VEC_PUSH(c->boundary, boxes.at[i]);
   if (j->ground) ground_check(j->ground, c, good_verdict(v.verdict) && !c->loose);
-  component_done(c);
+  component_done(j->axes, c);
 }
 
 static const char *model_verdict(const Analysis *a)
@@ -1383,23 +1693,31 @@ Analysis *analyse(const Model *m)
 {
   Judge j = {.m = m, .g = graph_build(m), .a = NEW(Analysis)};
   j.axes = axes_build(j.g);
-  j.ground = ground_build(j.g);
+  j.ground = ground_build(j.g, &j.a->unchecked);
   for (int f = 0; f < m->families.n; f++) {
     const Family *x = &m->families.at[f];
     const Stmt *first = x->n_statements ? &m->stmts.at[x->statements[0]] : NULL;
     if (!first || x->role == ROLE_INPUT || x->role == ROLE_OBSERVED || x->role == ROLE_LET) continue;
     if (x->role == ROLE_GLOBAL || x->role == ROLE_PARAM || x->role == ROLE_MARGINAL) {
-      const char *role = x->role == ROLE_GLOBAL ? "global" : x->role == ROLE_PARAM ? "param" : "marginal";
-      VEC_PUSH(j.a->latents, entry_for(&j, f, first, role));
+      LatentVerdict v = entry_for(&j, f, x->role == ROLE_GLOBAL ? "global" : x->role == ROLE_PARAM ? "param" : "marginal");
+      StrBuf range = {0};
+      for (int p = 0; p < first->n_index; p++) {
+        VEC_PUSH(v.index, index_text(m, &first->index[p]));
+        const char *extent = extent_text(&j, f, p);
+        sb_printf(&range, "%s%s", p ? ", " : "", extent ? extent : index_text(m, &first->index[p]));
+      }
+      v.range = sb_text(&range);
+      VEC_PUSH(j.a->latents, v);
       continue;
     }
-    Pieces pieces = pieces_of(&j, x);
-    for (int i = 0; i < pieces.main.n; i++) {
-      if (j.g->barren[f]) {
-        LatentVerdict v = entry_for(&j, f, &m->stmts.at[pieces.main.at[i]], "pruned");
-        v.reason = "no observed variable depends on it: drawn afterwards from its conditional prior";
-        VEC_PUSH(j.a->latents, v);
-      } else judge_range(&j, f, &pieces, pieces.main.at[i]);
+    Pieces pieces = pieces_of(&j, f);
+    for (int i = 0; i < pieces.main.n; i++) judge_piece(&j, &pieces, pieces.main.at[i]);
+    for (int i = 0; i < j.g->pieces.n; i++) {
+      const GPiece *piece = &j.g->pieces.at[i];
+      if (!piece->barren || j.g->families.at[piece->family].model != f) continue;
+      LatentVerdict v = entry_for_piece(&j, piece, "pruned");
+      v.reason = "no observed variable depends on it: drawn afterwards from its conditional prior";
+      VEC_PUSH(j.a->latents, v);
     }
   }
   j.a->verdict = model_verdict(j.a);

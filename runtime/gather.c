@@ -443,7 +443,7 @@ static bool eval(const PgmSession *s, const Reference *r, int node, Scope scope,
     return true;
   default:
     if (!eval(s, r, n->a, scope, &a) || !eval(s, r, n->b, scope, &b)) return false;
-    if (n->kind == N_DIV && !b) return false;
+    if (n->kind == N_DIV && (!b || a % b)) return false; /* x[n / 2] is there for even n only */
     *out = n->kind == N_ADD ? a + b : n->kind == N_SUB ? a - b : n->kind == N_MUL ? a * b : a / b;
     return true;
   }

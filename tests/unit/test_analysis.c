@@ -113,9 +113,43 @@ static const Case cases[] = {
   {"model regimes { input N0 : int; input N : int; input x[0] = 0; plate n in 1..N0 { latent z[n] ~ normal(0, 1); } "
    "plate n in N0+1..N { latent z[n] ~ normal(x[n-1], 1); } plate n in 1..N { observed x[n] ~ normal(z[n], 1); } }",
    "closes", {{"z", "closes", "x[n]", "", ""}}},
-  /* a forecast horizon: the last elements are not observed */
+  /* a forecast horizon: the last elements are not observed, and not in q */
   {"model horizon { input N : int; input H : int<lower=1>; plate n in 1..N+H { latent z[n] ~ normal(0, 1); } plate n in 1..N { observed x[n] ~ normal(z[n], 1); } }",
-   "closes", {{"z", "closes", "x[n]", "", "n=N+1..N+H"}}},
+   "closes", {{"z", "closes", "x[n]", "", ""}}},
+  /* at the end of a chain: what precedes the last observation is needed, what follows it is not */
+  {"model lagged { " SIZES "latent z[1] ~ normal(0, 1); plate n in 2..N { latent z[n] ~ normal(z[n-1], 1); } plate n in 3..N { observed x[n] ~ normal(z[n-2], 1); } }",
+   "open", {{"z", "unbounded", "x[*]", "", "n=1; n=N-2"}}},
+  /* strides: by residue class; the first entry is that of even n */
+  {"model strides { input K : int<lower=2>; plate n in 1..2*K { latent z[n] ~ normal(0, 1); } plate k in 1..K { observed x[k] ~ normal(z[2*k-1] + z[2*k], 1); } }",
+   "closes", {{"z", "closes", "x[n/2]", "", ""}}},
+  {"model thirds { input K : int<lower=3>; plate n in 1..3*K { latent z[n] ~ normal(0, 1); } plate k in 2..K { observed x[k] ~ normal(z[3*k] + z[3*k-4], 1); } "
+   "plate k in 1..K { observed y[k] ~ normal(z[3*k-2], 1); } }", "closes", {{"z", "closes", "x[n/3]", "", ""}}},
+  /* a chain of pairs */
+  {"model pairs { input K : int<lower=3>; plate n in 1..2*K { latent z[n] ~ normal(0, 1); } plate k in 2..K { observed x[k] ~ normal(z[2*k] + z[2*k-2], 1); } "
+   "plate k in 1..K { observed y[k] ~ normal(z[2*k-1], 1); } }", "partly", {{"z", "unbounded", "x[*]", "", "n=2; n=2*K"}}},
+  /* every other one is never observed */
+  {"model half { input K : int<lower=2>; plate n in 1..2*K { latent z[n] ~ normal(0, 1); } plate k in 1..K { observed x[k] ~ normal(z[2*k], 1); } }",
+   "closes", {{"z", "closes", "x[n/2]", "", ""}}},
+  /* no steps fit z[n] and z[2n] */
+  {"model doubling { " SIZES "plate n in 1..2*N { latent z[n] ~ normal(0, 1); } plate n in 1..N { observed x[n] ~ normal(z[n] + z[2*n], 1); } }",
+   "unknown", {{"z", "unknown", NULL, NULL, NULL}}},
+  /* a sum over every other element */
+  {"model odd_total { input K : int<lower=2>; plate n in 1..2*K { latent z[n] ~ normal(0, 1); observed x[n] ~ normal(z[n], 1); } observed s ~ normal(sum(k in 1..K: z[2*k-1]), 1); }",
+   "partly", {{"z", "closes", "x[n]", "", ""}}},
+  /* its mirror image; the middle one is its own */
+  {"model mirror { input T : int<lower=2>; plate t in 1..T { latent z[t] ~ normal(0, 1); } plate t in 1..T { observed x[t] ~ normal(z[t] + 2 * z[T+1-t], 1); } }",
+   "closes", {{"z", "closes", "x[t]; x[T+1-t]", "", "2*t=T+1"}}},
+  /* groups of unequal size: the scale needs to know how many */
+  {"model uneven { input G : int; plate g in 1..G { input m[g] : int<lower=1>; latent u[g] ~ normal(0, 1); plate i in 1..m[g] { observed x[g,i] ~ normal(u[g], 1); } } }",
+   "closes", {{"u", "set", "x[g,*]", "x[g,*]", ""}}},
+  /* the later, the fewer sums it is in */
+  {"model running { " SIZES "plate n in 1..N { latent z[n] ~ normal(0, 1); observed x[n] ~ normal(sum(m in 1..n: z[m]), 1); } }",
+   "open", {{"z", "unbounded", "x[*]", "n", ""}}},
+  /* three levels of lookups: one's own class, one's own school */
+  {"model levels { input N : int; input C : int; input S : int; plate s in 1..S { latent a[s] ~ normal(0, 1); } "
+   "plate c in 1..C { input school[c] : int<lower=1, upper=S>; latent b[c] ~ normal(a[school[c]], 1); } "
+   "plate i in 1..N { input class[i] : int<lower=1, upper=C>; latent z[i] ~ normal(b[class[i]], 1); observed y[i] ~ normal(z[i], 1); } }",
+   "closes", {{"z", "set", "y[i2 | school[class[i2]] = school[class[i]]]; y[i2 | class[i2] = class[i]]; y[i]", "", ""}}},
   /* the sequence backwards */
   {"model backwards { input T : int; plate t in 1..T { latent z[t] ~ normal(0, 1); observed x[t] ~ normal(z[T+1-t], 1); } }",
    "closes", {{"z", "closes", "x[T+1-t]", "", ""}}},
@@ -128,9 +162,6 @@ static const Case cases[] = {
   /* a weighted total: the weights of all members matter */
   {"model weighted { " SIZES "plate n in 1..N { input w[n]; latent z[n] ~ normal(0, 1); } observed s ~ normal(sum(n in 1..N: w[n] * z[n]), 1); }",
    "open", {{"z", "unbounded-set", "s; w[*]; w[n]", "w[n]", ""}}},
-  /* pairs by a stride: finite, but no rule says so; never a negative claim */
-  {"model strided { input K : int; plate m in 1..2*K { latent z[m] ~ normal(0, 1); } plate k in 1..K { observed w[k] ~ normal(z[2*k] - z[2*k-1], 1); } }",
-   "unknown", {{"z", "unknown", NULL, NULL, NULL}}},
   /* crossed lookups seen from the row */
   {"model rows { " SIZES "plate g in 1..G { latent a[g] ~ normal(0, 1); latent b[g] ~ normal(0, 1); } plate n in 1..N { input j[n] : int<lower=1, upper=G>; "
    "input k[n] : int<lower=1, upper=G>; latent e[n] ~ normal(0, 1); observed y[n] ~ normal(a[j[n]] + b[k[n]] + e[n], 1); } }",
