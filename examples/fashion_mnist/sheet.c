@@ -3,16 +3,19 @@
  *   sheet FIT TRAIN.npy TEST.npy LABELS OUT.html
  *
  * In: a fit; the images it was fitted to and those to reconstruct (idx2npy wrote both); the labels of the latter (IDX, gzipped or not).
- * Out: on standard output the mean squared errors per pixel over all images, of the network and of the mean training image; in OUT.html
- * the same, the first test images of each class with their reconstructions and the differences, and images decoded from new codes. The
- * page needs no other file.
+ * Out: on standard output the mean squared errors per pixel over all images, of the network, of the mean training image, and of principal
+ * components of the training images (as many as entries of the code are in use, and as many as do as well as the network); in OUT.html the
+ * same, the first test images of each class with their reconstructions and the differences, and images decoded from new codes. The page
+ * needs no other file.
  *
- * The codes z are the means that `infer` gives, here by bnn.h and libbnn.a that `pgmc bnn.pgm --library` writes; the rest is the model's own
- * forward pass at the posterior means of the weights:  W3 leaky(W2 leaky(W1 z + b1) + b2) + b3,  leaky(a) = a > 0 ? a : 0.2 a.
+ * The codes z are the means that `infer` gives, here by bnn.h and libbnn.a that `pgmc bnn.pgm --library` writes; the rest is the model's
+ * own forward pass at the posterior means of the weights:  W3 leaky(W2 leaky(W1 z + b1) + b2) + b3,  leaky(a) = a > 0 ? a : 0.2 a.
  *
  * Images stand in the page as PNG (https://www.w3.org/TR/png: 8-bit RGB, one compressed block of unfiltered rows) in base64 (RFC 4648). */
 #include <gsl/gsl_cblas.h> /* the prototypes; OpenBLAS has the functions */
+#include <gsl/gsl_eigen.h>
 #include <gsl/gsl_randist.h>
+#include <gsl/gsl_sort_vector.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -132,7 +135,9 @@ typedef struct {
 
 typedef struct {
   Error test, train, by_class[CLASSES];
-  long entries, in_use; /* of the code */
+  long entries, in_use;         /* of the code */
+  double remaining[PIXELS + 1]; /* mean squared errors of the training images from their first k principal components, k = 0, 1, ... */
+  long components;              /* how many of these the network's error on the training images takes */
 } Errors;
 
 static double squared_distance(const double *a, const double *b)
@@ -169,22 +174,55 @@ static long entries_in_use(const PgmMarginal *z)
   return n;
 }
 
-static Errors measure(const Images *train, const double *train_decoded, const Images *test, const double *test_decoded,
-                      const unsigned char *label)
+static void mean_image(const Images *images, double mean[PIXELS])
 {
-  Errors e = {0};
-  double mean[PIXELS] = {0};
-  for (long n = 0; n < train->rows; n++)
-    for (int k = 0; k < PIXELS; k++) mean[k] += train->pixel[n * PIXELS + k] / (double)train->rows;
-  for (long n = 0; n < train->rows; n++) add_error(&e.train, train->pixel + n * PIXELS, train_decoded + n * PIXELS, mean);
+  memset(mean, 0, PIXELS * sizeof *mean);
+  for (long n = 0; n < images->rows; n++)
+    for (int k = 0; k < PIXELS; k++) mean[k] += images->pixel[n * PIXELS + k] / (double)images->rows;
+}
+
+/* What k principal components leave is the sum of the other eigenvalues of the covariance matrix, spread over the pixels. */
+static bool principal_components(const Images *images, const double mean[PIXELS], double remaining[PIXELS + 1])
+{
+  const double rows = (double)images->rows;
+  gsl_matrix *covariance = gsl_matrix_alloc(PIXELS, PIXELS);
+  gsl_vector *variance = gsl_vector_alloc(PIXELS);
+  gsl_eigen_symm_workspace *work = gsl_eigen_symm_alloc(PIXELS);
+  cblas_dgemm(CblasRowMajor, CblasTrans, CblasNoTrans, PIXELS, PIXELS, (int)images->rows, 1 / rows, images->pixel, PIXELS, images->pixel,
+              PIXELS, 0, covariance->data, PIXELS);
+  cblas_dger(CblasRowMajor, PIXELS, PIXELS, -1, mean, 1, mean, 1, covariance->data, PIXELS);
+  const bool ok = gsl_eigen_symm(covariance, variance, work) == 0;
+  gsl_sort_vector(variance);
+  double sum = remaining[PIXELS] = 0;
+  for (int k = PIXELS - 1; k >= 0; k--) remaining[k] = (sum += gsl_vector_get(variance, (size_t)(PIXELS - 1 - k))) / PIXELS;
+  gsl_eigen_symm_free(work);
+  gsl_vector_free(variance);
+  gsl_matrix_free(covariance);
+  return ok || fail("principal components", "the eigenvalues do not converge");
+}
+
+static bool measure(const Images *train, const double *train_decoded, const Images *test, const double *test_decoded,
+                    const unsigned char *label, const PgmMarginal *z, Errors *e)
+{
+  double mean[PIXELS];
+  *e = (Errors){.entries = z->width, .in_use = entries_in_use(z)};
+  mean_image(train, mean);
+  for (long n = 0; n < train->rows; n++) add_error(&e->train, train->pixel + n * PIXELS, train_decoded + n * PIXELS, mean);
   for (long n = 0; n < test->rows; n++) {
-    add_error(&e.test, test->pixel + n * PIXELS, test_decoded + n * PIXELS, mean);
-    add_error(&e.by_class[label[n]], test->pixel + n * PIXELS, test_decoded + n * PIXELS, mean);
+    add_error(&e->test, test->pixel + n * PIXELS, test_decoded + n * PIXELS, mean);
+    add_error(&e->by_class[label[n]], test->pixel + n * PIXELS, test_decoded + n * PIXELS, mean);
   }
-  finish_error(&e.train);
-  finish_error(&e.test);
-  for (int c = 0; c < CLASSES; c++) finish_error(&e.by_class[c]);
-  return e;
+  finish_error(&e->train);
+  finish_error(&e->test);
+  for (int c = 0; c < CLASSES; c++) finish_error(&e->by_class[c]);
+  if (!principal_components(train, mean, e->remaining)) return false;
+  while (e->components < PIXELS && e->remaining[e->components] > e->train.network) e->components++;
+  return true;
+}
+
+static double remaining_after(const Errors *e, long components)
+{
+  return e->remaining[components < PIXELS ? components : PIXELS];
 }
 
 static void print_errors(const Errors *e)
@@ -195,6 +233,8 @@ static void print_errors(const Errors *e)
   printf("  test, all %-6ld images    %9.5f  %9.5f\n", e->test.count, e->test.network, e->test.mean_image);
   printf("  training, %-6ld images    %9.5f  %9.5f\n", e->train.count, e->train.network, e->train.mean_image);
   printf("entries of the code in use: %ld of %ld\n", e->in_use, e->entries);
+  printf("principal components: %ld leave a training error of %.5f, %ld one of %.5f\n", e->in_use, remaining_after(e, e->in_use),
+         e->components, remaining_after(e, e->components));
 }
 
 /* ---- an image in the page ------------------------------------------------------------------------------------------------------------ */
@@ -325,7 +365,8 @@ static void put_errors(FILE *out, const Errors *e)
   put_error(out, "test", &e->test);
   fputs("<tbody>\n", out);
   for (int c = 0; c < CLASSES; c++) put_error(out, class_names[c], &e->by_class[c]);
-  fputs("</table>\n", out);
+  fprintf(out, "</table>\n<p>Training images from their first %ld principal components: %.4f; from their first %ld: %.4f.\n", e->in_use,
+          remaining_after(e, e->in_use), e->components, remaining_after(e, e->components));
 }
 
 static bool write_page(const char *path, const Errors *e, const Images *test, const double *decoded, const unsigned char *label,
@@ -375,10 +416,9 @@ int main(int argc, char **argv)
   if (ok && bnn_open(argv[1], &posterior, &error) != PGM_OK) ok = fail("cannot load the fit", error.text);
   ok = ok && reconstruct(posterior, &train, &train_q, &train_decoded) && reconstruct(posterior, &test, &test_q, &test_decoded) &&
        (drawn = draw_images(test_q));
+  Errors errors;
+  ok = ok && measure(&train, train_decoded, &test, test_decoded, label, bnn_posterior_z(test_q), &errors);
   if (ok) {
-    Errors errors = measure(&train, train_decoded, &test, test_decoded, label);
-    errors.entries = bnn_posterior_z(test_q)->width;
-    errors.in_use = entries_in_use(bnn_posterior_z(test_q));
     print_errors(&errors);
     ok = write_page(argv[5], &errors, &test, test_decoded, label, drawn);
   }

@@ -85,6 +85,10 @@ read -r network mean < <(errors const.txt test)
 near "a constant code can do no better than the mean image" "$network" "$mean" "$(calc "0.05 * $mean")"
 read -r network mean < <(errors const.txt training)
 near "nor on the images that were fitted" "$network" "$mean" "$(calc "0.05 * $mean")"
+# no components leave the mean image; the fewest that do as well as the network are told
+near "no principal components leave the mean image" "$(awk '/^principal/ { print $9 + 0 }' const.txt)" "$mean" 1e-5
+read -r network mean < <(errors avi.txt training)
+below "enough principal components do as well as the network" "$(awk '/^principal/ { print $NF }' avi.txt)" "$network"
 check "no entry of a constant code is in use" grep -qx 'entries of the code in use: 0 of 4' const.txt
 check "the page has the errors" grep -q "<tr><th>test<td class=\"number\">$new<td" avi.html
 grep -o 'base64,[^"]*' avi.html | head -n 1 | cut -d, -f2 | base64 -d >image.png
