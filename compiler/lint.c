@@ -180,7 +180,7 @@ static Range inverse_of(Range r)
 /* |x| and x^2: 0 in the interior has probability 0. */
 static Range size_of(Range r, bool squared)
 {
-  if (!r.known) return (Range){true, 0, INFINITY, false, true}; /* of data: 0 is possible, and does not tell */
+  if (!r.known) return unknown;
   double a = fabs(r.lo), b = fabs(r.hi), lo = r.lo <= 0 && r.hi >= 0 ? 0 : fmin(a, b), hi = fmax(a, b);
   bool touches = (r.lo == 0 && !r.lo_open) || (r.hi == 0 && !r.hi_open);
   return (Range){true, squared ? lo * lo : lo, squared ? hi * hi : hi, lo == 0 ? !touches : r.lo_open, true};

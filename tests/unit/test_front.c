@@ -541,6 +541,7 @@ static void test_argument_ranges(void **state)
       {"exp(a)", NULL},
       {"square(a)", NULL},
       {"abs(a) + s", NULL},
+      {"abs(x) * s", NULL},
       {"a ^ 2", NULL},
       {"relu(a)", "0"},
       {"relu(s)", NULL},
