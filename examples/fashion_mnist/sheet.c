@@ -314,7 +314,7 @@ static const char page_head[] =
     "td.number { padding: 2px 10px } tbody { border-bottom: 1px solid #ddd } tbody tr:first-child > * { padding-top: 8px }\n"
     "tbody tr:last-child > * { padding-bottom: 8px }\n"
     "img { width: 80px; height: 80px; display: block; image-rendering: pixelated; outline: 1px solid #eee }\n"
-    ".more { color: #c00 } .less { color: #00c }\n"
+    "table + p { margin-top: 10px } .more { color: #c00 } .less { color: #00c }\n"
     "</style>\n";
 
 /* A row: its title, then an image per class; an image of a class that has too few is left out. */
