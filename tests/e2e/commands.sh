@@ -19,7 +19,7 @@ done
 check "--version" ./saw --version
 ./saw check >check.txt && grep -q '^saw.pgm: amortised inference can close the gap$' check.txt && pass "check" || fail "check"
 "$PGMC" check "$root/examples/saw/saw.pgm" | sed 's,^.*/saw.pgm:,saw.pgm:,' | cmp - check.txt && pass "check prints what pgmc check does" || fail "check and pgmc check"
-./saw check --json >check.json && keys "check --json" check.json schema version model file model_hash verdict latents expectations warnings
+./saw check --json >check.json && keys "check --json" check.json schema version model file model_hash verdict unchecked latents expectations warnings
 ./saw simulate --set N=40 --set theta=0.5 --seed 4 --out data.json --truth truth.json --quiet && keys "simulate" data.json N a x && keys "simulate --truth" truth.json theta z
 near "drawn values" "$(get data.json x | wc -l)" 40 0
 near "a value that --set fixes" "$(get truth.json theta)" 0.5 0
@@ -97,7 +97,7 @@ check "pgmc --help" "$PGMC" --help
 check "pgmc --version" "$PGMC" --version
 check "pgmc check" "$PGMC" check "$model"
 check "pgmc check --format dot" "$PGMC" check "$model" --format dot
-"$PGMC" check "$model" --json >check.json && keys "pgmc check --json" check.json schema version model file model_hash verdict latents expectations warnings
+"$PGMC" check "$model" --json >check.json && keys "pgmc check --json" check.json schema version model file model_hash verdict unchecked latents expectations warnings
 for pass in ast model graph verdict expr loop; do "$PGMC" "$model" --dump $pass >dump 2>err && [ -s dump ] && pass "--dump $pass" || fail "--dump $pass: $(head -n 3 err)"; done
 check "--require that holds" "$PGMC" check "$model" --require closes
 refuse 4 "" "$PGMC" check "$root/examples/nile/nile.pgm" --require closes
