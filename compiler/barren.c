@@ -295,7 +295,7 @@ void graph_prune(Graph *g)
   find_used(&w);
   int n = g->terms.n;
   GTerm *old = NEW_ARRAY(GTerm, n);
-  memcpy(old, g->terms.at, sizeof *old * (size_t)n);
+  if (n) memcpy(old, g->terms.at, sizeof *old * (size_t)n);
   g->terms.n = 0;
   for (int i = 0; i < n; i++) {
     GTerm *t = &old[i];

@@ -417,7 +417,7 @@ void graph_split_residues(Graph *g)
   leave_formulas(&s);
   int n_terms = g->terms.n;
   GTerm *old = NEW_ARRAY(GTerm, n_terms);
-  memcpy(old, g->terms.at, sizeof *old * (size_t)n_terms);
+  if (n_terms) memcpy(old, g->terms.at, sizeof *old * (size_t)n_terms);
   g->terms.n = 0;
   for (int t = 0; t < n_terms; t++) split_term(&s, t, old[t]);
 }
