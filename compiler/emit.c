@@ -16,7 +16,6 @@
 #include <math.h>
 #include <string.h>
 
-#define PGM_PLATES 8
 
 typedef struct {
   int stmt;
@@ -1392,7 +1391,7 @@ static void emit_component(Emission *e, StrBuf *body, const int *stmts, int n, c
   int axes[8];
   cprint_line(p, "{");
   p->indent++;
-  cprint_line(p, "long at[%d] = {0};", PGM_PLATES);
+  cprint_line(p, "long at[PGM_MAX_INDEX] = {0};");
   for (int k = 0; k < depth; k++) {
     axes[k] = dag_axis(d, AX_PLATE, names[k], -1, NO_NODE, NO_NODE);
     cprint_line(p, "long lo%d_, hi%d_;", k, k);
