@@ -6,6 +6,7 @@
  * description: sizes, elements, bounds, references, simulation, tables. What the runtime does with it: runtime/pgmrt.h. */
 #include "emit.h"
 #include "build.h"
+#include "concave.h"
 #include "cprint.h"
 #include "dist.h"
 #include "func.h"
@@ -21,6 +22,7 @@ typedef struct {
   int stmt;
   int group;
   Node value;                          /* at a point, without constants; over the plates' axes */
+  Node random;                         /* the same over random variables */
   Node constant;                       /* summands of data alone */
   Node expected;                       /* NO_NODE when sampled */
   ExpectMethod method;
@@ -283,6 +285,7 @@ static void add_term(Emission *e, const Joined *j)
   }
   split_constant(d, point, &t.value, &t.constant);
   split_constant(d, random, &latent, &constant);
+  t.random = latent;
   t.expected = dag_expect(d, x_add(d, latent, x_sub(d, constant, t.constant)), &t.method);
   VEC_PUSH(g->terms, e->terms.n);
   for (int i = 0; i < j->stmts.n; i++) {
@@ -1517,6 +1520,14 @@ static bool emit_bounds(Emission *e, int family, bool *uniform)
   return true;
 }
 
+/* Every term concave in the family's elements, on the unconstrained scale (as the entrywise transforms' log Jacobians are). */
+static bool is_concave(const Emission *e, int family)
+{
+  bool concave = true;
+  for (int i = 0; i < e->terms.n && concave; i++) concave = dag_concave(e->groups.at[e->terms.at[i].group].d, e->terms.at[i].random, family);
+  return concave;
+}
+
 static void emit_families(Emission *e)
 {
   const Model *m = e->m;
@@ -1553,7 +1564,7 @@ static void emit_families(Emission *e)
     if (bounded) sb_printf(&table, ",\n   .has_lower = %s, .has_upper = %s, .uniform_bounds = %s, .bounds = %s_bounds_%s", s.has_lower ? "true" : "false",
                            s.has_upper ? "true" : "false", uniform ? "true" : "false", e->name, f->name);
     const LatentVerdict *v = verdict_of(e, i);
-    if (v && v->separable) sb_puts(&table, ", .separable = true");
+    if (v && v->separable) sb_puts(&table, is_concave(e, i) ? ", .separable = true, .concave = true" : ", .separable = true");
     if (f->used_as_size) sb_puts(&table, ", .is_size = true");
     sb_puts(&table, "},\n");
   }
@@ -1773,6 +1784,14 @@ static void emit_group(Emission *e, Group *g)
     for (int i = 0; i < g->shared.n; i++) put(e, "%d, ", g->shared.at[i]);
     put(e, "-1};\n\n");
   }
+  bool owns = false;
+  for (int i = 0; i < m->families.n; i++) {
+    if (g->own_position[i] < 0 || !is_latent_role(FAMILY(e, i))) continue;
+    if (!owns) put(e, "static const PgmOwn %s_%s_own[] = {", e->name, suffix);
+    put(e, "{%d, %d, %d}, ", i, g->own_position[i], g->own_offset[i]);
+    owns = true;
+  }
+  if (owns) put(e, "{-1, 0, 0}};\n\n");
   if (g->plate < 0) sb_printf(&e->plate_table, "  {.variable = NULL, .axis = -1");
   else {
     int var = m->plates.at[g->plate].var;
@@ -1783,6 +1802,7 @@ static void emit_group(Emission *e, Group *g)
   if (g->has_block) sb_puts(&e->plate_table, ",\n   .block = 256");
   if (n_sizes) sb_printf(&e->plate_table, ", .scratch = %s_%s_scratch", e->name, suffix);
   if (g->shared.n) sb_printf(&e->plate_table, ", .shared = %s_%s_shared", e->name, suffix);
+  if (owns) sb_printf(&e->plate_table, ", .own = %s_%s_own", e->name, suffix);
   sb_puts(&e->plate_table, "},\n");
 }
 

@@ -298,6 +298,18 @@ static long lower_bound(const long *units, long n, long v)
   return lo;
 }
 
+double pgm_engine_run_others(PgmSession *s, const bool *without)
+{
+  double sum = 0;
+  for (int i = 0; i < s->model->n_plates; i++) {
+    const PgmPlate *plate = &s->model->plates[i];
+    const PlatePlan *p = &s->engine->plate[i];
+    const Work w = {.s = s, .plan = p, .kernel = plate->expected, .kind = PGM_KERNEL_EXPECTED, .gradient = true, .count = p->units, .weight = 1};
+    if (w.kernel && (plate->axis < 0 || !without[plate->axis])) sum += run_plate(&w);
+  }
+  return sum;
+}
+
 double pgm_engine_run(PgmSession *s, PgmKernelKind kind, const PgmBatch *batch)
 {
   const PgmModel *m = s->model;
@@ -519,6 +531,163 @@ void pgm_engine_close(PgmSession *s)
   free(e->targets);
   free(e);
   s->engine = NULL;
+}
+
+/* ---- blocks -------------------------------------------------------------------------------------------------------------------------- */
+
+struct PgmBlocks {
+  PgmSession *s;
+  int n_plates, *plate;
+  long lo, units;
+  int n_shared, *shared; /* families that any of the plates shares */
+  long sum_doubles, sum_stride;
+  double *sums; /* of slots, then of threads */
+  char *envs;   /* of threads */
+  size_t env_stride;
+};
+
+void pgm_blocks_close(PgmBlocks *b)
+{
+  if (!b) return;
+  free(b->plate);
+  free(b->shared);
+  free(b->sums);
+  free(b->envs);
+  free(b);
+}
+
+PgmStatus pgm_blocks_open(PgmBlocks **out, PgmSession *s, int axis, PgmError *error)
+{
+  const PgmModel *m = s->model;
+  PgmBlocks *b = calloc(1, sizeof *b);
+  long hi = -1;
+  *out = NULL;
+  if (!b) return no_memory(error);
+  b->s = s;
+  b->plate = calloc((size_t)m->n_plates + 1, sizeof *b->plate);
+  b->shared = calloc((size_t)m->n_families + 1, sizeof *b->shared);
+  for (int i = 0; b->plate && b->shared && i < m->n_plates; i++) {
+    const PlatePlan *p = &s->engine->plate[i];
+    if (m->plates[i].axis != axis || !m->plates[i].expected || !p->units) continue;
+    if (!b->n_plates || p->lo < b->lo) b->lo = p->lo;
+    if (!b->n_plates || p->lo + p->units - 1 > hi) hi = p->lo + p->units - 1;
+    b->plate[b->n_plates++] = i;
+    for (int k = 0; k < p->n_shared; k++) {
+      int known = 0;
+      while (known < b->n_shared && b->shared[known] != p->shared[k]) known++;
+      if (known < b->n_shared) continue;
+      b->shared[b->n_shared++] = p->shared[k];
+      b->sum_doubles += 2 * s->layout[p->shared[k]].elements * s->layout[p->shared[k]].uwidth;
+    }
+  }
+  b->units = b->n_plates ? hi - b->lo + 1 : 0;
+  b->sum_stride = (b->sum_doubles + 15) / 8 * 8; /* threads keep off each other's cache lines */
+  b->env_stride = (m->env_size + 127) / 64 * 64;
+  b->sums = aligned_doubles((double)b->sum_stride * (MAX_SLOTS + s->engine->threads));
+  b->envs = aligned_alloc(64, b->env_stride * (size_t)s->engine->threads);
+  if (!b->plate || !b->shared || !b->sums || !b->envs) {
+    pgm_blocks_close(b);
+    return no_memory(error);
+  }
+  *out = b;
+  return PGM_OK;
+}
+
+long pgm_blocks_first(const PgmBlocks *b, long *units)
+{
+  *units = b->units;
+  return b->lo;
+}
+long pgm_blocks_sums(const PgmBlocks *b)
+{
+  return b->sum_doubles;
+}
+
+static Work block_work(const PgmBlocks *b, int i)
+{
+  const PlatePlan *p = &b->s->engine->plate[b->plate[i]];
+  return (Work){.s = b->s, .plan = p, .kernel = p->plate->expected, .kind = PGM_KERNEL_EXPECTED, .gradient = true, .count = p->units, .weight = 1};
+}
+
+double pgm_block_run(PgmBlock *b)
+{
+  double sum = 0;
+  memset(b->sums, 0, sizeof *b->sums * (size_t)b->all->sum_doubles);
+  for (int i = 0; i < b->all->n_plates; i++) {
+    const Work w = block_work(b->all, i);
+    const long from = b->first > w.plan->lo ? b->first - w.plan->lo : 0, end = b->first + b->count - w.plan->lo;
+    const long to = end < w.count ? end : w.count;
+    if (from < to) sum += run_spans(&w, b->env, b->scratch, from, to);
+  }
+  return sum;
+}
+
+/* Where the sums of the k-th shared family are; returns where those of the next one begin. */
+static double *block_sums(const PgmBlocks *b, int k, double *at, double **mean, double **sd)
+{
+  const PgmLayout *l = &b->s->layout[b->shared[k]];
+  *mean = at;
+  *sd = at + l->elements * l->uwidth;
+  return *sd + l->elements * l->uwidth;
+}
+
+double pgm_blocks_run(PgmBlocks *b, long size, PgmBlockSolver solver, void *data)
+{
+  PgmSession *s = b->s;
+  const PgmEngine *e = s->engine;
+  const long blocks = (b->units + size - 1) / size;
+  const int slots = blocks < MAX_SLOTS ? (int)blocks : MAX_SLOTS;
+  double value[MAX_SLOTS], total = 0;
+  for (int t = 0; t < e->threads; t++) {
+    char *env = memcpy(b->envs + (size_t)t * b->env_stride, s->env, s->model->env_size);
+    double *next = b->sums + (MAX_SLOTS + t) * b->sum_stride;
+    for (int k = 0; k < b->n_shared; k++) {
+      PgmLatent *latent = (PgmLatent *)(env + s->model->families[b->shared[k]].place);
+      next = block_sums(b, k, next, &latent->mean_sum, &latent->sd_sum);
+    }
+  }
+#pragma omp parallel for schedule(dynamic, 1) num_threads(e->threads) if (e->threads > 1 && slots > 1)
+  for (int slot = 0; slot < slots; slot++) {
+    const int t = omp_get_thread_num();
+    double *sums = b->sums + slot * b->sum_stride;
+    PgmBlock block = {.s = s,
+                      .all = b,
+                      .env = b->envs + (size_t)t * b->env_stride,
+                      .thread = t,
+                      .sums = b->sums + (MAX_SLOTS + t) * b->sum_stride,
+                      .scratch = e->scratch + (size_t)t * e->scratch_stride};
+    memset(sums, 0, sizeof *sums * (size_t)b->sum_doubles);
+    value[slot] = 0;
+    for (long k = blocks * slot / slots; k < blocks * (slot + 1) / slots; k++) {
+      block.first = b->lo + k * size;
+      block.count = (k + 1) * size < b->units ? size : b->units - k * size;
+      value[slot] += solver(&block, data);
+      for (long i = 0; i < b->sum_doubles; i++) sums[i] += block.sums[i];
+    }
+  }
+  for (int slot = 0; slot < slots; slot++) {
+    double *next = b->sums + slot * b->sum_stride;
+    total += value[slot];
+    for (int k = 0; k < b->n_shared; k++) {
+      const PgmLayout *l = &s->layout[b->shared[k]];
+      double *mean, *sd;
+      next = block_sums(b, k, next, &mean, &sd);
+      for (long i = 0; i < l->elements * l->uwidth; i++) {
+        l->mean_bar[i] += mean[i];
+        l->sd_bar[i] += sd[i];
+      }
+    }
+  }
+  for (int i = 0; i < b->n_plates; i++) {
+    const Work w = block_work(b, i);
+    for (int r = 0; r < w.plan->n_refs; r++) {
+      const RefPlan *ref = &e->ref[w.plan->refs[r]];
+      if (!ref->scalar_transform) continue;
+      collect_ref(&w, ref, ref->mean, s->layout[ref->ref->family].mean_bar);
+      collect_ref(&w, ref, ref->sd, s->layout[ref->ref->family].sd_bar);
+    }
+  }
+  return total;
 }
 
 /* ---- single terms -------------------------------------------------------------------------------------------------------------------- */

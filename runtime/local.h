@@ -1,11 +1,7 @@
 /* Newton sweeps over local latent variables that separate given the globals: every element is a small problem of its own, and one pass over
  * the data serves them all. Works on the parameter vector x and the gradient of the ELBO alone.
  *
- * For a Gaussian factor the curvature in the mean comes with the gradient (pgmrt.h): precision p = -(d/ds E f) / s, so a step is
- * mean += g / p, log sd -= log(p s^2) / 2. Two secant pairs per element (L-BFGS within the element) take care of what couples its mean, its
- * log sd and its entries. A step is judged by the slopes at its two ends (by the trapezoidal rule the element gains where they sum to more
- * than nothing): an element that lost is put back and takes a shorter step. Steps of log sds are at most 2, steps of means at most a trust
- * radius per element, in sds, which follows how well the quadratic model foretold the slope.
+ * Each takes Newton steps of its own (newton.h).
  *
  *   pgm_locals_begin(l);
  *   do { value = ELBO and gradient at x; judged = pgm_locals_judge(l, x, gradient); } while (not small enough && pgm_locals_move(l, x));
@@ -33,8 +29,8 @@ PgmJudged pgm_locals_judge(PgmLocals *l, double *x, const double *gradient);
 void pgm_locals_move(PgmLocals *l, double *x);
 void pgm_locals_restore(PgmLocals *l, double *x);
 
-/* log sds from the curvature at x: log s = -log(p) / 2 where p > 0 (all free factors of q, globals too). */
-void pgm_scales_from_curvature(const PgmSources *q, double *x, const double *gradient);
+/* log sds from the curvature at x: log s = -log(p) / 2 where p > 0 (all free and shared factors of q in x[0 .. end), globals too). */
+void pgm_scales_from_curvature(const PgmSources *q, long end, double *x, const double *gradient);
 
 /* For multistart: copies of the elements' parameters, and choices element by element. */
 long pgm_locals_size(const PgmLocals *l); /* doubles of a copy */

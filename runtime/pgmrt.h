@@ -82,6 +82,8 @@ typedef struct {
   PgmEach expected_each;               /* its expectation under q; NULL when method is PGM_SAMPLED */
 } PgmTerm;
 
+typedef struct { int family, position; long offset; } PgmOwn;   /* unit u owns the elements with index u + offset at this position */
+
 typedef struct {                        /* all terms under one outermost plate (variable NULL: the terms outside plates) */
   const char *variable;
   int line;
@@ -94,6 +96,7 @@ typedef struct {                        /* all terms under one outermost plate (
   long block;                          /* largest span.count; 0: any */
   long (*scratch)(const void *env, long count);  /* doubles of scratch for a span of `count` units; NULL: none */
   const int *shared;                   /* families to whose X_sum the kernels add (shared references), ended by -1; NULL: none */
+  const PgmOwn *own;                   /* families with own references, ended by family -1; NULL: none */
 } PgmPlate;
 
 /* A reference whose adjoints go through a buffer. */
@@ -169,6 +172,7 @@ typedef struct {
   bool uniform_bounds;                 /* the same for every element */
   void (*bounds)(const void *env, double *lower, double *upper);  /* NULL without bounds; fills [0] if uniform, else one per element (flat) */
   bool separable;                      /* local: no term contains two different elements of local families when one of them is of this family */
+  bool concave;                        /* separable, and every term is concave in its elements on the unconstrained scale: one optimum */
   bool is_size;                        /* int input that plates or dimensions use */
 } PgmFamily;
 

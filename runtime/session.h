@@ -70,6 +70,9 @@ bool pgm_unconstrain(const PgmSession *s, int family, const double *value, doubl
 /* weight * E_q log |dvalue/du|, adding its gradient to mean_bar and sd_bar (may be NULL). Closed form where it is linear in u (bounds on one
  * side, ordered, cov_matrix), else the session's quadrature, coordinate by coordinate. */
 double pgm_jacobian_expected(const PgmSession *s, int family, const double *mean, const double *sd, double weight, double *mean_bar, double *sd_bar);
+/* The same, weight 1, of elements from .. to-1 of a family whose transform is entrywise. */
+double pgm_jacobian_part(const PgmSession *s, int family, long from, long to, const double *mean, const double *sd, double *mean_bar,
+                         double *sd_bar);
 /* mean and sd of the constrained value under q, entry by entry; exact up to one-dimensional quadrature for every transform */
 void pgm_constrained_moments(const PgmSession *s, int family, const double *mean, const double *sd, double *value_mean, double *value_sd);
 
@@ -87,6 +90,30 @@ typedef struct {
 /* Runs one kind of kernel of every plate on the layouts' arrays: returns the sum, adds gradients into the layouts' bars (value_bar or
  * mean_bar and sd_bar), which the caller has cleared. The same bits for any number of threads. Constants are NOT included. */
 double pgm_engine_run(PgmSession *s, PgmKernelKind kind, const PgmBatch *batch);
+
+/* Blocks of units of one axis, each evaluated as often as its solver wants before what it adds counts: the `expected` kernels of all plates of the axis, on
+ * one thread. `env` is the thread's own copy, in which the solver may lead families with own references to arrays of its own. */
+typedef struct {
+  PgmSession *s;
+  const struct PgmBlocks *all;
+  void *env;
+  long first, count; /* units */
+  int thread;
+  double *sums, *scratch; /* what the last evaluation adds to shared families; of the kernels */
+} PgmBlock;
+typedef struct PgmBlocks PgmBlocks;
+typedef double (*PgmBlockSolver)(PgmBlock *b, void *data); /* the block's value, after a last pgm_block_run at its solution */
+
+PgmStatus pgm_blocks_open(PgmBlocks **out, PgmSession *s, int axis, PgmError *error);
+void pgm_blocks_close(PgmBlocks *b);
+long pgm_blocks_first(const PgmBlocks *b, long *units); /* range of the axis' plates */
+long pgm_blocks_sums(const PgmBlocks *b);               /* doubles that every evaluation of a block clears, and every block adds up */
+double pgm_block_run(PgmBlock *b);
+/* All blocks of `size` units; returns the sum of their values, and adds gradients into the bars of families that are shared or referred to through buffers.
+ * The same bits for any number of threads. */
+double pgm_blocks_run(PgmBlocks *b, long size, PgmBlockSolver solver, void *data);
+/* The expected kernels of all plates but those of the axes in `without` (one flag per axis); else as pgm_engine_run. */
+double pgm_engine_run_others(PgmSession *s, const bool *without);
 PgmStatus pgm_engine_open(PgmSession *s, PgmError *error);
 void pgm_engine_close(PgmSession *s);
 /* Values of one term at each of its elements (expected or at the point); `out` has pgm_term_size doubles. */

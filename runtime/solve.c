@@ -3,10 +3,10 @@
  *   deterministic objective (closed forms, quadrature, fixed draws)
  *     1. one gradient at the cold start sets the log sds
  *     2. a few Newton sweeps over separable locals (local.h)
- *     3. profile: L-BFGS on globals and params, the locals solved by warm sweeps inside each evaluation (by the envelope theorem the
- *        gradient of the profile is the partial gradient); where locals do not separate, terms are sampled, or it misbehaves: L-BFGS on
- *        everything
- *     4. multistart: separable locals from other means, element by element the better kept; if any was, 3 again
+ *     3. profile: L-BFGS on globals and params, the locals solved for inside each evaluation, block by block where that can be (fused.h), else by warm
+ *        sweeps (by the envelope theorem the gradient of the profile is the partial gradient); where locals do not separate, terms are sampled, or it
+ *        misbehaves: L-BFGS on everything
+ *     4. multistart, unless every term is concave in the locals: separable locals from other means, element by element the better kept; if any was, 3 again
  *   stochastic objective (minibatches, fresh draws): Adam
  *
  * An average over S fixed draws has an optimum of its own, off the true one by the sampling error of the gradient: with e' H e its square in the
@@ -23,6 +23,7 @@
 #include <time.h>
 
 #include "adam.h"
+#include "fused.h"
 #include "lbfgs.h"
 #include "local.h"
 
@@ -72,13 +73,14 @@ typedef struct {
   PgmRun *run;
   PgmSources *q;
   PgmObjective *objective;
-  PgmLocals *locals; /* NULL: none separable */
+  PgmFused *fused;   /* not NULL: evaluations can solve for the locals block by block */
+  PgmLocals *locals; /* NULL: none separable, or not needed so far */
   long pinned, size;
   double *x, *gradient; /* the whole vector; gradient of the ELBO */
   double *metric;       /* of the whole vector */
   /* profile */
   double *accepted, *trial; /* copies of the locals: at the accepted globals, at the last evaluation */
-  double inner;             /* gain (nats) below which the sweeps of the current evaluation may stop */
+  double inner;             /* gain (nats) below which the sweeps of every evaluation may stop */
   long failures;
   bool silent; /* what it maximises is not the ELBO: nothing is reported */
   double norm; /* the gradient's, of the last iterate */
@@ -145,6 +147,43 @@ static double longest_step(const Solve *v, const double *d)
     for (long e = f->sd_at; e < f->sd_at + f->size / 2; e++) most = fmax(most, fabs(d[e - v->pinned]));
   }
   return most > 0 ? 2 / most : 1e10;
+}
+
+/* ---- fused evaluations ----------------------------------------------------------------------------------------------------------------- */
+
+static long copies_size(const Solve *v)
+{
+  return v->q->size - v->q->functions;
+}
+
+/* The ELBO at the globals of x, the locals solved for: from v->accepted to v->trial. Their error is a millionth of half the squared gradient norm of
+ * the last iterate: far below what the globals have to gain. */
+static double evaluate_fused(Solve *v, double *left)
+{
+  const double enough = fmax(v->inner, fmin(0.5e-6 * v->norm * v->norm, 1e-2));
+  return pgm_fused_value(v->fused, v->x, v->accepted, v->trial, enough, v->gradient, left);
+}
+
+static void load_accepted(Solve *v)
+{
+  memcpy(v->accepted, v->x + v->q->functions, (size_t)copies_size(v) * sizeof *v->x);
+}
+
+static void accept_fused(Solve *v)
+{
+  double *t = v->accepted;
+  v->accepted = v->trial;
+  v->trial = t;
+}
+
+/* Where the start is judged from: the ELBO at x, with its gradient in what has no locals to be solved for first. */
+static double look(Solve *v)
+{
+  double left;
+  if (!v->fused) return evaluate(v);
+  const double value = evaluate_fused(v, &left);
+  if (isfinite(value)) accept_fused(v);
+  return value;
 }
 
 /* ---- sweeps -------------------------------------------------------------------------------------------------------------------------- */
@@ -301,12 +340,16 @@ static double profile_value(void *data, const double *x, double *gradient)
 {
   Solve *v = data;
   const long n = v->q->globals - v->pinned;
-  double settled;
+  double settled, value;
   memcpy(v->x + v->pinned, x, (size_t)n * sizeof *x);
-  pgm_locals_load(v->locals, v->accepted, v->x); /* from the accepted locals, so that the value depends on x alone */
-  double value = sweep(v, SWEEPS_INSIDE, v->inner, 1e-4, &settled);
+  if (v->fused) {
+    value = evaluate_fused(v, &settled);
+  } else {
+    pgm_locals_load(v->locals, v->accepted, v->x); /* from the accepted locals, so that the value depends on x alone */
+    value = sweep(v, SWEEPS_INSIDE, v->inner, 1e-4, &settled);
+    pgm_locals_save(v->locals, v->x, v->trial);
+  }
   if (settled > 1) v->failures++; /* nats that the locals still have to gain */
-  pgm_locals_save(v->locals, v->x, v->trial);
   for (long e = 0; e < n; e++) gradient[e] = -v->gradient[v->pinned + e];
   return -value;
 }
@@ -324,8 +367,12 @@ static bool profile_accepted(void *data, long iteration, const double *x, double
   Solve *v = data;
   (void)iteration;
   memcpy(v->x + v->pinned, x, (size_t)(v->q->globals - v->pinned) * sizeof *x);
-  memcpy(v->accepted, v->trial, (size_t)pgm_locals_size(v->locals) * sizeof *v->accepted);
-  pgm_locals_load(v->locals, v->accepted, v->x);
+  accept_fused(v);
+  v->norm = norm;
+  if (!v->fused)
+    pgm_locals_load(v->locals, v->accepted, v->x);
+  else if (v->run->options->checkpoint)
+    memcpy(v->x + v->q->functions, v->accepted, (size_t)copies_size(v) * sizeof *x);
   return run_tick(v->run, v->q, v->x, -value, norm) && v->failures < 5;
 }
 
@@ -334,10 +381,18 @@ static PgmStatus profile(Solve *v, const Limits *limits, PgmSolution *out, bool 
 {
   const long n = v->q->globals - v->pinned;
   *went = true;
+  v->inner = 0.5 * limits->tol * limits->tol;
   if (n == 0) { /* nothing but locals */
-    double settled = 0;
-    double value = sweep(v, 4 * SWEEPS_INSIDE, 0.5 * limits->tol * limits->tol, 0, &settled);
-    *went = settled < 1e-6;
+    double settled = 0, value;
+    if (v->fused) {
+      v->norm = 0;
+      value = evaluate_fused(v, &settled);
+      accept_fused(v);
+      memcpy(v->x + v->q->functions, v->accepted, (size_t)copies_size(v) * sizeof *v->x);
+    } else {
+      value = sweep(v, 4 * SWEEPS_INSIDE, v->inner, 0, &settled);
+    }
+    *went = settled <= fmax(v->inner, 1e-6);
     run_tick(v->run, v->q, v->x, value, sqrt(2 * settled));
     PgmLbfgsResult r = {.stop = v->run->interrupted ? PGM_LBFGS_STOPPED : PGM_LBFGS_GRADIENT,
                         .value = -value,
@@ -350,9 +405,10 @@ static PgmStatus profile(Solve *v, const Limits *limits, PgmSolution *out, bool 
   if (!work) return no_memory(error);
   double *y = work + pgm_lbfgs_size(n, 0);
   memcpy(y, v->x + v->pinned, (size_t)n * sizeof *y);
-  pgm_locals_save(v->locals, v->x, v->accepted);
-  memcpy(v->trial, v->accepted, (size_t)pgm_locals_size(v->locals) * sizeof *v->trial);
-  v->inner = 0.5 * limits->tol * limits->tol;
+  if (!v->fused) {
+    pgm_locals_save(v->locals, v->x, v->accepted);
+    memcpy(v->trial, v->accepted, (size_t)pgm_locals_size(v->locals) * sizeof *v->trial);
+  }
   v->failures = 0;
   v->end = v->q->globals;
   const PgmLbfgsProblem problem = {profile_value, profile_metric, joint_limit, profile_accepted, v->second ? sampling_error : NULL, v};
@@ -365,7 +421,10 @@ static PgmStatus profile(Solve *v, const Limits *limits, PgmSolution *out, bool 
   PgmLbfgsResult r = pgm_lbfgs(&problem, &options, n, y, work);
   memcpy(v->x + v->pinned, y, (size_t)n * sizeof *y);
   free(work);
-  pgm_locals_load(v->locals, v->accepted, v->x);
+  if (v->fused)
+    memcpy(v->x + v->q->functions, v->accepted, (size_t)copies_size(v) * sizeof *v->x);
+  else
+    pgm_locals_load(v->locals, v->accepted, v->x);
   v->error = r.error;
   conclude(out, &r, limits);
   *went = v->failures < 5 && r.stop != PGM_LBFGS_NAN && (r.stop != PGM_LBFGS_NO_STEP || r.gradient_norm < 1e-3);
@@ -679,40 +738,52 @@ static PgmStatus not_finite(Solve *v, PgmError *error)
 {
   char text[800];
   const bool points = v->run->options->expectation >= PGM_EXP_FIXED_DRAWS;
+  if (v->fused) pgm_sources_forward(v->q, v->x, NULL); /* local factors were in blocks only */
   if (pgm_find_nan(v->run->s, !points, text, sizeof text)) return pgm_fail(error, PGM_BAD_INPUT, "the log density is not finite: %s", text);
   return pgm_fail(error, PGM_BAD_INPUT, "the ELBO is not finite at the starting point");
 }
 
 /* Log sds from the curvature, in two rounds; at points where the density is not finite the sds shrink first. */
-static PgmStatus cold_scales(Solve *v, PgmError *error)
+static PgmStatus cold_scales(Solve *v, double *elbo, PgmError *error)
 {
-  double value = evaluate(v);
+  const long end = v->fused ? v->q->globals : v->size;
+  double value = look(v);
   for (int k = 0; k < 6 && !isfinite(value); k++) {
     for (int i = 0; i < v->q->n; i++) {
       const PgmSource *f = &v->q->source[i];
       if (f->kind == PGM_FUNCTION || f->point || f->at < v->pinned) continue;
       for (long e = f->sd_at; e < f->sd_at + f->size / 2; e++) v->x[e] -= 1;
     }
-    value = evaluate(v);
+    if (v->fused) load_accepted(v);
+    value = look(v);
   }
   if (!isfinite(value)) return not_finite(v, error);
   double *before = malloc((size_t)(v->size + 1) * sizeof *before);
   if (!before) return no_memory(error);
   for (int round = 0; round < 2; round++) {
-    memcpy(before, v->x, (size_t)v->size * sizeof *before);
-    pgm_scales_from_curvature(v->q, v->x, v->gradient);
+    memcpy(before, v->x, (size_t)end * sizeof *before);
+    pgm_scales_from_curvature(v->q, end, v->x, v->gradient);
     memcpy(v->x, before, (size_t)v->pinned * sizeof *before);
-    double after = evaluate(v);
+    double after = look(v);
     if (isfinite(after) && after > value) {
       value = after;
       continue;
     }
-    memcpy(v->x, before, (size_t)v->size * sizeof *before);
-    value = evaluate(v);
+    memcpy(v->x, before, (size_t)end * sizeof *before);
+    value = look(v);
     break;
   }
   free(before);
+  *elbo = value;
   return PGM_OK;
+}
+
+/* Has every local latent variable one optimum given the globals? */
+static bool unimodal(const PgmSources *q)
+{
+  for (int i = 0; i < q->n; i++)
+    if (q->source[i].local && !q->s->model->families[q->source[i].family].concave) return false;
+  return true;
 }
 
 /* What a solve has before it: scales and sweeps from a cold start, and at the end other starts for the locals. `rough`: only to get near. */
@@ -737,8 +808,14 @@ static PgmStatus deterministic(Solve *v, Way way, PgmSolution *out, PgmError *er
                    .window = wide ? 50 : 20};
   if (way.rough && wide && limits.max_iter > TRIAL) limits.max_iter = TRIAL;
   PgmStatus st = PGM_OK;
-  if (way.cold && (st = cold_scales(v, error))) return st;
-  double elbo = evaluate(v), settled = 0;
+  double elbo, settled = 0;
+  v->norm = INFINITY;
+  if (v->fused) load_accepted(v);
+  if (way.cold)
+    st = cold_scales(v, &elbo, error);
+  else
+    elbo = look(v);
+  if (st) return st;
   if (!isfinite(elbo)) return not_finite(v, error);
   /* what further work could gain that anyone would see: a part of the ELBO, or of a nat */
   limits.gain = o->tol > 0 ? o->tol : fmax((wide ? 1e-2 : 1e-7), (wide ? 1e-6 : 1e-12) * fabs(elbo));
@@ -746,7 +823,7 @@ static PgmStatus deterministic(Solve *v, Way way, PgmSolution *out, PgmError *er
   if (v->locals && way.cold) elbo = sweep(v, SWEEPS_COLD, 1e-3, 0, &settled);
   /* averages over draws may have kinks, which sweeps inside an evaluation do not get over */
   const bool smooth = !pgm_objective_samples(v->objective) || o->optimizer == PGM_OPT_PROFILE;
-  const bool can_profile = v->locals && pgm_locals_complete(v->locals) && o->optimizer != PGM_OPT_LBFGS && smooth;
+  const bool can_profile = v->fused || (v->locals && pgm_locals_complete(v->locals) && o->optimizer != PGM_OPT_LBFGS && smooth);
   for (int round = 0;; round++) {
     bool went = false;
     if (can_profile) {
@@ -758,11 +835,16 @@ static PgmStatus deterministic(Solve *v, Way way, PgmSolution *out, PgmError *er
     if (!strcmp(out->stopped, "nan")) return not_finite(v, error);
     elbo = out->elbo;
     /* functions learn better from the factors of one start: those of the best modes jump from element to element */
-    if (!v->locals || !way.search || o->one_start || v->run->interrupted || round == MULTISTART_ROUNDS || !strcmp(out->stopped, "max-iter"))
+    if (!way.search || o->one_start || v->run->interrupted || round == MULTISTART_ROUNDS || !strcmp(out->stopped, "max-iter") ||
+        unimodal(v->q))
       break;
+    if (!v->locals && (st = pgm_locals_open(&v->locals, v->q, error))) return st;
+    if (!v->locals) break;
     v->norm = out->gradient_norm;
     double gained = multistart(v, &elbo, &st, error);
     if (st) return st;
+    if (v->fused) load_accepted(v);
+    v->norm = 1;
     out->elbo = elbo;
     if (gained < limits.gain || gained < 1e-6) break;
   }
@@ -845,8 +927,9 @@ PgmStatus pgm_solve(PgmRun *run, PgmSources *q, long pinned, PgmStart start, boo
                                        .seed = o->seed,
                                        .axis = k.axis};
   st = pgm_objective_open(&v.objective, run->s, q, &options, error);
-  if (!st) st = pgm_locals_open(&v.locals, q, error);
-  const long copies = v.locals ? 2 * pgm_locals_size(v.locals) : 0;
+  if (!st && !stochastic && !pgm_objective_samples(v.objective) && o->optimizer != PGM_OPT_LBFGS) st = pgm_fused_open(&v.fused, q, error);
+  if (!st && !v.fused) st = pgm_locals_open(&v.locals, q, error);
+  const long copies = v.fused || v.locals ? 2 * copies_size(&v) : 0;
   double *memory = malloc((size_t)(3 * q->size + copies + 1) * sizeof *memory);
   if (!st && !memory) st = no_memory(error);
   if (!st) {
@@ -868,7 +951,8 @@ PgmStatus pgm_solve(PgmRun *run, PgmSources *q, long pinned, PgmStart start, boo
   }
   if (!st) {
     if (stochastic) {
-      if (start == PGM_START_COLD && !pgm_objective_samples(v.objective)) st = cold_scales(&v, error); /* noise says nothing of curvature */
+      double elbo;
+      if (start == PGM_START_COLD && !pgm_objective_samples(v.objective)) st = cold_scales(&v, &elbo, error); /* noise says nothing of curvature */
       if (!st) st = adam(&v, &k, rough, out, error);
       if (!st && !strcmp(out->stopped, "nan")) st = not_finite(&v, error);
     } else {
@@ -879,6 +963,7 @@ PgmStatus pgm_solve(PgmRun *run, PgmSources *q, long pinned, PgmStart start, boo
   if (!st) pgm_sources_forward(q, x, NULL);
   free(memory);
   free(k.order);
+  pgm_fused_close(v.fused);
   pgm_locals_close(v.locals);
   pgm_objective_close(v.objective);
   pgm_objective_close(v.second);

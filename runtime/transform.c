@@ -642,6 +642,18 @@ double pgm_jacobian_expected(const PgmSession *s, int family, const double *mean
   return weight * in_parts(&t, expect_part);
 }
 
+double pgm_jacobian_part(const PgmSession *s, int family, long from, long to, const double *mean, const double *sd, double *mean_bar,
+                         double *sd_bar)
+{
+  Task t = new_task(s, family);
+  t.u = mean;
+  t.sd = sd;
+  t.weight = 1;
+  t.out = mean_bar;
+  t.out2 = sd_bar;
+  return expect_part(&t, from, to);
+}
+
 /* ---- moments of constrained values --------------------------------------------------------------------------------------------------- */
 
 /* Expectations of smooth functions of a normal variable by the trapezoidal rule, which converges geometrically for them (Trefethen &

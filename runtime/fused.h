@@ -1,0 +1,24 @@
+/* The ELBO as a function of the factors of globals and params alone, the local factors at their optimum: Newton steps (newton.h) inside the pass over the
+ * data, block of units by block of units, so that what they need besides means and log sds fits in the cache.
+ *
+ * Possible where every local latent variable has free factors, separates, and stands under its own index in plates of one axis only, in terms with closed
+ * forms or quadratures: z[n] in `plate n`, x[i,j] in nested plates over i and j. Lookups such as alpha[county[i]] are not of that kind; local.h serves them.
+ *
+ * By the envelope theorem the gradient of the profile is the partial gradient at the solution. */
+#ifndef PGM_FUSED_H
+#define PGM_FUSED_H
+
+#include "source.h"
+
+typedef struct PgmFused PgmFused;
+
+/* NULL in *out (and PGM_OK) where it is not possible. */
+PgmStatus pgm_fused_open(PgmFused **out, PgmSources *q, PgmError *error);
+void pgm_fused_close(PgmFused *f);
+
+/* ELBO at x[0 .. globals), with its gradient there. Local factors start from `from` and end in `to`, both in the layout of x[functions .. size), may be the
+ * same. Blocks stop when a further step promises less than their share of `enough` nats, or after sixty steps; *left: what is still promised, by all
+ * blocks. The same bits for any number of threads. Allocates nothing. */
+double pgm_fused_value(PgmFused *f, const double *x, const double *from, double *to, double enough, double *gradient, double *left);
+
+#endif
