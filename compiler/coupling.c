@@ -15,6 +15,7 @@
 #include <string.h>
 
 #define ORIGIN_MAX  64                  /* lookups of lookups of ... */
+#define SAME_BOXES   4                  /* exceptions for the same units that are kept, of different nodes */
 #define ABS_SLACK    4                  /* elements at constant indices that may be reached beyond those that are written down */
 
 typedef struct {
@@ -24,10 +25,7 @@ typedef struct {
   Component *c;
   VEC(int) near_;                       /* nodes to leave from: without free places; ... */
   VEC(int) far[MAX_AXES + 1];           /* ... with that many of them */
-  int *first;                           /* per family, then per term: its nodes, linked by CNode.next */
-  bool *has_constant;                   /* per family: some term mentions it at a constant index */
   int *n_abs;                           /* per family: nodes with a constant index */
-  int *abs_limit;
 } Walk;
 
 /* ---- axis classes -------------------------------------------------------------------------------------------------------------- */
@@ -65,6 +63,16 @@ Axes *axes_build(const Graph *g)
     }
   a->least = NEW_ARRAY(Lin, g->families.n * MAX_AXES);
   a->most = NEW_ARRAY(Lin, g->families.n * MAX_AXES);
+  a->has_constant = NEW_ARRAY(bool, g->families.n);
+  for (int f = 0; f < g->families.n; f++)
+    for (int i = 0; i < g->touch[f].n; i++) {
+      const GRef *r = &g->terms.at[g->touch[f].at[i].term].refs.at[g->touch[f].at[i].ref];
+      long coef;
+      Lin rest;
+      for (int p = 0; p < r->n; p++) a->has_constant[f] = a->has_constant[f] || (r->ix[p].kind == GI_LINEAR && lin_var(r->ix[p].lin, &coef, &rest) < 0);
+    }
+  a->node = NEW_ARRAY(int, g->families.n + g->terms.n);
+  for (int k = 0; k < g->families.n + g->terms.n; k++) a->node[k] = -1;
   bool *seen = NEW_ARRAY(bool, g->families.n);
   for (int i = 0; i < g->pieces.n; i++) {
     const GPiece *x = &g->pieces.at[i];
@@ -258,17 +266,14 @@ static int eval_latent(Walk *w, const GTerm *t, const At *vars, const GIndex *ix
 
 /* ---- ranges: which units have this term ------------------------------------------------------------------------------------------------- */
 
-typedef struct { BoundaryBox box[2 * MAX_AXES * 2]; int n; bool all; } Fit; /* all: the term is not there for the generic unit */
+/* Ranges of the unit's places, each on one axis, where the term is not there; all: for the generic unit (and there, then, it is). */
+typedef struct { int q; Lin lo, hi; } FitRange;
+typedef struct { int n; bool all; FitRange range[2 * MAX_AXES * 2]; } Fit;
 
-static void add_box(const Graph *g, Fit *f, int q, Lin lo, Lin hi)
+static void add_range(const Graph *g, Fit *f, int q, Lin lo, Lin hi)
 {
   if (lin_sign(g, lin_add(hi, lo, -1)) == -1) return;
-  if (f->n == (int)(sizeof f->box / sizeof *f->box)) return;
-  BoundaryBox b = {0};
-  b.used[q] = true;
-  b.lo[q] = lo;
-  b.hi[q] = hi;
-  f->box[f->n++] = b;
+  if (f->n < (int)(sizeof f->range / sizeof *f->range)) f->range[f->n++] = (FitRange){q, lo, hi};
 }
 
 /* The term (or reference) exists for units with lo <= index on axis q <= hi. One of few elements, or of none of the range, is not generic. */
@@ -276,21 +281,21 @@ static void fit_range(Walk *w, int q, Lin lo, Lin hi, Fit *f)
 {
   const Graph *g = w->g;
   const Unit *u = &w->c->unit;
+  if (lin_equal(lo, u->lo[q]) && lin_equal(hi, u->hi[q])) return;
   Lin above = lin_add(hi, u->lo[q], -1), below = lin_add(u->hi[q], lo, -1), length = lin_add(hi, lo, -1);
   bool generic = w->c->merged[q] || u->fixed[q] ||
                  !(lin_is_const(above) || lin_is_const(below) || lin_is_const(length) || lin_sign(g, above) == -1 || lin_sign(g, below) == -1);
   int low = lin_sign(g, lin_add(lo, u->lo[q], -1)), high = lin_sign(g, lin_add(u->hi[q], hi, -1));
   if (generic) {
     if (lin_sign(g, above) == -1 || lin_sign(g, below) == -1) return; /* of another range, joined to this one */
-    if (low > 0) add_box(g, f, q, u->lo[q], lin_min(g, lin_add(lo, lin_const(1), -1), u->hi[q]));
-    if (high > 0) add_box(g, f, q, lin_max(g, lin_add(hi, lin_const(1), 1), u->lo[q]), u->hi[q]);
+    if (low > 0) add_range(g, f, q, u->lo[q], lin_min(g, lin_add(lo, lin_const(1), -1), u->hi[q]));
+    if (high > 0) add_range(g, f, q, lin_max(g, lin_add(hi, lin_const(1), 1), u->lo[q]), u->hi[q]);
     return;
   }
   f->all = true;
   if (lin_sign(g, above) == -1 || lin_sign(g, below) == -1) return;
-  f->box[0] = (BoundaryBox){0};
   f->n = 0;
-  add_box(g, f, q, low == 1 || low == 2 ? lo : u->lo[q], high == 1 || high == 2 ? hi : u->hi[q]);
+  add_range(g, f, q, low == 1 || low == 2 ? lo : u->lo[q], high == 1 || high == 2 ? hi : u->hi[q]);
 }
 
 /* Forms lo <= place <= hi as a condition on the unit. False: a constant place outside. */
@@ -327,6 +332,20 @@ static bool fit_guard(Walk *w, const GTerm *t, const At *vars, const Guard *guar
   return true;
 }
 
+/* The same exception is met at many nodes: those that are met first, nearest to the unit, stand for all. */
+static void push_box(Component *c, const BoundaryBox *box)
+{
+  int same = 0;
+  for (int i = 0; i < c->boundary.n; i++) {
+    const BoundaryBox *x = &c->boundary.at[i];
+    bool equal = true;
+    for (int q = 0; q < c->unit.n && equal; q++)
+      equal = x->used[q] == box->used[q] && x->twice[q] == box->twice[q] && (!x->used[q] || (lin_equal(x->lo[q], box->lo[q]) && lin_equal(x->hi[q], box->hi[q])));
+    if (equal && (x->from == box->from || ++same == SAME_BOXES)) return;
+  }
+  VEC_PUSH(c->boundary, *box);
+}
+
 /* The least or largest value of a form over the range of its variable in the term. */
 static Lin range_end(const GTerm *t, Lin a, bool most)
 {
@@ -340,7 +359,9 @@ static Lin range_end(const GTerm *t, Lin a, bool most)
  * Where not for all units, says so; `from`: the latent element that is then without it. */
 static bool fits(Walk *w, const GTerm *t, const At *vars, const GRef *ref, const At *at, const Guard *guard, int from)
 {
-  Fit f = {0};
+  Fit f;
+  f.n = 0;
+  f.all = false;
   bool possible = true;
   for (int p = 0; at && p < ref->n && possible; p++) /* one of a sum: of those that it, or the longest such sum, runs over */
     if (ref->ix[p].kind == GI_RANGE) possible = fit_place(w, at[p], range_end(t, ref->ix[p].lin, false), range_end(t, ref->ix[p].hi, true), &f);
@@ -349,15 +370,19 @@ static bool fits(Walk *w, const GTerm *t, const At *vars, const GRef *ref, const
   if (possible) possible = fit_guard(w, t, vars, guard, &f);
   if (!possible) return false;
   for (int i = 0; i < f.n; i++) {
-    f.box[i].from = from;
-    VEC_PUSH(w->c->boundary, f.box[i]);
+    BoundaryBox box = {.from = from};
+    int q = f.range[i].q;
+    box.used[q] = true;
+    box.lo[q] = f.range[i].lo;
+    box.hi[q] = f.range[i].hi;
+    push_box(w->c, &box);
   }
   return !f.all;
 }
 
 /* ---- nodes ---------------------------------------------------------------------------------------------------------------------------------- */
 
-static int *node_list(const Walk *w, bool is_term, int id) { return &w->first[is_term ? w->g->families.n + id : id]; }
+static int *node_list(const Walk *w, bool is_term, int id) { return &w->axes->node[is_term ? w->g->families.n + id : id]; }
 
 static int find_node(const Walk *w, bool is_term, int id, int n, const At *at)
 {
@@ -487,7 +512,7 @@ static void reach_family(Walk *w, int family, int n, At *at, int term_node, int 
     if (meet_again(w, node, at, term_node, ref)) reach_family(w, family, n, at, term_node, ref);
     return;
   }
-  if (constant && w->n_abs[family] >= w->abs_limit[family]) { /* a chain that leaves from a constant index: all of the family */
+  if (constant && w->n_abs[family] >= (ABS_SLACK + w->g->touch[family].n)) { /* a chain that leaves from a constant index: all of the family */
     for (int p = 0; p < n; p++)
       if (at[p].kind == AT_ABS) {
         at[p] = at_free();
@@ -672,7 +697,7 @@ static void reach_references(Walk *w, int node, int from_ref, bool own)
         continue;
       }
       for (int p = 0; p < ref->n; p++) w->c->loose = w->c->loose || is_part(w, t, ref, p);
-      if (w->has_constant[ref->family])
+      if (w->axes->has_constant[ref->family])
         for (int p = 0; p < ref->n; p++) free_range(t, &ref->ix[p], &at[p]);
       reach_family(w, ref->family, ref->n, at, node, r);
     }
@@ -805,7 +830,7 @@ static bool enter_term(Walk *w, int term, int r, const At *at, At *vars, int fro
   for (int k = 0; k < t->n_vars; k++)
     if (!known[k] && !vars[k].lo) vars[k] = at_free();
   if (is_special) {
-    VEC_PUSH(w->c->boundary, special);
+    push_box(w->c, &special);
     return false;
   }
   if (!fits(w, t, vars, ref, at, &ref->guard, from)) return false;
@@ -941,6 +966,9 @@ static int find_potential(Potential *u, int i, long *off)
 static void find_order(Walk *w)
 {
   Component *c = w->c;
+  bool any = false;
+  for (int i = 0; i < c->nodes.n && !any; i++) any = c->nodes.at[i].is_term && free_places(&c->nodes.at[i]);
+  if (!any) return;
   Potential *u = NEW_ARRAY(Potential, c->nodes.n * MAX_AXES);
   for (int i = 0; i < c->nodes.n * MAX_AXES; i++) u[i] = (Potential){i, 0};
   for (int i = 0; i < c->nodes.n; i++) {
@@ -996,7 +1024,7 @@ static void push_mirror(Walk *w, int n, const At *a, const At *b, int from)
     box.used[q] = box.twice[q] = any = true;
     box.lo[q] = box.hi[q] = twice;
   }
-  if (any) VEC_PUSH(w->c->boundary, box);
+  if (any) push_box(w->c, &box);
 }
 
 static void find_mirrors(Walk *w)
@@ -1048,17 +1076,21 @@ static Component *walk_once(Walk *w, const Unit *unit, const bool *merged)
     c->entries.at = old->entries.at, c->entries.cap = old->entries.cap;
     c->boundary.at = old->boundary.at, c->boundary.cap = old->boundary.cap;
     c->generators.at = old->generators.at, c->generators.cap = old->generators.cap;
+    c->ordered = old->ordered;
+    c->slotted = old->slotted;
+    memset(c->ordered, 0, (size_t)w->axes->n);
+    memset(c->slotted, 0, (size_t)w->axes->n);
+  } else {
+    c->ordered = NEW_ARRAY(bool, w->axes->n);
+    c->slotted = NEW_ARRAY(bool, w->axes->n);
   }
   c->g = g;
   c->unit = *unit;
   memcpy(c->merged, merged, sizeof c->merged);
   c->crossed_term = -1;
-  c->ordered = NEW_ARRAY(bool, w->axes->n);
-  c->slotted = NEW_ARRAY(bool, w->axes->n);
   w->n_abs = NEW_ARRAY(int, g->families.n);
   w->near_.n = 0;
   for (int k = 0; k <= MAX_AXES; k++) w->far[k].n = 0;
-  for (int k = 0; k < g->families.n + g->terms.n; k++) w->first[k] = -1;
   At at[MAX_AXES] = {0};
   for (int p = 0; p < unit->n; p++) at[p] = unit->runs[p] ? (At){.kind = AT_UNIT, .id = p, .sign = 1} : at_abs(unit->at[p]);
   enqueue(w, add_node(w, false, unit->family, unit->n, at, -1, -1));
@@ -1074,6 +1106,7 @@ static Component *walk_once(Walk *w, const Unit *unit, const bool *merged)
   find_order(w);
   find_mirrors(w);
   component_lattice(c, w->axes);
+  for (int i = 0; i < c->nodes.n; i++) *node_list(w, c->nodes.at[i].is_term, c->nodes.at[i].id) = -1;
   return c;
 }
 
@@ -1081,16 +1114,6 @@ Component *explore(const Graph *g, Axes *axes, const Unit *unit, const ExploreOp
 {
   Walk w = {.g = g, .axes = axes};
   if (options) w.o = *options;
-  w.abs_limit = NEW_ARRAY(int, g->families.n);
-  w.first = NEW_ARRAY(int, g->families.n + g->terms.n);
-  w.has_constant = NEW_ARRAY(bool, g->families.n);
-  for (int f = 0; f < g->families.n; f++) {
-    w.abs_limit[f] = ABS_SLACK + g->touch[f].n;
-    for (int i = 0; i < g->touch[f].n; i++) {
-      const GRef *r = &g->terms.at[g->touch[f].at[i].term].refs.at[g->touch[f].at[i].ref];
-      for (int p = 0; p < r->n; p++) w.has_constant[f] = w.has_constant[f] || (r->ix[p].kind == GI_LINEAR && (!r->ix[p].lin.n || r->ix[p].lin.t[r->ix[p].lin.n - 1].atom < 0));
-    }
-  }
   bool merged[MAX_AXES] = {false};
   for (int round = 0; round <= MAX_AXES; round++) {
     Component *c = walk_once(&w, unit, merged);

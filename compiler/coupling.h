@@ -138,7 +138,14 @@ typedef struct {
 
 /* What all walks of a graph share: classes of index positions and plate variables that some reference identifies; per family and position
  * (family * MAX_AXES + position), the ends of what is in q; memory to be used again. */
-typedef struct { const Graph *g; int n; int *parent; int *first; Lin *least, *most; VEC(Component *) spare; } Axes;
+typedef struct {
+  const Graph *g;
+  int n, *parent, *first;
+  Lin *least, *most;
+  bool *has_constant;                   /* per family: some term mentions it at a constant index */
+  int *node;                            /* during a walk, per family, then per term: its nodes, linked by CNode.next; -1 between walks */
+  VEC(Component *) spare;
+} Axes;
 Axes *axes_build(const Graph *g);
 int axis_of_position(Axes *a, int family, int pos);
 int axis_of_var(Axes *a, int var);

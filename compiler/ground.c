@@ -18,7 +18,7 @@
 #include <string.h>
 
 #define MAX_WORK     30000              /* references visited while grounding */
-#define MAX_COMPARE 200000              /* element pairs compared, for the whole model */
+#define MAX_COMPARE 100000              /* element pairs compared, for the whole model; one unit of each range at least */
 #define ATTEMPTS        24              /* choices of sizes tried, ... */
 #define LARGE_ATTEMPTS   3              /* ... of which too large ones */
 #define MAX_DEPTH       64              /* lets of lets, recurrences */
@@ -29,6 +29,7 @@ typedef struct { int family, n; long index[MAX_AXES]; int root; bool latent, use
 typedef struct { int first, n, child; } GroundTerm; /* its members, with repetitions; the latent element whose density it is, or -1 */
 typedef struct { int term; int element; } Incidence;
 typedef struct { bool any; long lo, hi; } TableRange; /* values of an integer input without bounds */
+typedef struct { int family, var; } Meaning; /* of the name of a symbol: an integer input, or the first variable of that name; -1 */
 
 struct GroundModel {
   const Graph *g;
@@ -37,12 +38,18 @@ struct GroundModel {
   bool *has_size;
   long *var;                            /* per variable: its value while evaluating */
   VEC(Element) elements;
+  int *of_family, *next_in;             /* once they are complete: the first of a family of the model, the next of the same family; -1 */
   int *hash, hash_size;
+  int *same_name;                       /* per variable: the next of the same name, in a ring */
+  Meaning *meaning;                     /* per symbol */
+  long reach;
   VEC(int) members;                     /* elements of the terms */
   VEC(GroundTerm) terms;
   VEC(Incidence) incidences;            /* known elements and the root of the term they are in */
   TableRange *table;                    /* per family */
-  int work, compared;
+  int work;
+  int *met;                             /* per element: the unit that it was last seen in the component of, counted from 1 */
+  int units;
   const char *failed;                   /* why the model cannot be written out at these sizes */
   bool large;
   int depth;
@@ -137,29 +144,34 @@ static long eval_int(Ground *gm, const MExpr *e, bool *ok)
 
 /* ---- elements -------------------------------------------------------------------------------------------------------------------- */
 
-static int element_id(Ground *gm, int family, int n, const long *index, bool latent)
+/* Where the element is in the hash table, or would be. */
+static size_t element_slot(const Ground *gm, int family, int n, const long *index)
 {
   uint64_t h = mix(5, (uint64_t)family);
   for (int i = 0; i < n; i++) h = mix(h, (uint64_t)index[i] + 7);
+  size_t mask = (size_t)gm->hash_size - 1, at = h & mask;
+  for (; gm->hash[at]; at = (at + 1) & mask) {
+    const Element *e = &gm->elements.at[gm->hash[at] - 1];
+    if (e->family == family && e->n == n && !memcmp(e->index, index, sizeof *index * (size_t)n)) break;
+  }
+  return at;
+}
+
+/* The element's number, -1 when there is none. */
+static int find_element(const Ground *gm, int family, int n, const long *index) { return gm->hash[element_slot(gm, family, n, index)] - 1; }
+
+static int element_id(Ground *gm, int family, int n, const long *index, bool latent)
+{
   if (2 * (gm->elements.n + 1) > gm->hash_size) {
-    int size = gm->hash_size ? 2 * gm->hash_size : 1024;
-    int *table = NEW_ARRAY(int, size);
-    gm->hash = table;
-    gm->hash_size = size;
+    gm->hash_size = gm->hash_size ? 2 * gm->hash_size : 1024;
+    gm->hash = NEW_ARRAY(int, gm->hash_size);
     for (int i = 0; i < gm->elements.n; i++) {
       const Element *e = &gm->elements.at[i];
-      uint64_t k = mix(5, (uint64_t)e->family);
-      for (int p = 0; p < e->n; p++) k = mix(k, (uint64_t)e->index[p] + 7);
-      size_t at = k & (uint64_t)(size - 1);
-      while (table[at]) at = (at + 1) & (size_t)(size - 1);
-      table[at] = i + 1;
+      gm->hash[element_slot(gm, e->family, e->n, e->index)] = i + 1;
     }
   }
-  size_t at = h & (uint64_t)(gm->hash_size - 1);
-  for (; gm->hash[at]; at = (at + 1) & (size_t)(gm->hash_size - 1)) {
-    const Element *e = &gm->elements.at[gm->hash[at] - 1];
-    if (e->family == family && e->n == n && !memcmp(e->index, index, sizeof *index * (size_t)n)) return gm->hash[at] - 1;
-  }
+  size_t at = element_slot(gm, family, n, index);
+  if (gm->hash[at]) return gm->hash[at] - 1;
   Element e = {.family = family, .n = n, .root = gm->elements.n, .latent = latent};
   memcpy(e.index, index, sizeof *index * (size_t)n);
   VEC_PUSH(gm->elements, e);
@@ -615,11 +627,12 @@ static void choose_sizes(Ground *gm, int attempt, bool small, int deep, long bas
 
 /* ---- places and indices ------------------------------------------------------------------------------------------------------------------- */
 
-/* Gives every variable of that name this value, for bounds of ragged plates. */
-static void bind_name(Ground *gm, Name name, long value)
+/* Gives every variable of this one's name the value, for bounds of ragged plates. */
+static void bind_name(Ground *gm, int var, long value)
 {
-  for (int v = 0; v < gm->m->vars.n; v++)
-    if (gm->m->vars.at[v].name == name) gm->var[v] = value;
+  int v = var;
+  do gm->var[v] = value, v = gm->same_name[v];
+  while (v != var);
 }
 
 static long whole_quotient(long a, long b) { return a / b - (a % b != 0 && (a < 0) != (b < 0)); }
@@ -637,11 +650,9 @@ static bool lin_value(Ground *gm, Lin a, long *value)
       x = whole_quotient(x, s->by);
     } else if (s->expr) x = eval_int(gm, s->expr, &ok);
     else {
-      int f = 0, v = 0;
-      while (f < gm->m->families.n && (gm->m->families.at[f].name != s->name || !gm->has_size[f])) f++;
-      while (v < gm->m->vars.n && gm->m->vars.at[v].name != s->name) v++;
-      found = f < gm->m->families.n || v < gm->m->vars.n;
-      if (found) x = f < gm->m->families.n ? gm->size[f] : gm->var[v];
+      Meaning k = gm->meaning[~a.t[i].atom];
+      found = k.family >= 0 || k.var >= 0;
+      if (found) x = k.family >= 0 ? gm->size[k.family] : gm->var[k.var];
     }
     if (!ok || !found) return false;
     *value += a.t[i].coef * x;
@@ -667,7 +678,7 @@ static bool in_box(Ground *gm, int family, int n, const int *var, const long *sh
 {
   if (y->n != n || !places(gm, family, y, place)) return false;
   for (int p = 0; p < n; p++)
-    if (var[p] >= 0) bind_name(gm, gm->g->vars.at[var[p]].name, y->index[p] - shift[p]);
+    if (var[p] >= 0) bind_name(gm, var[p], y->index[p] - shift[p]);
   bool in = true;
   for (int p = 0; p < n; p++) {
     long l, h;
@@ -691,19 +702,61 @@ static void check_pieces(Ground *gm)
 {
   const Graph *g = gm->g;
   long place[MAX_AXES];
-  for (int i = 0; i < gm->elements.n; i++) {
-    Element *y = &gm->elements.at[i];
-    int pieces = 0;
-    bool ok = true;
-    if (!y->latent) continue;
-    for (int k = 0; k < g->pieces.n; k++) {
-      const GPiece *x = &g->pieces.at[k];
-      if (!in_box(gm, x->family, x->n, x->var, x->shift, x->lo, x->hi, y, place, &ok)) continue;
-      pieces++;
+  int *pieces = NEW_ARRAY(int, gm->elements.n);
+  bool *open = NEW_ARRAY(bool, gm->elements.n); /* the ends of some piece have no value */
+  for (int k = 0; k < g->pieces.n; k++) {
+    const GPiece *x = &g->pieces.at[k];
+    for (int i = gm->of_family[g->families.at[x->family].model]; i >= 0; i = gm->next_in[i]) {
+      Element *y = &gm->elements.at[i];
+      bool ok = true;
+      if (!y->latent) continue;
+      bool in = in_box(gm, x->family, x->n, x->var, x->shift, x->lo, x->hi, y, place, &ok);
+      open[i] = open[i] || !ok;
+      if (!in) continue;
+      pieces[i]++;
       y->barren = y->barren || x->barren;
     }
-    if (ok && pieces != 1) BUG("model %s: %s is in %d pieces", gm->m->name, element_text(gm, y), pieces);
+  }
+  for (int i = 0; i < gm->elements.n; i++) {
+    const Element *y = &gm->elements.at[i];
+    if (!y->latent) continue;
+    if (!open[i] && pieces[i] != 1) BUG("model %s: %s is in %d pieces", gm->m->name, element_text(gm, y), pieces[i]);
     if (y->barren && y->used) BUG("model %s: the analysis prunes %s, but something observed depends on it", gm->m->name, element_text(gm, y));
+  }
+}
+
+/* What the names of variables and symbols stand for. */
+static void name_symbols(Ground *gm)
+{
+  const Graph *g = gm->g;
+  gm->same_name = NEW_ARRAY(int, g->vars.n);
+  gm->meaning = NEW_ARRAY(Meaning, g->symbols.n);
+  for (int v = 0; v < g->vars.n; v++) {
+    int first = 0;
+    while (g->vars.at[first].name != g->vars.at[v].name) first++;
+    gm->same_name[v] = first == v ? v : gm->same_name[first];
+    gm->same_name[first] = v;
+  }
+  for (int i = 0; i < g->symbols.n; i++) {
+    Meaning *k = &gm->meaning[i];
+    *k = (Meaning){-1, -1};
+    for (int f = gm->m->families.n - 1; f >= 0; f--)
+      if (gm->has_size[f] && gm->m->families.at[f].name == g->symbols.at[i].name) k->family = f;
+    for (int v = gm->m->vars.n - 1; v >= 0; v--)
+      if (gm->m->vars.at[v].name == g->symbols.at[i].name) k->var = v;
+  }
+}
+
+static void list_families(Ground *gm)
+{
+  gm->of_family = NEW_ARRAY(int, gm->m->families.n);
+  gm->next_in = NEW_ARRAY(int, gm->elements.n);
+  gm->met = NEW_ARRAY(int, gm->elements.n);
+  for (int f = 0; f < gm->m->families.n; f++) gm->of_family[f] = -1;
+  for (int i = gm->elements.n - 1; i >= 0; i--) {
+    int *first = &gm->of_family[gm->elements.at[i].family];
+    gm->next_in[i] = *first;
+    *first = i;
   }
 }
 
@@ -720,8 +773,10 @@ GroundModel *ground_build(const Graph *g, const char **why)
     gm->size = NEW_ARRAY(long, m->families.n);
     gm->has_size = NEW_ARRAY(bool, m->families.n);
     gm->table = NEW_ARRAY(TableRange, m->families.n);
-    gm->var = NEW_ARRAY(long, m->vars.n + 1);
+    gm->var = NEW_ARRAY(long, g->vars.n + 1);
+    gm->reach = base;
     choose_sizes(gm, attempt, deep > 2 || attempt % 3 == 2 || n_large, deep, base);
+    name_symbols(gm);
     all_table_ranges(gm);
     for (int i = 0; i < m->stmts.n && !gm->failed; i++) {
       const Stmt *s = &m->stmts.at[i];
@@ -731,6 +786,7 @@ GroundModel *ground_build(const Graph *g, const char **why)
       ground_statement(gm, s, plates, model_plate_chain(m, s->plate, plates, MAX_AXES));
     }
     if (!gm->failed) {
+      list_families(gm);
       find_used(gm);
       check_pieces(gm);
       join_terms(gm);
@@ -875,9 +931,9 @@ static bool at_slice_end(Ground *gm, const Component *c, const Entry *e, const E
     bool moves = a.kind == AT_FREE || a.kind == AT_SPAN || (a.kind == AT_UNIT && c->grows[a.id]) ||
                  (a.kind == AT_ORIGIN && c->origins.at[a.id].set), first = true, last = true;
     if (!moves) continue;
-    for (int i = 0; i < gm->elements.n; i++) {
+    for (int i = gm->of_family[y->family]; i >= 0; i = gm->next_in[i]) {
       const Element *z = &gm->elements.at[i];
-      if (z->family != y->family || z->n != y->n) continue;
+      if (z->n != y->n) continue;
       first = first && z->index[p] >= y->index[p] - slack;
       last = last && z->index[p] <= y->index[p] + slack;
     }
@@ -895,42 +951,47 @@ static bool unit_places(Ground *gm, const Unit *u, const Element *y, long *place
   return in_box(gm, u->family, u->n, var, u->shift, lo, hi, y, place, &ok);
 }
 
-static void check_unit(Ground *gm, const Component *c, bool exact, const Lattice *l, int element, const long *unit)
+/* Number of elements compared. named_family: per family of the model, whether some entry is of it. */
+static int check_unit(Ground *gm, const Component *c, bool exact, const Lattice *l, const bool *named_family, int element, const long *unit)
 {
   bool ok = true;
-  if (on_boundary(gm, c, unit, &ok) || !ok) return;
+  if (on_boundary(gm, c, unit, &ok) || !ok) return 0;
   Match x = {.gm = gm, .c = c, .unit = unit, .ok = true};
-  int root = find_root(gm, element);
-  bool *in = NEW_ARRAY(bool, gm->elements.n);
-  for (int i = 0; i < gm->incidences.n; i++)
-    if (find_root(gm, gm->incidences.at[i].term) == root) in[gm->incidences.at[i].element] = true;
+  int root = find_root(gm, element), seen = ++gm->units, compared = 0;
   bool alone = true;                    /* a group without rows */
-  for (int k = 0; k < gm->elements.n && alone; k++) alone = k == element || !(in[k] || (gm->elements.at[k].latent && find_root(gm, k) == root));
-  if (alone && c->origins.n) return;
+  for (int i = 0; i < gm->incidences.n; i++)
+    if (find_root(gm, gm->incidences.at[i].term) == root) {
+      gm->met[gm->incidences.at[i].element] = seen;
+      alone = false;
+    }
+  for (int k = 0; k < gm->elements.n && alone; k++) alone = k == element || !gm->elements.at[k].latent || find_root(gm, k) != root;
+  if (alone && c->origins.n) return 0;
   for (int k = 0; k < gm->elements.n; k++) {
     const Element *y = &gm->elements.at[k];
-    if (y->latent) continue;
-    gm->compared++;
+    bool in = gm->met[k] == seen;
+    if (y->latent || !(in || named_family[y->family])) continue;
+    compared++;
     const Entry *named = NULL;
     for (int i = 0; i < c->entries.n && !named; i++)
       if (matches(&x, &c->entries.at[i], y, l)) named = &c->entries.at[i];
-    if (!x.ok) return;
-    if (in[k] && !named)
+    if (!x.ok) return compared;
+    if (in && !named)
       BUG("model %s: %s is in the component of %s, but the analysis misses it", gm->m->name, element_text(gm, y),
           element_text(gm, &gm->elements.at[element]));
-    if (!exact || in[k] || !named || gm->m->families.at[y->family].role != ROLE_OBSERVED) continue;
+    if (!exact || in || !named || gm->m->families.at[y->family].role != ROLE_OBSERVED) continue;
     if (at_slice_end(gm, c, named, y, 1)) continue;
     BUG("model %s: the analysis names %s for %s, but it is in another component", gm->m->name, element_text(gm, y),
         element_text(gm, &gm->elements.at[element]));
   }
+  return compared;
 }
 
 /* C(n) = C(n + v): elements a generator apart, away from the ends, are connected. */
 static void check_generator(Ground *gm, const Component *c, const long *v)
 {
   const GFamily *f = &gm->g->families.at[c->unit.family];
-  long slack = 2 * reach(gm->g) + 1;
-  for (int i = 0; i < gm->elements.n; i++) {
+  long slack = 2 * gm->reach + 1;
+  for (int i = gm->of_family[f->model]; i >= 0; i = gm->next_in[i]) {
     const Element *y = &gm->elements.at[i];
     long from[MAX_AXES], to[MAX_AXES], index[MAX_AXES];
     bool ok = true;
@@ -944,12 +1005,9 @@ static void check_generator(Ground *gm, const Component *c, const long *v)
       if (c->unit.runs[q]) inside = from[q] >= lo + room && from[q] <= hi - room && to[q] >= lo + room && to[q] <= hi - room;
     }
     if (!inside || on_boundary(gm, c, from, &ok) || on_boundary(gm, c, to, &ok) || !ok) continue;
-    for (int k = 0; k < gm->elements.n; k++) {
-      const Element *z = &gm->elements.at[k];
-      if (z->family != y->family || z->n != y->n || memcmp(z->index, index, sizeof *index * (size_t)y->n)) continue;
-      if (find_root(gm, i) != find_root(gm, k))
-        BUG("model %s: %s and %s should be connected", gm->m->name, element_text(gm, y), element_text(gm, z));
-    }
+    int k = find_element(gm, y->family, y->n, index);
+    if (k >= 0 && find_root(gm, i) != find_root(gm, k))
+      BUG("model %s: %s and %s should be connected", gm->m->name, element_text(gm, y), element_text(gm, &gm->elements.at[k]));
   }
 }
 
@@ -963,11 +1021,15 @@ void ground_check(GroundModel *gm, const Component *c, bool exact)
     lattice_add(&l, v);
     if (!c->origins.n && !c->bad_axes && i < 8) check_generator(gm, c, v);
   }
-  for (int i = 0; i < gm->elements.n; i++) {
+  bool *named = NEW_ARRAY(bool, gm->m->families.n);
+  int compared = 0;
+  for (int i = 0; i < c->entries.n; i++)
+    if (c->entries.at[i].family >= 0) named[gm->g->families.at[c->entries.at[i].family].model] = true;
+  for (int i = gm->of_family[gm->g->families.at[c->unit.family].model]; i >= 0; i = gm->next_in[i]) {
     const Element *y = &gm->elements.at[i];
     long unit[MAX_AXES];
     if (!y->latent || !unit_places(gm, &c->unit, y, unit)) continue;
-    if (gm->compared > MAX_COMPARE) return;
-    check_unit(gm, c, exact, &l, i, unit);
+    compared += check_unit(gm, c, exact, &l, named, i, unit);
+    if (compared > MAX_COMPARE / gm->g->pieces.n) return;
   }
 }

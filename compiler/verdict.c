@@ -54,6 +54,7 @@ static const char *index_name(const Component *c, At a, long step, long residue)
   case AT_UNIT: {                       /* the unit's own place is (element - residue) / step of its family */
     const Unit *u = &c->unit;
     const GFamily *f = &g->families.at[u->family];
+    if (step == 1 && a.sign == 1 && f->step[a.id] == 1 && lin_is_const(a.off) && a.off.c + u->shift[a.id] + residue == 0) return g->vars.at[u->var[a.id]].name;
     Lin element = lin_add(lin_atom(u->var[a.id]), lin_const(u->shift[a.id] - f->residue[a.id]), 1);
     long times = step * a.sign, d = gcd(times, f->step[a.id]), by = f->step[a.id] / d;
     Lin rest = lin_add(lin_const(residue), a.off, step);
@@ -178,6 +179,7 @@ typedef struct {
   bool stepped;                         /* multiples of a basis: x[i+k, j+k] */
   bool raw;                             /* the lattice not applied */
   bool conservative;                    /* more than is needed: several steps whose sizes are inputs */
+  int rank;                             /* of the name in alphabetical order */
   const char *text;
 } Pattern;
 
@@ -190,7 +192,23 @@ typedef struct {
   Axes *axes;
   GroundModel *ground;
   Analysis *a;
+  int *rank;                            /* per family of the model: its place in alphabetical order */
+  int *head;                            /* per family of the graph, -1 between uses: lists of patterns (choose_domain) */
+  VEC(PatternList) spare;               /* memory to be used again: there are as many patterns as pairs of families */
 } Judge;
+
+static PatternList take_list(Judge *j)
+{
+  PatternList list = {0};
+  if (j->spare.n) list = j->spare.at[--j->spare.n];
+  list.n = 0;
+  return list;
+}
+
+static void give_list(Judge *j, PatternList list)
+{
+  if (list.cap) VEC_PUSH(j->spare, list);
+}
 
 /* lo..hi of an index position over all definitions of the family, NULL if they do not make one range. */
 static const char *extent_text(const Judge *j, int family, int pos)
@@ -427,9 +445,11 @@ static Pattern pattern_of(const Judge *j, const Component *c, const Entry *e, bo
   if (e->family == REF_INDEX) {         /* the index itself, whatever its offset */
     At a = e->at[0];
     x.name = x.text = a.kind == AT_UNIT ? c->g->vars.at[c->unit.var[a.id]].name : x.pos[0];
+    for (int f = 0; f < j->m->families.n; f++) x.rank += strcmp(j->m->families.at[f].name, x.name) < 0; /* before the next name */
     return x;
   }
   x.name = graph_family(j->g, e->family)->name;
+  x.rank = j->rank[j->g->families.at[e->family].model];
   StrBuf b = {0};
   for (int k = 0; k < n_conditions; k++) sb_printf(&b, "%s%s", k ? ", " : " | ", set_condition(c, conditions[k]));
   x.conditions = sb_text(&b);
@@ -529,9 +549,8 @@ static int place_order(const Pattern *x, int p, long *value)
 
 static int pattern_compare(const void *va, const void *vb)
 {
-  const Pattern *a = va, *b = vb;
-  int r = strcmp(a->name, b->name);
-  if (r) return r;
+  const Pattern *a = *(const Pattern *const *)va, *b = *(const Pattern *const *)vb;
+  if (a->rank != b->rank) return a->rank - b->rank;
   for (int p = 0; p < a->n && p < b->n; p++) {
     long x, y;
     int ka = place_order(a, p, &x), kb = place_order(b, p, &y);
@@ -545,17 +564,14 @@ static int pattern_compare(const void *va, const void *vb)
   return strcmp(a->text, b->text);
 }
 
-static void put_pattern(PatternList *list, Pattern x)
+/* Sorted, each once. */
+static void texts(PatternList list, TextList *out)
 {
-  for (int i = 0; i < list->n; i++)
-    if (!strcmp(list->at[i].text, x.text)) return;
-  VEC_PUSH(*list, x);
-}
-
-static void texts(PatternList *list, TextList *out)
-{
-  if (list->n) qsort(list->at, (size_t)list->n, sizeof *list->at, pattern_compare);
-  for (int i = 0; i < list->n; i++) VEC_PUSH(*out, list->at[i].text);
+  const Pattern **sorted = NEW_ARRAY(const Pattern *, list.n);
+  for (int i = 0; i < list.n; i++) sorted[i] = &list.at[i];
+  if (list.n) qsort(sorted, (size_t)list.n, sizeof *sorted, pattern_compare);
+  for (int i = 0; i < list.n; i++)
+    if (!i || strcmp(sorted[i]->text, sorted[i - 1]->text)) VEC_PUSH(*out, sorted[i]->text);
 }
 
 /* ---- class and domain -------------------------------------------------------------------------------------------------------------- */
@@ -575,7 +591,7 @@ static void put_index(const Judge *j, const Component *c, int q, PatternList *ou
   Entry *e = NEW(Entry);
   *e = (Entry){.family = REF_INDEX, .n = 1};
   e->at[0] = (At){.kind = AT_UNIT, .id = q, .sign = 1};
-  put_pattern(out, pattern_of(j, c, e, true));
+  VEC_PUSH(*out, pattern_of(j, c, e, true));
 }
 
 /* Of one in 2, one in 3, ... all remainders: everything. */
@@ -612,18 +628,25 @@ static void join_strides(const Judge *j, PatternList *list)
 }
 
 /* Largest patterns; for sets also what is the unit's own. */
-static void choose_domain(const Judge *j, const Component *c, const PatternList *all, bool mark_own, PatternList *out)
+static void choose_domain(Judge *j, const Component *c, const PatternList *all, bool mark_own, PatternList *out)
 {
+  int *next = NEW_ARRAY(int, all->n);
+  for (int i = all->n - 1; i >= 0; i--) {
+    int *head = &j->head[all->at[i].family + 1];
+    next[i] = *head;
+    *head = i;
+  }
   for (int i = 0; i < all->n; i++) {
     bool largest = true;
-    for (int k = 0; k < all->n && largest; k++)
+    for (int k = j->head[all->at[i].family + 1]; k >= 0 && largest; k = next[k])
       largest = k == i || !covers(c, &all->at[k], &all->at[i]) || (covers(c, &all->at[i], &all->at[k]) && i < k);
-    if (largest) put_pattern(out, all->at[i]);
+    if (largest) VEC_PUSH(*out, all->at[i]);
   }
+  for (int i = 0; i < all->n; i++) j->head[all->at[i].family + 1] = -1;
   if (!mark_own) return;
   for (int i = 0; i < all->n; i++) {
     Pattern raw = pattern_of(j, c, all->at[i].entry, true);
-    if (raw.tied) put_pattern(out, raw);
+    if (raw.tied) VEC_PUSH(*out, raw);
   }
 }
 
@@ -699,25 +722,30 @@ static bool counts_alone(const Judge *j, const Component *c, const Entry *e)
   return false;
 }
 
-static Verdict classify(const Judge *j, const Component *c)
+static Verdict classify(Judge *j, const Component *c)
 {
-  PatternList all = {0};
-  EntryList entries = {0};
+  PatternList all = take_list(j);
+  EntryList joined = {0};               /* where there are spans: copies, whose ends may move */
+  bool spans = false;
+  for (int i = 0; i < c->entries.n && !spans; i++)
+    for (int p = 0; p < c->entries.at[i].n; p++) spans = spans || c->entries.at[i].at[p].kind == AT_SPAN;
   for (int i = 0; i < c->entries.n; i++) {
     if (!counts(j, c, &c->entries.at[i]) && !counts_alone(j, c, &c->entries.at[i])) continue;
+    if (!spans) VEC_PUSH(all, pattern_of(j, c, &c->entries.at[i], false));
+    if (!spans) continue;
     Entry e = c->entries.at[i];
     for (int p = 0; p < e.n; p++)
-      if (e.at[p].kind == AT_SPAN) { /* a copy whose ends may move */
+      if (e.at[p].kind == AT_SPAN) {
         At *ends = NEW_ARRAY(At, 2);
         ends[0] = *e.at[p].lo;
         ends[1] = *e.at[p].hi;
         e.at[p].lo = &ends[0];
         e.at[p].hi = &ends[1];
       }
-    VEC_PUSH(entries, e);
+    VEC_PUSH(joined, e);
   }
-  join_spans(c, &entries);
-  for (int i = 0; i < entries.n; i++) VEC_PUSH(all, pattern_of(j, c, &entries.at[i], false));
+  join_spans(c, &joined);
+  for (int i = 0; i < joined.n; i++) VEC_PUSH(all, pattern_of(j, c, &joined.at[i], false));
   join_strides(j, &all);
   bool growing = false, ordered = c->cyclic, whole = false, prefix = false, tied_prefix = true, fixed_growth = false;
   for (int i = 0; i < all.n; i++) {
@@ -735,7 +763,7 @@ static Verdict classify(const Judge *j, const Component *c)
     }
   }
   for (int q = 0; q < c->unit.n; q++) fixed_growth = fixed_growth || (c->grows[q] && c->unit.fixed[q]);
-  Verdict v = {0};
+  Verdict v = {.domain = take_list(j)};
   bool sets = false;
   bool chained = false;                 /* unbounded whatever the lookups do: cycles alone reach along every axis */
   if (c->crossed && !c->crossed_formula) {
@@ -771,6 +799,7 @@ static Verdict classify(const Judge *j, const Component *c)
   if (fixed_growth && !strcmp(v.verdict, "closes")) /* one of a few types: which one is an input */
     for (int q = 0; q < c->unit.n; q++)
       if (c->grows[q] && c->unit.fixed[q]) put_index(j, c, q, &v.domain);
+  give_list(j, all);
   return v;
 }
 
@@ -964,10 +993,10 @@ static bool scale_domain(const Judge *j, Component *c, PatternList *out)
       Pattern here = pattern_of(j, c, e, true);
       for (int p = 0; p < here.n; p++) counted = counted || (set >= 0 && here.sets[p] == set);
       counted = counted || (ragged >= 0 && entry_along(j, c, e, t->vars[ragged]));
-      put_pattern(out, here);
+      VEC_PUSH(*out, here);
     }
     if (!value) value = member;
-    if ((set >= 0 || ragged >= 0) && !counted && value) put_pattern(out, pattern_of(j, c, value, true)); /* for how many there are */
+    if ((set >= 0 || ragged >= 0) && !counted && value) VEC_PUSH(*out, pattern_of(j, c, value, true)); /* for how many there are */
   }
   return true;
 }
@@ -1245,9 +1274,9 @@ static void own_entries(const Judge *j, const Component *c, TextList *out)
     const Entry *e = &c->entries.at[i];
     if (!e->own || !counts(j, c, e)) continue;
     Pattern x = pattern_of(j, c, e, true);
-    if (x.tied && !x.growing) put_pattern(&list, x);
+    if (x.tied && !x.growing) VEC_PUSH(list, x);
   }
-  texts(&list, out);
+  texts(list, out);
 }
 
 /* Latent families of the component whose factors, kept free and passed as parameters, leave a bounded domain. */
@@ -1275,13 +1304,14 @@ static void try_pins(Judge *j, const Component *c, const BoxList *outside, Laten
     if (good_verdict(d.verdict)) {
       Remedy r = {.kind = "pin"};
       BoxList boxes = {0};
-      texts(&d.domain, &r.domain);
+      texts(d.domain, &r.domain);
       boundary_boxes(k, outside, &boxes);
       for (int i = 0; i < boxes.n; i++) VEC_PUSH(r.boundary, box_text(k, &boxes.at[i]));
       r.note = f >= 0 ? arena_printf("keep %s free and pass the parameters of its factors", j->m->families.at[f].name)
                       : arena_printf("keep the elements of %s at constant indices free and pass their parameters", v->name);
       VEC_PUSH(v->remedies, r);
     }
+    give_list(j, d.domain);
     component_done(j->axes, k);
   }
 }
@@ -1305,7 +1335,7 @@ static void add_levels(Judge *j, const Component *c, PatternList *domain)
     for (int i = 0; i < k->entries.n; i++) {
       const Entry *e = &k->entries.at[i];
       Pattern x = e->pinned || !counts(j, k, e) ? (Pattern){0} : pattern_of(j, k, e, true);
-      if (x.tied && x.growing) put_pattern(domain, x);
+      if (x.tied && x.growing) VEC_PUSH(*domain, x);
     }
     component_done(j->axes, k);
   }
@@ -1372,13 +1402,14 @@ static void find_this_data(Judge *j, Component *c, LatentVerdict *v)
       if (c->unit.runs[q] && (k->hub_axes >> q & 1)) put_index(j, k, q, &d.domain); /* which hub it is attached to */
     v->has_this_data = true;
     v->this_data_verdict = d.verdict;
-    texts(&d.domain, &v->this_data_domain);
+    texts(d.domain, &v->this_data_domain);
     for (int i = 0; i < k->boundary.n; i++) {
       BoundaryBox b = k->boundary.at[i];
       b.from = 0;
       VEC_PUSH(c->boundary, b);
     }
   }
+  give_list(j, d.domain);
   component_done(j->axes, k);
 }
 
@@ -1507,9 +1538,9 @@ static void find_window(const Judge *j, const Component *c, LatentVerdict *v)
       a.off = lin_const(0);
       centre->at[p] = a;
     }
-    if (unit) put_pattern(&list, pattern_of(j, c, centre, true));
+    if (unit) VEC_PUSH(list, pattern_of(j, c, centre, true));
   }
-  texts(&list, &v->window);
+  texts(list, &v->window);
 }
 
 /* ---- a range of a family -------------------------------------------------------------------------------------------------------------------------- */
@@ -1638,9 +1669,9 @@ static void judge_piece(Judge *j, const Pieces *pieces, int piece)
     for (int p = 0; p < d.domain.at[i].n; p++) stars += d.domain.at[i].star[p];
     if (stars > 1) levels = 1, add_levels(j, c, &d.domain);
   }
-  texts(&d.domain, &v.domain);
-  PatternList scale = {0};
-  if (scale_domain(j, c, &scale)) texts(&scale, &v.sd_domain);
+  texts(d.domain, &v.domain);
+  PatternList scale = take_list(j);
+  if (scale_domain(j, c, &scale)) texts(scale, &v.sd_domain);
   else v.sd_domain = v.domain;
   BoxList outside = {0}, boxes = {0};
   for (int i = 0; i < pieces->rest.n; i++) {
@@ -1671,6 +1702,8 @@ static void judge_piece(Judge *j, const Pieces *pieces, int piece)
   VEC_PUSH(j->a->latents, v);
   c->boundary.n = 0;
   for (int i = 0; i < boxes.n; i++) VEC_PUSH(c->boundary, boxes.at[i]);
+  give_list(j, scale);
+  give_list(j, d.domain);
   if (j->ground) ground_check(j->ground, c, good_verdict(v.verdict) && !c->loose);
   component_done(j->axes, c);
 }
@@ -1689,9 +1722,24 @@ static const char *model_verdict(const Analysis *a)
   return good == local ? "closes" : unknown ? "unknown" : data ? "data" : good ? "partly" : "open";
 }
 
+static int name_compare(const void *a, const void *b) { return strcmp((*(const Family *const *)a)->name, (*(const Family *const *)b)->name); }
+
+static void rank_names(Judge *j)
+{
+  int n = j->m->families.n;
+  const Family **sorted = NEW_ARRAY(const Family *, n);
+  for (int f = 0; f < n; f++) sorted[f] = &j->m->families.at[f];
+  qsort(sorted, (size_t)n, sizeof *sorted, name_compare);
+  j->rank = NEW_ARRAY(int, n);
+  for (int f = 0; f < n; f++) j->rank[sorted[f] - j->m->families.at] = f + 1;
+  j->head = NEW_ARRAY(int, j->g->families.n + 1);
+  for (int f = 0; f <= j->g->families.n; f++) j->head[f] = -1;
+}
+
 Analysis *analyse(const Model *m)
 {
   Judge j = {.m = m, .g = graph_build(m), .a = NEW(Analysis)};
+  rank_names(&j);
   j.axes = axes_build(j.g);
   j.ground = ground_build(j.g, &j.a->unchecked);
   for (int f = 0; f < m->families.n; f++) {
