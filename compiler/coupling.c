@@ -411,19 +411,29 @@ static int find_wider(const Walk *w, bool is_term, int id, int n, const At *at, 
   return -1;
 }
 
-static int push_node(Walk *w, CNode x)
+/* A new node, all zero but for what it is of. */
+static int push_node(Walk *w, bool is_term, int id, int n)
 {
-  int *list = node_list(w, x.is_term, x.id);
-  x.next = *list;
-  VEC_PUSH(w->c->nodes, x);
-  return *list = w->c->nodes.n - 1;
+  Component *c = w->c;
+  int *list = node_list(w, is_term, id);
+  if (c->nodes.n == c->nodes.cap) vec_grow((void **)&c->nodes.at, &c->nodes.cap, sizeof *c->nodes.at);
+  CNode *x = &c->nodes.at[c->nodes.n];
+  memset(x, 0, sizeof *x);
+  x->is_term = is_term;
+  x->id = id;
+  x->n = n;
+  x->next = *list;
+  return *list = c->nodes.n++;
 }
 
 static int add_node(Walk *w, bool is_term, int id, int n, const At *at, int parent, int ref)
 {
-  CNode x = {.is_term = is_term, .id = id, .n = n, .parent = parent, .ref = ref};
-  memcpy(x.at, at, sizeof *at * (size_t)n);
-  return push_node(w, x);
+  int node = push_node(w, is_term, id, n);
+  CNode *x = &w->c->nodes.at[node];
+  x->parent = parent;
+  x->ref = ref;
+  memcpy(x->at, at, sizeof *at * (size_t)n);
+  return node;
 }
 
 static int free_places(const CNode *x)
@@ -461,7 +471,7 @@ static bool within_set(const Component *c, int a, int b, int origin)
 static bool meet_again(Walk *w, int node, At *at, int from, int ref)
 {
   Component *c = w->c;
-  const CNode known = c->nodes.at[node], *x = &known;
+  const CNode *x = &c->nodes.at[node];
   Generator e = {.origin = GEN_CYCLE, .node = node, .from = from, .ref = ref};
   bool set[MAX_AXES] = {false}, any = false, freed = false;
   for (int p = 0; p < x->n; p++) {
@@ -877,9 +887,8 @@ static void leave_family(Walk *w, int node)
       bool same = c->nodes.at[at].ref == touch.ref;
       for (int k = 0; k < t->n_vars && same; k++) same = at_equal(c->nodes.at[at].at[k], vars[k]);
       if (!same) {
-        CNode own = {.is_term = true, .id = touch.term, .n = t->n_vars, .parent = node, .ref = touch.ref, .const_only = true};
-        memcpy(own.at, vars, sizeof own.at);
-        at = push_node(w, own);
+        at = add_node(w, true, touch.term, t->n_vars, vars, node, touch.ref);
+        c->nodes.at[at].const_only = true;
         fresh = true;
       }
     }
@@ -908,8 +917,8 @@ static bool glue_constants(Walk *w)
   }
   int n = c->nodes.n;
   for (int i = 0; i < n; i++) {
+    if (c->nodes.at[i].is_term || c->nodes.at[i].const_only || !w->axes->has_constant[c->nodes.at[i].id]) continue;
     CNode x = c->nodes.at[i];
-    if (x.is_term || x.const_only) continue;
     for (int k = 0; k < w->g->touch[x.id].n; k++) {
       GTouch touch = w->g->touch[x.id].at[k];
       const GRef *ref = &w->g->terms.at[touch.term].refs.at[touch.ref];
@@ -937,11 +946,12 @@ static bool glue_constants(Walk *w)
         for (int p = 0; p < y.n && there; p++) there = at_same_kind(z->at[p], y.at[p]);
       }
       if (there || find_wider(w, false, y.id, y.n, y.at, -1) >= 0) continue;
-      y.const_only = !oblique;
-      y.parent = -1;
       c->loose = c->loose || loose;
       c->oblique = c->oblique || oblique;
-      enqueue(w, push_node(w, y));
+      int node = add_node(w, false, y.id, y.n, y.at, -1, -1);
+      memcpy(c->nodes.at[node].glued, y.glued, sizeof y.glued);
+      c->nodes.at[node].const_only = !oblique;
+      enqueue(w, node);
       added = true;
     }
   }
@@ -973,14 +983,14 @@ static void find_order(Walk *w)
   for (int i = 0; i < c->nodes.n * MAX_AXES; i++) u[i] = (Potential){i, 0};
   for (int i = 0; i < c->nodes.n; i++) {
     if (!c->nodes.at[i].is_term) continue;
-    CNode x = c->nodes.at[i];
-    const GTerm *t = &w->g->terms.at[x.id];
+    const CNode *x = &c->nodes.at[i];
+    const GTerm *t = &w->g->terms.at[x->id];
     for (int r = 0; r < t->refs.n; r++) {
       const GRef *ref = &t->refs.at[r];
       if (!ref->latent || (w->o.pinned && w->o.pinned[ref->family])) continue;
       At at[MAX_AXES], pick[2];
       for (int p = 0; p < ref->n; p++) {
-        int n = eval_latent(w, t, x.at, &ref->ix[p], pick);
+        int n = eval_latent(w, t, x->at, &ref->ix[p], pick);
         at[p] = pick[0];
         long coef;
         Lin rest;
@@ -1031,16 +1041,16 @@ static void find_mirrors(Walk *w)
 {
   const Component *c = w->c;
   for (int i = 0; i < c->nodes.n; i++) {
-    const CNode x = c->nodes.at[i];
-    if (!x.is_term)
-      for (int k = x.next; k >= 0; k = c->nodes.at[k].next)
-        if (!x.const_only && !c->nodes.at[k].const_only) push_mirror(w, x.n, x.at, c->nodes.at[k].at, i > k ? i : k);
-    if (!x.is_term || x.parent != 0) continue;
-    const GTerm *t = &w->g->terms.at[x.id];
+    const CNode *x = &c->nodes.at[i];
+    if (!x->is_term)
+      for (int k = x->next; k >= 0; k = c->nodes.at[k].next)
+        if (!x->const_only && !c->nodes.at[k].const_only) push_mirror(w, x->n, x->at, c->nodes.at[k].at, i > k ? i : k);
+    if (!x->is_term || x->parent != 0) continue;
+    const GTerm *t = &w->g->terms.at[x->id];
     for (int r = 0; r < t->refs.n; r++) { /* what the unit's own terms mention beside it may be the unit itself */
       At at[MAX_AXES];
       if (t->refs.at[r].family != c->unit.family) continue;
-      for (int p = 0; p < t->refs.at[r].n; p++) at[p] = eval(w, t, x.at, &t->refs.at[r].ix[p]);
+      for (int p = 0; p < t->refs.at[r].n; p++) at[p] = eval(w, t, x->at, &t->refs.at[r].ix[p]);
       push_mirror(w, c->unit.n, c->nodes.at[0].at, at, 0);
     }
   }
@@ -1055,10 +1065,12 @@ static int next_node(Walk *w, int *near_done)
   for (int k = MAX_AXES; k; k--)
     while (w->far[k].n) {
       int node = w->far[k].at[--w->far[k].n];
-      CNode x = w->c->nodes.at[node];
-      int wider = x.const_only ? -1 : find_wider(w, false, x.id, x.n, x.at, node);
+      CNode *x = &w->c->nodes.at[node];
+      int wider = x->const_only ? -1 : find_wider(w, false, x->id, x->n, x->at, node);
       if (wider < 0) return node;
-      meet_again(w, wider, x.at, x.parent, x.ref);
+      At at[MAX_AXES];
+      memcpy(at, x->at, sizeof at);
+      meet_again(w, wider, at, x->parent, x->ref);
     }
   return -1;
 }

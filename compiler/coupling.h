@@ -32,9 +32,10 @@ typedef enum {
   AT_SPAN                               /* from *lo to *hi, each AT_UNIT or AT_ABS; in entries of the domain only */
 } AtKind;
 typedef struct At {
-  AtKind kind;
-  int id, sub;
-  long sign;                            /* 1 or -1, but in entries of the domain any coefficient: x[2*n] */
+  AtKind kind : 8;                      /* there are many of these: kept small */
+  unsigned sub : 8;
+  unsigned id : 16;
+  int sign;                             /* 1 or -1, but in entries of the domain any coefficient: x[2*n] */
   Lin off;
   struct At *lo, *hi;                   /* AT_SPAN; AT_FREE: ends that are known of the free place, or NULL */
 } At;

@@ -27,7 +27,7 @@
 typedef struct { int family, n; long index[MAX_AXES]; int root; bool latent, used, barren; } Element;
 
 typedef struct { int first, n, child; } GroundTerm; /* its members, with repetitions; the latent element whose density it is, or -1 */
-typedef struct { int term; int element; } Incidence;
+typedef struct { int term, element, next; } Incidence; /* next: of the same component, -1 */
 typedef struct { bool any; long lo, hi; } TableRange; /* values of an integer input without bounds */
 typedef struct { int family, var; } Meaning; /* of the name of a symbol: an integer input, or the first variable of that name; -1 */
 
@@ -43,9 +43,11 @@ struct GroundModel {
   int *same_name;                       /* per variable: the next of the same name, in a ring */
   Meaning *meaning;                     /* per symbol */
   long reach;
+  bool ragged;                          /* bounds have plate variables in them */
   VEC(int) members;                     /* elements of the terms */
   VEC(GroundTerm) terms;
-  VEC(Incidence) incidences;            /* known elements and the root of the term they are in */
+  VEC(Incidence) incidences;            /* known elements and a latent one of the term they are in; ... */
+  int *of_root;                         /* ... per root, the first of its component, -1 */
   TableRange *table;                    /* per family */
   int work;
   int *met;                             /* per element: the unit that it was last seen in the component of, counted from 1 */
@@ -561,7 +563,14 @@ static void join_terms(Ground *gm)
       else gm->elements.at[r].root = first = find_root(gm, first);
     }
     for (int k = 0; k < t->n && first >= 0; k++)
-      if (!gm->elements.at[member[k]].latent) VEC_PUSH(gm->incidences, (Incidence){first, member[k]});
+      if (!gm->elements.at[member[k]].latent) VEC_PUSH(gm->incidences, (Incidence){first, member[k], -1});
+  }
+  gm->of_root = NEW_ARRAY(int, gm->elements.n);
+  for (int i = 0; i < gm->elements.n; i++) gm->of_root[i] = -1;
+  for (int i = gm->incidences.n - 1; i >= 0; i--) {
+    int *head = &gm->of_root[find_root(gm, gm->incidences.at[i].term)];
+    gm->incidences.at[i].next = *head;
+    *head = i;
   }
 }
 
@@ -677,7 +686,7 @@ static bool places(const Ground *gm, int family, const Element *y, long *out)
 static bool in_box(Ground *gm, int family, int n, const int *var, const long *shift, const Lin *lo, const Lin *hi, const Element *y, long *place, bool *ok)
 {
   if (y->n != n || !places(gm, family, y, place)) return false;
-  for (int p = 0; p < n; p++)
+  for (int p = 0; p < n && gm->ragged; p++)
     if (var[p] >= 0) bind_name(gm, var[p], y->index[p] - shift[p]);
   bool in = true;
   for (int p = 0; p < n; p++) {
@@ -744,6 +753,7 @@ static void name_symbols(Ground *gm)
       if (gm->has_size[f] && gm->m->families.at[f].name == g->symbols.at[i].name) k->family = f;
     for (int v = gm->m->vars.n - 1; v >= 0; v--)
       if (gm->m->vars.at[v].name == g->symbols.at[i].name) k->var = v;
+    gm->ragged = gm->ragged || g->symbols.at[i].varies || (k->family < 0 && k->var >= 0);
   }
 }
 
@@ -951,37 +961,43 @@ static bool unit_places(Ground *gm, const Unit *u, const Element *y, long *place
   return in_box(gm, u->family, u->n, var, u->shift, lo, hi, y, place, &ok);
 }
 
-/* Number of elements compared. named_family: per family of the model, whether some entry is of it. */
-static int check_unit(Ground *gm, const Component *c, bool exact, const Lattice *l, const bool *named_family, int element, const long *unit)
+/* The entries of a component by their families of the model: the first of each, the next of the same; -1. */
+typedef struct { int *first, *next; } EntryIndex;
+
+/* Number of elements compared. */
+static int check_unit(Ground *gm, const Component *c, bool exact, const Lattice *l, const EntryIndex *entries, int element, const long *unit)
 {
   bool ok = true;
   if (on_boundary(gm, c, unit, &ok) || !ok) return 0;
   Match x = {.gm = gm, .c = c, .unit = unit, .ok = true};
   int root = find_root(gm, element), seen = ++gm->units, compared = 0;
-  bool alone = true;                    /* a group without rows */
-  for (int i = 0; i < gm->incidences.n; i++)
-    if (find_root(gm, gm->incidences.at[i].term) == root) {
-      gm->met[gm->incidences.at[i].element] = seen;
-      alone = false;
-    }
+  bool alone = gm->of_root[root] < 0;   /* a group without rows */
   for (int k = 0; k < gm->elements.n && alone; k++) alone = k == element || !gm->elements.at[k].latent || find_root(gm, k) != root;
   if (alone && c->origins.n) return 0;
-  for (int k = 0; k < gm->elements.n; k++) {
-    const Element *y = &gm->elements.at[k];
-    bool in = gm->met[k] == seen;
-    if (y->latent || !(in || named_family[y->family])) continue;
-    compared++;
-    const Entry *named = NULL;
-    for (int i = 0; i < c->entries.n && !named; i++)
-      if (matches(&x, &c->entries.at[i], y, l)) named = &c->entries.at[i];
-    if (!x.ok) return compared;
-    if (in && !named)
-      BUG("model %s: %s is in the component of %s, but the analysis misses it", gm->m->name, element_text(gm, y),
+  for (int i = gm->of_root[root]; i >= 0; i = gm->incidences.at[i].next) gm->met[gm->incidences.at[i].element] = seen;
+  for (int f = 0; f < gm->m->families.n; f++)
+    for (int k = entries->first[f] >= 0 ? gm->of_family[f] : -1; k >= 0; k = gm->next_in[k]) {
+      const Element *y = &gm->elements.at[k];
+      bool in = gm->met[k] == seen;
+      const Entry *named = NULL;
+      if (y->latent) continue;
+      compared++;
+      for (int i = entries->first[f]; i >= 0 && !named; i = entries->next[i])
+        if (matches(&x, &c->entries.at[i], y, l)) named = &c->entries.at[i];
+      if (!x.ok) return compared;
+      if (in == (named != NULL)) continue;
+      if (in)
+        BUG("model %s: %s is in the component of %s, but the analysis misses it", gm->m->name, element_text(gm, y),
+            element_text(gm, &gm->elements.at[element]));
+      if (exact && gm->m->families.at[f].role == ROLE_OBSERVED && !at_slice_end(gm, c, named, y, 1))
+        BUG("model %s: the analysis names %s for %s, but it is in another component", gm->m->name, element_text(gm, y),
+            element_text(gm, &gm->elements.at[element]));
+    }
+  for (int i = gm->of_root[root]; i >= 0; i = gm->incidences.at[i].next) {
+    const Element *y = &gm->elements.at[gm->incidences.at[i].element];
+    if (entries->first[y->family] < 0)
+      BUG("model %s: %s is in the component of %s, but the analysis misses its family", gm->m->name, element_text(gm, y),
           element_text(gm, &gm->elements.at[element]));
-    if (!exact || in || !named || gm->m->families.at[y->family].role != ROLE_OBSERVED) continue;
-    if (at_slice_end(gm, c, named, y, 1)) continue;
-    BUG("model %s: the analysis names %s for %s, but it is in another component", gm->m->name, element_text(gm, y),
-        element_text(gm, &gm->elements.at[element]));
   }
   return compared;
 }
@@ -1021,15 +1037,20 @@ void ground_check(GroundModel *gm, const Component *c, bool exact)
     lattice_add(&l, v);
     if (!c->origins.n && !c->bad_axes && i < 8) check_generator(gm, c, v);
   }
-  bool *named = NEW_ARRAY(bool, gm->m->families.n);
+  EntryIndex entries = {NEW_ARRAY(int, gm->m->families.n), NEW_ARRAY(int, c->entries.n)};
   int compared = 0;
-  for (int i = 0; i < c->entries.n; i++)
-    if (c->entries.at[i].family >= 0) named[gm->g->families.at[c->entries.at[i].family].model] = true;
+  for (int f = 0; f < gm->m->families.n; f++) entries.first[f] = -1;
+  for (int i = c->entries.n - 1; i >= 0; i--) {
+    if (c->entries.at[i].family < 0) continue;
+    int *first = &entries.first[gm->g->families.at[c->entries.at[i].family].model];
+    entries.next[i] = *first;
+    *first = i;
+  }
   for (int i = gm->of_family[gm->g->families.at[c->unit.family].model]; i >= 0; i = gm->next_in[i]) {
     const Element *y = &gm->elements.at[i];
     long unit[MAX_AXES];
     if (!y->latent || !unit_places(gm, &c->unit, y, unit)) continue;
-    compared += check_unit(gm, c, exact, &l, named, i, unit);
+    compared += check_unit(gm, c, exact, &l, &entries, i, unit);
     if (compared > MAX_COMPARE / gm->g->pieces.n) return;
   }
 }

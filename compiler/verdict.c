@@ -137,10 +137,10 @@ static const char *origin_text(const Component *c, At a, int self, const char *b
   else text = table_text(c, o, self, bound);
   if (a.sign < 0) {                     /* T + 1 - i */
     const char *off = lin_text(c->g, a.off);
-    text = labs(a.sign) == 1 ? text : arena_printf("%ld*%s", -a.sign, text);
+    text = labs(a.sign) == 1 ? text : arena_printf("%d*%s", -a.sign, text);
     return arena_printf("%s-%s", strcmp(off, "0") ? off : "", text);
   }
-  if (a.sign > 1) text = arena_printf("%ld*%s", a.sign, text);
+  if (a.sign > 1) text = arena_printf("%d*%s", a.sign, text);
   return with_offset(c->g, text, a.off);
 }
 
@@ -952,7 +952,7 @@ static bool scale_domain(const Judge *j, Component *c, PatternList *out)
 {
   if (!real_line(j->m, graph_family(j->g, c->unit.family))) return false;
   for (int i = 0; i < c->nodes.n; i++) {
-    const CNode copy = c->nodes.at[i], *x = &copy;
+    const CNode *x = &c->nodes.at[i];
     if (!x->is_term || x->parent != 0) continue;
     const GTerm *t = &c->g->terms.at[x->id];
     bool *own = NEW_ARRAY(bool, t->refs.n), *coef = NEW_ARRAY(bool, t->refs.n);
