@@ -23,9 +23,6 @@ typedef struct {
   Axes *axes;
   ExploreOptions o;
   Component *c;
-  VEC(int) near_;                       /* nodes to leave from: without free places; ... */
-  VEC(int) far[MAX_AXES + 1];           /* ... with that many of them */
-  int *n_abs;                           /* per family: nodes with a constant index */
 } Walk;
 
 /* ---- axis classes -------------------------------------------------------------------------------------------------------------- */
@@ -71,6 +68,7 @@ Axes *axes_build(const Graph *g)
       Lin rest;
       for (int p = 0; p < r->n; p++) a->has_constant[f] = a->has_constant[f] || (r->ix[p].kind == GI_LINEAR && lin_var(r->ix[p].lin, &coef, &rest) < 0);
     }
+  a->n_abs = NEW_ARRAY(int, g->families.n);
   a->node = NEW_ARRAY(int, g->families.n + g->terms.n);
   for (int k = 0; k < g->families.n + g->terms.n; k++) a->node[k] = -1;
   bool *seen = NEW_ARRAY(bool, g->families.n);
@@ -446,8 +444,8 @@ static int free_places(const CNode *x)
 static void enqueue(Walk *w, int node)
 {
   int n = free_places(&w->c->nodes.at[node]);
-  if (n) VEC_PUSH(w->far[n], node);
-  else VEC_PUSH(w->near_, node);
+  if (n) VEC_PUSH(w->axes->far[n], node);
+  else VEC_PUSH(w->axes->near_, node);
 }
 
 /* Does the way between two nodes stay inside the set (no lookup is followed on it)? Both then hold for every member. */
@@ -522,7 +520,7 @@ static void reach_family(Walk *w, int family, int n, At *at, int term_node, int 
     if (meet_again(w, node, at, term_node, ref)) reach_family(w, family, n, at, term_node, ref);
     return;
   }
-  if (constant && w->n_abs[family] >= (ABS_SLACK + w->g->touch[family].n)) { /* a chain that leaves from a constant index: all of the family */
+  if (constant && w->axes->n_abs[family] >= (ABS_SLACK + w->g->touch[family].n)) { /* a chain that leaves from a constant index: all of the family */
     for (int p = 0; p < n; p++)
       if (at[p].kind == AT_ABS) {
         at[p] = at_free();
@@ -530,7 +528,7 @@ static void reach_family(Walk *w, int family, int n, At *at, int term_node, int 
       }
     if (find_wider(w, false, family, n, at, -1) >= 0) return;
   }
-  w->n_abs[family] += constant;
+  w->axes->n_abs[family] += constant;
   enqueue(w, add_node(w, false, family, n, at, term_node, ref));
 }
 
@@ -960,27 +958,32 @@ static bool glue_constants(Walk *w)
 
 /* ---- order along free axes -------------------------------------------------------------------------------------------------------------------------- */
 
-/* Union-find with offsets over (node, place): a cycle of free places with a net offset is a chain hidden in a set. */
-typedef struct { int parent; long off; } Potential;
-
+/* The root of i, and the value of i less that of the root; the way there is shortened. */
 static int find_potential(Potential *u, int i, long *off)
 {
-  *off = 0;
-  while (u[i].parent != i) {
-    *off += u[i].off;
-    i = u[i].parent;
+  long total = 0;
+  int root = i;
+  for (; u[root].parent != root; root = u[root].parent) total += u[root].off;
+  *off = total;
+  while (i != root) {
+    Potential old = u[i];
+    u[i] = (Potential){root, total};
+    total -= old.off;
+    i = old.parent;
   }
-  return i;
+  return root;
 }
 
+/* A cycle of free places with a net offset is a chain hidden in a set. */
 static void find_order(Walk *w)
 {
   Component *c = w->c;
   bool any = false;
   for (int i = 0; i < c->nodes.n && !any; i++) any = c->nodes.at[i].is_term && free_places(&c->nodes.at[i]);
   if (!any) return;
-  Potential *u = NEW_ARRAY(Potential, c->nodes.n * MAX_AXES);
-  for (int i = 0; i < c->nodes.n * MAX_AXES; i++) u[i] = (Potential){i, 0};
+  w->axes->potential.n = 0;
+  for (int i = 0; i < c->nodes.n * MAX_AXES; i++) VEC_PUSH(w->axes->potential, (Potential){i, 0});
+  Potential *u = w->axes->potential.at;
   for (int i = 0; i < c->nodes.n; i++) {
     if (!c->nodes.at[i].is_term) continue;
     const CNode *x = &c->nodes.at[i];
@@ -1061,10 +1064,10 @@ static void find_mirrors(Walk *w)
 /* What is close to the unit first, in order; then the widest, which make the narrower ones superfluous. -1: none left. */
 static int next_node(Walk *w, int *near_done)
 {
-  if (*near_done < w->near_.n) return w->near_.at[(*near_done)++];
+  if (*near_done < w->axes->near_.n) return w->axes->near_.at[(*near_done)++];
   for (int k = MAX_AXES; k; k--)
-    while (w->far[k].n) {
-      int node = w->far[k].at[--w->far[k].n];
+    while (w->axes->far[k].n) {
+      int node = w->axes->far[k].at[--w->axes->far[k].n];
       CNode *x = &w->c->nodes.at[node];
       int wider = x->const_only ? -1 : find_wider(w, false, x->id, x->n, x->at, node);
       if (wider < 0) return node;
@@ -1100,9 +1103,9 @@ static Component *walk_once(Walk *w, const Unit *unit, const bool *merged)
   c->unit = *unit;
   memcpy(c->merged, merged, sizeof c->merged);
   c->crossed_term = -1;
-  w->n_abs = NEW_ARRAY(int, g->families.n);
-  w->near_.n = 0;
-  for (int k = 0; k <= MAX_AXES; k++) w->far[k].n = 0;
+  memset(w->axes->n_abs, 0, sizeof *w->axes->n_abs * (size_t)g->families.n);
+  w->axes->near_.n = 0;
+  for (int k = 0; k <= MAX_AXES; k++) w->axes->far[k].n = 0;
   At at[MAX_AXES] = {0};
   for (int p = 0; p < unit->n; p++) at[p] = unit->runs[p] ? (At){.kind = AT_UNIT, .id = p, .sign = 1} : at_abs(unit->at[p]);
   enqueue(w, add_node(w, false, unit->family, unit->n, at, -1, -1));

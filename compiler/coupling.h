@@ -137,6 +137,9 @@ typedef struct {
   bool no_hubs;                         /* what lacks an axis of the unit is kept out, and so are sums over an axis */
 } ExploreOptions;
 
+/* Union-find with offsets: value of this = value of the parent + off. */
+typedef struct { int parent; long off; } Potential;
+
 /* What all walks of a graph share: classes of index positions and plate variables that some reference identifies; per family and position
  * (family * MAX_AXES + position), the ends of what is in q; memory to be used again. */
 typedef struct {
@@ -144,7 +147,12 @@ typedef struct {
   int n, *parent, *first;
   Lin *least, *most;
   bool *has_constant;                   /* per family: some term mentions it at a constant index */
-  int *node;                            /* during a walk, per family, then per term: its nodes, linked by CNode.next; -1 between walks */
+  /* of the walk that is under way: */
+  int *node;                            /* per family, then per term: its nodes, linked by CNode.next; -1 between walks */
+  int *n_abs;                           /* per family: nodes with a constant index */
+  VEC(int) near_;                       /* nodes to leave from: without free places; ... */
+  VEC(int) far[MAX_AXES + 1];           /* ... with that many of them */
+  VEC(Potential) potential;             /* per node and place (node * MAX_AXES + place), for chains along free places */
   VEC(Component *) spare;
 } Axes;
 Axes *axes_build(const Graph *g);
