@@ -1078,27 +1078,24 @@ static int next_node(Walk *w, int *near_done)
   return -1;
 }
 
-/* Vectors of components that are done with serve the next ones: there is one walk per range, and models have hundreds. */
+/* Components that are done with serve as the next ones: there is one walk per range, and models have hundreds. */
 void component_done(Axes *axes, Component *c) { VEC_PUSH(axes->spare, c); }
 
 static Component *walk_once(Walk *w, const Unit *unit, const bool *merged)
 {
   const Graph *g = w->g;
-  Component *c = w->c = NEW(Component);
-  if (w->axes->spare.n) {
-    Component *old = w->axes->spare.at[--w->axes->spare.n];
-    c->nodes.at = old->nodes.at, c->nodes.cap = old->nodes.cap;
-    c->entries.at = old->entries.at, c->entries.cap = old->entries.cap;
-    c->boundary.at = old->boundary.at, c->boundary.cap = old->boundary.cap;
-    c->generators.at = old->generators.at, c->generators.cap = old->generators.cap;
-    c->ordered = old->ordered;
-    c->slotted = old->slotted;
-    memset(c->ordered, 0, (size_t)w->axes->n);
-    memset(c->slotted, 0, (size_t)w->axes->n);
-  } else {
-    c->ordered = NEW_ARRAY(bool, w->axes->n);
-    c->slotted = NEW_ARRAY(bool, w->axes->n);
-  }
+  Component *c = w->c = w->axes->spare.n ? w->axes->spare.at[--w->axes->spare.n] : NEW(Component);
+  const Component old = *c;             /* zero, or with vectors to fill again */
+  memset(c, 0, sizeof *c);
+  c->nodes.at = old.nodes.at, c->nodes.cap = old.nodes.cap;
+  c->entries.at = old.entries.at, c->entries.cap = old.entries.cap;
+  c->origins.at = old.origins.at, c->origins.cap = old.origins.cap;
+  c->boundary.at = old.boundary.at, c->boundary.cap = old.boundary.cap;
+  c->generators.at = old.generators.at, c->generators.cap = old.generators.cap;
+  c->ordered = old.ordered ? old.ordered : NEW_ARRAY(bool, w->axes->n);
+  c->slotted = old.slotted ? old.slotted : NEW_ARRAY(bool, w->axes->n);
+  memset(c->ordered, 0, (size_t)w->axes->n);
+  memset(c->slotted, 0, (size_t)w->axes->n);
   c->g = g;
   c->unit = *unit;
   memcpy(c->merged, merged, sizeof c->merged);
