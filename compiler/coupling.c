@@ -14,7 +14,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define ORIGIN_MAX  64                  /* lookups of lookups of ... */
 #define SAME_BOXES   4                  /* exceptions for the same units that are kept, of different nodes */
 #define ABS_SLACK    4                  /* elements at constant indices that may be reached beyond those that are written down */
 

@@ -6,6 +6,7 @@
 #include "graph.h"
 
 #define MAX_AXES GRAPH_MAX_INDEX
+#define ORIGIN_MAX 64                   /* lookups of lookups of ... */
 
 /* ---- the unit: the generic element whose component is sought ----------------------------------------------------------------- */
 

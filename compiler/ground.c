@@ -811,8 +811,8 @@ GroundModel *ground_build(const Graph *g, const char **why)
 
 /* ---- comparison --------------------------------------------------------------------------------------------------------------------------- */
 
-/* unit: its places. bound: values of the bound variables of sets. */
-typedef struct { Ground *gm; const Component *c; const long *unit; long bound[64][MAX_AXES]; bool ok; } Match;
+/* unit: its places. bound: values of the bound variables of sets; has: they have been chosen. */
+typedef struct { Ground *gm; const Component *c; const long *unit; long bound[ORIGIN_MAX][MAX_AXES]; bool has[ORIGIN_MAX], ok; } Match;
 
 static long place_value(Match *x, At a);
 
@@ -861,9 +861,54 @@ static bool set_holds(Match *x, int id)
   if (o->target.kind == AT_ORIGIN && x->c->origins.at[o->target.id].set) {
     if (!lin_value(x->gm, o->target.off, &off)) x->ok = false;
     x->bound[o->target.id][o->target.sub] = o->target.sign * (v - off);
+    x->has[o->target.id] = true;
+    if (x->c->origins.at[o->target.id].n_bound > 1) x->ok = false; /* one row of several places, half of them known */
     return set_holds(x, o->target.id);
   }
   return v == place_value(x, o->target);
+}
+
+/* The sets whose members are arguments of a lookup. */
+static void sets_within(const Component *c, At a, bool *set, int depth)
+{
+  if (a.kind != AT_ORIGIN || depth > 8) return;
+  const Origin *o = &c->origins.at[a.id];
+  if (o->set) set[a.id] = true;
+  else
+    for (int i = 0; i < o->n_args; i++) sets_within(c, o->args[i], set, depth + 1);
+}
+
+/* Are there members of the sets numbered up to `id`, of those that are wanted, for which the lookups of the entry have these values? Sets over sets
+ * come after them, and choose their members. */
+static bool members_match(Match *x, const Entry *e, const long *place, const bool *wanted, int id)
+{
+  while (id >= 0 && !wanted[id]) id--;
+  if (id < 0) {
+    for (int p = 0; p < e->n; p++)
+      if (e->at[p].kind == AT_ORIGIN && place[p] != place_value(x, e->at[p])) return false;
+    return true;
+  }
+  if (x->has[id]) return set_holds(x, id) && members_match(x, e, place, wanted, id - 1);
+  const Origin *o = &x->c->origins.at[id];
+  const GTerm *t = &x->gm->g->terms.at[o->term];
+  long lo[MAX_AXES], hi[MAX_AXES];
+  for (int k = 0, b = 0; k < t->n_vars && b < o->n_bound; k++)
+    if (x->gm->g->vars.at[t->vars[k]].name == o->bound[b]) {
+      x->ok = x->ok && lin_value(x->gm, t->lo[k], &lo[b]) && lin_value(x->gm, t->hi[k], &hi[b]);
+      if (!x->ok || lo[b] > hi[b]) return false;
+      x->bound[id][b] = lo[b];
+      b++;
+    }
+  for (;;) {
+    Match tried = *x;
+    tried.has[id] = true;
+    if (set_holds(&tried, id) && members_match(&tried, e, place, wanted, id - 1)) return true;
+    x->ok = x->ok && tried.ok;
+    int b = 0;
+    while (b < o->n_bound && x->bound[id][b] == hi[b]) x->bound[id][b] = lo[b], b++;
+    if (b == o->n_bound || !x->ok) return false;
+    x->bound[id][b]++;
+  }
 }
 
 /* Does the entry name the element, for this unit? */
@@ -871,8 +916,9 @@ static bool matches(Match *x, const Entry *e, const Element *y, const Lattice *l
 {
   long place[MAX_AXES];
   if (e->n != y->n || !places(x->gm, e->family, y, place)) return false;
-  bool used[MAX_AXES] = {false}, set[64] = {false};
+  bool used[MAX_AXES] = {false}, wanted[ORIGIN_MAX] = {false}, lookups = false;
   long move[MAX_AXES] = {0};
+  memset(x->has, 0, sizeof x->has);
   for (int p = 0; p < e->n; p++) {
     At a = e->at[p];
     long off;
@@ -888,10 +934,13 @@ static bool matches(Match *x, const Entry *e, const Element *y, const Lattice *l
       if (labs(a.sign) > 1 && (place[p] - off) % a.sign) return false;
       continue;
     }
-    if (a.kind == AT_ORIGIN && x->c->origins.at[a.id].set) {
+    if (a.kind == AT_ORIGIN) {
+      lookups = true;
+      sets_within(x->c, a, wanted, 0);
+      if (!x->c->origins.at[a.id].set) continue;
       if ((place[p] - off) % a.sign) return false;
       x->bound[a.id][a.sub] = (place[p] - off) / a.sign;
-      set[a.id] = true;
+      x->has[a.id] = true;
       continue;
     }
     long d = place[p] - place_value(x, a);
@@ -905,8 +954,7 @@ static bool matches(Match *x, const Entry *e, const Element *y, const Lattice *l
     used[a.id] = true;
     move[a.id] = d;
   }
-  for (int i = 0; i < x->c->origins.n; i++)
-    if (set[i] && !set_holds(x, i)) return false;
+  if (lookups && !members_match(x, e, place, wanted, x->c->origins.n - 1)) return false;
   Lattice r = {.dim = l->dim};
   for (int i = 0; i < l->rank; i++) {
     long v[MAX_AXES] = {0};

@@ -991,7 +991,7 @@ static bool scale_domain(const Judge *j, Component *c, PatternList *out)
       *e = own_entry(c->g, j->axes, c, i, r);
       if (!counts(j, c, e)) continue;
       Pattern here = pattern_of(j, c, e, true);
-      for (int p = 0; p < here.n; p++) counted = counted || (set >= 0 && here.sets[p] == set);
+      for (int p = 0; p < here.n; p++) counted = counted || (set >= 0 && set_inside(c, e->at[p], 0) == set);
       counted = counted || (ragged >= 0 && entry_along(j, c, e, t->vars[ragged]));
       VEC_PUSH(*out, here);
     }
