@@ -664,6 +664,15 @@ static PgmStatus solve_all(PgmRun *run, PgmSession *s, PgmSources *q, bool funct
   return st ? st : pgm_solve(run, q, pinned(o, q), PGM_START_COLD, false, x, out, error);
 }
 
+/* The fit ended where nothing can be said: an error that names where. */
+static PgmStatus not_finite(PgmSession *s, const PgmSolution *solution, PgmError *error)
+{
+  char text[800];
+  if (pgm_find_nan(s, true, text, sizeof text) || pgm_find_nan(s, false, text, sizeof text))
+    return pgm_fail(error, PGM_BAD_INPUT, "the ELBO is not finite where the fit ended (%s): %s", solution->criterion, text);
+  return pgm_fail(error, PGM_BAD_INPUT, "the ELBO is not finite where the fit ended (%s)", solution->criterion);
+}
+
 PgmStatus pgm_fit_run(PgmSession *s, const PgmFitOptions *options, PgmFit **out, PgmError *error)
 {
   const PgmFitOptions *o = options;
@@ -707,6 +716,11 @@ PgmStatus pgm_fit_run(PgmSession *s, const PgmFitOptions *options, PgmFit **out,
     fit->seconds = pgm_run_seconds(&run);
     fit->method_note = note;
     note = NULL;
+    if (!isfinite(fit->elbo) && !run.interrupted) {
+      st = not_finite(s, &solution, error);
+      pgm_fit_free(fit);
+      *out = NULL;
+    }
   }
   pgm_sources_close(q);
   free(note);

@@ -215,7 +215,9 @@ PgmLbfgsResult pgm_lbfgs(const PgmLbfgsProblem *problem, const PgmLbfgsOptions *
       const double sampled = options->share * result.error;
       if (iteration >= window) result.gained = recent[iteration % window] - f;
       recent[iteration % window] = f;
-      if (iteration >= window && result.gained <= options->gain) {
+      result.enough = fmax(options->gain, options->relative * fabs(f));
+      const bool far = options->promise > 0 && 0.5 * norm * norm > fmax(1, options->promise * fabs(f));
+      if (iteration >= window && result.gained <= result.enough && !far) {
         result.stop = PGM_LBFGS_GAIN;
         return result;
       }

@@ -25,7 +25,9 @@ typedef struct {
   int history; /* pairs kept; 0: 10 */
   long max_iter;
   double tol;  /* stop when sqrt(g' H0 g) is below it */
-  double gain; /* stop when `window` iterations together gained less than this */
+  /* Stop when `window` iterations together gained less than this, or less than this part of the value where they ended, unless a step of the gradient's norm
+   * promises more than `promise` of the value, and more than 1: then the way is long, not over. 0: no promise counts. */
+  double gain, relative, promise;
   int window;
   /* Stop when the gradient norm is below this part of its sampling error, and the last `window` iterations gained no more than a step from there
    * would, (share * error)^2 / 2: at a saddle the gradient is small as well, but the value falls. */
@@ -48,6 +50,7 @@ typedef struct {
   PgmLbfgsStop stop;
   long iterations, evaluations;
   double value, gradient_norm, gained; /* gradient_norm: sqrt(g' H0 g); gained: in the last window */
+  double enough;                       /* gain that would have stopped it where it ended */
   double error;                        /* of the gradient, as last estimated; 0: exact */
 } PgmLbfgsResult;
 

@@ -138,7 +138,7 @@ void pgm_scales_from_curvature(const PgmSources *q, long end, double *x, const d
     const double each = f->kind == PGM_SHARED ? 1 / fmax((double)f->rows, 1) : 1;
     for (long e = 0; e < f->size / 2; e++) {
       double sd = exp(x[f->sd_at + e]), p = (1 - each * gradient[f->sd_at + e]) / (sd * sd);
-      if (p > 0 && isfinite(p)) x[f->sd_at + e] = fmin(fmax(-0.5 * log(p), -12), 3);
+      if (p > 0 && isfinite(p)) x[f->sd_at + e] = fmin(fmax(-0.5 * log(p), -40), 3);
     }
   }
 }

@@ -256,7 +256,7 @@ static bool joint_accepted(void *data, long iteration, const double *x, double v
 }
 
 typedef struct {
-  double tol, share, gain; /* as in PgmLbfgsOptions */
+  double tol, share, gain, relative, promise; /* as in PgmLbfgsOptions */
   int window, draws;
   long max_iter;
 } Limits;
@@ -273,7 +273,7 @@ static void conclude(PgmSolution *out, const PgmLbfgsResult *r, const Limits *li
     snprintf(out->criterion, sizeof out->criterion, "gradient norm %.1e < %.0e", r->gradient_norm, limits->tol);
     break;
   case PGM_LBFGS_GAIN:
-    snprintf(out->criterion, sizeof out->criterion, "ELBO gained %.1e < %.0e in %d iterations", fmax(r->gained, 0), limits->gain,
+    snprintf(out->criterion, sizeof out->criterion, "ELBO gained %.1e < %.0e in %d iterations", fmax(r->gained, 0), r->enough,
              limits->window); /* a gain of less than rounding can be negative */
     break;
   case PGM_LBFGS_ERROR:
@@ -324,6 +324,8 @@ static PgmStatus joint(Solve *v, const Limits *limits, PgmSolution *out, PgmErro
                                    .tol = limits->tol,
                                    .share = limits->share,
                                    .gain = limits->gain,
+                                   .relative = limits->relative,
+                                   .promise = limits->promise,
                                    .window = limits->window,
                                    .threads = v->run->s->threads};
   PgmLbfgsResult r = pgm_lbfgs(&problem, &options, n, y, work);
@@ -416,6 +418,8 @@ static PgmStatus profile(Solve *v, const Limits *limits, PgmSolution *out, bool 
                                    .tol = limits->tol,
                                    .share = limits->share,
                                    .gain = limits->gain,
+                                   .relative = limits->relative,
+                                   .promise = limits->promise,
                                    .window = limits->window,
                                    .threads = 1};
   PgmLbfgsResult r = pgm_lbfgs(&problem, &options, n, y, work);
@@ -818,8 +822,9 @@ static PgmStatus deterministic(Solve *v, Way way, PgmSolution *out, PgmError *er
   if (st) return st;
   if (!isfinite(elbo)) return not_finite(v, error);
   /* what further work could gain that anyone would see: a part of the ELBO, or of a nat */
-  limits.gain = o->tol > 0 ? o->tol : fmax((wide ? 1e-2 : 1e-7), (wide ? 1e-6 : 1e-12) * fabs(elbo));
-  if (way.rough) limits.gain = fmax(1e-1, 1e-5 * fabs(elbo));
+  limits.gain = way.rough ? 1e-1 : o->tol > 0 ? o->tol : wide ? 1e-2 : 1e-7;
+  limits.relative = way.rough ? 1e-5 : o->tol > 0 ? 0 : wide ? 1e-6 : 1e-12;
+  limits.promise = wide ? 0 : way.rough ? 1e-5 : 1e-6;
   if (v->locals && way.cold) elbo = sweep(v, SWEEPS_COLD, 1e-3, 0, &settled);
   /* averages over draws may have kinks, which sweeps inside an evaluation do not get over */
   const bool smooth = !pgm_objective_samples(v->objective) || o->optimizer == PGM_OPT_PROFILE;
@@ -846,7 +851,7 @@ static PgmStatus deterministic(Solve *v, Way way, PgmSolution *out, PgmError *er
     if (v->fused) load_accepted(v);
     v->norm = 1;
     out->elbo = elbo;
-    if (gained < limits.gain || gained < 1e-6) break;
+    if (gained < fmax(limits.gain, limits.relative * fabs(elbo)) || gained < 1e-6) break;
   }
   if (v->run->interrupted && strcmp(out->stopped, "signal")) {
     strcpy(out->stopped, "signal");
