@@ -234,13 +234,14 @@ PgmLbfgsResult pgm_lbfgs(const PgmLbfgsProblem *problem, const PgmLbfgsOptions *
     Trial found = {0};
     for (;;) { /* a second time, without the history, when the first fails */
       direction(n, m, stored, newest, s, y, rho, h, g, d, threads);
-      double slope = pgm_dot(n, g, d, threads);
+      double longest = problem->limit ? problem->limit(problem->data, x, g, d) : 1e10, slope = pgm_dot(n, g, d, threads);
       if (!(slope < 0)) { /* the pairs misled: steepest descent in the metric */
         stored = 0;
         for (long i = 0; i < n; i++) d[i] = -h[i] * g[i];
-        slope = -norm * norm;
+        if (problem->limit) longest = problem->limit(problem->data, x, g, d);
+        slope = pgm_dot(n, g, d, threads);
       }
-      double longest = problem->limit ? problem->limit(problem->data, x, d) : 1e10, first = fmin(1, longest);
+      double first = fmin(1, longest);
       if (!stored && options->first_step > 0) first = fmin(first, options->first_step / norm);
       Ray ray = {problem, n, 0, threads, x, d, trial_x, trial_g};
       bool ok = search(&ray, (Trial){0, f, slope, true}, first, fmax(longest, first), &found);

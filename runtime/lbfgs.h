@@ -12,8 +12,9 @@ typedef struct {
   /* Diagonal of the initial inverse Hessian at x, all positive. Entries set to 0 are replaced by one common scale, s'y / y'y over those
    * entries. */
   void (*metric)(void *data, const double *x, double *h);
-  /* Longest step along d that keeps every coordinate's change within its limit (may be NULL: none). */
-  double (*limit)(void *data, const double *x, const double *d);
+  /* Longest step along d that keeps every coordinate's change within its limit; before that it may change d, the direction from x with its gradient g,
+   * where d leads out of the reach of a quadratic model (may be NULL: no limits). */
+  double (*limit)(void *data, const double *x, const double *g, double *d);
   /* A point was accepted. Returning false stops. May be NULL. */
   bool (*accepted)(void *data, long iteration, const double *x, double value, double gradient_norm);
   /* For a value that is an average over draws: an estimate of the sampling error of its gradient g at an accepted point, sqrt(e' H0 e). NULL: exact. */

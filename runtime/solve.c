@@ -137,14 +137,26 @@ static double sampling_error(void *data, const double *x, const double *g, const
   return isfinite(square) ? sqrt(square / 2) : 0;
 }
 
-/* Longest step along d (of the part of x from pinned to end) that changes no log sd by more than 2. */
-static double longest_step(const Solve *v, const double *d)
+/* Steps of log sds (of the part of x from pinned to end) are at most 2. Whichever d, with the gradient g of what is minimised, would change by more is far
+ * from its fixed point p s^2 = 1, p the curvature at its mean: there the metric, s^2, and the secant pairs know nothing. It goes towards the fixed
+ * point instead, and its mean by Newton's step. (Were d shortened as a whole, means far from the optimum would wait for every log sd in turn.) Returns the
+ * longest step along d. */
+static double tame(const Solve *v, const double *x, const double *g, double *d)
 {
   double most = 0;
   for (int i = 0; i < v->q->n; i++) {
     const PgmSource *f = &v->q->source[i];
     if (f->kind == PGM_FUNCTION || f->point || f->at < v->pinned || f->at >= v->end) continue;
-    for (long e = f->sd_at; e < f->sd_at + f->size / 2; e++) most = fmax(most, fabs(d[e - v->pinned]));
+    const double share = f->kind == PGM_SHARED ? 1 / fmax((double)f->rows, 1) : 1;
+    for (long k = 0; k < f->size / 2; k++) {
+      const long mean = f->at - v->pinned + k, log_sd = f->sd_at - v->pinned + k;
+      if (fabs(d[log_sd]) > 2) {
+        const double ps2 = 1 + share * g[log_sd];
+        d[log_sd] = fmin(fmax(ps2 > 0 ? -0.5 * log(ps2) : -0.5 * share * g[log_sd], -2), 2);
+        if (ps2 > 1) d[mean] = -g[mean] * share * exp(2 * x[log_sd]) / ps2;
+      }
+      most = fmax(most, fabs(d[log_sd]));
+    }
   }
   return most > 0 ? 2 / most : 1e10;
 }
@@ -241,10 +253,9 @@ static void joint_metric(void *data, const double *x, double *h)
   memcpy(h, v->metric + v->pinned, (size_t)(v->size - v->pinned) * sizeof *h);
 }
 
-static double joint_limit(void *data, const double *x, const double *d)
+static double joint_limit(void *data, const double *x, const double *g, double *d)
 {
-  (void)x;
-  return longest_step(data, d);
+  return tame(data, x, g, d);
 }
 
 static bool joint_accepted(void *data, long iteration, const double *x, double value, double norm)
@@ -351,7 +362,7 @@ static double profile_value(void *data, const double *x, double *gradient)
     value = sweep(v, SWEEPS_INSIDE, v->inner, 1e-4, &settled);
     pgm_locals_save(v->locals, v->x, v->trial);
   }
-  if (settled > 1) v->failures++; /* nats that the locals still have to gain */
+  if (settled > fmax(1, 1e-6 * v->norm * v->norm)) v->failures++; /* nats that the locals still have to gain, beside what the globals have */
   for (long e = 0; e < n; e++) gradient[e] = -v->gradient[v->pinned + e];
   return -value;
 }

@@ -1,6 +1,6 @@
 #!/bin/bash
 # The models of examples/posteriordb: log joint and gradient are those of a second implementation (posteriordb.c) at two points, and of
-# differences; fits converge from their defaults; and the table of docs/posteriordb.md is what examples/posteriordb/table.sh finds, times
+# differences; fits converge from their defaults and from bad starts; and the table of docs/posteriordb.md is what examples/posteriordb/table.sh finds, times
 # and iterations aside (examples/posteriordb/table.sh --write build/pgmc renews it). science_irt is fitted with LONG=1 only: half a minute.
 source "$(dirname "$0")/lib.sh"
 reference=$B/e2e/posteriordb
@@ -51,6 +51,16 @@ while read -r model data _; do
   done
   [ "$model" = science_irt ] && [ -z "${LONG:-}" ] || fitted+=("$model")
 done <"$models/posteriors.txt"
+
+# Bad starts, log likelihoods of -1e20 among them: the optimum all the same, and nothing is called converged on the way.
+for model in GLM_Poisson GLMM_Poisson mesquite; do
+  data=$models/$(awk -v m=$model '$1 == m { print $2 }' "$models/posteriors.txt")
+  "$work/$model" fit "$data" --method fvi --quiet --json >"$work/default.json" || fail "$model: fit"
+  for seed in 5 10 16 40; do
+    "$work/$model" fit "$data" --method fvi --init 2 --seed $seed --quiet --json >"$work/start.json" || fail "$model: fit --seed $seed"
+    near "$model: ELBO from start $seed" "$(get "$work/start.json" elbo)" "$(get "$work/default.json" elbo)" 1e-6
+  done
+done
 
 check "fits" into "$work/table" "$models/table.sh" "$PGMC" "$work" "${fitted[@]}"
 grep -q 'not converged' "$work/table" && fail "$(grep 'not converged' "$work/table")" || pass "all converged"

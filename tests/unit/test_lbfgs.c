@@ -158,6 +158,40 @@ static void gain_window_stops_it(void **state)
   assert_true(r.gained <= 1e-6);
 }
 
+/* 1e9 at the start, 1 at the optimum, which a hundred short steps reach: what is little of the first value is much of the last. */
+static double parabola(void *data, const double *x, double *g)
+{
+  (void)data;
+  g[0] = x[0];
+  return 1 + 0.5 * x[0] * x[0];
+}
+static double short_steps(void *data, const double *x, const double *g, double *d)
+{
+  (void)data, (void)x, (void)g;
+  return 500 / fabs(d[0]);
+}
+
+static void gains_are_judged_by_the_value_of_now(void **state)
+{
+  (void)state;
+  double x = 44721, work[200];
+  long n = 1;
+  const PgmLbfgsProblem problem = {.value = parabola, .metric = ones, .limit = short_steps, .data = &n};
+  PgmLbfgsOptions options = {.max_iter = 5000, .tol = 0, .relative = 1e-3, .window = 3};
+  PgmLbfgsResult r = pgm_lbfgs(&problem, &options, 1, &x, work);
+  assert_int_equal(r.stop, PGM_LBFGS_GAIN);
+  assert_true(fabs(r.value - 1) < 1e-2 && r.enough <= 1.1e-3 && r.gained <= r.enough);
+  /* at the start three steps gain 7 % of the value: enough for a window that asks for a tenth, if what a step promises does not count */
+  x = 44721;
+  options.relative = 0.1;
+  r = pgm_lbfgs(&problem, &options, 1, &x, work);
+  assert_true(r.stop == PGM_LBFGS_GAIN && r.value > 1e6);
+  x = 44721;
+  options.promise = 1e-3;
+  r = pgm_lbfgs(&problem, &options, 1, &x, work);
+  assert_true(r.stop == PGM_LBFGS_GAIN && r.value < 3);
+}
+
 /* sum of i (x - 1)^2 / 2 with a gradient that draws make wrong by about 1 per coordinate. */
 static double off(void *data, const double *x, double *g)
 {
@@ -322,7 +356,7 @@ int main(void)
                                      cmocka_unit_test(metric_makes_scales_harmless),
                                      cmocka_unit_test(comes_back_from_nan),
                                      cmocka_unit_test(rounding_does_not_stop_it),
-                                     cmocka_unit_test(gain_window_stops_it),
+                                     cmocka_unit_test(gain_window_stops_it), cmocka_unit_test(gains_are_judged_by_the_value_of_now),
                                      cmocka_unit_test(sampling_error_stops_it),
                                      cmocka_unit_test(dot_has_the_same_bits),
                                      cmocka_unit_test(adam_averages_noise_away),
