@@ -84,9 +84,30 @@ Node family_box_len(Dag *d, int family, int k)
   return x_box(d, X_BOX_LEN, family, k);
 }
 
+bool is_discrete_latent(const Family *f) { return f->type.kind == TY_INT && (f->role == ROLE_GLOBAL || f->role == ROLE_LOCAL); }
+
+/* The most values that an element of a discrete latent variable has. */
+static Node family_levels(Dag *d, int family)
+{
+  const Model *m = d->model;
+  Bounds s = build_support(m, family);
+  const MExpr *e[] = {s.lower, s.upper};
+  double number[] = {s.lower_number, s.upper_number};
+  Node end[2];
+  for (int i = 0; i < 2; i++) {
+    Affine a;
+    bool uniform = !e[i] || mexpr_affine(m, e[i], &a);
+    for (int k = 0; e[i] && uniform && k < a.n; k++) uniform = a.term[k].kind == ATOM_INPUT;
+    if (!uniform) return x_box(d, X_BOX_LEN, family, m->families.at[family].n_index);
+    end[i] = e[i] ? build_scalar(build_new(d, m, LEAF_VALUE), e[i]) : x_int(d, (long)number[i]);
+  }
+  return x_add(d, x_sub(d, end[1], end[0]), x_int(d, 1));
+}
+
 Node family_dim(Dag *d, int family, int k)
 {
   const Family *f = &d->model->families.at[family];
+  if (is_discrete_latent(f)) return family_levels(d, family);
   Builder *b = build_new(d, d->model, LEAF_VALUE);
   return build_scalar(b, f->type.dim[k]);
 }
@@ -241,6 +262,16 @@ static bool data_only(const Model *m, const MExpr *e)
   return true;
 }
 
+/* e + 1 */
+static const MExpr *one_more(const MExpr *e)
+{
+  MExpr *one = NEW(MExpr), *sum = NEW(MExpr), **args = NEW_ARRAY(MExpr *, 2);
+  *one = (MExpr){.kind = M_NUM, .span = e->span, .number = 1, .type = {.kind = TY_INT}};
+  args[0] = (MExpr *)e, args[1] = one;
+  *sum = (MExpr){.kind = M_BINARY, .span = e->span, .op = OP_ADD, .n_args = 2, .args = args, .type = {.kind = TY_INT}};
+  return sum;
+}
+
 Bounds build_support(const Model *m, int family)
 {
   const Family *f = &m->families.at[family];
@@ -265,6 +296,12 @@ Bounds build_support(const Model *m, int family)
       if (!s.has_lower) s.has_lower = true, s.lower_number = sup == SUP_CATEGORY;
       if (!s.has_upper && sup == SUP_BOUNDED_COUNT && f->type.kind == TY_INT) s.has_upper = true, s.upper = st->dist.args[0];
       if (!s.has_upper && sup == SUP_CATEGORY && st->dist.dist != DIST_ordered_logistic) s.has_upper = true, s.upper = last->type.dim[0];
+      if (!s.has_upper && st->dist.dist == DIST_ordered_logistic && !observed) s.has_upper = true, s.upper = one_more(last->type.dim[0]);
+      continue;
+    }
+    if (f->type.kind == TY_INT && (sup == SUP_BINARY || sup == SUP_COUNT)) {
+      if (!s.has_lower && !observed) s.has_lower = true, s.lower_number = 0;
+      if (!s.has_upper && !observed && sup == SUP_BINARY) s.has_upper = true, s.upper_number = 1;
       continue;
     }
     if (!s.has_lower) {
@@ -298,6 +335,8 @@ Node build_bound(Builder *b, int family, int which, const Node *index)
   b->env = keep;
   if (v.rank) { unsupported(b, e->span, "a bound that is a vector"); return x_const(b->d, 0); }
   if (dag_node(b->d, v.node)->latent) unsupported(b, e->span, "a bound that depends on another latent variable");
+  for (int i = 0; i < b->d->labels.n; i++)
+    if (dag_axes(b->d, v.node) & AXIS_BIT(b->d->labels.at[i].axis)) unsupported(b, e->span, "a bound that depends on another latent variable");
   return v.node;
 }
 
@@ -344,12 +383,91 @@ static Node marginal_label(Builder *b, const MExpr *e)
   return x_leaf(b->d, X_VALUE, e->family, e->n_index, args, true);
 }
 
+/* The values of a discrete latent element: the axis of its label; or the one that it has, in simulations. */
+static Node discrete_label(Builder *b, const MExpr *e)
+{
+  Dag *d = b->d;
+  const char *name = b->m->families.at[e->family].name;
+  Label l = {.family = e->family, .n_args = e->n_index};
+  for (int i = 0; i < e->n_index; i++) {
+    if (e->index[i].kind == IX_SLICE) {
+      b->failed = true;
+      diag(b->lenient ? SEV_WARNING : SEV_ERROR, e->span, "name its elements one by one", "a slice of '%s' has too many joint values to be summed over", name);
+      return x_int(d, 1);
+    }
+    l.args[i] = guarded_index(b, b->guard, e->family, i, build_index(b, &e->index[i]));
+  }
+  if (b->simulating) return x_leaf(d, X_VALUE, e->family, e->n_index, l.args, true);
+  for (int i = 0; i < e->n_index; i++)
+    if (dag_axes(d, l.args[i]) & b->open) {
+      b->failed = true;
+      diag(b->lenient ? SEV_WARNING : SEV_ERROR, e->span, "put the summands into a plate, where they are terms of their own",
+           "the elements of '%s' in this sum have too many joint values to be summed over", name);
+      return x_int(d, 1);
+    }
+  for (int i = 0; i < d->labels.n; i++) {
+    const Label *k = &d->labels.at[i];
+    if (k->family == l.family && !memcmp(k->args, l.args, sizeof(Node) * (size_t)l.n_args)) return x_axis(d, k->axis);
+  }
+  Node end[2];
+  for (int i = 0; i < 2; i++) {
+    double v;
+    end[i] = build_bound(b, e->family, i, l.args);
+    if (dag_is_const(d, end[i], &v)) end[i] = x_int(d, (long)v);
+  }
+  int before = 0;
+  for (int i = 0; i < d->labels.n; i++) before += d->labels.at[i].family == l.family;
+  l.axis = dag_axis(d, AX_REDUCTION, before ? arena_printf("%s%d_", name, before + 1) : arena_printf("%s_", name), -1, end[0], end[1]);
+  VEC_PUSH(d->labels, l);
+  return x_axis(d, l.axis);
+}
+
+Node label_leaf(Dag *d, XOp op, const Label *l)
+{
+  Node args[8];
+  memcpy(args, l->args, sizeof args);
+  if (op == X_VALUE) return x_leaf(d, op, l->family, l->n_args, args, true);
+  args[l->n_args] = x_sub(d, x_axis(d, l->axis), d->axes.at[l->axis].lo);
+  return x_leaf(d, op, l->family, l->n_args + 1, args, false);
+}
+
+int build_labels(const Dag *d, Node n, int *labels, int room)
+{
+  AxisSet axes = dag_axes(d, n), index[MAX_AXES] = {0};
+  int count = 0;
+  for (bool more = true; more;) {                                           /* the indices of labels may name others */
+    more = false;
+    for (int i = 0; i < d->labels.n; i++) {
+      const Label *l = &d->labels.at[i];
+      if (!(axes & AXIS_BIT(l->axis)) || index[i]) continue;
+      index[i] = AXIS_BIT(l->axis);
+      for (int k = 0; k < l->n_args; k++) index[i] |= dag_axes(d, l->args[k]);
+      axes |= index[i];
+      more = true;
+    }
+  }
+  AxisSet placed = 0, all = 0;
+  for (int i = 0; i < d->labels.n; i++) all |= index[i] ? AXIS_BIT(d->labels.at[i].axis) : 0;
+  for (bool more = true; more;) {
+    more = false;
+    for (int i = 0; i < d->labels.n; i++) {
+      AxisSet own = AXIS_BIT(d->labels.at[i].axis);
+      if (!index[i] || (placed & own) || (index[i] & all & ~own & ~placed)) continue;
+      if (count == room) return -1;
+      labels[count++] = i;
+      placed |= own;
+      more = true;
+    }
+  }
+  return count;
+}
+
 static Value build_ref(Builder *b, const MExpr *e)
 {
   Dag *d = b->d;
   const Family *f = &b->m->families.at[e->family];
   if (f->role == ROLE_MARGINAL) return scalar(marginal_label(b, e));
-  if (is_random_family(f) && f->type.kind == TY_INT) { unsupported(b, e->span, "a discrete latent variable"); return scalar(x_const(d, 0)); }
+  if (is_discrete_latent(f)) return scalar(discrete_label(b, e));
   if (f->role == ROLE_LET) return let_value(b, e);
   int rank = type_rank(f->type.kind);
   Value v = {.node = NO_NODE, .family = e->family, .integer = f->type.kind == TY_INT, .guarded = b->guard};

@@ -30,7 +30,7 @@ typedef struct {
   Node *env;                           /* per Var of the model: its node */
   bool span;                           /* for kernels over spans: the unit axis' extent is the span's count */
   int *enumerated;                     /* per family: the axis that a marginal latent variable is summed over, plus 1; 0 where it is not */
-  bool simulating;                     /* marginal latent variables have values */
+  bool simulating;                     /* discrete latent variables have values */
   AxisSet open;                        /* reductions being built */
   int guard;                           /* inside a branch that may not be taken: references may be out of range */
   int *let_depth;                      /* per family: mentions of the let within its own definition that are being built */
@@ -58,8 +58,14 @@ Value build_defined(Builder *b, const Stmt *s);
 bool dist_takes_arrays(int dist);
 /* Whether the observed element that a statement defines is given (of a vector or matrix: its first entry). */
 Node build_presence(Builder *b, const Stmt *s);
-/* Log density of a statement (distribution, or factor) at the current plate variables: a scalar node over the plates' axes. */
+/* Log density of a statement (distribution, or factor) at the current plate variables: a scalar node over the plates' axes, and over those of the
+ * discrete latent elements that are mentioned (Dag.labels). */
 Node build_term(Builder *b, const Stmt *s);
+/* Labels that the node varies over, and those that their own indices do; what others' indices vary over comes first. Returns their number, -1: more than
+ * `room`. */
+int build_labels(const Dag *d, Node n, int *labels, int room);
+/* Leaf of a label's value (X_VALUE), or of the probability that its factor gives to its axis' value (X_MEAN). */
+Node label_leaf(Dag *d, XOp op, const Label *l);
 
 /* ---- places of elements ----------------------------------------------------------------------------------------------------------- */
 
@@ -81,6 +87,8 @@ typedef struct {
   double lower_number, upper_number;   /* where the MExpr is NULL */
 } Bounds;
 Bounds build_support(const Model *m, int family);
+/* A latent variable of integers with a factor of its own: a table of probabilities over its bounds. */
+bool is_discrete_latent(const Family *f);
 /* lower (which 0) or upper (1) bound of an element of the family with the given indices */
 Node build_bound(Builder *b, int family, int which, const Node *index);
 

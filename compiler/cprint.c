@@ -246,7 +246,7 @@ static const char *load(CPrint *p, const XNode *x)
 {
   const Family *f = &p->d->model->families.at[x->aux];
   const char *name = c_name(f->name);
-  bool scalar = f->n_index == 0 && type_rank(f->type.kind) == 0;
+  bool scalar = x->n_args == 0;
   static const char *const suffix[] = {[X_INPUT] = "", [X_VALUE] = "", [X_MEAN] = "_mean", [X_SD] = "_sd"};
   static const char *const field[] = {[X_VALUE] = "value", [X_MEAN] = "mean", [X_SD] = "sd"};
   if (x->op == X_INPUT) {
@@ -296,6 +296,7 @@ static const char *expr(CPrint *p, Node n, int outer)
   }
   case X_BOX_LO: case X_BOX_LEN: {
     const char *name = c_name(p->d->model->families.at[x.aux].name), *what = x.op == X_BOX_LO ? "lo" : "n";
+    if (x.aux2 == p->d->model->families.at[x.aux].n_index) return cprint_declare(p, arena_printf("e->%s.levels", name), "const long ", arena_printf("%s_levels", name));
     return cprint_declare(p, arena_printf("e->%s_%s[%d]", name, what, x.aux2), "const long ", arena_printf("%s_%s%d", name, what, x.aux2));
   }
   case X_ROOM: {

@@ -25,8 +25,10 @@ typedef struct {
   Node random;                         /* the same over random variables */
   Node constant;                       /* summands of data alone */
   Node expected;                       /* NO_NODE when sampled */
+  Node averaged;                       /* when sampled: at a point, averaged over the factors of discrete latent elements */
   ExpectMethod method;
   bool joined;                         /* with a label summed out */
+  bool labels;                         /* summed over discrete latent elements */
   int n_axes, axes[8];                 /* the plates */
 } Term;
 
@@ -233,7 +235,11 @@ static bool mentions_label(const Emission *e, const Stmt *s, int family)
   return false;
 }
 
-static const char *const method_words[] = {[EXPECT_CLOSED_FORM] = "closed-form", [EXPECT_QUADRATURE] = "quadrature", [EXPECT_SAMPLED] = "fixed-draws"};
+/* How a term is integrated, for people: sums over discrete latent variables are exact, so they are named where nothing else is needed. */
+static const char *method_word(const Term *t)
+{
+  return t->method == EXPECT_SAMPLED ? "fixed-draws" : t->method == EXPECT_QUADRATURE ? "quadrature" : t->labels ? "enumeration" : "closed-form";
+}
 
 /* Log density of the statements of a joined term under one builder, summed over the label. */
 static Node joined_density(Emission *e, Builder *b, const Joined *j, Term *t)
@@ -267,6 +273,49 @@ static Node joined_density(Emission *e, Builder *b, const Joined *j, Term *t)
   return x_log_sum_exp(d, axis, sum);
 }
 
+enum { MAX_LABELS = 4, MAX_JOINT_VALUES = 100000 };
+
+/* The term summed over the values of the discrete latent elements it mentions: those that they have (X_VALUE), or weighted with the probabilities that
+ * their factors give them (X_MEAN), which are independent unless two mentions are of one element. Where the weight is 0 the density may be: nothing
+ * is evaluated there. `outer`: in order of build_labels. */
+static Node sum_labels(Dag *d, XOp op, const int *outer, int n, Node body)
+{
+  double zero;
+  if (dag_is_const(d, body, &zero) && zero == 0) return body;
+  for (int i = n - 1; i >= 0; i--) {
+    Label l = d->labels.at[outer[i]];
+    Node own = x_axis(d, l.axis), leaf = label_leaf(d, op, &l), weight = leaf;
+    for (int k = 0; k < i && op == X_MEAN; k++) {
+      Label o = d->labels.at[outer[k]];
+      Node same = x_int(d, 1);
+      if (o.family != l.family || leaves_distinct(d, leaf, label_leaf(d, op, &o))) continue;
+      for (int a = 0; a < l.n_args; a++) same = x_compare(d, X_AND, same, x_compare(d, X_EQ, l.args[a], o.args[a]));
+      weight = x_cond(d, same, x_compare(d, X_EQ, own, x_axis(d, o.axis)), weight);
+    }
+    Node zero_node = x_const(d, 0);
+    if (op == X_VALUE) body = x_cond(d, x_compare(d, X_EQ, leaf, own), body, zero_node);
+    else body = x_cond(d, x_compare(d, X_LT, zero_node, weight), x_mul(d, weight, body), zero_node);
+    body = x_sum(d, l.axis, body);
+  }
+  return body;
+}
+
+/* Too many joint values? Said at the statement. */
+static bool too_many_labels(Emission *e, const Dag *d, const int *labels, int n, const Stmt *s)
+{
+  double values = 1, v;
+  Severity severity = e->options.lenient ? SEV_WARNING : SEV_ERROR;
+  if (n < 0) {
+    diag(severity, s->span, NULL, "this mentions more than %d discrete latent elements; the sum over their joint values is not supported by code generation", MAX_LABELS);
+    return true;
+  }
+  for (int i = 0; i < n; i++)
+    if (dag_is_const(d, d->axes.at[d->labels.at[labels[i]].axis].extent, &v)) values *= v;
+  if (values <= MAX_JOINT_VALUES) return false;
+  diag(severity, s->span, NULL, "this sums over %.0f values of discrete latent variables; at most %d are supported", values, MAX_JOINT_VALUES);
+  return true;
+}
+
 static void add_term(Emission *e, const Joined *j)
 {
   const Stmt *first = STMT(e, j->stmts.at[0]);
@@ -283,16 +332,29 @@ static void add_term(Emission *e, const Joined *j)
     e->groups.n--;                                                          /* it was made for this term */
     return;
   }
+  int labels[MAX_LABELS], n_labels = build_labels(d, x_add(d, point, random), labels, MAX_LABELS);
+  if (too_many_labels(e, d, labels, n_labels, first)) return;
   split_constant(d, point, &t.value, &t.constant);
   split_constant(d, random, &latent, &constant);
+  if (build_labels(d, t.constant, labels, MAX_LABELS)) t.value = point, latent = random, constant = t.constant = x_const(d, 0);
   t.random = latent;
   t.expected = dag_expect(d, x_add(d, latent, x_sub(d, constant, t.constant)), &t.method);
+  t.labels = n_labels > 0;
+  if (n_labels) {
+    Node density = t.value;
+    build_labels(d, x_add(d, point, random), labels, MAX_LABELS);
+    t.value = sum_labels(d, X_VALUE, labels, n_labels, density);
+    t.averaged = t.method == EXPECT_SAMPLED ? sum_labels(d, X_MEAN, labels, n_labels, density) : NO_NODE;
+    if (t.expected >= 0) t.expected = sum_labels(d, X_MEAN, labels, n_labels, t.expected);
+  } else {
+    t.averaged = t.value;
+  }
   VEC_PUSH(g->terms, e->terms.n);
   for (int i = 0; i < j->stmts.n; i++) {
     const Stmt *s = STMT(e, j->stmts.at[i]);
     e->statement_term[j->stmts.at[i]] = e->terms.n;
     VEC_PUSH(e->expectations, (Expectation){.factor = s->kind == ST_FACTOR ? "factor" : FAMILY(e, s->family)->name, .line = source_place(s->span.begin).line,
-                                             .method = method_words[t.method]});
+                                             .method = method_word(&t)});
   }
   VEC_PUSH(e->terms, t);
 }
@@ -811,7 +873,7 @@ static Node term_node(const Term *t, KernelKind kind)
   switch (kind) {
   case K_POINT: return t->value;
   case K_EXPECTED: return t->method == EXPECT_SAMPLED ? NO_NODE : t->expected;
-  case K_REST: return t->method == EXPECT_SAMPLED ? t->value : NO_NODE;
+  case K_REST: return t->method == EXPECT_SAMPLED ? t->averaged : NO_NODE;
   case K_CONSTANT: return t->constant;
   }
   return NO_NODE;
@@ -886,7 +948,7 @@ static bool emit_kernel(Emission *e, Group *g, KernelKind kind)
   Node root = g->plate >= 0 ? x_sum(d, 0, sum) : sum;
   LeafAdjoints adjoints = {0};
   if (kind == K_EXPECTED) dag_gradient(d, root, x_weight(d), X_MEAN, X_SD, &adjoints);
-  else if (kind != K_CONSTANT) dag_gradient(d, root, x_weight(d), X_VALUE, X_VALUE, &adjoints);
+  else if (kind != K_CONSTANT) dag_gradient(d, root, x_weight(d), X_VALUE, X_MEAN, &adjoints);   /* means: probabilities of discrete values */
   VEC_PUSH(p->k->outs, (LoopOut){.kind = OUT_VALUE, .value = root, .leaf = NO_NODE});
   for (int i = 0; i < adjoints.n; i++) {
     RefSlot slot;
@@ -1032,7 +1094,18 @@ static void emit_check(CheckWalk *w, const MExpr *ref, bool missing)
     cprint_line(p, w->holds.at[i] ? "if (%s) {" : "if (!(%s)) {", c);
     p->indent++;
   }
-  int slice = -1, labels = 0;
+  int slice = -1, labels = 0, discrete[MAX_AXES];
+  Node mentioned = x_int(w->d, 0);
+  for (int k = 0; k < ref->n_index; k++)                                    /* discrete latent elements likewise */
+    if (ref->index[k].kind == IX_LOOKUP && mexpr_mentions(e->m, ref->index[k].expr, 1u << ROLE_GLOBAL | 1u << ROLE_LOCAL))
+      mentioned = x_add(w->d, mentioned, build_index(w->b, &ref->index[k]));
+  int n_discrete = build_labels(w->d, mentioned, discrete, MAX_AXES);
+  for (int k = 0; k < n_discrete; k++, labels++) {
+    const Axis *a = &w->d->axes.at[w->d->labels.at[discrete[k]].axis];
+    const char *name = c_axis(w->d, w->d->labels.at[discrete[k]].axis);
+    cprint_line(p, "for (long %s = %s; %s <= %s; %s++) {", name, cprint_expr(p, a->lo), name, cprint_expr(p, a->hi), name);
+    p->indent++;
+  }
   StrBuf tuple = {0};
   for (int k = 0; k < ref->n_index; k++) {                                  /* a label that is summed out takes all its values */
     const MExpr *x = ref->index[k].kind == IX_LOOKUP ? ref->index[k].expr : NULL;
@@ -1560,7 +1633,7 @@ static void emit_families(Emission *e)
     if (f->role == ROLE_LET) sb_puts(&table, ", .place = PGM_NONE");
     else sb_printf(&table, ",\n   .place = offsetof(struct %s_env, %s)", e->name, c_name(f->name));
     if (f->role == ROLE_OBSERVED) sb_printf(&table, ", .present = offsetof(struct %s_env, %s_present)", e->name, c_name(f->name));
-    if (latent) sb_printf(&table, ", .transform = %s", transform_names[s.transform]);
+    if (latent) sb_printf(&table, ", .transform = %s", is_discrete_latent(f) ? "PGM_T_DISCRETE" : transform_names[s.transform]);
     if (bounded) sb_printf(&table, ",\n   .has_lower = %s, .has_upper = %s, .uniform_bounds = %s, .bounds = %s_bounds_%s", s.has_lower ? "true" : "false",
                            s.has_upper ? "true" : "false", uniform ? "true" : "false", e->name, f->name);
     const LatentVerdict *v = verdict_of(e, i);
@@ -1712,6 +1785,7 @@ static int emit_lets(Emission *e)
       const Stmt *s = STMT(e, f->statements[j]);
       Dag *d = new_dag(e);
       Builder *b = build_new(d, m, LEAF_VALUE);
+      b->simulating = true;
       int axes[8];
       build_plates(b, s->plate, axes);
       emit_store(e, arena_printf("static void %s_piece%d_%s(const void *env, double *out)", e->name, j, f->name), "out", s, d, b, build_value(b, s->value));
@@ -1767,12 +1841,13 @@ static void emit_group(Emission *e, Group *g)
     if (t->method != EXPECT_SAMPLED) emit_each(e, g, term, true);
     Place at = source_place(s->span.begin);
     static const char *const methods[] = {"PGM_CLOSED_FORM", "PGM_QUADRATURE", "PGM_SAMPLED"};
+    const char *method = t->labels && t->method == EXPECT_CLOSED_FORM ? "PGM_ENUMERATION" : methods[t->method];
     if (t->n_axes) {
       put(e, "static const char *const %s_term%d_plates[] = {", e->name, term);
       for (int k = 0; k < t->n_axes; k++) put(e, "%s\"%s\"", k ? ", " : "", g->d->axes.at[t->axes[k]].name);
       put(e, "};\n\n");
     }
-    sb_printf(&e->term_table, "  {.statement = %d, .line = %d, .column = %d, .n_plates = %d, .method = %s, .text = ", t->stmt, at.line, at.column, t->n_axes, methods[t->method]);
+    sb_printf(&e->term_table, "  {.statement = %d, .line = %d, .column = %d, .n_plates = %d, .method = %s, .text = ", t->stmt, at.line, at.column, t->n_axes, method);
     put_string(&e->term_table, statement_text(e, s));
     if (t->n_axes) sb_printf(&e->term_table, ",\n   .plates = %s_term%d_plates", e->name, term);
     sb_printf(&e->term_table, ",\n   .point_each = %s_term%d_point", e->name, term);

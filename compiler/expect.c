@@ -121,6 +121,8 @@ static bool all_distinct(const Dag *d, const Variables *p, const Variables *q)
   return true;
 }
 
+bool leaves_distinct(const Dag *d, Node a, Node b) { return distinct(d, (Variable){a, 0}, (Variable){b, 0}); }
+
 static Node leaf_like(Dag *d, XOp op, Node leaf)
 {
   XNode x = *dag_node(d, leaf);

@@ -9,4 +9,7 @@ typedef enum { EXPECT_CLOSED_FORM, EXPECT_QUADRATURE, EXPECT_SAMPLED } ExpectMet
 /* E_q of `n`, or NO_NODE (and EXPECT_SAMPLED) when neither a closed form nor quadrature in at most two dimensions applies. */
 Node dag_expect(Dag *d, Node n, ExpectMethod *method);
 
+/* Whether two leaves are different elements for certain. */
+bool leaves_distinct(const Dag *d, Node a, Node b);
+
 #endif

@@ -36,7 +36,8 @@ typedef enum {
   X_CONST,                             /* number */
   X_AXIS,                              /* integer: the value of axis `aux` */
   X_SIZE,                              /* integer: scalar int input `aux` (family) */
-  X_BOX_LO, X_BOX_LEN,                 /* integer: lowest index, number of indices of family `aux` at position `aux2` */
+  X_BOX_LO, X_BOX_LEN,                 /* integer: lowest index, number of indices of family `aux` at position `aux2`; beyond the last position, for
+                                        * a discrete latent variable: the most values that an element has */
   X_ROOM,                              /* integer: the greatest extent of axis `aux`, whose range varies over other axes (M[g] for i in 1..M[g]) */
   X_INPUT,                             /* known element: family aux; args: its n_index indices (model values), then its entries (from 0) */
   X_PRESENT,                           /* integer: 1 where an observed element is given, 0 where it is missing; same arguments */
@@ -86,10 +87,14 @@ typedef struct {
   AxisSet arrays;                      /* axes of the reductions, solves and X_AT inside, itself included: reading it at another index needs an array */
 } XNode;
 
+/* An element of a discrete latent variable: where it is mentioned stands the axis of its values, which the term is then summed over. */
+typedef struct { int family, n_args; Node args[8]; int axis; } Label;
+
 typedef struct Dag {
   const Model *model;
   VEC(XNode) nodes;
   VEC(Axis) axes;
+  VEC(Label) labels;
   int *table; int table_size;          /* hash table of node numbers */
   int order[MAX_AXES];                 /* position among axes of its kind */
   int number;                          /* of the Dag among those of one program; the emitter's */

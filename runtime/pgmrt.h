@@ -45,6 +45,7 @@ typedef struct {
   const double *value, *mean, *sd;
   double *value_bar, *mean_bar, *sd_bar;         /* own references */
   double *value_sum, *mean_sum, *sd_sum;         /* shared references: this slot's */
+  long levels;                                   /* discrete: entries of `mean`, the probabilities of an element's values from its lower bound up */
 } PgmLatent;
 
 /* Adjoint buffer of one reference that is neither own nor shared. Row of unit n: (n - plate lo) * width. */
@@ -152,7 +153,8 @@ typedef enum {
 } PgmType;
 typedef enum {                          /* unconstrained u -> constrained value; Stan's reference manual, chapter on transforms */
   PGM_IDENTITY, PGM_LOWER, PGM_UPPER, PGM_INTERVAL,    /* entrywise */
-  PGM_T_SIMPLEX, PGM_T_ORDERED, PGM_T_POSITIVE_ORDERED, PGM_T_COV, PGM_T_CORR, PGM_T_CHOLESKY_CORR
+  PGM_T_SIMPLEX, PGM_T_ORDERED, PGM_T_POSITIVE_ORDERED, PGM_T_COV, PGM_T_CORR, PGM_T_CHOLESKY_CORR,
+  PGM_T_DISCRETE                        /* no transform: a table of probabilities, see PgmLatent.levels */
 } PgmTransform;
 
 typedef struct {
