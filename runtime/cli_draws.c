@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "philox.h"
+#include "source.h"
 
 struct PgmDraws {
   PgmCli *cli;
@@ -59,6 +60,10 @@ static double draw_family(PgmDraws *d, int f, long i, double *log_g)
   bool param = d->s->model->families[f].role == PGM_PARAM;
   long size = l->elements * l->uwidth, defined = l->list ? l->defined : l->elements;
   const PgmKey key = {.seed = d->cli->fit.seed, .iteration = (uint64_t)i, .stream = (uint64_t)f};
+  if (l->table) {
+    *log_g += pgm_draw_table(d->s, f, key);
+    return 0;
+  }
   memcpy(d->u, l->mean, (size_t)size * sizeof *d->u);
   if (!param) {
     pgm_philox_normals(key, 0, size, d->noise);

@@ -1,7 +1,7 @@
 /* `grad`: the log joint density and its gradient at a point, and a check of the one against the other. In: data, and a point (--at FILE in the
- * data's format; without it all unconstrained coordinates are 0). Out: JSON: log_joint at constrained values with its gradient entry by entry,
- * log_joint_unconstrained with the log Jacobian of the transforms of the latent variables (a param is a point, it has none) and its gradient by
- * unconstrained coordinate, in order of declaration.
+ * data's format; without it all unconstrained coordinates are 0, and discrete variables have their lowest value). Out: JSON: log_joint at
+ * constrained values with its gradient entry by entry, log_joint_unconstrained with the log Jacobian of the transforms of the latent variables (a
+ * param is a point, it has none) and its gradient by unconstrained coordinate, in order of declaration. Discrete variables have no gradient.
  *
  * --check: central differences of the unconstrained log joint with two steps, h and h / 2, and Richardson's extrapolation to h^4 (Press et al.,
  * Numerical Recipes, section 5.7). The differences are taken term by term and then summed, so that the size of the total costs no digits. */
@@ -24,9 +24,10 @@ typedef struct {
   long checked;
 } Grad;
 
+/* Discrete variables have a value at the point, and no coordinates. */
 static bool in_q(const Grad *g, int f)
 {
-  return pgm_is_latent(&g->s->model->families[f]);
+  return pgm_is_latent(&g->s->model->families[f]) && !pgm_is_discrete(&g->s->model->families[f]);
 }
 static double jacobian_weight(const Grad *g, int f)
 {
@@ -68,10 +69,34 @@ static void close_grad(Grad *g)
 
 /* ---- the point ------------------------------------------------------------------------------------------------------------------------------------------ */
 
+/* The values of a discrete variable at the point: those of the file, else the lowest. `data` may be NULL. */
+static PgmStatus read_discrete(Grad *g, const PgmData *data, int f)
+{
+  const PgmFamily *family = &g->s->model->families[f];
+  const PgmLayout *l = &g->s->layout[f];
+  bool found = false;
+  for (long r = 0; r < l->defined; r++) {
+    const long flat = l->list ? l->list[r] : r;
+    l->value[flat] = pgm_lowest(family, l, flat);
+  }
+  PgmStatus status = data ? pgm_cli_read_family(g->cli, g->s, data, f, l->value, &found) : PGM_OK;
+  if (status != PGM_OK || !data) return status;
+  if (!found) pgm_cli_note(g->cli, "%s: has no '%s': its elements have their lowest value", g->cli->at, family->name);
+  for (long r = 0; r < l->defined; r++) {
+    const long flat = l->list ? l->list[r] : r;
+    const double at = l->value[flat] - pgm_lowest(family, l, flat);
+    if (at != floor(at) || at < 0 || at >= (double)pgm_levels(family, l, flat))
+      return pgm_fail(&g->cli->error, PGM_BAD_INPUT, "%s: %s: is outside its support", g->cli->at, family->name);
+  }
+  return PGM_OK;
+}
+
 static PgmStatus read_point(Grad *g)
 {
   PgmCli *cli = g->cli;
   const PgmModel *model = g->s->model;
+  for (int f = 0; f < model->n_families && !cli->at; f++)
+    if (pgm_is_discrete(&model->families[f])) read_discrete(g, NULL, f);
   if (!cli->at) return PGM_OK;
   PgmData *data = pgm_data_new();
   if (!data) return pgm_fail(&cli->error, PGM_SYSTEM, "out of memory");
@@ -79,6 +104,7 @@ static PgmStatus read_point(Grad *g)
   for (int f = 0; f < model->n_families && status == PGM_OK; f++) {
     bool found = false;
     double *value = g->s->layout[f].value;
+    if (pgm_is_discrete(&model->families[f])) status = read_discrete(g, data, f);
     if (!in_q(g, f)) continue;
     pgm_constrain(g->s, f, g->u + g->start[f], value);
     status = pgm_cli_read_family(cli, g->s, data, f, value, &found);

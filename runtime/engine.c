@@ -120,11 +120,17 @@ static long slot_start(long count, int n, int k)
   return k == n ? count : count * k / n & ~7L;
 }
 
+/* Whether the kernels' gradients are with respect to a family's factors, or its values. Terms at a point are averaged over discrete variables. */
+static bool by_factors(const PgmSession *s, int family, PgmKernelKind kind)
+{
+  return kind == PGM_KERNEL_EXPECTED || s->layout[family].table;
+}
+
 /* The shared arrays of one family within a slot's sums; which of them are used depends on the kind. */
 static double *point_sums(const PgmSession *s, const PlatePlan *p, double *next, int i, PgmKernelKind kind, PgmLatent *latent)
 {
   const PgmLayout *l = &s->layout[p->shared[i]];
-  if (kind == PGM_KERNEL_EXPECTED) {
+  if (by_factors(s, p->shared[i], kind)) {
     latent->mean_sum = next;
     latent->sd_sum = next + l->elements * l->uwidth;
     return next + 2 * l->elements * l->uwidth;
@@ -140,7 +146,8 @@ static double run_spans(const Work *w, const void *env, double *scratch, long fr
   double sum = 0;
   for (int r = 0; r < p->n_refs && w->gradient; r++) {
     const RefPlan *ref = &w->s->engine->ref[p->refs[r]];
-    double *const buffer[] = {w->kind == PGM_KERNEL_EXPECTED ? ref->mean : ref->value, w->kind == PGM_KERNEL_EXPECTED ? ref->sd : NULL};
+    const bool factors = by_factors(w->s, ref->ref->family, w->kind);
+    double *const buffer[] = {factors ? ref->mean : ref->value, factors ? ref->sd : NULL};
     for (int b = 0; b < 2 && buffer[b]; b++) {
       if (!w->units)
         memset(buffer[b] + from * ref->width, 0, sizeof(double) * (size_t)((to - from) * ref->width));
@@ -263,7 +270,7 @@ static double run_plate(const Work *w)
       const PgmLayout *l = &s->layout[p->shared[i]];
       PgmLatent *latent = pgm_session_latent(s, p->shared[i]), first;
       next = point_sums(s, p, next, i, w->kind, &first);
-      if (w->kind == PGM_KERNEL_EXPECTED) {
+      if (by_factors(s, p->shared[i], w->kind)) {
         add_slots(e, latent->mean_bar, first.mean_sum, n, l->elements * l->uwidth);
         add_slots(e, latent->sd_bar, first.sd_sum, n, l->elements * l->uwidth);
       } else {
@@ -274,8 +281,10 @@ static double run_plate(const Work *w)
   for (int r = 0; r < p->n_refs && w->gradient; r++) {
     const RefPlan *ref = &e->ref[p->refs[r]];
     PgmLatent *latent = pgm_session_latent(s, ref->ref->family);
-    if (w->kind != PGM_KERNEL_EXPECTED) {
+    if (!by_factors(s, ref->ref->family, w->kind)) {
       collect_ref(w, ref, ref->value, latent->value_bar);
+    } else if (s->layout[ref->ref->family].table) {
+      collect_ref(w, ref, ref->mean, latent->mean_bar);
     } else if (ref->scalar_transform) {
       collect_ref(w, ref, ref->mean, latent->mean_bar);
       collect_ref(w, ref, ref->sd, latent->sd_bar);
@@ -340,7 +349,7 @@ static bool each_target(const PgmSession *s, RefPlan *r, long *targets, TargetVi
 {
   const long chunk = r->width > TARGET_CHUNK ? 1 : TARGET_CHUNK / (r->width > 0 ? r->width : 1);
   const PgmLayout *l = &s->layout[r->ref->family];
-  const long entries = l->elements * l->width;
+  const long entries = l->elements * (l->table ? l->uwidth : l->width);
   for (long from = 0; from < r->units; from += chunk) {
     const long count = r->units - from < chunk ? r->units - from : chunk;
     const PgmSpan span = {.first = r->lo + from, .count = count, .weight = 1};
@@ -383,7 +392,7 @@ static void place_targets(RefPlan *r, const long *targets, long first_unit, long
 static PgmStatus plan_ref(PgmSession *s, RefPlan *r, const PgmRef *ref, PgmError *error)
 {
   const PgmLayout *l = &s->layout[ref->family];
-  const long entries = l->elements * l->width;
+  const long entries = l->elements * (l->table ? l->uwidth : l->width);
   *r = (RefPlan){.ref = ref, .lo = s->engine->plate[ref->plate].lo, .units = s->engine->plate[ref->plate].units};
   r->width = r->units ? ref->width(s->env) : 0;
   r->scalar_transform = l->width == l->uwidth;

@@ -136,13 +136,13 @@ static PgmStatus make_fit(PgmFit **out, PgmSession *s, const PgmSources *q, cons
       continue;
     }
     to->mean = calloc((size_t)n + 1, sizeof *to->mean);
-    to->log_sd = f->point ? NULL : calloc((size_t)n + 1, sizeof *to->log_sd);
-    if (!(ok = to->mean && (f->point || to->log_sd))) break;
+    to->log_sd = !f->scales ? NULL : calloc((size_t)n + 1, sizeof *to->log_sd);
+    if (!(ok = to->mean && (!f->scales || to->log_sd))) break;
     const long rows = f->kind == PGM_SHARED ? 1 : f->rows;
     for (long r = 0; r < rows; r++) {
       const long to_row = f->kind == PGM_SHARED ? 0 : (l->list ? l->list[r] : r) * f->uwidth;
       memcpy(to->mean + to_row, x + f->at + r * f->uwidth, (size_t)f->uwidth * sizeof *x);
-      if (!f->point) memcpy(to->log_sd + to_row, x + f->sd_at + r * f->uwidth, (size_t)f->uwidth * sizeof *x);
+      if (f->scales) memcpy(to->log_sd + to_row, x + f->sd_at + r * f->uwidth, (size_t)f->uwidth * sizeof *x);
     }
   }
   if (!ok) {
@@ -180,7 +180,7 @@ static void load_factors(const PgmSession *s, const PgmSource *f, const PgmFacto
   for (long r = 0; r < rows; r++) {
     const long from = p->kind == PGM_SHARED ? 0 : (l->list ? l->list[r] : r) * f->uwidth;
     memcpy(x + f->at + r * f->uwidth, p->mean + from, (size_t)f->uwidth * sizeof *x);
-    if (!f->point && p->log_sd) memcpy(x + f->sd_at + r * f->uwidth, p->log_sd + from, (size_t)f->uwidth * sizeof *x);
+    if (f->scales && p->log_sd) memcpy(x + f->sd_at + r * f->uwidth, p->log_sd + from, (size_t)f->uwidth * sizeof *x);
   }
 }
 
@@ -387,6 +387,16 @@ static PgmStatus check_options(const PgmSession *s, const PgmFitOptions *o, PgmE
   return PGM_OK;
 }
 
+/* In the layout: probabilities in place of their logits. */
+static void tables_of_logits(PgmSession *s, int family)
+{
+  const PgmLayout *l = &s->layout[family];
+  for (long r = 0; r < l->defined; r++) {
+    const long flat = l->list ? l->list[r] : r;
+    pgm_table_fill(s, family, flat, l->mean + flat * l->uwidth, l->mean + flat * l->uwidth);
+  }
+}
+
 /* Where the factors start: means 0 for locals that separate, small random ones elsewhere, because 0 may be a point of symmetry (a product
  * of two latent variables, the components of a mixture); matrices like layers of a network, by their fan-in, and their sds as well, lest
  * noise that adds up over a layer drown the data. */
@@ -404,8 +414,9 @@ static void start_layouts(PgmSession *s, const PgmFitOptions *o)
     if (n) pgm_philox_normals(key, 0, n, l->mean);
     for (long e = 0; e < n; e++) {
       l->mean[e] = o->init_radius > 0 ? o->init_radius * (2 * pgm_philox_uniform(key, (uint64_t)e | 1ull << 40) - 1) : spread * l->mean[e];
-      l->sd[e] = family->role == PGM_PARAM ? 0 : local ? 0.5 : 0.1 * (matrix ? spread : 1);
+      l->sd[e] = family->role == PGM_PARAM || l->table ? 0 : local ? 0.5 : 0.1 * (matrix ? spread : 1);
     }
+    if (l->table) tables_of_logits(s, f);
   }
 }
 
@@ -497,6 +508,7 @@ static void adopt_factors(PgmSession *s, const PgmFit *init, const PgmSources *q
     if (!p || p->kind != PGM_FREE || !same_shape(s, p)) continue;
     memcpy(l->mean, p->mean, (size_t)(l->elements * l->uwidth) * sizeof *l->mean);
     for (long e = 0; e < l->elements * l->uwidth && p->log_sd; e++) l->sd[e] = exp(p->log_sd[e]);
+    if (l->table) tables_of_logits(s, q->source[i].family);
   }
   pgm_sources_read(q, x);
   for (int i = 0; i < q->n; i++) {

@@ -116,7 +116,7 @@ static bool open_families(PgmFused *f, int *axes)
     const PgmLayout *l = &f->s->layout[source->family];
     long offset = 0;
     if (!source->local) continue;
-    if (source->kind != PGM_FREE || !m->families[source->family].separable || l->list || 2 * source->uwidth > PGM_NEWTON_COORDINATES) return false;
+    if (source->kind != PGM_FREE || source->table || !m->families[source->family].separable || l->list || 2 * source->uwidth > PGM_NEWTON_COORDINATES) return false;
     const int axis = axis_of(f->s, source->family, &offset);
     if (axis < 0 || owns_others(f, axis)) return false;
     Axis *a = find_axis(f, axis, axes);

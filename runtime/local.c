@@ -10,8 +10,9 @@ enum { LEAST = 1024, GROUPS = 64 };
 
 typedef struct {
   const PgmSource *source;
-  long rows, w, first; /* first: of its elements in arrays per element */
+  long rows, w, dims, first; /* dims: coordinates of an element; first: of its elements in arrays per element */
   PgmNewton newton;
+  double *step; /* of a discrete variable, [row][logit]: takes the place of newton; NULL: Gaussian */
 } Family;
 
 struct PgmLocals {
@@ -35,14 +36,15 @@ PgmStatus pgm_locals_open(PgmLocals **out, const PgmSources *q, PgmError *error)
   for (int i = 0; i < q->n && l->family; i++) {
     const PgmSource *f = &q->source[i];
     if (!f->local) continue;
-    if (f->kind != PGM_FREE || !q->s->model->families[f->family].separable || 2 * f->uwidth > PGM_NEWTON_COORDINATES) {
+    if (f->kind != PGM_FREE || !q->s->model->families[f->family].separable || (!f->table && 2 * f->uwidth > PGM_NEWTON_COORDINATES)) {
       l->complete = false;
       continue;
     }
-    l->family[l->n++] = (Family){.source = f, .rows = f->rows, .w = f->uwidth, .first = l->elements};
-    l->elements += f->rows;
-    l->doubles += 2 * f->rows * f->uwidth;
-    doubles += pgm_newton_size(f->rows, f->uwidth);
+    const long dims = f->table ? f->uwidth : 2 * f->uwidth;
+    l->family[l->n++] = (Family){.source = f, .rows = f->rows, .w = f->uwidth, .dims = dims, .first = l->elements};
+    l->elements += f->table ? 0 : f->rows;
+    l->doubles += dims * f->rows;
+    doubles += f->table ? (size_t)(dims * f->rows) : pgm_newton_size(f->rows, f->uwidth);
   }
   if (!l->n) {
     pgm_locals_close(l);
@@ -54,8 +56,14 @@ PgmStatus pgm_locals_open(PgmLocals **out, const PgmSources *q, PgmError *error)
     return pgm_fail(error, PGM_SYSTEM, "out of memory");
   }
   for (int i = 0; i < l->n; i++) {
-    pgm_newton_place(&l->family[i].newton, l->family[i].rows, l->family[i].w, at);
-    at += pgm_newton_size(l->family[i].rows, l->family[i].w);
+    Family *f = &l->family[i];
+    if (f->source->table) {
+      f->step = at;
+      at += f->dims * f->rows;
+      continue;
+    }
+    pgm_newton_place(&f->newton, f->rows, f->w, at);
+    at += pgm_newton_size(f->rows, f->w);
   }
   *out = l;
   return PGM_OK;
@@ -87,6 +95,31 @@ void pgm_locals_begin(PgmLocals *l)
   l->fresh = true;
 }
 
+/* Tables of rows [from, to): the ELBO is linear in the probabilities but for their entropy, so p_k ~ exp(slope_k) is the optimum, and the divergence of
+ * p from it what is to be gained. Slopes are where the last evaluation left them. */
+static double judge_tables(const PgmSession *s, const Family *f, long from, long to, const double *x)
+{
+  const PgmLayout *l = &s->layout[f->source->family];
+  const long w = f->w;
+  double gain = 0;
+  for (long r = from; r < to; r++) {
+    const long flat = l->list ? l->list[r] : r;
+    const double *p = l->mean + flat * w, *slope = l->mean_bar + flat * w, *logit = x + f->source->at + r * w;
+    double *step = f->step + r * w, most = -INFINITY, sum = 0, own = 0;
+    for (long k = 0; k < w; k++)
+      if (p[k] > 0) most = fmax(most, slope[k]);
+    for (long k = 0; k < w; k++) sum += p[k] > 0 ? exp(slope[k] - most) : 0;
+    const double log_sum = most + log(sum);
+    for (long k = 0; k < w; k++) {
+      const double optimum = slope[k] - log_sum;
+      step[k] = p[k] > 0 && isfinite(optimum) ? optimum - logit[k] : 0;
+      own += p[k] > 0 ? p[k] * (log(p[k]) - optimum) : 0;
+    }
+    gain += isfinite(own) ? fmax(own, 0) : 0;
+  }
+  return gain;
+}
+
 PgmJudged pgm_locals_judge(PgmLocals *l, double *x, const double *gradient)
 {
   PgmJudged total = {0, 0};
@@ -101,6 +134,10 @@ PgmJudged pgm_locals_judge(PgmLocals *l, double *x, const double *gradient)
     for (int group = 0; group < groups; group++) {
       rejected[group] = 0;
       const long from = f->rows * group / groups, to = f->rows * (group + 1) / groups;
+      if (f->step) {
+        gain[group] = judge_tables(l->q->s, f, from, to, x);
+        continue;
+      }
       gain[group] = pgm_newton_judge(&f->newton, fresh, from, to, x + f->source->at, x + f->source->sd_at, gradient + f->source->at,
                                      gradient + f->source->sd_at, &rejected[group]);
     }
@@ -116,7 +153,11 @@ static void put(const PgmLocals *l, double *x, double share)
 {
   for (int i = 0; i < l->n; i++) {
     const Family *f = &l->family[i];
-    PGM_PIECES(f->rows, l->q->s->threads, from, to, pgm_newton_put(&f->newton, share, from, to, x + f->source->at, x + f->source->sd_at););
+    double *at = x + f->source->at;
+    if (f->step)
+      for (long e = 0; e < f->rows * f->w; e++) at[e] += share * f->step[e]; /* a table is accepted wherever it is */
+    else
+      PGM_PIECES(f->rows, l->q->s->threads, from, to, pgm_newton_put(&f->newton, share, from, to, at, x + f->source->sd_at););
   }
 }
 
@@ -133,7 +174,7 @@ void pgm_scales_from_curvature(const PgmSources *q, long end, double *x, const d
 {
   for (int i = 0; i < q->n; i++) {
     const PgmSource *f = &q->source[i];
-    if (f->kind == PGM_FUNCTION || f->point || f->at >= end) continue;
+    if (f->kind == PGM_FUNCTION || !f->scales || f->at >= end) continue;
     /* shared factors: the gradient is a sum over the elements, and so is the curvature */
     const double each = f->kind == PGM_SHARED ? 1 / fmax((double)f->rows, 1) : 1;
     for (long e = 0; e < f->size / 2; e++) {
@@ -153,8 +194,8 @@ void pgm_locals_save(const PgmLocals *l, const double *x, double *copy)
     const Family *f = &l->family[i];
     size_t bytes = (size_t)(f->rows * f->w) * sizeof *x;
     memcpy(copy, x + f->source->at, bytes);
-    memcpy(copy + f->rows * f->w, x + f->source->sd_at, bytes);
-    copy += 2 * f->rows * f->w;
+    if (!f->step) memcpy(copy + f->rows * f->w, x + f->source->sd_at, bytes);
+    copy += f->rows * f->dims;
   }
 }
 
@@ -164,8 +205,8 @@ void pgm_locals_load(const PgmLocals *l, const double *copy, double *x)
     const Family *f = &l->family[i];
     size_t bytes = (size_t)(f->rows * f->w) * sizeof *x;
     memcpy(x + f->source->at, copy, bytes);
-    memcpy(x + f->source->sd_at, copy + f->rows * f->w, bytes);
-    copy += 2 * f->rows * f->w;
+    if (!f->step) memcpy(x + f->source->sd_at, copy + f->rows * f->w, bytes);
+    copy += f->rows * f->dims;
   }
 }
 
@@ -174,7 +215,7 @@ void pgm_locals_shift(const PgmLocals *l, double shift, const double *copy, doub
   for (int i = 0; i < l->n; i++) {
     const Family *f = &l->family[i];
     const double *mean = copy, *log_sd = copy + f->rows * f->w;
-    for (long k = 0; k < f->w; k++) {
+    for (long k = 0; k < f->w && !f->step; k++) {
       double sum = 0, square = 0;
       for (long r = 0; r < f->rows; r++) {
         const double m = mean[r * f->w + k], sd = exp(log_sd[r * f->w + k]);
@@ -184,7 +225,7 @@ void pgm_locals_shift(const PgmLocals *l, double shift, const double *copy, doub
       const double center = sum / (double)f->rows, spread = sqrt(fmax(square / (double)f->rows - center * center, 0));
       for (long r = 0; r < f->rows; r++) x[f->source->at + r * f->w + k] = center + shift * spread;
     }
-    copy += 2 * f->rows * f->w;
+    copy += f->rows * f->dims;
   }
 }
 
@@ -197,11 +238,11 @@ void pgm_locals_between(const PgmLocals *l, const double *a, const double *b, do
     PGM_PIECES(n, l->q->s->threads, from, to, {
       for (long e = from; e < to; e++) {
         mean[e] = a[e] + t * (b[e] - a[e]);
-        log_sd[e] = a[n + e] + t * (b[n + e] - a[n + e]);
+        if (!f->step) log_sd[e] = a[n + e] + t * (b[n + e] - a[n + e]);
       }
     });
-    a += 2 * n;
-    b += 2 * n;
+    a += f->rows * f->dims;
+    b += f->rows * f->dims;
   }
 }
 
@@ -212,12 +253,12 @@ void pgm_locals_slope(const PgmLocals *l, const double *a, const double *b, cons
     const long n = f->rows * f->w, w = f->w;
     const double *restrict mean_bar = gradient + f->source->at, *restrict sd_bar = gradient + f->source->sd_at;
     double *restrict out = gain + f->first;
-    PGM_PIECES(f->rows, l->q->s->threads, from, to, {
+    PGM_PIECES(f->step ? 0 : f->rows, l->q->s->threads, from, to, {
       for (long r = from; r < to; r++)
         for (long e = r * w; e < (r + 1) * w; e++) out[r] += weight * (mean_bar[e] * (b[e] - a[e]) + sd_bar[e] * (b[n + e] - a[n + e]));
     });
-    a += 2 * n;
-    b += 2 * n;
+    a += f->rows * f->dims;
+    b += f->rows * f->dims;
   }
 }
 
@@ -235,9 +276,9 @@ long pgm_locals_differ(const PgmLocals *l, const double *a, const double *b)
   long count = 0;
   for (int i = 0; i < l->n; i++) {
     const Family *f = &l->family[i];
-    for (long r = 0; r < f->rows; r++) count += f->newton.left[r] < SETTLED && differs(f, a, b, r);
-    a += 2 * f->rows * f->w;
-    b += 2 * f->rows * f->w;
+    for (long r = 0; r < f->rows && !f->step; r++) count += f->newton.left[r] < SETTLED && differs(f, a, b, r);
+    a += f->rows * f->dims;
+    b += f->rows * f->dims;
   }
   return count;
 }
@@ -253,10 +294,10 @@ long pgm_locals_undecided(const PgmLocals *l, const double *a, const double *b, 
   long count = 0;
   for (int i = 0; i < l->n; i++) {
     const Family *f = &l->family[i];
-    for (long r = 0; r < f->rows; r++)
+    for (long r = 0; r < f->rows && !f->step; r++)
       count += f->newton.left[r] < SETTLED && differs(f, a, b, r) && !certain(coarse[f->first + r], fine[f->first + r]);
-    a += 2 * f->rows * f->w;
-    b += 2 * f->rows * f->w;
+    a += f->rows * f->dims;
+    b += f->rows * f->dims;
   }
   return count;
 }
@@ -268,7 +309,7 @@ long pgm_locals_choose(const PgmLocals *l, double *a, const double *b, const dou
   for (int i = 0; i < l->n; i++) {
     const Family *f = &l->family[i];
     const long n = f->rows * f->w;
-    for (long r = 0; r < f->rows; r++) {
+    for (long r = 0; r < f->rows && !f->step; r++) {
       if (f->newton.left[r] >= SETTLED || fine[f->first + r] < 1e-4 || !certain(coarse[f->first + r], fine[f->first + r]) || !differs(f, a, b, r))
         continue;
       for (long e = r * f->w; e < (r + 1) * f->w; e++) {
@@ -278,8 +319,8 @@ long pgm_locals_choose(const PgmLocals *l, double *a, const double *b, const dou
       *sum += fine[f->first + r];
       count++;
     }
-    a += 2 * n;
-    b += 2 * n;
+    a += f->rows * f->dims;
+    b += f->rows * f->dims;
   }
   return count;
 }

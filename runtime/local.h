@@ -1,7 +1,7 @@
 /* Newton sweeps over local latent variables that separate given the globals: every element is a small problem of its own, and one pass over
  * the data serves them all. Works on the parameter vector x and the gradient of the ELBO alone.
  *
- * Each takes Newton steps of its own (newton.h).
+ * Each takes Newton steps of its own (newton.h); a table of probabilities takes its optimum in one step, and has no other: the ELBO is concave in it.
  *
  *   pgm_locals_begin(l);
  *   do { value = ELBO and gradient at x; judged = pgm_locals_judge(l, x, gradient); } while (not small enough && pgm_locals_move(l, x));

@@ -48,6 +48,15 @@ double pgm_entropy(const PgmSession *s)
     const PgmLayout *l = &s->layout[f];
     if (!pgm_is_latent(&s->model->families[f]) || s->model->families[f].role == PGM_PARAM) continue;
     double sum = 0;
+    for (long r = 0; r < l->defined && l->table; r++)
+      for (long k = 0; k < l->uwidth; k++) {
+        const double p = l->mean[(l->list ? l->list[r] : r) * l->uwidth + k];
+        sum -= p > 0 ? p * log(p) : 0;
+      }
+    if (l->table) {
+      total += sum;
+      continue;
+    }
     for (long r = 0; r < l->defined; r++)
       for (long k = 0; k < l->uwidth; k++) sum += log(l->sd[(l->list ? l->list[r] : r) * l->uwidth + k]) + HALF_LOG_2PI_E;
     total += sum;
@@ -282,7 +291,7 @@ static const PgmRows *select_rows(PgmObjective *o, const PgmBatch *batch)
       m->refs[r].targets(o->s->env, &span, o->targets);
       for (long k = 0; k < span.count * width; k++)
         if (o->targets[k] >= 0) {
-          long flat = o->targets[k] / l->width;
+          long flat = o->targets[k] / (f->table ? l->uwidth : l->width);
           pick(a, a->inverse ? a->inverse[flat] : flat, own, &n);
         }
     }
@@ -355,7 +364,7 @@ static double expected_jacobians(PgmObjective *o, const PgmRows *rows)
     const PgmSource *f = &o->q->source[i];
     const PgmFamily *family = &o->s->model->families[f->family];
     PgmLayout *l = &o->s->layout[f->family];
-    if (f->point || family->transform == PGM_IDENTITY) continue;
+    if (!f->scales || family->transform == PGM_IDENTITY) continue;
     if (!rows || !rows[i].row) {
       total += pgm_jacobian_expected(o->s, f->family, l->mean, l->sd, 1, l->mean_bar, l->sd_bar);
       continue;
@@ -439,26 +448,49 @@ static void collect_draw(PgmObjective *o, int i, const PgmRows *r)
       });
 }
 
+/* The terms at a point are averages over the discrete variables, with slopes with respect to their tables: before the draws these are put aside, after
+ * them their average is added. */
+static void table_slopes(PgmObjective *o, const PgmRows *rows, bool before)
+{
+  for (int i = 0; i < o->q->n; i++) {
+    const PgmSource *f = &o->q->source[i];
+    const PgmRows *r = rows ? &rows[i] : NULL;
+    PgmLayout *l = &o->s->layout[f->family];
+    double *kept = o->tmp + o->offset[i];
+    const double share = 1.0 / o->options.draws;
+    if (!f->table) continue;
+    FOR_ENTRIES(
+        o, l, f, r, a, b, for (long e = a; e < b; e++) {
+          if (before) kept[e] = l->mean_bar[e];
+          l->mean_bar[e] = before ? 0 : kept[e] + share * l->mean_bar[e];
+        });
+  }
+}
+
 /* Average over draws of the sampled terms; draw_value holds each. */
 static double sampled_terms(PgmObjective *o, const PgmRows *rows, const PgmBatch *batch, long iteration)
 {
   double total = 0;
+  table_slopes(o, rows, true);
   for (int d = 0; d < o->options.draws; d++) {
     for (int i = 0; i < o->q->n; i++) {
+      if (o->q->source[i].table) continue;
       draw_noise(o, i, d, rows ? &rows[i] : NULL, iteration);
       place_values(o, i, rows ? &rows[i] : NULL);
     }
     double value = pgm_engine_run(o->s, o->kind, batch);
-    for (int i = 0; i < o->q->n; i++) collect_draw(o, i, rows ? &rows[i] : NULL);
+    for (int i = 0; i < o->q->n; i++)
+      if (!o->q->source[i].table) collect_draw(o, i, rows ? &rows[i] : NULL);
     o->draw_value[d] = value;
     total += value;
   }
+  table_slopes(o, rows, false);
   return total / o->options.draws;
 }
 
 static const PgmBatch everything = {-1, NULL, 0, 1};
 
-/* -E (u - teacher mean)^2 / (2 teacher sd^2), with its gradient. */
+/* -E (u - teacher mean)^2 / (2 teacher sd^2), with its gradient; of a discrete variable E log teacher. */
 static double taught(PgmObjective *o)
 {
   double total = 0;
@@ -469,6 +501,12 @@ static double taught(PgmObjective *o)
     if (f->point) continue;
     for (long r = 0; r < f->rows; r++)
       for (long e = row_flat(l, NULL, r) * f->uwidth, end = e + f->uwidth; e < end; e++) {
+        if (f->table) {
+          const double log_p = log(fmax(mean[e], 1e-6)); /* what it says of the unlikely is of no consequence */
+          total += l->mean[e] * log_p;
+          l->mean_bar[e] += log_p;
+          continue;
+        }
         const double p = 1 / (sd[e] * sd[e]), d = l->mean[e] - mean[e];
         total -= 0.5 * p * (d * d + l->sd[e] * l->sd[e]);
         l->mean_bar[e] -= p * d;
@@ -518,6 +556,10 @@ double pgm_objective_ratio(PgmObjective *o, long iteration)
   for (int i = 0; i < o->q->n; i++) {
     const PgmSource *f = &o->q->source[i];
     PgmLayout *l = &o->s->layout[f->family];
+    if (f->table) {
+      value -= pgm_draw_table(o->s, f->family, (PgmKey){o->options.seed, (uint64_t)iteration, (uint64_t)f->family << 16});
+      continue;
+    }
     draw_noise(o, i, 0, NULL, iteration);
     memset(l->value_bar, 0, (size_t)(l->elements * l->width) * sizeof *l->value_bar);
     double jacobian = pgm_constrain(o->s, f->family, o->u + o->offset[i], l->value);

@@ -58,6 +58,21 @@ bool pgm_is_latent(const PgmFamily *f)
   return f->role == PGM_GLOBAL || f->role == PGM_LOCAL || f->role == PGM_PARAM;
 }
 
+bool pgm_is_discrete(const PgmFamily *f)
+{
+  return f->transform == PGM_T_DISCRETE && pgm_is_latent(f);
+}
+
+double pgm_lowest(const PgmFamily *f, const PgmLayout *l, long flat)
+{
+  return l->lower[f->uniform_bounds ? 0 : flat];
+}
+
+long pgm_levels(const PgmFamily *f, const PgmLayout *l, long flat)
+{
+  return f->uniform_bounds ? l->uwidth : (long)(l->upper[flat] - l->lower[flat]) + 1;
+}
+
 PgmLatent *pgm_session_latent(const PgmSession *s, int family)
 {
   return (PgmLatent *)((char *)s->env + s->model->families[family].place);
@@ -975,7 +990,8 @@ static PgmStatus open_latents(Opening *o)
       }
       if (next && n) {
         *pgm_session_latent(s, f) = (PgmLatent){
-            .value = l->value, .mean = l->mean, .sd = l->sd, .value_bar = l->value_bar, .mean_bar = l->mean_bar, .sd_bar = l->sd_bar};
+            .value = l->value, .mean = l->mean, .sd = l->sd, .value_bar = l->value_bar, .mean_bar = l->mean_bar, .sd_bar = l->sd_bar,
+            .levels = l->uwidth};
       }
     }
     if (round || total == 0) break;
@@ -1012,12 +1028,31 @@ static PgmStatus find_bounds(Opening *o, int family)
   if (!f->has_upper) free(l->upper), l->upper = NULL;
   for (long i = 0; i < n; i++) {
     const double lower = l->lower ? l->lower[i] : -INFINITY, upper = l->upper ? l->upper[i] : INFINITY;
-    const bool empty = pgm_is_latent(f) ? !(lower < upper) : !(lower <= upper);
+    const bool empty = pgm_is_latent(f) && !pgm_is_discrete(f) ? !(lower < upper) : !(lower <= upper);
     if (l->elements && (f->uniform_bounds || defined(l, i)) && empty)
       return pgm_fail(o->error, PGM_BAD_INPUT, "%s: the bounds of %s leave no room: lower %g, upper %g", line_of(o->m, f->line, line),
                       pgm_element_name(o->s, family, i, -1, name, sizeof name), lower, upper);
   }
   return PGM_OK;
+}
+
+/* Bounds of discrete latent variables, and with them the size of their tables. */
+static PgmStatus find_levels(Opening *o, int family)
+{
+  enum { MOST = 10000 };
+  const PgmFamily *f = &o->m->families[family];
+  PgmLayout *l = &o->s->layout[family];
+  char line[PLACE_SIZE];
+  double most = 1;
+  PgmStatus status = find_bounds(o, family);
+  for (long i = 0; i < (f->uniform_bounds ? 1 : l->elements) && !status; i++)
+    if (f->uniform_bounds || defined(l, i)) most = fmax(most, l->upper[i] - l->lower[i] + 1);
+  if (!status && most > MOST)
+    return pgm_fail(o->error, PGM_BAD_INPUT, "%s: %s has %.0f values; a discrete latent variable may have %d", line_of(o->m, f->line, line), f->name, most,
+                    MOST);
+  l->uwidth = (long)most;
+  l->table = true;
+  return status;
 }
 
 /* An observed element that simulate is to draw: the array holds nothing yet. */
@@ -1402,11 +1437,13 @@ static PgmStatus opening_run(Opening *o)
   }
   status = find_integers(o);
   if (!status) status = find_shape(o);
-  if (!status) status = open_latents(o);
   bool incomplete = false; /* bounds may read arrays that were not given */
   for (int f = 0; f < m->n_families; f++) incomplete |= holds_data(&m->families[f]) && !s->layout[f].data && !s->layout[f].idata;
+  for (int f = 0; f < m->n_families && !status; f++)
+    if (pgm_is_discrete(&m->families[f]) && (m->families[f].uniform_bounds || !incomplete)) status = find_levels(o, f);
+  if (!status) status = open_latents(o);
   for (int f = 0; f < m->n_families && !status; f++) {
-    if (m->families[f].uniform_bounds || !incomplete) status = find_bounds(o, f);
+    if (!pgm_is_discrete(&m->families[f]) && (m->families[f].uniform_bounds || !incomplete)) status = find_bounds(o, f);
     if (!status && holds_data(&m->families[f]) && (s->layout[f].data || s->layout[f].idata)) {
       status = check_values(o, f);
       if (!status) status = check_bounds(o, f);
@@ -1457,6 +1494,7 @@ void pgm_session_close(PgmSession *s)
     free(l->lower);
     free(l->upper);
     free(l->present);
+    free(l->excluded);
     layout_reset(l);
   }
   if (s->block) munmap(s->block, s->block_size);

@@ -14,13 +14,16 @@ typedef struct {
   long dim[2];
   long elements;                       /* in the box */
   long width;                          /* constrained entries per element */
-  long uwidth;                         /* unconstrained coordinates per element (simplex[K]: K - 1) */
+  long uwidth;                         /* unconstrained coordinates per element (simplex[K]: K - 1); discrete: the most values that an element has */
+  bool table;                          /* of a discrete latent variable */
   long defined;                        /* elements that some statement defines */
   unsigned char *piece;                /* per element: 1 + the defining statement's rank among the family's statements, 0 undefined; NULL: all by one statement */
   long *list;                          /* flat indices of the defined elements, ascending; NULL: all */
   double *lower, *upper;               /* bounds: one, or one per element; NULL if absent */
-  /* latents and params only; elements * uwidth for mean and sd (and bars), elements * width for value (and bar) */
+  /* latents and params only; elements * uwidth for mean and sd (and bars), elements * width for value (and bar); discrete: the mean is the table of
+   * probabilities of an element's values, from its lower bound up, and there is no sd */
   double *value, *value_bar, *mean, *sd, *mean_bar, *sd_bar;
+  unsigned char *excluded;             /* discrete: per entry of the table 1 where the data rule it out, see pgm_sources_exclude; NULL: none */
   double *data;                        /* inputs and observed, real; NaN where nothing is defined */
   int *idata;                          /* inputs and observed, integer */
   unsigned char *present;              /* observed, once read: per entry 1 where it is given, 0 where it is missing (missing.h) */
@@ -55,6 +58,9 @@ void pgm_session_close(PgmSession *s);
 
 PgmLatent *pgm_session_latent(const PgmSession *s, int family);       /* in the env */
 bool pgm_is_latent(const PgmFamily *f);                                /* global, local, param: has a factor or a point in q */
+bool pgm_is_discrete(const PgmFamily *f);                              /* of these: its factor is a table of probabilities */
+long pgm_levels(const PgmFamily *f, const PgmLayout *l, long flat);    /* values of a discrete element; the table's other entries are 0 */
+double pgm_lowest(const PgmFamily *f, const PgmLayout *l, long flat);  /* the least of them */
 
 /* "z[3]", "W[2,1]" (constrained entry) for messages and tables. Returns `buffer`. */
 char *pgm_element_name(const PgmSession *s, int family, long flat, long entry, char *buffer, size_t size);

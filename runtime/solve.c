@@ -15,7 +15,8 @@
  * gradient norm is a twentieth of that error and the last iterations gained less than a step of that norm would (a four-hundredth of the
  * nats that are lost anyway). The error is measured: e is the difference to the gradient with a second, independent set of draws, over sqrt 2.
  *
- * L-BFGS works in the metric of the inverse Fisher information: sd^2 for a mean, 1/2 for a log sd. */
+ * L-BFGS works in the metric of the inverse Fisher information: sd^2 for a mean, 1/2 for a log sd, 1 / (p (1 - p)) for the logit of a probability, by
+ * which a step is the one of coordinate ascent. */
 #include "solve.h"
 
 #include <stdlib.h>
@@ -29,6 +30,7 @@
 
 enum { SWEEPS_COLD = 8, SWEEPS_INSIDE = 60, PANEL_NODES = 12, MOST_PANELS = 8, CLOSEST_PANELS = 64, MULTISTART_ROUNDS = 1, TRIAL = 250, PATIENCE = 4, LEAST_DRAWS = 16 };
 static const double SHARE = 0.05, INVISIBLE = 1e-3; /* nats */
+static const double LEAST_VARIANCE = 1e-3;          /* of a probability, in the metric */
 
 /* ---- the run: clock and callbacks ---------------------------------------------------------------------------------------------------- */
 
@@ -96,12 +98,30 @@ static double evaluate(Solve *v)
   return pgm_objective_value(v->objective, v->x, v->gradient, NULL, 0);
 }
 
+static void fill_table_metric(const PgmSources *q, const PgmSource *f, const double *x, double *h)
+{
+  const PgmLayout *l = &q->s->layout[f->family];
+  const long w = f->uwidth, rows = f->kind == PGM_SHARED ? 1 : f->rows;
+  const double share = f->kind == PGM_SHARED ? 1 / fmax((double)f->rows, 1) : 1;
+  PGM_PIECES(rows, q->s->threads, from, to, {
+    for (long r = from; r < to; r++) {
+      double *p = h + f->at + r * w;
+      pgm_table_fill(q->s, f->family, l->list ? l->list[r] : r, x + f->at + r * w, p);
+      for (long k = 0; k < w; k++) p[k] = share / fmax(p[k] * (1 - p[k]), LEAST_VARIANCE);
+    }
+  });
+}
+
 /* The inverse Fisher information of the factors at x, of the sources in [begin, end) of x; 0 where it is not known (params, weights). */
 static void fill_metric(const PgmSources *q, const double *x, long begin, long end, double *h)
 {
   for (int i = 0; i < q->n; i++) {
     const PgmSource *f = &q->source[i];
     if (f->at < begin || f->at >= end) continue;
+    if (f->table && f->kind != PGM_FUNCTION) {
+      fill_table_metric(q, f, x, h);
+      continue;
+    }
     if (f->kind == PGM_FUNCTION || f->point) {
       for (long e = f->at; e < f->at + f->size; e++) h[e] = 0;
       if (f->sd_at >= 0)
@@ -139,14 +159,16 @@ static double sampling_error(void *data, const double *x, const double *g, const
 
 /* Steps of log sds (of the part of x from pinned to end) are at most 2. Whichever d, with the gradient g of what is minimised, would change by more is far
  * from its fixed point p s^2 = 1, p the curvature at its mean: there the metric, s^2, and the secant pairs know nothing. It goes towards the fixed
- * point instead, and its mean by Newton's step. (Were d shortened as a whole, means far from the optimum would wait for every log sd in turn.) Returns the
- * longest step along d. */
+ * point instead, and its mean by Newton's step. (Were d shortened as a whole, means far from the optimum would wait for every log sd in turn.) Steps of
+ * logits are at most 6. Returns the longest step along d. */
 static double tame(const Solve *v, const double *x, const double *g, double *d)
 {
   double most = 0;
   for (int i = 0; i < v->q->n; i++) {
     const PgmSource *f = &v->q->source[i];
     if (f->kind == PGM_FUNCTION || f->point || f->at < v->pinned || f->at >= v->end) continue;
+    for (long e = f->at - v->pinned; e < f->at - v->pinned + f->size && f->table; e++) d[e] = fmin(fmax(d[e], -6), 6);
+    if (f->table) continue;
     const double share = f->kind == PGM_SHARED ? 1 / fmax((double)f->rows, 1) : 1;
     for (long k = 0; k < f->size / 2; k++) {
       const long mean = f->at - v->pinned + k, log_sd = f->sd_at - v->pinned + k;
@@ -604,10 +626,10 @@ static const PgmRange *stochastic_touched(void *data, long *n)
   for (int i = 0; i < q->n; i++) {
     const PgmSource *f = &q->source[i];
     if (!f->local || f->kind != PGM_FREE) continue;
-    for (int half = 0; half < 2; half++) {
+    for (int half = 0; half < 1 + f->scales; half++) {
       const long at = half ? f->sd_at : f->at;
       if (!rows || !rows[i].row) {
-        add_range(k, at, at + f->size / 2);
+        add_range(k, at, at + f->size / (1 + f->scales));
         continue;
       }
       /* those that the batch's terms only refer to as well: without them a row would hear of its other terms too rarely */
@@ -670,8 +692,8 @@ static void step_scales(const PgmSources *q, const double *x, double *scale)
       continue;
     }
     const double fan_in = !f->local && q->s->model->families[f->family].rank == 2 ? (double)l->dim[1] : 1;
-    for (long e = 0; e < (f->point ? f->size : f->size / 2); e++)
-      scale[f->at + e] = fmin(1, 4 / sqrt(fan_in)) * (f->point ? 1 : fmax(1, exp(x[f->sd_at + e])));
+    for (long e = 0; e < (f->scales ? f->size / 2 : f->size); e++)
+      scale[f->at + e] = fmin(1, 4 / sqrt(fan_in)) * (f->scales ? fmax(1, exp(x[f->sd_at + e])) : 1);
   }
 }
 
@@ -763,10 +785,11 @@ static PgmStatus cold_scales(Solve *v, double *elbo, PgmError *error)
 {
   const long end = v->fused ? v->q->globals : v->size;
   double value = look(v);
+  while (!isfinite(value) && pgm_sources_exclude(v->q)) value = look(v);
   for (int k = 0; k < 6 && !isfinite(value); k++) {
     for (int i = 0; i < v->q->n; i++) {
       const PgmSource *f = &v->q->source[i];
-      if (f->kind == PGM_FUNCTION || f->point || f->at < v->pinned) continue;
+      if (f->kind == PGM_FUNCTION || !f->scales || f->at < v->pinned) continue;
       for (long e = f->sd_at; e < f->sd_at + f->size / 2; e++) v->x[e] -= 1;
     }
     if (v->fused) load_accepted(v);

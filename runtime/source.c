@@ -81,7 +81,8 @@ PgmStatus pgm_function_new(PgmFunction **out, PgmGather **gather, const PgmSessi
     for (int l = 0; l < f->n_hidden; l++) f->hidden[l] = o->n_hidden ? o->hidden[l] : 16;
   }
   f->free_scale = inputs->free_scale && !f->n_flags; /* where elements differ by a flag, their scales may too */
-  f->n_outputs = s->layout[family].uwidth * (f->free_scale ? 1 : 2);
+  if (s->layout[family].table) f->free_scale = false;
+  f->n_outputs = s->layout[family].uwidth * (f->free_scale || s->layout[family].table ? 1 : 2);
   PgmNet net;
   st = pgm_net_open(&net, f, error);
   f->n_weights = net.n_weights + (f->free_scale ? s->layout[family].uwidth : 0);
@@ -151,13 +152,15 @@ PgmStatus pgm_sources_open(PgmSources **out, PgmSession *s, int n, const PgmSour
                      .kind = specs[i].kind,
                      .local = family->role == PGM_LOCAL,
                      .point = family->role == PGM_PARAM,
+                     .table = l->table,
+                     .scales = family->role != PGM_PARAM && !l->table,
                      .rows = l->defined,
                      .uwidth = l->uwidth,
                      .function = specs[i].function,
                      .gather = specs[i].gather,
                      .sd_at = -1};
     long entries = (f->kind == PGM_SHARED ? 1 : f->rows) * f->uwidth;
-    f->size = f->kind == PGM_FUNCTION ? f->function->n_weights : f->point ? entries : 2 * entries;
+    f->size = f->kind == PGM_FUNCTION ? f->function->n_weights : f->scales ? 2 * entries : entries;
     if (f->kind == PGM_FUNCTION && !st) st = pgm_net_open(&f->net, f->function, error);
   }
   for (int part = 0; part < 3; part++) {
@@ -167,7 +170,7 @@ PgmStatus pgm_sources_open(PgmSources **out, PgmSession *s, int n, const PgmSour
       f->at = q->size;
       if (f->kind == PGM_FUNCTION)
         f->sd_at = f->function->free_scale ? f->at + f->net.n_weights : -1;
-      else if (!f->point)
+      else if (f->scales)
         f->sd_at = f->at + f->size / 2;
       q->size += f->size;
     }
@@ -183,7 +186,7 @@ PgmStatus pgm_sources_open(PgmSources **out, PgmSession *s, int n, const PgmSour
         if (!f->kept) st = pgm_fail(error, PGM_SYSTEM, "out of memory");
       }
     } else {
-      f->slot_size = f->kind == PGM_SHARED ? f->size : 0;
+      f->slot_size = f->kind == PGM_SHARED ? 2 * f->uwidth : 0;
     }
     f->scratch = malloc((size_t)(SLOTS * f->slot_size + 1) * sizeof *f->scratch);
     if (!f->scratch && !st) st = pgm_fail(error, PGM_SYSTEM, "out of memory");
@@ -203,17 +206,140 @@ PgmSource *pgm_sources_find(const PgmSources *q, int family)
   return NULL;
 }
 
-/* ---- forward and backward ------------------------------------------------------------------------------------------------------------ */
-
 static long flat_of(const PgmLayout *l, long row)
 {
   return l->list ? l->list[row] : row;
 }
 
+/* ---- tables of discrete variables ---------------------------------------------------------------------------------------------------- */
+
+/* Log probabilities no lower than this: what is not excluded may come back. */
+static const double LEAST_LOG = -600;
+
+double pgm_table_fill(const PgmSession *s, int family, long flat, const double *logit, double *table)
+{
+  const PgmLayout *l = &s->layout[family];
+  const unsigned char *out = l->excluded ? l->excluded + flat * l->uwidth : NULL;
+  const long levels = pgm_levels(&s->model->families[family], l, flat);
+  double most = -INFINITY, sum = 0, entropy = 0;
+  for (long k = 0; k < levels; k++)
+    if (!(out && out[k])) most = fmax(most, logit[k]);
+  for (long k = 0; k < levels; k++)
+    if (!(out && out[k])) sum += exp(fmax(logit[k] - most, LEAST_LOG));
+  const double log_sum = log(sum);
+  for (long k = 0; k < l->uwidth; k++) {
+    if (k >= levels || (out && out[k])) {
+      table[k] = 0;
+      continue;
+    }
+    const double log_p = fmax(logit[k] - most, LEAST_LOG) - log_sum;
+    table[k] = exp(log_p);
+    entropy -= table[k] * log_p;
+  }
+  return entropy;
+}
+
+double pgm_draw_table(const PgmSession *s, int family, PgmKey key)
+{
+  const PgmLayout *l = &s->layout[family];
+  double total = 0;
+  for (long r = 0; r < l->defined; r++) {
+    const long flat = l->list ? l->list[r] : r;
+    const double *p = l->mean + flat * l->uwidth;
+    double left = pgm_philox_uniform(key, (uint64_t)flat);
+    long at = 0;
+    for (long k = 0; k < l->uwidth; k++) {
+      if (!(p[k] > 0)) continue;
+      at = k; /* the last possible one where rounding leaves something over */
+      if ((left -= p[k]) < 0) break;
+    }
+    l->value[flat] = pgm_lowest(&s->model->families[family], l, flat) + (double)at;
+    total += log(p[at]);
+  }
+  return total;
+}
+
+/* Gradient with respect to the logits of the expectation, whose slopes with respect to the probabilities are in mean_bar, and of weight * entropy. */
+static void table_backward(const PgmLayout *l, long flat, double weight, double *logit_bar)
+{
+  const double *p = l->mean + flat * l->uwidth, *slope = l->mean_bar + flat * l->uwidth;
+  double average = 0;
+  for (long k = 0; k < l->uwidth; k++) {
+    logit_bar[k] = p[k] > 0 ? slope[k] - weight * log(p[k]) : 0;
+    average += p[k] * logit_bar[k];
+  }
+  for (long k = 0; k < l->uwidth; k++) logit_bar[k] = p[k] * (logit_bar[k] - average);
+}
+
+long pgm_sources_exclude(PgmSources *q)
+{
+  long marked = 0;
+  for (int i = 0; i < q->n; i++) {
+    const PgmSource *f = &q->source[i];
+    PgmLayout *l = &q->s->layout[f->family];
+    if (!f->table) continue;
+    if (!l->excluded && !(l->excluded = calloc((size_t)(l->elements * l->uwidth) + 1, 1))) continue;
+    for (long r = 0; r < f->rows; r++) {
+      const long at = flat_of(l, r) * l->uwidth;
+      bool possible = false; /* not all: then it is not this element's fault */
+      for (long k = at; k < at + l->uwidth; k++) possible = possible || (l->mean[k] > 0 && l->mean_bar[k] > -INFINITY);
+      for (long k = at; k < at + l->uwidth && possible; k++)
+        if (l->mean_bar[k] == -INFINITY && !l->excluded[k]) l->excluded[k] = 1, marked++;
+    }
+  }
+  return marked;
+}
+
+/* ---- forward and backward ------------------------------------------------------------------------------------------------------------ */
+
 /* Entries in one piece when the rows are consecutive elements. */
 static bool contiguous(const PgmLayout *l, const PgmRows *rows)
 {
   return !l->list && !(rows && rows->row);
+}
+
+/* Free and shared tables. */
+static double tables_forward(const PgmSources *q, const PgmSource *f, const double *x, const PgmRows *rows)
+{
+  const PgmLayout *l = &q->s->layout[f->family];
+  const long w = f->uwidth, n = rows && rows->row ? rows->n : f->rows;
+  const int slots = slots_of(n);
+  double part[SLOTS], total = 0;
+#pragma omp parallel for schedule(static) num_threads(q->s->threads) if (q->s->threads > 1 && n * w > PGM_PARALLEL)
+  for (int slot = 0; slot < slots; slot++) {
+    double sum = 0;
+    for (long r = n * slot / slots; r < n * (slot + 1) / slots; r++) {
+      const long row = rows && rows->row ? rows->row[r] : r, to = flat_of(l, row);
+      const double own = pgm_table_fill(q->s, f->family, to, x + f->at + (f->kind == PGM_SHARED ? 0 : row * w), l->mean + to * w);
+      sum += rows && rows->weight ? rows->weight[r] * own : own;
+    }
+    part[slot] = sum;
+  }
+  for (int slot = 0; slot < slots; slot++) total += part[slot];
+  return total;
+}
+
+static void tables_backward(const PgmSources *q, const PgmSource *f, const PgmRows *rows, double *gradient)
+{
+  const PgmLayout *l = &q->s->layout[f->family];
+  const long w = f->uwidth, n = rows && rows->row ? rows->n : f->rows;
+  const int slots = slots_of(n);
+  const bool shared = f->kind == PGM_SHARED;
+#pragma omp parallel for schedule(static) num_threads(q->s->threads) if (q->s->threads > 1 && n * w > PGM_PARALLEL)
+  for (int slot = 0; slot < slots; slot++) {
+    double *sum = f->scratch + slot * f->slot_size, *own = sum + w; /* of shared tables: the slot's sum, one row's */
+    if (shared) memset(sum, 0, (size_t)w * sizeof *sum);
+    for (long r = n * slot / slots; r < n * (slot + 1) / slots; r++) {
+      const long row = rows && rows->row ? rows->row[r] : r;
+      const double weight = rows && rows->weight ? rows->weight[r] : 1;
+      table_backward(l, flat_of(l, row), weight, shared ? own : gradient + f->at + row * w);
+      for (long k = 0; k < w && shared; k++) sum[k] += own[k];
+    }
+  }
+  if (!shared) return;
+  memset(gradient + f->at, 0, (size_t)f->size * sizeof *gradient);
+  for (int slot = 0; slot < slots; slot++)
+    for (long k = 0; k < w; k++) gradient[f->at + k] += f->scratch[slot * f->slot_size + k];
 }
 
 static double free_forward(const PgmSources *q, const PgmSource *f, const double *x, const PgmRows *rows)
@@ -378,6 +504,11 @@ static double function_forward(const PgmSources *q, const PgmSource *f, const do
       function_block(f, x, rows, at, count, f->kept ? f->kept + at * f->net.row : p.kept, p.out);
       for (long r = 0; r < count; r++) {
         const long to = flat_of(l, rows && rows->row ? rows->row[at + r] : at + r) * w;
+        if (f->table) {
+          const double entropy = pgm_table_fill(q->s, f->family, to / w, p.out + r * o, l->mean + to);
+          sum += rows && rows->weight ? rows->weight[at + r] * entropy : entropy;
+          continue;
+        }
         const double *log_sd = f->sd_at >= 0 ? x + f->sd_at : p.out + r * o + w;
         double own = 0;
         for (long k = 0; k < w; k++) {
@@ -412,6 +543,10 @@ static void function_backward(const PgmSources *q, const PgmSource *f, const dou
       for (long r = 0; r < count; r++) {
         const long from = flat_of(l, rows && rows->row ? rows->row[at + r] : at + r) * w;
         const double weight = rows && rows->weight ? rows->weight[at + r] : 1;
+        if (f->table) {
+          table_backward(l, from / w, weight, p.out_bar + r * o);
+          continue;
+        }
         double *sd_bar = scale_bar ? scale_bar : p.out_bar + r * o + w;
         for (long k = 0; k < w; k++) {
           const double bar = l->sd[from + k] * l->sd_bar[from + k] + weight;
@@ -436,9 +571,10 @@ double pgm_sources_forward(PgmSources *q, const double *x, const PgmRows *rows)
   for (int i = 0; i < q->n; i++) {
     const PgmSource *f = &q->source[i];
     const PgmRows *r = rows ? &rows[i] : NULL;
-    entropy += f->kind == PGM_FREE     ? free_forward(q, f, x, r)
+    entropy += f->kind == PGM_FUNCTION ? function_forward(q, f, x, r)
+               : f->table              ? tables_forward(q, f, x, r)
                : f->kind == PGM_SHARED ? shared_forward(q, f, x, r)
-                                       : function_forward(q, f, x, r);
+                                       : free_forward(q, f, x, r);
   }
   return entropy;
 }
@@ -448,21 +584,35 @@ void pgm_sources_backward(PgmSources *q, const double *x, const PgmRows *rows, d
   for (int i = 0; i < q->n; i++) {
     const PgmSource *f = &q->source[i];
     const PgmRows *r = rows ? &rows[i] : NULL;
-    if (f->kind == PGM_FREE)
-      free_backward(q, f, r, gradient);
+    if (f->kind == PGM_FUNCTION)
+      function_backward(q, f, x, r, gradient);
+    else if (f->table)
+      tables_backward(q, f, r, gradient);
     else if (f->kind == PGM_SHARED)
       shared_backward(q, f, r, gradient);
     else
-      function_backward(q, f, x, r, gradient);
+      free_backward(q, f, r, gradient);
   }
 }
 
 /* ---- starting values ----------------------------------------------------------------------------------------------------------------- */
 
-/* Averages of a family's means and log sds over its elements: uwidth each. */
+/* A logit of the probability, not so low that it would rule what averages and functions say. */
+static double logit_of(double probability)
+{
+  return log(fmax(probability, 1e-6));
+}
+
+/* Averages of a family's means (tables: logits) and log sds over its elements: uwidth each. */
 static void averages(const PgmSources *q, const PgmSource *f, double *mean, double *log_sd)
 {
   const PgmLayout *l = &q->s->layout[f->family];
+  for (long k = 0; k < f->uwidth && f->table; k++) {
+    double p = 0;
+    for (long r = 0; r < f->rows; r++) p += l->mean[flat_of(l, r) * f->uwidth + k];
+    mean[k] = logit_of(p / fmax((double)f->rows, 1));
+  }
+  if (f->table) return;
   for (long k = 0; k < f->uwidth; k++) {
     double m = 0, s = 0;
     for (long r = 0; r < f->rows; r++) {
@@ -479,12 +629,12 @@ void pgm_sources_read(const PgmSources *q, double *x)
   for (int i = 0; i < q->n; i++) {
     const PgmSource *f = &q->source[i];
     const PgmLayout *l = &q->s->layout[f->family];
-    if (f->kind == PGM_SHARED) averages(q, f, x + f->at, x + f->sd_at);
+    if (f->kind == PGM_SHARED) averages(q, f, x + f->at, f->scales ? x + f->sd_at : NULL);
     for (long r = 0; r < f->rows && f->kind == PGM_FREE; r++)
       for (long k = 0; k < f->uwidth; k++) {
         const long to = r * f->uwidth + k, from = flat_of(l, r) * f->uwidth + k;
-        x[f->at + to] = l->mean[from];
-        if (!f->point) x[f->sd_at + to] = log(fmax(l->sd[from], DBL_MIN));
+        x[f->at + to] = f->table ? log(fmax(l->mean[from], DBL_MIN)) : l->mean[from];
+        if (f->scales) x[f->sd_at + to] = log(fmax(l->sd[from], DBL_MIN));
       }
   }
 }
@@ -500,6 +650,7 @@ PgmStatus pgm_source_random(PgmSources *q, PgmSource *f, PgmKey key, double *x, 
   pgm_net_random(&f->net, key, x + f->at);
   for (long k = 0; k < w; k++) {
     c[k] = mean[k];
+    if (f->table) continue;
     if (f->sd_at >= 0)
       x[f->sd_at + k] = log_sd[k];
     else
@@ -562,8 +713,8 @@ PgmStatus pgm_source_regress(PgmSources *q, PgmSource *f, PgmKey key, double *x,
     for (long i = 0; i < count; i++)
       for (long k = 0; k < w; k++) {
         const long from = flat_of(l, pick[i]) * w + k;
-        y[i * o + k] = l->mean[from];
-        if (f->sd_at < 0) y[i * o + w + k] = log(l->sd[from]);
+        y[i * o + k] = f->table ? logit_of(l->mean[from]) : l->mean[from];
+        if (f->sd_at < 0 && !f->table) y[i * o + w + k] = log(l->sd[from]);
       }
     for (long i = 0; i < count; i++)
       for (long j = 0; j < p; j++) {

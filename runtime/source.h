@@ -4,6 +4,9 @@
  *   shared     one mean and one log sd per entry, for all elements of the family (constant VI)
  *   function   an inference function of gathered inputs (A-VI); the weights are the parameters
  *
+ * The factor of a discrete latent variable is a table of probabilities, the softmax of one logit per value: where a Gaussian has a mean and a
+ * log sd, it has its logits, and the layout's mean holds the probabilities.
+ *
  * A source is a forward map (parameters -> the layouts' mean and sd) and its vector-Jacobian product. The vector x holds, one after the
  * other: globals and params | shared and functions | free locals; within a free or shared source all means, then all log sds. */
 #ifndef PGM_SOURCE_H
@@ -24,6 +27,8 @@ typedef struct {
   int family;
   PgmSourceKind kind;
   bool local, point;     /* point: a param, without sd */
+  bool table;            /* of a discrete latent variable */
+  bool scales;           /* has log sds: a Gaussian */
   long rows, uwidth;     /* defined elements; unconstrained entries of each */
   long at, size, sd_at;  /* its part of x; where the log sds begin (free and shared; functions: the free scales, or -1) */
   PgmFunction *function; /* owned; weights are kept in x, not in it */
@@ -58,6 +63,15 @@ double pgm_sources_forward(PgmSources *q, const double *x, const PgmRows *rows);
 /* gradient = d(ELBO)/dx, from the layouts' mean_bar and sd_bar (of everything but the entropy) at the x of the last forward. Overwrites
  * the whole vector, but for free locals with `rows`: there only the entries of these rows. */
 void pgm_sources_backward(PgmSources *q, const double *x, const PgmRows *rows, double *gradient);
+
+/* Marks in the layouts the values of discrete elements that the data rule out: where the gradient of the last evaluation says that their log density is
+ * -infinity. Their probability is 0 from then on, whatever the logits. Returns how many were marked that were not before. */
+long pgm_sources_exclude(PgmSources *q);
+/* Probabilities from the logits of one element of a discrete family; returns their entropy. `table` may be `logit`. */
+double pgm_table_fill(const PgmSession *s, int family, long flat, const double *logit, double *table);
+
+/* Draws the values of a discrete family from its tables; returns their log probability. */
+double pgm_draw_table(const PgmSession *s, int family, PgmKey key);
 
 /* x from the layouts (free sources: exactly; shared: the average over elements); functions are left alone. */
 void pgm_sources_read(const PgmSources *q, double *x);

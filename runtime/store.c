@@ -4,7 +4,8 @@
  *
  * What stands in them: for every latent and param family NAME the metadata NAME.source (free, shared, function), and
  *   NAME.mean, NAME.log_sd        [elements, uwidth]: Gaussian factors on the unconstrained scale (params: mean only); with source free both
- *                                 may be absent, when the data and the globals restore them;
+ *                                 may be absent, when the data and the globals restore them; of a discrete variable only the mean, logits
+ *                                 of the probabilities of its values from the lower bound up;
  *   NAME.center, NAME.scale       [features], NAME.weights [weights]: an inference function, with NAME.inputs, NAME.flags (lists in JSON),
  *                                 NAME.degree, NAME.hidden, NAME.activation, NAME.skip, NAME.free_scale, NAME.outputs in the metadata;
  * beside them the model's name and the hash of its source, how the fit went, the sizes and the hash of the data, and a checksum (CRC-32 over
@@ -563,7 +564,7 @@ static PgmStatus read_hidden(const Reader *r, const char *name, PgmFunction *f)
   return *text ? REFUSE(r, "damaged: the metadata '%s.hidden'", name) : PGM_OK;
 }
 
-static PgmStatus read_function(const Reader *r, const char *name, PgmFactors *p)
+static PgmStatus read_function(const Reader *r, const char *name, bool table, PgmFactors *p)
 {
   static const char *const skips[] = {"none", "affine", NULL}, *const booleans[] = {"false", "true", NULL};
   PgmFunction *f = p->function = calloc(1, sizeof *f);
@@ -587,7 +588,7 @@ static PgmStatus read_function(const Reader *r, const char *name, PgmFactors *p)
   f->activation = (PgmActivation)activation;
   f->skip = skip;
   f->free_scale = free_scale;
-  if (f->n_outputs != p->uwidth * (f->free_scale ? 1 : 2))
+  if (f->n_outputs != p->uwidth * (f->free_scale || table ? 1 : 2) || (f->free_scale && table))
     return REFUSE(r, "damaged: the metadata '%s.outputs' and '%s.uwidth' disagree", name, name);
   PgmNet net;
   if (pgm_net_open(&net, f, NULL) != PGM_OK) return REFUSE(r, "damaged: the inference function of '%s' is impossibly large", name);
@@ -606,7 +607,7 @@ static PgmStatus read_function(const Reader *r, const char *name, PgmFactors *p)
 static PgmStatus read_factors(const Reader *r, const PgmModel *model, int family, PgmFactors *p)
 {
   const char *name = model->families[family].name;
-  bool param = model->families[family].role == PGM_PARAM;
+  bool param = model->families[family].role == PGM_PARAM, table = pgm_is_discrete(&model->families[family]);
   int source = 0;
   PgmStatus status;
   p->family = family;
@@ -620,11 +621,11 @@ static PgmStatus read_factors(const Reader *r, const PgmModel *model, int family
     return REFUSE(r, "damaged: '%s' is no local latent variable, yet its factors are %s", name, source_words[source]);
   }
   if (p->kind == PGM_SHARED && p->elements != 1) return REFUSE(r, "damaged: the metadata '%s.elements'", name);
-  if (p->kind == PGM_FUNCTION && (status = read_function(r, name, p)) != PGM_OK) return status;
+  if (p->kind == PGM_FUNCTION && (status = read_function(r, name, table, p)) != PGM_OK) return status;
   bool mean = find_tensor(r, name, "mean"), log_sd = find_tensor(r, name, "log_sd");
   bool optional = model->families[family].role == PGM_LOCAL && p->kind != PGM_SHARED;
   if ((mean || !optional) && (status = get_tensor(r, name, "mean", 2, p->elements, p->uwidth, &p->mean)) != PGM_OK) return status;
-  if (param) return log_sd ? REFUSE(r, "damaged: tensor '%s.log_sd' of a param", name) : PGM_OK;
+  if (param || table) return log_sd ? REFUSE(r, "damaged: tensor '%s.log_sd' of a %s", name, param ? "param" : "discrete variable") : PGM_OK;
   if (mean != log_sd && p->kind == PGM_FREE) return REFUSE(r, "damaged: of '%s.mean' and '%s.log_sd' it has only one", name, name);
   return log_sd || !optional ? get_tensor(r, name, "log_sd", 2, p->elements, p->uwidth, &p->log_sd) : PGM_OK;
 }

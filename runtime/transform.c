@@ -10,6 +10,7 @@
  *   cov_matrix[K]            X = L L', L lower triangular by rows, its diagonal exponentiated
  *   cholesky_factor_corr[K]  L_ij = tanh(u_ij) prod_{k<j} sech(u_ik), L_ii = prod_{k<i} sech(u_ik); coordinates by rows
  *   corr_matrix[K]           X = L L' with this L; coordinates by columns
+ *   discrete                 "coordinates" are the table of probabilities, the value is the most probable one
  *
  * The Jacobian of a matrix is that of its free entries: the lower triangle with (cov) or without the diagonal. Every log Jacobian here is a
  * sum of functions of single coordinates, and every value a sum of products of functions of distinct coordinates, which q makes
@@ -218,6 +219,14 @@ static void square_factor(long K, double *L)
     for (long j = 0; j < i; j++) L[j * K + i] = L[i * K + j];
 }
 
+static long most_probable(long n, const double *table)
+{
+  long best = 0;
+  for (long k = 1; k < n; k++)
+    if (table[k] > table[best]) best = k;
+  return best;
+}
+
 static double constrain_part(const Task *t, long from, long to)
 {
   const PgmTransform kind = t->f->transform;
@@ -229,6 +238,9 @@ static double constrain_part(const Task *t, long from, long to)
     const double *u = t->u + element * t->l->uwidth;
     double *x = t->out + element * t->l->width;
     switch (kind) {
+    case PGM_T_DISCRETE:
+      *x = pgm_lowest(t->f, t->l, element) + (double)most_probable(t->l->uwidth, u);
+      break;
     case PGM_T_SIMPLEX:
       sum += constrain_simplex(K, u, x);
       break;
@@ -348,6 +360,7 @@ static double vjp_part(const Task *t, long from, long to)
   const long K = t->l->dim[0];
   double stack[STACK_DOUBLES], *work = stack;
   if (entrywise(t->f)) return entry_runs(t, from, to, vjp_run);
+  if (kind == PGM_T_DISCRETE) return 0;
   if ((kind == PGM_T_COV || kind == PGM_T_CORR) && 2 * K * K > STACK_DOUBLES && !(work = malloc(sizeof *work * (size_t)(2 * K * K))))
     return NAN;
   for (long i = from; i < to; i++) {
@@ -480,12 +493,29 @@ static bool unconstrain_corr(PgmTransform t, long K, const double *L, double *u)
   return true;
 }
 
+/* All probability on the values. */
+static double unconstrain_levels(const Task *t, long from, long to)
+{
+  double bad = 0;
+  for (long i = from; i < to; i++) {
+    const long element = t->l->list ? t->l->list[i] : i, w = t->l->uwidth;
+    const double at = t->value[element] - pgm_lowest(t->f, t->l, element);
+    memset(t->out + element * w, 0, (size_t)w * sizeof *t->out);
+    if (at >= 0 && at < (double)pgm_levels(t->f, t->l, element) && at == floor(at))
+      t->out[element * w + (long)at] = 1;
+    else
+      bad++;
+  }
+  return bad;
+}
+
 static double unconstrain_part(const Task *t, long from, long to)
 {
   const PgmTransform kind = t->f->transform;
   const long K = t->l->dim[0];
   double stack[STACK_DOUBLES], *work = stack, bad = 0;
   if (entrywise(t->f)) return entry_runs(t, from, to, unconstrain_run);
+  if (kind == PGM_T_DISCRETE) return unconstrain_levels(t, from, to);
   if ((kind == PGM_T_COV || kind == PGM_T_CORR) && K * K > STACK_DOUBLES && !(work = malloc(sizeof *work * (size_t)(K * K)))) return 1;
   for (long i = from; i < to; i++) {
     const long element = t->l->list ? t->l->list[i] : i;
@@ -616,7 +646,7 @@ static double expect_part(const Task *t, long from, long to)
 {
   const long uwidth = t->l->uwidth;
   double sum = 0;
-  if (t->f->transform == PGM_IDENTITY) return 0;
+  if (t->f->transform == PGM_IDENTITY || t->f->transform == PGM_T_DISCRETE) return 0;
   if (entrywise(t->f)) return entry_runs(t, from, to, expect_run);
   for (long k = 0; k < uwidth; k++) {
     const LogSlope c = log_slope(t->f->transform, t->l->dim[0], k);
@@ -858,6 +888,16 @@ static void moments_matrix(PgmTransform kind, long K, const double *m, const dou
   for (long i = 0; i < K && kind == PGM_T_CORR; i++) mean[i * K + i] = 1, sd[i * K + i] = 0;
 }
 
+static void moments_levels(const Task *t, long element)
+{
+  const double *p = t->u + element * t->l->uwidth, lowest = pgm_lowest(t->f, t->l, element);
+  double mean = 0, var = 0;
+  for (long k = 0; k < t->l->uwidth; k++) mean += p[k] * (double)k;
+  for (long k = 0; k < t->l->uwidth; k++) var += p[k] * ((double)k - mean) * ((double)k - mean);
+  t->out[element] = lowest + mean;
+  t->out2[element] = sqrt(var);
+}
+
 static double moments_part(const Task *t, long from, long to)
 {
   const PgmTransform kind = t->f->transform;
@@ -866,11 +906,13 @@ static double moments_part(const Task *t, long from, long to)
   if (entrywise(t->f)) return entry_runs(t, from, to, moments_run);
   if (kind == PGM_T_SIMPLEX)
     trapezoid(node, weight);
-  else if (kind >= PGM_T_COV)
+  else if (kind >= PGM_T_COV && kind != PGM_T_DISCRETE)
     work = malloc(sizeof *work * (size_t)(K * K + K * K * K + 4 * K + 1));
   for (long i = from; i < to; i++) {
     const long element = t->l->list ? t->l->list[i] : i, u = element * t->l->uwidth, x = element * t->l->width;
-    if (kind == PGM_T_SIMPLEX)
+    if (kind == PGM_T_DISCRETE)
+      moments_levels(t, element);
+    else if (kind == PGM_T_SIMPLEX)
       moments_simplex(K, t->u + u, t->sd + u, node, weight, t->out + x, t->out2 + x);
     else if (kind < PGM_T_COV)
       moments_ordered(K, kind == PGM_T_POSITIVE_ORDERED, t->u + u, t->sd + u, t->out + x, t->out2 + x);
