@@ -400,7 +400,7 @@ static void tables_of_logits(PgmSession *s, int family)
 /* Where the factors start: means 0 for locals that separate, small random ones elsewhere, because 0 may be a point of symmetry (a product
  * of two latent variables, the components of a mixture); matrices like layers of a network, by their fan-in, and their sds as well, lest
  * noise that adds up over a layer drown the data. */
-static void start_layouts(PgmSession *s, const PgmFitOptions *o)
+static void start_layouts(PgmSession *s, const PgmFitOptions *o, int start)
 {
   for (int f = 0; f < s->model->n_families; f++) {
     const PgmFamily *family = &s->model->families[f];
@@ -408,7 +408,7 @@ static void start_layouts(PgmSession *s, const PgmFitOptions *o)
     if (!pgm_is_latent(family)) continue;
     const bool local = family->role == PGM_LOCAL;
     const long n = l->elements * l->uwidth;
-    const PgmKey key = {o->seed, (uint64_t)f, SEED_INITIAL};
+    const PgmKey key = {o->seed, (uint64_t)f, SEED_INITIAL + (uint64_t)start};
     const bool matrix = family->rank == 2 && l->dim[0] > 1 && l->dim[1] > 1;
     const double spread = local && family->separable ? 0 : matrix && !local ? 1 / sqrt((double)l->dim[1]) : 0.1;
     if (n) pgm_philox_normals(key, 0, n, l->mean);
@@ -564,6 +564,34 @@ static long pinned(const PgmFitOptions *o, const PgmSources *q)
   return o->fix ? q->globals : 0;
 }
 
+/* A cold start. With discrete variables the ELBO has many optima, those of a mixture's labels exchanged and worse ones: from several starts for a
+ * while, the best one to the end. */
+static PgmStatus solve_cold(PgmRun *run, PgmSession *s, PgmSources *q, bool rough, double *x, PgmSolution *out, PgmError *error)
+{
+  enum { DISCRETE_STARTS = 10 };
+  const PgmFitOptions *o = run->options;
+  bool several = false; /* a table by itself has one optimum, given the globals */
+  for (int i = 0; i < q->n; i++)
+    several = several || (q->source[i].table && (pinned(o, q) < q->globals || !s->model->families[q->source[i].family].separable));
+  if (!several || o->one_start || pgm_solve_stochastic(s, o)) return pgm_solve(run, q, pinned(o, q), PGM_START_COLD, rough, x, out, error);
+  double *trial = malloc((size_t)(2 * q->size + 1) * sizeof *trial), *best = trial + q->size, elbo = -INFINITY;
+  if (!trial) return no_memory(error);
+  PgmStatus st = PGM_OK;
+  for (int k = 0; k < DISCRETE_STARTS && !st && !run->interrupted; k++) {
+    PgmError quiet; /* one start may fail */
+    if (k) start_layouts(s, o, k);
+    if (k) pgm_sources_read(q, trial);
+    else memcpy(trial, x, (size_t)q->size * sizeof *x);
+    st = load_fixed(s, o->fix, q, trial, error);
+    if (st || pgm_solve(run, q, pinned(o, q), PGM_START_COLD, true, trial, out, &quiet) != PGM_OK || !(out->elbo > elbo)) continue;
+    elbo = out->elbo;
+    memcpy(best, trial, (size_t)q->size * sizeof *x);
+  }
+  if (!st && elbo > -INFINITY) memcpy(x, best, (size_t)q->size * sizeof *x);
+  free(trial);
+  return st ? st : pgm_solve(run, q, pinned(o, q), elbo > -INFINITY ? PGM_START_NEAR : PGM_START_COLD, rough, x, out, error);
+}
+
 /* Factors of F-VI, roughly, into the layouts: where inference functions start from. */
 static PgmStatus free_factors(PgmRun *run, PgmSession *s, PgmError *error)
 {
@@ -575,7 +603,7 @@ static PgmStatus free_factors(PgmRun *run, PgmSession *s, PgmError *error)
   if (!x) st = no_memory(error);
   if (!st) pgm_sources_read(q, x);
   if (!st) st = load_fixed(s, run->options->fix, q, x, error);
-  if (!st) st = pgm_solve(run, q, pinned(run->options, q), PGM_START_COLD, true, x, &solution, error);
+  if (!st) st = solve_cold(run, s, q, true, x, &solution, error);
   free(x);
   pgm_sources_close(q);
   return st;
@@ -658,13 +686,13 @@ static PgmStatus solve_all(PgmRun *run, PgmSession *s, PgmSources *q, bool funct
 {
   const PgmFitOptions *o = run->options;
   bool factors = false, weights = false;
-  start_layouts(s, o);
+  start_layouts(s, o, 0);
   pgm_sources_read(q, x);
   if (o->init) adopt_factors(s, o->init, q, x, &factors, &weights);
   PgmStatus st = load_fixed(s, o->fix, q, x, error);
   if (st) return st;
-  if (!functions || (factors && weights))
-    return pgm_solve(run, q, pinned(o, q), factors ? PGM_START_WARM : PGM_START_COLD, false, x, out, error);
+  if (!functions && !factors) return solve_cold(run, s, q, false, x, out, error);
+  if (!functions || (factors && weights)) return pgm_solve(run, q, pinned(o, q), factors ? PGM_START_WARM : PGM_START_COLD, false, x, out, error);
   if (!pgm_solve_stochastic(s, o)) {
     if (!factors) st = free_factors(run, s, error);
     if (!st && !factors && o->prepared) o->prepared(o->trace_data);

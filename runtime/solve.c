@@ -996,7 +996,7 @@ PgmStatus pgm_solve(PgmRun *run, PgmSources *q, long pinned, PgmStart start, boo
       if (!st && !strcmp(out->stopped, "nan")) st = not_finite(&v, error);
     } else {
       const bool cold = start == PGM_START_COLD;
-      st = staged(&v, options, (Way){cold, !rough && (cold || pinned > 0), rough}, out, error);
+      st = staged(&v, options, (Way){cold, !rough && (start != PGM_START_WARM || pinned > 0), rough}, out, error);
     }
   }
   if (!st) pgm_sources_forward(q, x, NULL);
