@@ -872,7 +872,9 @@ static void leave_family(Walk *w, int node)
       continue;
     }
     int at = find_node(w, true, touch.term, t->n_vars, vars);
-    if (at < 0 && node) at = find_wider(w, true, touch.term, t->n_vars, vars, -1);
+    bool near_ = true;                  /* terms that are tied to the unit are met for themselves, as elements are */
+    for (int k = 0; k < t->n_vars; k++) near_ = near_ && (vars[k].kind == AT_UNIT || vars[k].kind == AT_ABS);
+    if (at < 0 && node && !near_) at = find_wider(w, true, touch.term, t->n_vars, vars, -1);
     bool fresh = at < 0;
     if (fresh) at = add_node(w, true, touch.term, t->n_vars, vars, node, touch.ref);
     else if (meet_again(w, at, vars, node, touch.ref)) {

@@ -88,6 +88,7 @@ typedef struct {
   bool plate_free;                      /* a free position that runs with a plate, not only with a reduction */
   bool pinned;                          /* a latent element that is kept out of the component: its factor's parameters are an input */
   bool own;                             /* in a term that touches the unit itself */
+  bool shared;                          /* known values that are the same for all units: constants of the function (verdict.c) */
   int term_node, ref;
 } Entry;
 
@@ -122,7 +123,7 @@ typedef struct {
   bool merged[MAX_AXES];                /* axes along which the component is unbounded: ranges no longer separate */
   bool *ordered;                        /* per axis class (axis_class): a free index along which elements are chained */
   unsigned hub_axes;                    /* with no_hubs: the axes of the unit that tell which hub it is attached to */
-  bool *slotted;                        /* per axis class: a free index that also chooses the element of an indexed global */
+  bool *slotted;                        /* per axis class: a free index that also chooses an element of an indexed global or a shared known value */
 
   /* filled by component_lattice */
   Lattice lattice;                      /* of generators that are numbers */

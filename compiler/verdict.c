@@ -210,8 +210,18 @@ static void give_list(Judge *j, PatternList list)
   if (list.cap) VEC_PUSH(j->spare, list);
 }
 
-/* lo..hi of an index position over all definitions of the family, NULL if they do not make one range. */
-static const char *extent_text(const Judge *j, int family, int pos)
+/* Does the form differ from one element of an outer plate to another? */
+static bool lin_varies(const Graph *g, Lin a)
+{
+  for (int i = 0; i < a.n; i++) {
+    const GSymbol *s = a.t[i].atom < 0 ? &g->symbols.at[~a.t[i].atom] : NULL;
+    if (!s || s->varies || (s->by && lin_varies(g, s->of))) return true;
+  }
+  return false;
+}
+
+/* lo..hi of an index position over all definitions of the family, NULL if they do not make one range; or, with `same`, not the same for all. */
+static const char *extent_text(const Judge *j, int family, int pos, bool same)
 {
   const Family *f = graph_family(j->g, family);
   Lin lo = {0}, hi = {0};
@@ -224,6 +234,7 @@ static const char *extent_text(const Judge *j, int family, int pos)
       l = lin_add(l, j->g->vars.at[a->term[0].id].lo, 1);
       h = lin_add(h, j->g->vars.at[a->term[0].id].hi, 1);
     } else if (a->n) return NULL;
+    if (same && (lin_varies(j->g, l) || lin_varies(j->g, h))) return NULL;
     if (!any) lo = l, hi = h;
     else {
       int sl = lin_sign(j->g, lin_add(l, lo, -1)), sh = lin_sign(j->g, lin_add(h, hi, -1));
@@ -282,7 +293,7 @@ static void star(const Judge *j, const Component *c, Pattern *x, int p, bool fix
   At a = {.kind = AT_FREE, .sign = 1};
   if (x->entry->at[p].kind == AT_FREE) a.sign = x->entry->at[p].sign, a.off = x->entry->at[p].off;
   long by = labs(entry_step(j, x->entry, p) * a.sign);
-  const char *extent = by == 1 && (fixed || (axis >= 0 && c->slotted[axis])) ? extent_text(j, x->family, p) : NULL;
+  const char *extent = by == 1 && (fixed || (axis >= 0 && c->slotted[axis])) ? extent_text(j, x->family, p, true) : NULL;
   x->pos[p] = entry_index(j, c, x->entry, p, a);
   x->star[p] = by == 1;
   if (extent) {
@@ -295,7 +306,7 @@ static void star(const Judge *j, const Component *c, Pattern *x, int p, bool fix
     x->rest[p] = remainder_of(j->g->families.at[x->family].residue[p] + a.off.c * entry_step(j, x->entry, p), by);
   }
   x->growing = true;
-  if (axis >= 0 && c->ordered[axis]) x->ordered = true;
+  if (axis >= 0 && (c->ordered[axis] || c->slotted[axis])) x->ordered = true;
 }
 
 /* Unit places moved by the lattice: stars where it contains the axis, else multiples k, l, ... of its basis. */
@@ -412,7 +423,7 @@ static void spell(const Judge *j, Pattern *x)
 
 static Pattern pattern_of(const Judge *j, const Component *c, const Entry *e, bool raw)
 {
-  Pattern x = {.entry = e, .family = e->family, .n = e->n, .raw = raw};
+  Pattern x = {.entry = e, .family = e->family, .n = e->n, .raw = raw, .conditions = ""};
   int conditions[MAX_AXES], n_conditions = 0;
   for (int p = 0; p < e->n; p++) {
     At a = e->at[p];
@@ -441,7 +452,7 @@ static Pattern pattern_of(const Judge *j, const Component *c, const Entry *e, bo
     }
     if (a.kind == AT_SPAN && (a.lo->kind == AT_ABS || a.hi->kind == AT_ABS)) x.growing = x.prefix = true;
   }
-  if (!raw && (c->lattice.rank || c->symbolic.n)) apply_lattice(j, c, &x);
+  if (!raw && e->family >= 0 && (c->lattice.rank || c->symbolic.n)) apply_lattice(j, c, &x);
   if (e->family == REF_INDEX) {         /* the index itself, whatever its offset */
     At a = e->at[0];
     x.name = x.text = a.kind == AT_UNIT ? c->g->vars.at[c->unit.var[a.id]].name : x.pos[0];
@@ -517,11 +528,11 @@ static bool input_element(const Model *m, int family, const Entry *e) /* not of 
   return false;
 }
 
-/* Known values count where they vary with the unit or with the members of a set. */
+/* Known values count where they vary with the unit or with the members of a set that is the unit's own. */
 static bool counts(const Judge *j, const Component *c, const Entry *e)
 {
   const GRef *ref = &c->g->terms.at[c->nodes.at[e->term_node].id].refs.at[e->ref];
-  if (ref->selector && !e->pinned) return false;
+  if ((ref->selector && !e->pinned) || e->shared) return false;
   if (e->family == REF_INDEX) {
     At a = e->at[0];
     if (a.kind != AT_UNIT) return false;
@@ -691,7 +702,7 @@ static void join_spans(const Component *c, EntryList *list)
   }
 }
 
-/* Some position of the entry is a member of the set, or of a set of sets over it. */
+/* Some position of the entry is a member of the set, or of a set of sets over it, or looked up at a member. */
 static bool entry_in_set(const Component *c, const Entry *e, int set)
 {
   for (int p = 0; p < e->n; p++) {
@@ -700,6 +711,7 @@ static bool entry_in_set(const Component *c, const Entry *e, int set)
       if (a.id == set) return true;
       a = c->origins.at[a.id].target;
     }
+    if (set_inside(c, e->at[p], 0) == set) return true;
   }
   return false;
 }
@@ -722,8 +734,66 @@ static bool counts_alone(const Judge *j, const Component *c, const Entry *e)
   return false;
 }
 
-static Verdict classify(Judge *j, const Component *c)
+/* Everything along some position, and nothing that tells the unit. */
+static bool untied(const Component *c, const Pattern *x)
 {
+  bool wide = false;
+  for (int p = 0; p < x->n; p++) {
+    wide = wide || x->star[p] || x->whole_range[p];
+    if (x->star[p] || x->whole_range[p]) continue;
+    if (x->sets[p] >= 0 || at_depends(c, x->entry->at[p], 0)) return false;
+  }
+  return wide;
+}
+
+/* The plates that an index runs with, through lookups too, have places of their own. */
+static void slot_axes(const Judge *j, Component *c, const GIndex *ix)
+{
+  const Lin *forms[] = {&ix->lin, &ix->hi};
+  for (int k = 0; k < (ix->kind == GI_RANGE ? 2 : ix->kind == GI_LINEAR); k++)
+    for (int i = 0; i < forms[k]->n; i++)
+      if (forms[k]->t[i].atom >= 0) c->slotted[axis_of_var(j->axes, forms[k]->t[i].atom)] = true;
+  if (ix->var >= 0 && ix->kind == GI_RANGE) c->slotted[axis_of_var(j->axes, ix->var)] = true;
+  for (int i = 0; i < ix->n_args; i++) slot_axes(j, c, &ix->args[i]);
+}
+
+/* Known values in reach that are the same for all units (difficulties delta[j], met by every person through y[i,j]) are constants of the function, not
+ * inputs; but the members of a slice that differ by them have places of their own then. Where the component is everything there is, so are they. */
+static void share_known(const Judge *j, Component *c)
+{
+  if (c->crossed || c->bad_axes || (c->rank && c->rank == open_axes(&c->unit))) return;
+  VEC(int) known = {0};
+  for (int i = 0; i < c->entries.n; i++) {
+    Entry *e = &c->entries.at[i];
+    if (!counts(j, c, e)) continue;
+    Pattern x = pattern_of(j, c, e, false);
+    if (!untied(c, &x)) continue;
+    if (e->family < 0 || e->pinned || !input_element(j->m, e->family, e)) return;
+    VEC_PUSH(known, i);
+  }
+  for (int i = 0; i < known.n; i++) {
+    Entry *e = &c->entries.at[known.at[i]];
+    e->shared = true;
+    for (int p = 0; p < e->n; p++)
+      if (e->at[p].kind == AT_FREE) slot_axes(j, c, &c->g->terms.at[c->nodes.at[e->term_node].id].refs.at[e->ref].ix[p]);
+  }
+}
+
+/* Of shared known values the unit's own, and which one that is. */
+static void put_own_known(const Judge *j, const Component *c, PatternList *out)
+{
+  for (int i = 0; i < c->entries.n; i++) {
+    const Entry *e = &c->entries.at[i];
+    Pattern x = e->shared ? pattern_of(j, c, e, true) : (Pattern){0};
+    if (x.tied) VEC_PUSH(*out, x);
+    for (int p = 0; p < e->n && x.tied; p++)
+      if (e->at[p].kind == AT_UNIT && c->slotted[axis_of_position(j->axes, e->family, p)]) put_index(j, c, (int)e->at[p].id, out);
+  }
+}
+
+static Verdict classify(Judge *j, Component *c)
+{
+  share_known(j, c);
   PatternList all = take_list(j);
   EntryList joined = {0};               /* where there are spans: copies, whose ends may move */
   bool spans = false;
@@ -796,6 +866,7 @@ static Verdict classify(Judge *j, const Component *c)
     sets = !ordered;
   }
   choose_domain(j, c, &all, sets, &v.domain);
+  if (!strcmp(v.verdict, "closes")) put_own_known(j, c, &v.domain);
   if (fixed_growth && !strcmp(v.verdict, "closes")) /* one of a few types: which one is an input */
     for (int q = 0; q < c->unit.n; q++)
       if (c->grows[q] && c->unit.fixed[q]) put_index(j, c, q, &v.domain);
@@ -946,6 +1017,14 @@ static bool may_be_unit(const Judge *j, Component *c, int term_node, int r)
   return true;
 }
 
+/* The elements of the family that do not tell the unit are constants. */
+static bool is_shared(const Component *c, int family)
+{
+  for (int i = 0; i < c->entries.n; i++)
+    if (c->entries.at[i].shared && c->entries.at[i].family == family) return true;
+  return false;
+}
+
 /* docs/analysis.md, "What the scale needs": for a Gaussian factor and terms quadratic in the unit, only what multiplies it, known noise, and the
  * number of terms where a lookup, a ragged plate or the unit's place decides it. False: as much as the mean. */
 static bool scale_domain(const Judge *j, Component *c, PatternList *out)
@@ -980,7 +1059,7 @@ static bool scale_domain(const Judge *j, Component *c, PatternList *out)
       if (e->pinned || !(counts(j, c, e) || counts_alone(j, c, e))) continue;
       bool better = !member || (member->family >= 0 && j->m->families.at[member->family].role == ROLE_INPUT);
       if (better && ((set >= 0 && entry_in_set(c, e, set)) || (ragged >= 0 && entry_along(j, c, e, t->vars[ragged])))) member = e;
-      if (c->nodes.at[e->term_node].id != x->id || !e->own) continue;
+      if (c->nodes.at[e->term_node].id != x->id || !e->own || (set >= 0 && !entry_in_set(c, e, set))) continue;
       if (t->value && t->value->kind == GE_REF && t->value->ref == e->ref) value = e;
       else if (!value && e->family >= 0) value = e;
     }
@@ -991,8 +1070,8 @@ static bool scale_domain(const Judge *j, Component *c, PatternList *out)
       *e = own_entry(c->g, j->axes, c, i, r);
       if (!counts(j, c, e)) continue;
       Pattern here = pattern_of(j, c, e, true);
-      for (int p = 0; p < here.n; p++) counted = counted || (set >= 0 && set_inside(c, e->at[p], 0) == set);
-      counted = counted || (ragged >= 0 && entry_along(j, c, e, t->vars[ragged]));
+      if (!here.tied && is_shared(c, e->family)) continue;
+      counted = counted || (set >= 0 && entry_in_set(c, e, set)) || (ragged >= 0 && entry_along(j, c, e, t->vars[ragged]));
       VEC_PUSH(*out, here);
     }
     if (!value) value = member;
@@ -1272,7 +1351,7 @@ static void own_entries(const Judge *j, const Component *c, TextList *out)
   PatternList list = {0};
   for (int i = 0; i < c->entries.n; i++) {
     const Entry *e = &c->entries.at[i];
-    if (!e->own || !counts(j, c, e)) continue;
+    if (!e->own || !(counts(j, c, e) || e->shared)) continue;
     Pattern x = pattern_of(j, c, e, true);
     if (x.tied && !x.growing) VEC_PUSH(list, x);
   }
@@ -1528,7 +1607,7 @@ static void find_window(const Judge *j, const Component *c, LatentVerdict *v)
   PatternList list = {0};
   for (int i = 0; i < c->entries.n; i++) {
     const Entry *e = &c->entries.at[i];
-    if (e->family == REF_INDEX || e->pinned || !counts(j, c, e)) continue;
+    if (e->family == REF_INDEX || e->pinned || !(counts(j, c, e) || e->shared)) continue;
     Entry *centre = NEW(Entry);
     *centre = *e;
     bool unit = e->n > 0;
@@ -1751,7 +1830,7 @@ Analysis *analyse(const Model *m)
       StrBuf range = {0};
       for (int p = 0; p < first->n_index; p++) {
         VEC_PUSH(v.index, index_text(m, &first->index[p]));
-        const char *extent = extent_text(&j, f, p);
+        const char *extent = extent_text(&j, f, p, false);
         sb_printf(&range, "%s%s", p ? ", " : "", extent ? extent : index_text(m, &first->index[p]));
       }
       v.range = sb_text(&range);

@@ -125,7 +125,10 @@ static const char *last_n(const Fam *f) { return f->twice ? "2*N" : f->longer ? 
 /* A known multiplier or noise of the plates that are open; NULL: none. */
 static const char *covariate(Gen *g, const bool *in, const char *name)
 {
-  if (!g->covariates || !in[DIM_N] || in[DIM_H]) return NULL;
+  if (!g->covariates) return NULL;
+  if (in[DIM_G] && chance(g, 35)) return arena_printf("%ss[g]", name); /* the same for all n */
+  if (in[DIM_N] && g->lookup && chance(g, 25)) return arena_printf("%sk[k[n]]", name);
+  if (!in[DIM_N] || in[DIM_H]) return NULL;
   return in[DIM_G] ? arena_printf("%sg[n,g]", name) : arena_printf("%s[n]", name);
 }
 
@@ -237,7 +240,8 @@ const char *template_random(long seed)
   if (g.lag) sb_puts(&g.text, "  input K : int<lower=2, upper=3>;\n");
   if (g.longer) sb_puts(&g.text, "  input M : int<lower=1, upper=3>;\n");
   if (g.lookup) sb_puts(&g.text, "  plate n in 1..N { input k[n] : int<lower=1, upper=J>; }\n");
-  if (g.covariates) sb_puts(&g.text, "  plate n in 1..N { input c[n]; input e[n]; plate g in 1..G { input cg[n,g]; input eg[n,g]; } }\n");
+  if (g.covariates) sb_puts(&g.text, "  plate n in 1..N { input c[n]; input e[n]; plate g in 1..G { input cg[n,g]; input eg[n,g]; } }\n"
+                                    "  plate g in 1..G { input cs[g]; input es[g]; }  plate j in 1..J { input ck[j]; input ek[j]; }\n");
   if (g.globals) sb_puts(&g.text, "  plate g in 1..G { global latent b[g] ~ normal(0, 1); }  plate j in 1..J { global latent a[j] ~ normal(0, 1); }\n");
   bool groups = chance(&g, 12);
   if (groups) {
