@@ -561,7 +561,11 @@ static Entry make_entry(Walk *w, int term_node, int r, const GRef *from)
 Entry own_entry(const Graph *g, Axes *axes, Component *c, int term_node, int r)
 {
   Walk w = {.g = g, .axes = axes, .c = c};
+  bool merged[MAX_AXES];
+  memcpy(merged, c->merged, sizeof merged);
+  memset(c->merged, 0, sizeof c->merged); /* the unit's own row, not all those that the component runs through */
   Entry e = make_entry(&w, term_node, r, &g->terms.at[c->nodes.at[term_node].id].refs.at[c->nodes.at[term_node].ref]);
+  memcpy(c->merged, merged, sizeof merged);
   e.own = true;
   return e;
 }
@@ -605,10 +609,13 @@ static bool is_total(const GIndex *ix)
   return ix->kind == GI_RANGE && ix->reduced && !ix->ordered && lin_var(ix->lin, &coef, &rest) < 0 && lin_var(ix->hi, &coef, &rest) < 0;
 }
 
-static bool has_total(const GRef *ref)
+/* ... over an axis that the unit has: what the unit alone sums over is its own. */
+static bool has_total(const Walk *w, const GRef *ref)
 {
+  const Unit *u = &w->c->unit;
   for (int p = 0; p < ref->n; p++)
-    if (is_total(&ref->ix[p])) return true;
+    for (int q = 0; q < u->n && is_total(&ref->ix[p]); q++)
+      if (u->runs[q] && axis_of_position(w->axes, ref->family, p) == axis_of_position(w->axes, u->family, q)) return true;
   return false;
 }
 
@@ -622,7 +629,7 @@ static bool is_hub(const Walk *w, const GTerm *t, const At *vars, const At *at, 
     if (ref->ix[p].kind == GI_TABLE && at[p].kind == AT_FREE) element = ~0u; /* another hub for each value of the table */
     if (ref->ix[p].kind == GI_RANGE) element |= axes_of(w->c, eval_linear(t, vars, ref->ix[p].lin), 0) | axes_of(w->c, eval_linear(t, vars, ref->ix[p].hi), 0);
   }
-  if (!has_total(ref) && !(term & ~element)) return false;
+  if (!has_total(w, ref) && !(term & ~element)) return false;
   w->c->hub_axes |= element;
   return true;
 }
@@ -866,7 +873,7 @@ static void leave_family(Walk *w, int node)
     if (x.const_only && !only_constant(ref, &x)) continue;
     At vars[MAX_AXES] = {0};
     if (!enter_term(w, touch.term, touch.ref, x.at, vars, node)) continue;
-    if (w->o.no_hubs && has_total(ref)) {
+    if (w->o.no_hubs && has_total(w, ref)) {
       for (int p = 0; p < ref->n; p++)
         if (!is_total(&ref->ix[p])) c->hub_axes |= axes_of(c, x.at[p], 0);
       continue;

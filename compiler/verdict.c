@@ -459,6 +459,7 @@ static Pattern pattern_of(const Judge *j, const Component *c, const Entry *e, bo
     for (int f = 0; f < j->m->families.n; f++) x.rank += strcmp(j->m->families.at[f].name, x.name) < 0; /* before the next name */
     return x;
   }
+  for (int p = 0; p < e->n && x.growing; p++) x.ordered = x.ordered || x.whole_range[p]; /* sets in places of their own */
   x.name = graph_family(j->g, e->family)->name;
   x.rank = j->rank[j->g->families.at[e->family].model];
   StrBuf b = {0};
@@ -472,7 +473,7 @@ static Pattern pattern_of(const Judge *j, const Component *c, const Entry *e, bo
 static bool in_set(const Component *c, At a, int set)
 {
   const Origin *o = &c->origins.at[set];
-  if (a.kind == AT_ORIGIN && a.id == set) return true;
+  if (a.kind == AT_ORIGIN && a.id == set) return lin_is_const(a.off) && !a.off.c;
   if (o->n_bound != 1) return false;
   if (a.kind == AT_ORIGIN && c->origins.at[a.id].set) {
     const Origin *x = &c->origins.at[a.id];
@@ -506,7 +507,9 @@ static bool covers(const Component *c, const Pattern *a, const Pattern *b)
     if (a->star[p]) continue;
     if (b->star[p]) return false;
     if (a->sets[p] >= 0) {
-      if (!in_set(c, b->entry->at[p], a->sets[p])) return false;
+      At member = b->entry->at[p], mine = a->entry->at[p]; /* of x[i-1 | g[i] = j], those one before a member */
+      member.off = lin_add(member.off, mine.off, -1);
+      if (mine.sign == 1 ? !in_set(c, member, a->sets[p]) : strcmp(a->text, b->text) != 0) return false;
       continue;
     }
     if (b->sets[p] >= 0 || strcmp(a->pos[p], b->pos[p])) return false;
