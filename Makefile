@@ -104,7 +104,7 @@ asan: deps
 FUZZ_CC       = clang
 FUZZ_SECONDS ?= 60
 FUZZ_FLAGS    = $(STD) -g -O1 $(SANITIZE) -fsanitize=fuzzer
-FUZZ_FRONT   := $(addprefix compiler/,$(addsuffix .c,ast base diag dist func habit lint model range rdist resolve rexpr wellformed))
+FUZZ_FRONT   := $(addprefix compiler/,$(addsuffix .c,ast base diag dist func habit lint model range rdist recurrence resolve rexpr wellformed))
 FUZZ_RUN      = -max_total_time=$(FUZZ_SECONDS) -timeout=10 -rss_limit_mb=2500 -artifact_prefix=$(B)/fuzz/
 $(B)/fuzz/front: tests/fuzz/fuzz_front.c $(FUZZ_FRONT) $(B)/grammar/pgm.tab.c $(B)/grammar/pgm.lex.c
 	@mkdir -p $(@D)/found-front

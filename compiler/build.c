@@ -7,6 +7,7 @@
 #include "density.h"
 #include "dist.h"
 #include "func.h"
+#include "recurrence.h"
 #include <math.h>
 #include <string.h>
 
@@ -17,7 +18,6 @@ Builder *build_new(Dag *d, const Model *m, LeafMode mode)
   b->env = NEW_ARRAY(Node, m->vars.n + 1);
   for (int i = 0; i < m->vars.n; i++) b->env[i] = NO_NODE;
   b->enumerated = NEW_ARRAY(int, m->families.n + 1);
-  b->let_depth = NEW_ARRAY(int, m->families.n + 1);
   b->let_memo = NEW_ARRAY(struct LetMemo *, m->families.n + 1);
   return b;
 }
@@ -611,12 +611,159 @@ static Value let_pieces(Builder *b, const Family *f, const Node *index)
   return result;
 }
 
+/* The definition at these indices. */
+static Value let_at(Builder *b, int family, int n_index, const Node *index)
+{
+  const Family *f = &b->m->families.at[family];
+  LetMemo memo = {0};
+  memo.n_key = let_key(b, f, n_index, index, memo.key);
+  for (const LetMemo *m = b->let_memo[family]; m; m = m->next)
+    if (m->n_key == memo.n_key && !memcmp(m->key, memo.key, sizeof(Node) * (size_t)m->n_key)) return m->value;
+  memo.value = let_pieces(b, f, index);
+  memo.next = b->let_memo[family];
+  b->let_memo[family] = NEW(LetMemo);
+  *b->let_memo[family] = memo;
+  return memo.value;
+}
+
+/* ---- recurrences: an X_SCAN along the index in which definitions look back ------------------------------------------------------------ */
+
+typedef struct ScanFrame {
+  struct ScanFrame *outer;
+  const struct Recurrence *of;
+  int axis;
+  const Node *index;                   /* of the elements computed: axis at the recurrence's position */
+} ScanFrame;
+
+typedef struct ScanMemo {
+  struct ScanMemo *next;
+  const struct Recurrence *of;
+  int n_key;
+  Node key[20], scan;
+} ScanMemo;
+
+/* axis + offset? */
+static bool axis_offset(const Dag *d, Node n, int axis, long *offset)
+{
+  const XNode *x = dag_node(d, n);
+  double c = 0;
+  if (x->op == X_ADD && dag_is_const(d, x->args[1], &c)) n = x->args[0];
+  else if (x->op == X_SUB && dag_is_const(d, x->args[1], &c)) n = x->args[0], c = -c;
+  *offset = (long)c;
+  return dag_node(d, n)->op == X_AXIS && dag_node(d, n)->aux == axis;
+}
+
+/* X_PREVs of the axis, each once; *plain becomes false where what looks back is summed, read at another index, or part of another recurrence. */
+static void list_prevs(const Dag *d, Node n, int axis, NodeMap *seen, Node *list, int *n_list, bool *plain)
+{
+  const XNode *x = dag_node(d, n);
+  if (!x->carried && x->op != X_SCAN) return;
+  if (*node_map(seen, n) != NODE_NEW) return;
+  *node_map(seen, n) = 1;
+  if (x->op == X_PREV) {
+    if (x->aux != axis || *n_list == 64) *plain = false;
+    else list[(*n_list)++] = n;
+    return;
+  }
+  bool carries = false;
+  for (int i = 0; i < x->n_args; i++) carries = carries || dag_node(d, x->args[i])->carried;
+  if (x->op == X_SCAN) {                                                    /* finished, but for what it may look back at outside */
+    for (int i = 0; i < x->n_args; i++) {
+      Node inner[64];
+      int n_inner = 0;
+      NodeMap own = {0};
+      list_prevs(d, x->args[i], x->aux, &own, inner, &n_inner, plain);
+    }
+    return;
+  }
+  if (carries && (x->op == X_SUM || x->op == X_MAX || x->op == X_MIN || x->op == X_AT || x->op == X_TRISOLVE || x->op == X_TRISOLVE_T)) *plain = false;
+  for (int i = 0; i < x->n_args; i++) list_prevs(d, x->args[i], axis, seen, list, n_list, plain);
+}
+
+static Node least_or_most(Dag *d, Node a, Node b, bool most)
+{
+  return a == b ? a : x_cond(d, x_compare(d, X_LE, a, b), most ? b : a, most ? a : b);
+}
+
+/* The recurrence at the given indices, whatever they are at the position along which it runs; NO_NODE if that cannot be. */
+static Node scan_of(Builder *b, const struct Recurrence *r, int n_index, const Node *index)
+{
+  Dag *d = b->d;
+  ScanMemo memo = {.of = r};
+  Node at[8], body[RECURRENCE_PARTS], prev[64];
+  memcpy(at, index, sizeof(Node) * (size_t)n_index);
+  at[r->position] = NO_NODE;
+  memo.n_key = let_key(b, &b->m->families.at[r->member[0]], n_index, at, memo.key);
+  for (const ScanMemo *m = b->scans; m; m = m->next)
+    if (m->of == r && m->n_key == memo.n_key && !memcmp(m->key, memo.key, sizeof(Node) * (size_t)m->n_key)) return m->scan;
+  Node lo = NO_NODE, hi = NO_NODE;
+  for (int c = 0; c < r->n; c++) {
+    Node first = family_box_lo(d, r->member[c], r->position), last = family_box_hi(b, r->member[c], r->position);
+    lo = c ? least_or_most(d, lo, first, false) : first, hi = c ? least_or_most(d, hi, last, true) : last;
+  }
+  const char *name = b->m->families.at[r->member[0]].name;
+  const int parts = r->n > 1 ? dag_axis(d, AX_REDUCTION, arena_printf("%s_part_", name), -1, x_int(d, 0), x_int(d, r->n - 1)) : -1;
+  const int axis = dag_axis(d, AX_REDUCTION, arena_printf("%s_at_", name), -1, lo, hi);
+  if (d->full) return NO_NODE;
+  at[r->position] = x_axis(d, axis);
+  ScanFrame frame = {b->frame, r, axis, at};
+  b->frame = &frame;
+  b->guard++;                                                               /* elements that only one of several has are computed for all */
+  for (int c = 0; c < r->n; c++) {
+    Value v = let_at(b, r->member[c], n_index, at);
+    body[c] = v.rank ? x_const(d, 0) : v.node;
+  }
+  b->guard--;
+  b->frame = frame.outer;
+  bool plain = true;
+  for (AxisSet others = 0, wider = 1; wider && plain;) {                    /* what is looked back at varies over what the scan varies over */
+    AxisSet all = 0;
+    int n = 0;
+    NodeMap seen = {0};
+    for (int c = 0; c < r->n; c++) all |= dag_axes(d, body[c]), list_prevs(d, body[c], axis, &seen, prev, &n, &plain);
+    wider = (all &= ~AXIS_BIT(axis)) & ~others;
+    others |= all;
+    for (int i = 0; i < n && wider; i++) {
+      const XNode x = *dag_node(d, prev[i]);
+      for (int c = 0; c < r->n; c++) body[c] = dag_replace(d, body[c], prev[i], x_prev(d, axis, x.aux2, (int)x.number, others));
+    }
+  }
+  memo.scan = plain ? x_scan(d, axis, r->down, parts, r->n, body) : NO_NODE;
+  memo.next = b->scans;
+  b->scans = NEW(ScanMemo);
+  *b->scans = memo;
+  return memo.scan;
+}
+
+/* A definition that looks back at itself, where it is mentioned outside and inside its recurrence. */
+static Value recurrent_let(Builder *b, const MExpr *e, const Node *index)
+{
+  const struct Recurrence *r = b->m->recurrence[e->family];
+  const ScanFrame *frame = b->frame;
+  int part = -1;
+  long lag;
+  if (r->refusal) return refused(b, e, r->refusal);
+  for (int c = 0; c < r->n; c++)
+    if (r->member[c] == e->family) part = c;
+  while (frame && frame->of != r) frame = frame->outer;
+  if (!frame && part < 0) return let_at(b, e->family, e->n_index, index);
+  if (!frame) {
+    Node scan = scan_of(b, r, e->n_index, index);
+    if (scan < 0) return refused(b, e, "a recurrence that looks back in a sum, a vector or another recurrence");
+    return scalar(x_at(b->d, x_scan_part(b->d, scan, part), dag_node(b->d, scan)->aux, index[r->position]));
+  }
+  if (!axis_offset(b->d, index[r->position], frame->axis, &lag)) return refused(b, e, "a recurrence that refers to a fixed element of itself");
+  for (int k = 0; k < e->n_index; k++)
+    if (k != r->position && index[k] != frame->index[k]) return refused(b, e, "a recurrence along two indices");
+  if (part < 0 || !lag) return let_at(b, e->family, e->n_index, index);
+  return scalar(x_prev(b->d, frame->axis, (int)lag, part, 0));
+}
+
 /* A `let`, by its definition, at the indices of the mention. */
 static Value let_value(Builder *b, const MExpr *e)
 {
   const Family *f = &b->m->families.at[e->family];
   Node index[8];
-  LetMemo memo = {0};
   int slice = -1, axis = -1;
   for (int i = 0; i < e->n_index; i++) {
     if (e->index[i].kind != IX_SLICE) { index[i] = build_index(b, &e->index[i]); continue; }
@@ -626,21 +773,8 @@ static Value let_value(Builder *b, const MExpr *e)
     slice = i, axis = dag_axis(b->d, AX_DIM, arena_printf("s%d_", b->d->axes.n), -1, x_int(b->d, 0), x_sub(b->d, extent, x_int(b->d, 1)));
     index[i] = x_add(b->d, lo, x_axis(b->d, axis));
   }
-  memo.n_key = let_key(b, f, e->n_index, index, memo.key);
-  for (const LetMemo *m = b->let_memo[e->family]; m; m = m->next)
-    if (m->n_key == memo.n_key && !memcmp(m->key, memo.key, sizeof(Node) * (size_t)m->n_key)) return m->value;
-  if (b->let_depth[e->family] >= 64) {
-    unsupported(b, e->span, "a recurrence");
-    return scalar(x_const(b->d, 0));
-  }
-  b->let_depth[e->family]++;
-  memo.value = let_pieces(b, f, index);
-  b->let_depth[e->family]--;
-  memo.next = b->let_memo[e->family];
-  b->let_memo[e->family] = NEW(LetMemo);
-  *b->let_memo[e->family] = memo;
-  if (slice >= 0) return over(b, 1, axis, 0, value_over(b, &memo.value, NULL));
-  return memo.value;
+  Value v = b->m->recurrence[e->family] ? recurrent_let(b, e, index) : let_at(b, e->family, e->n_index, index);
+  return slice >= 0 ? over(b, 1, axis, 0, value_over(b, &v, NULL)) : v;
 }
 
 /* ---- operations --------------------------------------------------------------------------------------------------------------------------------- */

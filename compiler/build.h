@@ -33,8 +33,9 @@ typedef struct {
   bool simulating;                     /* discrete latent variables have values */
   AxisSet open;                        /* reductions being built */
   int guard;                           /* inside a branch that may not be taken: references may be out of range */
-  int *let_depth;                      /* per family: mentions of the let within its own definition that are being built */
   struct LetMemo **let_memo;           /* per family: values built before */
+  struct ScanMemo *scans;              /* recurrences built before, */
+  struct ScanFrame *frame;             /* and being built, the innermost first */
   bool lenient;                        /* for `check`: what code generation lacks is a warning */
   bool failed;                         /* something is not supported by code generation: said */
 } Builder;

@@ -179,7 +179,7 @@ static bool has_array(const Kernel *k, Node n)
   const XNode *x = dag_node(k->d, n);
   int axes[MAX_AXES];
   if (n >= k->n_nodes || !k->item[n]) return false;
-  if (k->buffered[n] || k->gemm[n].c >= 0 || x->op == X_TRISOLVE || x->op == X_TRISOLVE_T) return true;
+  if (k->buffered[n] || k->gemm[n].c >= 0 || x->op == X_TRISOLVE || x->op == X_TRISOLVE_T || x->op == X_SCAN || x->op == X_SPREAD) return true;
   return (x->op == X_SUM || x->op == X_MAX || x->op == X_MIN) && array_axes(k, n, axes) > 0;
 }
 
@@ -213,19 +213,21 @@ const char *cprint_array(CPrint *p, Node n)
   return name;
 }
 
-/* name[...] at the current loops, with axis `at` (or -1) read at `index` */
-static const char *array_access(CPrint *p, Node n, int at, Node index)
+/* name[...] at the current loops, but for axis `at` and axis `at2` (or -1), read at `index` and `index2` */
+static const char *array_access2(CPrint *p, Node n, int at, Node index, int at2, Node index2)
 {
   const char *name = cprint_array(p, n);
   int axes[MAX_AXES], m = array_axes(p->k, n, axes);
   const char *text = NULL;
   for (int i = 0; i < m; i++) {
-    const char *c = coordinate(p, axes[i], axes[i] == at ? index : NO_NODE);
+    const char *c = coordinate(p, axes[i], axes[i] == at ? index : axes[i] == at2 ? index2 : NO_NODE);
     if (!text) text = c;
     else text = arena_printf("%s * %s + %s", strpbrk(text, " ") ? arena_printf("(%s)", text) : text, extent_text(p, axes[i]), c);
   }
   return arena_printf("%s[%s]", name, text ? text : "0");
 }
+
+static const char *array_access(CPrint *p, Node n, int at, Node index) { return array_access2(p, n, at, index, -1, NO_NODE); }
 
 /* Address of the part of the array that lies within the current loops. */
 static const char *array_start(CPrint *p, Node n)
@@ -333,6 +335,11 @@ static const char *expr(CPrint *p, Node n, int outer)
     return paren(arena_printf("%s ? %s : %s", expr(p, x.args[0], P_OR), expr(p, x.args[1], P_COND + 1), expr(p, x.args[2], P_COND + 1)), P_COND, outer);
   case X_CLAMP: return arena_printf("pgm_clamp(%s, %s, %s)", expr(p, x.args[0], 0), expr(p, x.args[1], 0), expr(p, x.args[2], 0));
   case X_AT: return array_access(p, x.args[0], x.aux, x.args[1]);
+  case X_PREV: {                                                            /* where there is none, the branch is not taken, and any element will do */
+    const Axis *a = &p->d->axes.at[x.aux];
+    Node place = x_clamp(p->d, x_add(p->d, x_axis(p->d, x.aux), x_int(p->d, x.aux2)), a->lo, a->hi);
+    return array_access2(p, p->scan, x.aux, place, scan_parts(p->d, p->scan), x_int(p->d, (long)x.number));
+  }
   default: BUG("a node of kind %d cannot stand in an expression", (int)x.op);
   }
 }
@@ -347,7 +354,7 @@ static void comment_for(CPrint *p, Node n)
     if (p->labels.at[i].node == n && p->labels.at[i].comment) cprint_line(p, "/* %s */", p->labels.at[i].comment);
 }
 
-static const char *start_value(XOp op) { return op == X_SUM ? "0" : op == X_MAX ? "-INFINITY" : "INFINITY"; }
+static const char *start_value(XOp op) { return op == X_SUM || op == X_SPREAD ? "0" : op == X_MAX ? "-INFINITY" : "INFINITY"; }
 
 static void print_zero(CPrint *p, Node n)
 {
@@ -362,18 +369,23 @@ static void print_zero(CPrint *p, Node n)
   for (int i = 0; i < m; i++)
     if (!(p->bound & AXIS_BIT(axes[i]))) sb_printf(&size, "%s%s", size.length ? " * " : "", extent_text(p, axes[i]));
   if (!size.length) cprint_line(p, "%s = %s;", array_access(p, n, -1, NO_NODE), start_value(x->op));
-  else if (x->op == X_SUM) cprint_line(p, "memset(%s, 0, sizeof(double) * (size_t)(%s));", array_start(p, n), sb_text(&size));
+  else if (x->op == X_SUM || x->op == X_SPREAD) cprint_line(p, "memset(%s, 0, sizeof(double) * (size_t)(%s));", array_start(p, n), sb_text(&size));
   else cprint_line(p, "for (long k_ = 0; k_ < %s; k_++) (%s)[k_] = %s;", sb_text(&size), array_start(p, n), start_value(x->op));
 }
 
-static const char *reduce_target(CPrint *p, Node n) { return has_array(p->k, n) ? array_access(p, n, -1, NO_NODE) : node_name(p, n); }
+static const char *reduce_target(CPrint *p, Node n)
+{
+  const XNode x = *dag_node(p->d, n);
+  if (x.op == X_SPREAD) return array_access(p, n, x.aux2, x.args[1]);
+  return has_array(p->k, n) ? array_access(p, n, -1, NO_NODE) : node_name(p, n);
+}
 
 static void print_reduce(CPrint *p, Node n)
 {
   const XNode *x = dag_node(p->d, n);
   const char *to = reduce_target(p, n);
   const char *body = expr(p, dag_node(p->d, n)->args[0], 0);
-  if (x->op == X_SUM) {
+  if (x->op == X_SUM || x->op == X_SPREAD) {
     if (body[0] == '-' && dag_node(p->d, dag_node(p->d, n)->args[0])->op == X_NEG) cprint_line(p, "%s -= %s;", to, body + 1);
     else cprint_line(p, "%s += %s;", to, body);
   } else {
@@ -476,12 +488,43 @@ static void print_solve(CPrint *p, Node n)
               rows_first ? ld : "1", rows_first ? "1" : ld, b, to);
 }
 
+/* What the bodies of a scan use more than once, arguments first. */
+static void print_carried(CPrint *p, Node n, NodeMap *seen)
+{
+  const XNode x = *dag_node(p->d, n);
+  if (!x.carried || *node_map(seen, n) != NODE_NEW) return;
+  *node_map(seen, n) = 1;
+  for (int i = 0; i < x.n_args; i++) print_carried(p, x.args[i], seen);
+  if (p->k->item[n]) print_local(p, n);
+}
+
+static void print_scan(CPrint *p, Node n)
+{
+  const XNode x = *dag_node(p->d, n);
+  const Axis a = p->d->axes.at[x.aux];
+  const AxisSet keep = p->bound;
+  const char *r = axis_name(p, x.aux), *lo = expr(p, a.lo, P_REL + 1), *hi = expr(p, a.hi, P_REL + 1);
+  NodeMap seen = {0};
+  comment_for(p, n);
+  if (x.aux2 > 0) cprint_line(p, "for (long %s = %s; %s <= %s; %s++) {", r, lo, r, hi, r);
+  else cprint_line(p, "for (long %s = %s; %s >= %s; %s--) {", r, hi, r, lo, r);
+  p->indent++;
+  p->bound |= AXIS_BIT(x.aux);
+  p->scan = n;
+  for (int c = 0; c < x.n_args; c++) print_carried(p, x.args[c], &seen);
+  for (int c = 0; c < x.n_args; c++)
+    cprint_line(p, "%s = %s;", array_access(p, n, scan_parts(p->d, n), x_int(p->d, c)), expr(p, x.args[c], 0));
+  p->bound = keep;
+  p->indent--;
+  cprint_line(p, "}");
+}
+
 /* ---- loops --------------------------------------------------------------------------------------------------------------------------------------------- */
 
 static bool innermost(const LoopBlock *b)
 {
   for (int i = 0; i < b->n; i++)
-    if (b->at[i]->kind == IT_LOOP || b->at[i]->kind == IT_GEMM || b->at[i]->kind == IT_TRISOLVE) return false;
+    if (b->at[i]->kind == IT_LOOP || b->at[i]->kind == IT_GEMM || b->at[i]->kind == IT_TRISOLVE || b->at[i]->kind == IT_SCAN) return false;
   return true;
 }
 
@@ -500,6 +543,7 @@ static bool vectorisable(CPrint *p, const LoopItem *loop)
   if (!innermost(&loop->body)) return false;
   for (int i = 0; i < loop->body.n; i++) {
     const LoopItem *it = loop->body.at[i];
+    if (it->kind == IT_REDUCE && dag_node(p->d, it->node)->op == X_SPREAD && !varies_with(p->d, dag_node(p->d, it->node)->args[1], loop->axis)) return false;
     if (it->kind != IT_OUT) continue;
     const LoopOut *o = &p->k->outs.at[it->out];
     if (o->kind != OUT_ACCUMULATE) return false;
@@ -589,6 +633,7 @@ static void print_block(CPrint *p, const LoopBlock *block)
     case IT_LOOP: print_loop(p, it); break;
     case IT_GEMM: print_gemm(p, it); break;
     case IT_TRISOLVE: print_solve(p, it->node); break;
+    case IT_SCAN: print_scan(p, it->node); break;
     case IT_OUT: {
       const LoopOut *o = &p->k->outs.at[it->out];
       if (o->kind == OUT_VALUE) p->value = expr(p, o->value, 0);

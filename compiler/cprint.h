@@ -41,6 +41,7 @@ struct CPrint {
   bool uses_units;                     /* some loop runs over the span's units */
   int indent, next_local;
   AxisSet bound;                       /* axes of the loops around the current statement */
+  Node scan;                           /* whose loop that is, if it is a scan's */
   const char **local;                  /* per node */
   VEC(Declared) declared;
   VEC(const char *) names;

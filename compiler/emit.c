@@ -213,25 +213,29 @@ static bool has_term(const Emission *e, int stmt)
   return !(s->has_dist && s->dist.dist == DIST_flat);
 }
 
-static bool expression_mentions(const Emission *e, const MExpr *x, int family, int depth)
+/* `seen`: per family, a definition looked into before. */
+static bool expression_mentions(const Emission *e, const MExpr *x, int family, bool *seen)
 {
-  if (!x || depth > 50) return false;
+  if (!x) return false;
   RefList refs = {0};
   mexpr_refs(x, &refs);
   for (int i = 0; i < refs.n; i++) {
     if (refs.at[i]->family == family) return true;
     const Family *f = FAMILY(e, refs.at[i]->family);
-    for (int k = 0; k < f->n_statements && f->role == ROLE_LET; k++)
-      if (expression_mentions(e, STMT(e, f->statements[k])->value, family, depth + 1)) return true;
+    if (f->role != ROLE_LET || seen[refs.at[i]->family]) continue;
+    seen[refs.at[i]->family] = true;
+    for (int k = 0; k < f->n_statements; k++)
+      if (expression_mentions(e, STMT(e, f->statements[k])->value, family, seen)) return true;
   }
   return false;
 }
 
 static bool mentions_label(const Emission *e, const Stmt *s, int family)
 {
-  if (s->kind == ST_FACTOR) return expression_mentions(e, s->value, family, 0);
+  bool *seen = NEW_ARRAY(bool, e->m->families.n);
+  if (s->kind == ST_FACTOR) return expression_mentions(e, s->value, family, seen);
   for (int k = 0; s->has_dist && k < s->dist.n_args; k++)
-    if (expression_mentions(e, s->dist.args[k], family, 0)) return true;
+    if (expression_mentions(e, s->dist.args[k], family, seen)) return true;
   return false;
 }
 
@@ -1381,17 +1385,20 @@ static int plate_depth(const Emission *e, const Stmt *s, int var)
   return -1;
 }
 
-static void dependences_of(const Emission *e, int stmt, const Stmt *via, const MExpr *x, int depth, Dependences *out)
+/* `seen`: per family, a definition followed before. */
+static void dependences_of(const Emission *e, int stmt, const Stmt *via, const MExpr *x, bool *seen, Dependences *out)
 {
-  if (!x || depth > 50) return;
+  if (!x) return;
   RefList refs = {0};
   mexpr_refs(x, &refs);
   for (int i = 0; i < refs.n; i++) {
     const MExpr *r = refs.at[i];
     const Family *f = FAMILY(e, r->family);
+    if (seen[r->family]) continue;
+    seen[r->family] = f->role == ROLE_LET;
     for (int j = 0; j < f->n_statements; j++) {
       const Stmt *t = STMT(e, f->statements[j]);
-      if (t->kind == ST_LET) { dependences_of(e, stmt, t, t->value, depth + 1, out); continue; }
+      if (t->kind == ST_LET) { dependences_of(e, stmt, t, t->value, seen, out); continue; }
       if (!t->has_dist) continue;
       Dependence dep = {.from = stmt, .to = f->statements[j]};
       for (int k = 0; k < r->n_index && via == STMT(e, stmt); k++) {
@@ -1519,9 +1526,10 @@ static void emit_simulate(Emission *e)
   for (int i = 0; i < n; i++) {
     const Stmt *s = STMT(e, i);
     if (!s->has_dist) continue;
-    for (int k = 0; k < s->dist.n_args; k++) dependences_of(e, i, s, s->dist.args[k], 0, &deps);
-    dependences_of(e, i, s, s->type.lower, 0, &deps);
-    dependences_of(e, i, s, s->type.upper, 0, &deps);
+    bool *seen = NEW_ARRAY(bool, e->m->families.n);
+    for (int k = 0; k < s->dist.n_args; k++) dependences_of(e, i, s, s->dist.args[k], seen, &deps);
+    dependences_of(e, i, s, s->type.lower, seen, &deps);
+    dependences_of(e, i, s, s->type.upper, seen, &deps);
     emit_draw(e, i);
   }
   for (int i = 0; i < n; i++)
@@ -1800,6 +1808,14 @@ static int emit_lets(Emission *e)
   return any;
 }
 
+/* Does every span of the plate's units compute a recurrence along them? */
+static bool recurs(const Group *g)
+{
+  for (Node n = 0; n < g->d->nodes.n; n++)
+    if (dag_node(g->d, n)->op == X_SCAN && !(dag_axes(g->d, n) & AXIS_BIT(0))) return g->plate >= 0;
+  return false;
+}
+
 /* ---- the file --------------------------------------------------------------------------------------------------------------------------------------------- */
 
 static void emit_group(Emission *e, Group *g)
@@ -1874,7 +1890,8 @@ static void emit_group(Emission *e, Group *g)
   }
   sb_printf(&e->plate_table, ", .first_term = %d, .n_terms = %d,\n   .point = %s, .expected = %s, .rest = %s, .constant = %s", g->terms.n ? g->terms.at[0] : 0, g->terms.n, name[0],
             name[1], name[2], name[3]);
-  if (g->has_block) sb_puts(&e->plate_table, ",\n   .block = 256");
+  if (recurs(g)) sb_puts(&e->plate_table, ",\n   .block = -1");
+  else if (g->has_block) sb_puts(&e->plate_table, ",\n   .block = 256");
   if (n_sizes) sb_printf(&e->plate_table, ", .scratch = %s_%s_scratch", e->name, suffix);
   if (g->shared.n) sb_printf(&e->plate_table, ", .shared = %s_%s_shared", e->name, suffix);
   if (owns) sb_printf(&e->plate_table, ", .own = %s_%s_own", e->name, suffix);

@@ -58,6 +58,7 @@ static AxisSet binds(const XNode *x, int i)
   case X_SUM: case X_MAX: case X_MIN: return AXIS_BIT(x->aux);
   case X_AT: return i == 0 ? AXIS_BIT(x->aux) : 0;
   case X_TRISOLVE: case X_TRISOLVE_T: return AXIS_BIT(x->aux) | AXIS_BIT(x->aux2);
+  case X_SCAN: return AXIS_BIT(x->aux);
   default: return 0;
   }
 }
@@ -795,7 +796,7 @@ static Node find(Expect *e, Node n)
   case X_AT:
     a = expect(e, x.args[0]);
     return a < 0 ? NO_NODE : x_at(d, a, x.aux, x.args[1]);
-  case X_MAX: case X_MIN: case X_TRISOLVE: case X_TRISOLVE_T: case X_VALUE: return NO_NODE;
+  case X_MAX: case X_MIN: case X_TRISOLVE: case X_TRISOLVE_T: case X_SCAN: case X_VALUE: return NO_NODE;
   default: return expect_product(e, n);
   }
 }

@@ -86,6 +86,7 @@ static Node make(Dag *d, XOp op, int aux, int aux2, double number, int n, const 
     x.mixes |= a->mixes;
     x.quadrature |= a->quadrature;
     x.arrays |= a->arrays;
+    x.carried |= a->carried;
   }
   switch (op) {
   case X_AXIS:                                                              /* the range of an inner plate may vary over the outer one */
@@ -107,6 +108,16 @@ static Node make(Dag *d, XOp op, int aux, int aux2, double number, int n, const 
     x.axes = (x.axes & ~AXIS_BIT(aux2)) | AXIS_BIT(aux);
     x.mixes |= x.random;
     break;
+  case X_PREV:
+    x.axes |= AXIS_BIT(aux);
+    x.carried = true;
+    break;
+  case X_SCAN:
+    x.axes |= AXIS_BIT(aux) | (n > 1 ? AXIS_BIT((int)number) : 0);
+    x.mixes |= x.random;
+    x.carried = false;
+    break;
+  case X_SPREAD: x.axes = (x.axes & ~AXIS_BIT(aux)) | AXIS_BIT(aux2); break;
   default: break;
   }
   /* a reduction varies over what its range varies over */
@@ -115,7 +126,7 @@ static Node make(Dag *d, XOp op, int aux, int aux2, double number, int n, const 
     if (a->lo >= 0) x.axes |= dag_axes(d, a->lo);
     if (a->hi >= 0) x.axes |= dag_axes(d, a->hi);
   }
-  if (op == X_SUM || op == X_MAX || op == X_MIN || op == X_AT || op == X_TRISOLVE || op == X_TRISOLVE_T) x.arrays |= x.axes;
+  if (op == X_SUM || op == X_MAX || op == X_MIN || op == X_AT || op == X_TRISOLVE || op == X_TRISOLVE_T || op == X_SCAN || op == X_SPREAD) x.arrays |= x.axes;
   x.arrays &= x.axes;
   if (d->nodes.n * 2 >= d->table_size) {
     grow_table(d);
@@ -571,6 +582,40 @@ Node x_trisolve(Dag *d, bool transposed, int row, int column, Node L, Node b)
   return make(d, transposed ? X_TRISOLVE_T : X_TRISOLVE, row, column, 0, 2, args, false);
 }
 
+Node x_prev(Dag *d, int axis, int lag, int component, AxisSet others)
+{
+  Node args[MAX_ARGS];
+  int list[MAX_AXES], n = axes_in_order(d, others & ~AXIS_BIT(axis), list);
+  if (n > MAX_ARGS) BUG("a scan over %d axes", n);
+  for (int i = 0; i < n; i++) args[i] = x_axis(d, list[i]);
+  return make(d, X_PREV, axis, lag, component, n, args, false);
+}
+
+Node x_scan(Dag *d, int axis, bool down, int parts, int n, const Node *body)
+{
+  return make(d, X_SCAN, axis, down ? -1 : 1, parts, n, body, false);
+}
+
+int scan_parts(const Dag *d, Node scan)
+{
+  const XNode *x = dag_node(d, scan);
+  return x->n_args > 1 ? (int)x->number : -1;
+}
+
+Node x_scan_part(Dag *d, Node scan, int c)
+{
+  const int parts = scan_parts(d, scan);
+  return parts < 0 ? scan : x_at(d, scan, parts, x_int(d, c));
+}
+
+Node x_spread(Dag *d, Node value, int from, int to, Node place)
+{
+  double v;
+  if (dag_is_const(d, value, &v) && v == 0) return value;
+  Node args[2] = {value, place};
+  return make(d, X_SPREAD, from, to, 0, 2, args, false);
+}
+
 /* ---- rewriting ------------------------------------------------------------------------------------------------------------------------------- */
 
 Node dag_rebuild(Dag *d, Node n, const Node *args)
@@ -660,7 +705,7 @@ static Node substitute_in(Dag *d, Node n, int from, Node to, NodeMap *done)
   AxisSet inside = dag_axes(d, to);
   Node r;
   bool reduces = x.op == X_SUM || x.op == X_MAX || x.op == X_MIN;
-  if (x.op == X_TRISOLVE || x.op == X_TRISOLVE_T || (reduces && ((inside & AXIS_BIT(x.aux)) || (range_axes(d, x.aux) & AXIS_BIT(from))))) {
+  if (x.op == X_TRISOLVE || x.op == X_TRISOLVE_T || x.op == X_SCAN || x.op == X_SPREAD || (reduces && ((inside & AXIS_BIT(x.aux)) || (range_axes(d, x.aux) & AXIS_BIT(from))))) {
     r = x_at(d, n, from, to);                                               /* would be captured, or its range changes: read the finished value instead */
   } else if (x.op == X_AT) {
     Node args[2] = {x.args[0], substitute_in(d, x.args[1], from, to, done)};
@@ -765,6 +810,25 @@ static double eval_fn(Fn f, double a, double b)
   }
 }
 
+/* The whole recurrence for one of its values: for tests. */
+typedef struct EvalScan { const struct EvalScan *outer; int axis, n; long lo, hi; double *value; } EvalScan;
+
+static double eval_scan(const Dag *d, const XNode *x, Evaluation *e)
+{
+  const Axis *a = &d->axes.at[x->aux];
+  const long at = e->axis[x->aux], part = x->n_args > 1 ? e->axis[(int)x->number] : 0;
+  EvalScan s = {.outer = e->scan, .axis = x->aux, .n = x->n_args, .lo = (long)dag_eval(d, a->lo, e), .hi = (long)dag_eval(d, a->hi, e)};
+  s.value = NEW_ARRAY(double, (s.hi - s.lo + 1) * s.n + 1);
+  e->scan = &s;
+  for (long i = 0; i <= s.hi - s.lo; i++) {
+    const long r = e->axis[x->aux] = x->aux2 > 0 ? s.lo + i : s.hi - i;
+    for (int c = 0; c < s.n; c++) s.value[(r - s.lo) * s.n + c] = dag_eval(d, x->args[c], e);
+  }
+  e->scan = s.outer;
+  e->axis[x->aux] = at;
+  return s.value[(at - s.lo) * s.n + part];
+}
+
 double dag_eval(const Dag *d, Node n, Evaluation *e)
 {
   const XNode *x = dag_node(d, n);
@@ -828,6 +892,25 @@ double dag_eval(const Dag *d, Node n, Evaluation *e)
     e->axis[x->aux] = i, e->axis[x->aux2] = j;
     return w[i];
   }
+  case X_SCAN: return eval_scan(d, x, e);
+  case X_PREV: {
+    const EvalScan *s = e->scan;
+    long at = e->axis[x->aux] + x->aux2;
+    while (s && s->axis != x->aux) s = s->outer;
+    if (!s) BUG("a value of a recurrence outside it");
+    return at < s->lo || at > s->hi ? NAN : s->value[(at - s->lo) * s->n + (long)x->number];
+  }
+  case X_SPREAD: {
+    const Axis *from = &d->axes.at[x->aux];
+    long lo = (long)dag_eval(d, from->lo, e), hi = (long)dag_eval(d, from->hi, e), keep = e->axis[x->aux], here = e->axis[x->aux2];
+    double sum = 0;
+    for (long i = lo; i <= hi; i++) {
+      e->axis[x->aux] = i;
+      if ((long)A(1) == here) sum += A(0);
+    }
+    e->axis[x->aux] = keep;
+    return sum;
+  }
   }
 #undef A
   BUG("no evaluation");
@@ -880,6 +963,19 @@ void dag_print(const Dag *d, Node n, StrBuf *out)
   case X_TRISOLVE: case X_TRISOLVE_T:
     sb_puts(out, x->op == X_TRISOLVE ? "trisolve(" : "trisolve_transposed(");
     dag_print(d, x->args[0], out), sb_puts(out, ", "), dag_print(d, x->args[1], out), sb_putc(out, ')');
+    return;
+  case X_SCAN:
+    sb_printf(out, "scan(%s%s: ", d->axes.at[x->aux].name, x->aux2 > 0 ? "" : " down");
+    for (int i = 0; i < x->n_args; i++) sb_puts(out, i ? "; " : ""), dag_print(d, x->args[i], out);
+    sb_putc(out, ')');
+    return;
+  case X_PREV:
+    sb_printf(out, "prev(%+d", x->aux2);
+    sb_printf(out, x->number > 0 ? ", %d)" : ")", (int)x->number);
+    return;
+  case X_SPREAD:
+    sb_printf(out, "spread(%s: ", d->axes.at[x->aux].name), dag_print(d, x->args[0], out);
+    sb_printf(out, " to %s = ", d->axes.at[x->aux2].name), dag_print(d, x->args[1], out), sb_putc(out, ')');
     return;
   default:
     sb_putc(out, '('), dag_print(d, x->args[0], out), sb_puts(out, infix[x->op]), dag_print(d, x->args[1], out), sb_putc(out, ')');

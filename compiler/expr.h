@@ -57,6 +57,12 @@ typedef enum {
   X_AT,                                /* args[0] with axis `aux` set to args[1] (an integer node, from 0 for dimensions) */
   X_TRISOLVE,                          /* args: L over (row, column), b over row -> L^-1 b over row; aux, aux2: the axes row and column */
   X_TRISOLVE_T,                        /* L^-T b */
+  X_SCAN,                              /* sequential: over axis `aux`, upwards or (aux2 = -1) downwards, of the args, one per component; over the
+                                        * component axis too where there are several (scan_parts) */
+  X_PREV,                              /* inside a scan over axis `aux`: its value aux2 places further along the axis, of component `number`; args: the
+                                        * other axes of the scan */
+  X_SPREAD,                            /* what X_AT reads, added up where it was read from: sum over axis `aux` of args[0] where args[1], a place on
+                                        * axis aux2, is the current one */
   X_CLAMP                              /* integer args[0] brought into args[1]..args[2]: an index that a branch not taken may have out of range */
 } XOp;
 
@@ -82,8 +88,9 @@ typedef struct {
   bool latent;                         /* contains X_U, X_VALUE, X_MEAN or X_SD: does not belong to the constants */
   bool point;                          /* contains an X_VALUE */
   bool lookup;                         /* contains an X_INPUT */
-  bool mixes;                          /* contains a triangular solve of something random */
+  bool mixes;                          /* contains a triangular solve or a scan of something random */
   bool quadrature;                     /* contains an X_QUAD_X */
+  bool carried;                        /* contains an X_PREV of a scan around it: has a value only within the scan's loop */
   AxisSet arrays;                      /* axes of the reductions, solves and X_AT inside, itself included: reading it at another index needs an array */
 } XNode;
 
@@ -149,6 +156,14 @@ Node x_reduce(Dag *d, XOp op, int axis, Node body);      /* X_SUM, X_MAX, X_MIN 
 Node x_log_sum_exp(Dag *d, int axis, Node body);
 Node x_at(Dag *d, Node body, int axis, Node index);
 Node x_trisolve(Dag *d, bool transposed, int row, int column, Node L, Node b);
+/* A recurrence s[r] = body(r, s[r + lag], ...) along axis r. `parts`: the component axis of several that look at each other, -1 for one. */
+Node x_scan(Dag *d, int axis, bool down, int parts, int n, const Node *body);
+Node x_prev(Dag *d, int axis, int lag, int component, AxisSet others);
+Node x_spread(Dag *d, Node value, int from, int to, Node place);
+/* Component c of a scan. */
+Node x_scan_part(Dag *d, Node scan, int c);
+/* Component axis of a scan, -1 for one component alone. */
+int scan_parts(const Dag *d, Node scan);
 
 /* A value per node, for passes that visit each node of a shared expression once. {0} is empty. */
 typedef struct { int n, size, *key, *value; } NodeMap;
@@ -168,6 +183,7 @@ typedef struct {
   double (*leaf)(void *data, const Dag *d, Node n, const long *axis);
   void *data;
   long axis[MAX_AXES];
+  const struct EvalScan *scan;         /* recurrences under way; NULL at first */
 } Evaluation;
 double dag_eval(const Dag *d, Node n, Evaluation *e);
 

@@ -127,6 +127,98 @@ static void give2(Reverse *r, Node n, Node bar)
 #undef GIVE
 }
 
+static void reverse_node(Reverse *r, Node n);
+
+/* Visits the nodes from `root` down that are newer than `floor` and depend on latent variables, but for the `n_leaf` leaves. */
+static void sweep(Reverse *r, Node root, Node floor, const Node *leaf, int n_leaf)
+{
+  for (Node n = root; n > floor; n--) {
+    bool stop = r->bar[n] < 0 || !dag_node(r->d, n)->latent;
+    for (int i = 0; i < n_leaf && !stop; i++) stop = n == leaf[i];
+    if (!stop) reverse_node(r, n);
+  }
+}
+
+static Reverse start(Dag *d, Node root, Node seed)
+{
+  Reverse r = {.d = d, .bar = NEW_ARRAY(Node, root + 1), .n = root + 1};
+  memset(r.bar, -1, sizeof(Node) * (size_t)(root + 1));
+  r.bar[root] = seed;
+  return r;
+}
+
+typedef VEC(Node) NodeList;
+
+/* The X_PREVs of a scan's bodies, each once. */
+static void find_prevs(const Dag *d, Node n, NodeMap *seen, NodeList *out)
+{
+  const XNode *x = dag_node(d, n);
+  if (!x->carried || *node_map(seen, n) != NODE_NEW) return;
+  *node_map(seen, n) = 1;
+  if (x->op == X_PREV) VEC_PUSH(*out, n);
+  for (int i = 0; i < x->n_args; i++) find_prevs(d, x->args[i], seen, out);
+}
+
+/* The expression with `to` in place of what looks back. */
+static Node look_up(Dag *d, Node n, const NodeList *prev, const NodeList *to, NodeMap *done)
+{
+  const XNode x = *dag_node(d, n);
+  Node args[x.n_args + 1];
+  if (!x.carried) return n;
+  for (int i = 0; i < prev->n; i++)
+    if (prev->at[i] == n) return to->at[i];
+  if (*node_map(done, n) != NODE_NEW) return *node_map(done, n);
+  for (int i = 0; i < x.n_args; i++) args[i] = look_up(d, x.args[i], prev, to, done);
+  return *node_map(done, n) = dag_rebuild(d, n, args);
+}
+
+/* s_c[r] = f_c(s[r + lag], a):  l_c[r] = bar_c[r] + sum over (lag, b) of l_b[r - lag] (df_b / ds_c[. + lag])[r - lag], a scan the other way, and
+ * a_bar = sum over r, c of l_c[r] df_c / da. */
+static void reverse_scan(Reverse *r, Node n)
+{
+  Dag *d = r->d;
+  const XNode x = *dag_node(d, n);
+  const Axis axis = d->axes.at[x.aux];
+  const int m = x.n_args, parts = scan_parts(d, n);
+  const AxisSet others = x.axes & ~(parts < 0 ? 0 : AXIS_BIT(parts));
+  const Node here = x_axis(d, x.aux);
+  NodeMap seen = {0};
+  NodeList prev = {0}, past = {0};
+  Node body[m], adjoint[m];
+  for (int c = 0; c < m; c++) find_prevs(d, x.args[c], &seen, &prev);
+  for (int i = 0; i < prev.n; i++) {                                        /* in place of what is carried, what the finished scan holds */
+    const XNode p = *dag_node(d, prev.at[i]);
+    Node place = x_clamp(d, x_add(d, here, x_int(d, p.aux2)), axis.lo, axis.hi);
+    VEC_PUSH(past, x_at(d, x_scan_part(d, n, (int)p.number), x.aux, place));
+  }
+  NodeMap done = {0};
+  for (int c = 0; c < m; c++) body[c] = look_up(d, x.args[c], &prev, &past, &done);
+  for (int c = 0; c < m; c++) adjoint[c] = parts < 0 ? r->bar[n] : x_at(d, r->bar[n], parts, x_int(d, c));
+  for (int b = 0; b < m; b++) {
+    if (body[b] <= n) continue;                                             /* looks back at nothing */
+    Reverse f = start(d, body[b], x_const(d, 1));
+    sweep(&f, body[b], n, past.at, past.n);
+    for (int i = 0; i < prev.n; i++) {
+      const XNode p = *dag_node(d, prev.at[i]);
+      if (past.at[i] > body[b] || f.bar[past.at[i]] < 0) continue;
+      Node next = x_sub(d, here, x_int(d, p.aux2));                         /* whose past this is */
+      Node there = x_compare(d, X_AND, x_compare(d, X_LE, axis.lo, next), x_compare(d, X_LE, next, axis.hi));
+      Node slope = x_at(d, f.bar[past.at[i]], x.aux, x_clamp(d, next, axis.lo, axis.hi));
+      Node share = x_mul(d, x_prev(d, x.aux, -p.aux2, b, others), slope);
+      adjoint[(int)p.number] = x_add(d, adjoint[(int)p.number], x_cond(d, there, share, x_const(d, 0)));
+    }
+  }
+  Node whole = x_scan(d, x.aux, x.aux2 > 0, parts, m, adjoint);
+  for (int c = 0; c < m; c++) {
+    if (!dag_node(d, body[c])->latent) continue;
+    Node seed = x_scan_part(d, whole, c);
+    Reverse f = start(d, body[c], sum_over(d, dag_axes(d, seed) & ~dag_axes(d, body[c]), seed));
+    sweep(&f, body[c], n, past.at, past.n);
+    for (Node a = 0; a < n && a <= body[c]; a++)
+      if (f.bar[a] >= 0) r->bar[a] = r->bar[a] < 0 ? f.bar[a] : x_add(d, r->bar[a], f.bar[a]);
+  }
+}
+
 static void reverse_node(Reverse *r, Node n)
 {
   Dag *d = r->d;
@@ -181,15 +273,20 @@ static void reverse_node(Reverse *r, Node n)
     }
     AxisSet over = dag_axes(d, index) & ~dag_axes(d, body);
     const XNode *ix = dag_node(d, index);
-    if (ix->op == X_AXIS && (over & AXIS_BIT(ix->aux))) {
+    if (ix->op == X_AXIS && (over & AXIS_BIT(ix->aux)) && d->axes.at[x.aux].kind == AX_DIM) {
       int to = ix->aux;                                                     /* a renaming: read the adjoint back under the old name */
       give(r, body, body, x_at(d, bar, to, x_axis(d, x.aux)));
+      return;
+    }
+    if (d->axes.at[x.aux].kind == AX_REDUCTION && over && !(over & (over - 1))) {
+      give(r, body, body, x_spread(d, bar, __builtin_ctzll(over), x.aux, index));
       return;
     }
     Node hit = x_mul(d, bar, x_compare(d, X_EQ, x_axis(d, x.aux), index));
     give(r, body, body, sum_over(d, over, hit));
     return;
   }
+  case X_SCAN: reverse_scan(r, n); return;
   case X_TRISOLVE: {
     /* w = L^-1 b:  b_bar = L^-T w_bar,  L_bar[i,j] = -b_bar[i] w[j] for j <= i  (Giles 2008, triangular solve) */
     int row = x.aux, column = x.aux2;
@@ -222,10 +319,7 @@ static void reverse_node(Reverse *r, Node n)
 
 void dag_gradient(Dag *d, Node root, Node seed, XOp op1, XOp op2, LeafAdjoints *out)
 {
-  Reverse r = {.d = d, .n = root + 1};
-  r.bar = NEW_ARRAY(Node, root + 1);
-  memset(r.bar, -1, sizeof(Node) * (size_t)(root + 1));
-  r.bar[root] = seed;
+  Reverse r = start(d, root, seed);
   for (Node n = root; n >= 0; n--) {
     if (r.bar[n] < 0 || !dag_node(d, n)->latent) continue;
     XOp op = dag_node(d, n)->op;

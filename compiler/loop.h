@@ -15,6 +15,7 @@ typedef enum {
   IT_LOOP,
   IT_GEMM,                             /* matrix product for `node`, or straight into output `out` */
   IT_TRISOLVE,
+  IT_SCAN,                             /* a loop of its own, one iteration after the other */
   IT_OUT                               /* output number `out` */
 } ItemKind;
 

@@ -51,8 +51,19 @@ static bool is_trivial(const Dag *d, const XNode *x)
   return true;
 }
 
-static bool is_reduction(const XNode *x) { return x->op == X_SUM || x->op == X_MAX || x->op == X_MIN; }
-static bool is_solve(const XNode *x) { return x->op == X_TRISOLVE || x->op == X_TRISOLVE_T; }
+static bool is_reduction(const XNode *x) { return x->op == X_SUM || x->op == X_MAX || x->op == X_MIN || x->op == X_SPREAD; }
+/* One after the other along an axis, in a loop of its own: an item that stands outside that loop. */
+static bool is_solve(const XNode *x) { return x->op == X_TRISOLVE || x->op == X_TRISOLVE_T || x->op == X_SCAN; }
+
+/* Axes along which an item of this kind makes an array, besides those of the loops around it. */
+static AxisSet made_axes(const Dag *d, Node n)
+{
+  const XNode *x = dag_node(d, n);
+  const int parts = x->op == X_SCAN ? scan_parts(d, n) : -1;
+  return AXIS_BIT(x->op == X_SPREAD ? x->aux2 : x->aux) | (parts < 0 ? 0 : AXIS_BIT(parts));
+}
+
+typedef VEC(Node) NodeList;
 
 /* ---- tasks: what is scheduled --------------------------------------------------------------------------------------------------------- */
 
@@ -97,7 +108,7 @@ static void reach(Lower *l, Node n)
   l->reach[n] = 1;
   const XNode *x = dag_node(l->d, n);
   for (int i = 0; i < x->n_args; i++) reach(l, x->args[i]);
-  if (is_reduction(x)) {
+  if (is_reduction(x) || x->op == X_SCAN) {
     const Axis *a = &l->d->axes.at[x->aux];
     if (a->lo >= 0) reach(l, a->lo);
     if (a->hi >= 0) reach(l, a->hi);
@@ -210,8 +221,9 @@ static AxisSet placement(const Lower *l, Node n)
 {
   const XNode *x = dag_node(l->d, n);
   if (l->k->gemm[n].c >= 0) return 0;
+  if (x->op == X_SPREAD) return dag_axes(l->d, x->args[0]) | dag_axes(l->d, x->args[1]) | AXIS_BIT(x->aux) | l->k->given;
   if (is_reduction(x)) return dag_axes(l->d, x->args[0]) | x->axes | AXIS_BIT(x->aux) | l->k->given;
-  if (is_solve(x)) return (x->axes & ~AXIS_BIT(x->aux)) | l->k->given;
+  if (is_solve(x)) return (x->axes & ~made_axes(l->d, n)) | l->k->given;
   return x->axes | l->k->given;
 }
 
@@ -220,8 +232,9 @@ static AxisSet home_of(const Lower *l, Node n)
 {
   const XNode *x = dag_node(l->d, n);
   if (l->k->gemm[n].c >= 0) return 0;
+  if (x->op == X_SPREAD) return outside(l->d, (x->axes & ~made_axes(l->d, n)) | l->k->given, x->aux);
   if (is_reduction(x)) return outside(l->d, x->axes | l->k->given, x->aux);
-  if (is_solve(x)) return (x->axes & ~AXIS_BIT(x->aux)) | l->k->given;
+  if (is_solve(x)) return (x->axes & ~made_axes(l->d, n)) | l->k->given;
   return x->axes | l->k->given;
 }
 
@@ -232,6 +245,25 @@ static bool gemm_direct(const Dag *d, Node n)
   if (x->n_args != 2) return false;
   const XNode *i = dag_node(d, x->args[0]), *j = dag_node(d, x->args[1]);
   return i->op == X_AXIS && j->op == X_AXIS && d->axes.at[i->aux].kind == AX_DIM && d->axes.at[j->aux].kind == AX_DIM && i->aux != j->aux;
+}
+
+/* The expressions that a scan's bodies read and that do not look back themselves, each once. */
+static void scan_reads(const Dag *d, Node n, NodeMap *seen, NodeList *out)
+{
+  const XNode *x = dag_node(d, n);
+  if (*node_map(seen, n) != NODE_NEW) return;
+  *node_map(seen, n) = 1;
+  if (!x->carried) VEC_PUSH(*out, n);
+  else for (int i = 0; i < x->n_args; i++) scan_reads(d, x->args[i], seen, out);
+}
+
+static NodeList reads_of_scan(const Dag *d, Node n)
+{
+  NodeMap seen = {0};
+  NodeList reads = {0};
+  const XNode *x = dag_node(d, n);
+  for (int i = 0; i < x->n_args; i++) scan_reads(d, x->args[i], &seen, &reads);
+  return reads;
 }
 
 static void visit_uses(Lower *l)
@@ -251,6 +283,16 @@ static void visit_uses(Lower *l)
   for (Node n = k->n_nodes - 1; n >= 0; n--) {
     if (!l->reach[n]) continue;
     const XNode *x = dag_node(l->d, n);
+    if (x->carried) {                                                       /* the scan's own: a variable in its loop where used twice */
+      k->item[n] = l->uses[n] > 1 && x->op != X_PREV;
+      continue;
+    }
+    if (x->op == X_SCAN) {
+      const NodeList reads = reads_of_scan(l->d, n);
+      const AxisSet inside = placement(l, n) | AXIS_BIT(x->aux);
+      for (int i = 0; i < reads.n; i++) note_use(l, reads.at[i], inside, false);
+      continue;
+    }
     if ((is_trivial(l->d, x) || is_cheap(l, x)) && !k->item[n]) {
       for (int i = 0; i < x->n_args; i++) note_use(l, x->args[i], x->axes | k->given, false);
       continue;
@@ -294,16 +336,19 @@ static void body_needs(Lower *l, int t, Node n)
 {
   const XNode *x = dag_node(l->d, n);
   Kernel *k = l->k;
-  if (is_solve(x)) {
+  if (x->op == X_SCAN) {
+    const NodeList reads = reads_of_scan(l->d, n);
+    for (int i = 0; i < reads.n; i++) needs_of(l, t, reads.at[i]);
+  } else if (is_solve(x)) {
     AxisSet whole = (x->axes & ~AXIS_BIT(x->aux)) | k->given;
     for (int i = 0; i < 2; i++) add_need(l, t, x->args[i], whole);
-    return;
+  } else {
+    for (int i = 0; i < x->n_args; i++) {
+      if (x->op == X_AT && i == 0) add_need(l, t, x->args[0], outside(l->d, dag_axes(l->d, x->args[0]) | k->given, x->aux));
+      else needs_of(l, t, x->args[i]);
+    }
   }
-  for (int i = 0; i < x->n_args; i++) {
-    if (x->op == X_AT && i == 0) add_need(l, t, x->args[0], outside(l->d, dag_axes(l->d, x->args[0]) | k->given, x->aux));
-    else needs_of(l, t, x->args[i]);
-  }
-  if (is_reduction(x)) {
+  if (is_reduction(x) || x->op == X_SCAN) {
     const Axis *a = &l->d->axes.at[x->aux];
     if (a->lo >= 0) needs_of(l, t, a->lo);
     if (a->hi >= 0) needs_of(l, t, a->hi);
@@ -320,8 +365,8 @@ static void make_tasks(Lower *l)
 {
   Kernel *k = l->k;
   for (Node n = 0; n < k->n_nodes; n++) {
-    if (!l->reach[n] || !k->item[n]) continue;
     const XNode *x = dag_node(l->d, n);
+    if (!l->reach[n] || !k->item[n] || x->carried) continue;
     Task t = {.kind = k->gemm[n].c >= 0 ? TASK_GEMM : is_reduction(x) ? TASK_REDUCE : is_solve(x) ? TASK_SOLVE : TASK_LOCAL, .node = n, .out = -1};
     t.axes = placement(l, n);
     k->home[n] = home_of(l, n);
@@ -437,7 +482,7 @@ static void schedule(Lower *l, AxisSet ctx, const int *list, int n, LoopBlock *b
       for (int i = 0; i < n; i++) {
         const Task *t = &l->tasks.at[list[i]];
         if (slots[i] != slot) continue;
-        ItemKind kind = t->kind == TASK_OUT ? (l->k->out_gemm[t->out].c >= 0 ? IT_GEMM : IT_OUT) : t->kind == TASK_GEMM ? IT_GEMM : t->kind == TASK_SOLVE ? IT_TRISOLVE
+        ItemKind kind = t->kind == TASK_OUT ? (l->k->out_gemm[t->out].c >= 0 ? IT_GEMM : IT_OUT) : t->kind == TASK_GEMM ? IT_GEMM : t->kind == TASK_SOLVE ? (dag_node(l->d, t->node)->op == X_SCAN ? IT_SCAN : IT_TRISOLVE)
                         : t->kind == TASK_REDUCE ? IT_REDUCE : IT_LOCAL;
         new_item(block, kind, t->node)->out = t->out;
       }
@@ -508,7 +553,7 @@ void kernel_lower(Kernel *k)
 
 static void dump_block(const Kernel *k, const LoopBlock *block, int depth, FILE *out)
 {
-  static const char *const kinds[] = {"local", "zero", "reduce", "loop", "matrix product", "triangular solve", "out"};
+  static const char *const kinds[] = {"local", "zero", "reduce", "loop", "matrix product", "triangular solve", "scan", "out"};
   for (int i = 0; i < block->n; i++) {
     const LoopItem *it = block->at[i];
     StrBuf text = {0};

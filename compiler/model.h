@@ -185,6 +185,7 @@ typedef struct {
   VEC(Family) families;                               /* in order of first definition */
   VEC(Stmt) stmts;                                    /* in source order */
   VEC(LengthCheck) lengths;
+  struct Recurrence **recurrence;                     /* per family: that of a let which looks back at itself, else NULL (recurrence.h) */
 } Model;
 
 /* ---- helpers (model.c) ---------------------------------------------------------------------------------------------------------- */

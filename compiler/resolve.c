@@ -5,6 +5,7 @@
  * (ranges of references, elements defined twice, cycles) is in wellformed.c. */
 #include "resolve.h"
 #include "resolver.h"
+#include "recurrence.h"
 #include "dist.h"
 #include "func.h"
 #include "habit.h"
@@ -928,5 +929,6 @@ Model *resolve(const Ast *ast)
     }
   set_ranges(r);
   check_wellformed(r);
+  recurrences_find(r->m);
   return diag_errors() ? NULL : r->m;
 }

@@ -459,6 +459,7 @@ static void plan_plate(const PgmSession *s, PlatePlan *p, int index)
     while (!plate->block && p->block > SMALLEST_BLOCK && plate->scratch(s->env, p->block) > SCRATCH_DOUBLES) p->block /= 2;
     if (plate->scratch(s->env, 1) > HEAVY_SCRATCH) p->units_per_slot = HEAVY_UNITS_PER_SLOT;
   }
+  if (plate->block < 0 && p->units) p->block = p->units_per_slot = p->units;
   p->shared = plate->shared;
   while (p->shared && p->shared[p->n_shared] >= 0) {
     const PgmLayout *l = &s->layout[p->shared[p->n_shared++]];
@@ -724,7 +725,7 @@ void pgm_term_each(PgmSession *s, int term, bool expected, double *out)
   int plate = 0;
   while (term < m->plates[plate].first_term || term >= m->plates[plate].first_term + m->plates[plate].n_terms) plate++;
   const PlatePlan *p = &e->plate[plate];
-  const long width = p->units ? n / p->units : 0, block = p->block < UNITS_PER_SLOT ? p->block : UNITS_PER_SLOT;
+  const long width = p->units ? n / p->units : 0, block = p->block < UNITS_PER_SLOT || p->plate->block < 0 ? p->block : UNITS_PER_SLOT;
   memset(out, 0, sizeof *out * (size_t)n); /* ragged plates leave gaps in the box */
 #pragma omp parallel for schedule(dynamic, 4) num_threads(e->threads) if (n > PARALLEL_ENTRIES)
   for (long from = 0; from < p->units; from += block) {

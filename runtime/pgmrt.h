@@ -94,7 +94,7 @@ typedef struct {                        /* all terms under one outermost plate (
   PgmKernel expected;                  /* the terms with closed form or quadrature, in expectation; NULL if none */
   PgmKernel rest;                      /* the other terms, at a point; NULL if none */
   PgmKernel constant;                  /* summands that depend on data alone, which the three above leave out; NULL if none */
-  long block;                          /* largest span.count; 0: any */
+  long block;                          /* largest span.count; 0: any; -1: every span computes a recurrence over all units, so the fewest spans */
   long (*scratch)(const void *env, long count);  /* doubles of scratch for a span of `count` units; NULL: none */
   const int *shared;                   /* families to whose X_sum the kernels add (shared references), ended by -1; NULL: none */
   const PgmOwn *own;                   /* families with own references, ended by family -1; NULL: none */
