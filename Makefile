@@ -12,7 +12,8 @@ B      ?= build
 WARN    = -Wall -Wextra -Wshadow -Wstrict-prototypes
 CFLAGS ?= -O2 -g
 STD     = -std=gnu11
-LIBS    = -lgsl -lopenblas -ljansson -lz -lm
+LIBS    = -lgsl -ljansson -lz -lm
+GOMP   := $(filter /%,$(shell $(CC) -print-file-name=libgomp.a))
 # What kernels are compiled with; docs/performance.md says why. The portable runtime leaves -march away.
 KERNEL  = -O3 -fno-math-errno -fno-trapping-math -fno-builtin-sin -fno-builtin-cos -fopenmp -g
 NATIVE  = -march=native -mprefer-vector-width=512
@@ -37,7 +38,7 @@ $(B)/libpgmrt-portable.a: $(PORTABLE_OBJ)
 
 $(B)/compiler/%.o: compiler/%.c $(B)/grammar/pgm.tab.h
 	@mkdir -p $(@D)
-	$(CC) $(STD) $(WARN) $(CFLAGS) $(SAN) -MMD -Icompiler -Iruntime -I$(B)/grammar -DPGMC_LDFLAGS='"$(LDFLAGS)"' -c $< -o $@
+	$(CC) $(STD) $(WARN) $(CFLAGS) $(SAN) -MMD -Icompiler -Iruntime -I$(B)/grammar -DPGMC_LDFLAGS='"$(LDFLAGS)"' -DPGMC_GOMP='"$(GOMP)"' -c $< -o $@
 $(B)/runtime/%.o: runtime/%.c
 	@mkdir -p $(@D)
 	$(CC) $(STD) $(WARN) $(KERNEL) $(NATIVE) $(SAN) -MMD -Iruntime -c $< -o $@
@@ -139,7 +140,7 @@ INCLUDE = $(DESTDIR)$(PREFIX)/include/pgmc
 MAN     = $(DESTDIR)$(PREFIX)/share/man/man1
 COMPLETION = $(DESTDIR)$(PREFIX)/share/bash-completion/completions
 # what emitted code and NAME.h are made of; the other headers are the runtime's own
-HEADERS = pgmrt.h pgm_math.h pgm_draw.h pgm_emit.h pgm.h error.h
+HEADERS = pgmrt.h pgm_math.h pgm_draw.h pgm_emit.h blas.h pgm.h error.h
 
 install: all
 	install -d $(BIN) $(LIB) $(INCLUDE) $(MAN) $(COMPLETION)

@@ -17,6 +17,9 @@
 #ifndef PGMC_LDFLAGS
 #define PGMC_LDFLAGS ""
 #endif
+#ifndef PGMC_GOMP
+#define PGMC_GOMP ""                   /* libgomp.a of the compiler that built this, where it has one */
+#endif
 
 extern char **environ;
 
@@ -173,7 +176,8 @@ int driver_program(const DriverOptions *o, const char *path, const char *source)
   VEC_PUSH(w, in_temporary("out"));
   VEC_PUSH(w, library);
   add_words(&w, o->cflags);
-  add_words(&w, PGMC_LDFLAGS " -lgsl -lopenblas -ljansson -lz -lm");
+  if (!o->cc && !getenv("CC") && *PGMC_GOMP) add_words(&w, "-Wl,--as-needed -l:libgomp.a"); /* so that runtime/cli.c can tell it how to wait */
+  add_words(&w, PGMC_LDFLAGS " -lgsl -ljansson -lz -lm");
   if ((status = run(o, &w))) return status;
   if (o->save_c && (status = move(in_temporary("model.c"), arena_printf("%s.c", path)))) return status;
   return move(in_temporary("out"), path);

@@ -120,7 +120,7 @@ void header_print(const Model *m, const char *error_h, const char *pgm_h, StrBuf
   const char *name = m->name;
   sb_printf(out,
             "/* %s.h - posteriors of the model %s in C; written by pgmc. Link with lib%s.a and\n"
-            " *   -fopenmp -lgsl -lopenblas -ljansson -lz -lm\n"
+            " *   -fopenmp -lgsl -ljansson -lz -lm\n"
             " * First the interface that all models share, at the end what is this model's. */\n",
             name, name, name);
   put_without_includes(out, error_h);

@@ -668,15 +668,18 @@ static int unknown_command(PgmCli *cli, const char *word)
                              meant ? "'?" : "");
 }
 
-/* Of OpenBLAS; NULL with another BLAS. Its threads inside those of the engine would wait for each other. */
-extern void openblas_set_num_threads(int n) __attribute__((weak));
+/* How long threads look for new work before they sleep: by default libgomp lets them take the cores for milliseconds, and where other programs want these, a
+ * fit of hundredths of a second takes seconds. libgomp reads the variable when it starts, which is after this where it is linked statically. */
+__attribute__((constructor(101))) static void sleep_soon(void)
+{
+  if (!getenv("OMP_WAIT_POLICY")) setenv("GOMP_SPINCOUNT", "1000", 0); /* some 50 microseconds */
+}
 
 int pgm_main(int argc, char **argv, const PgmModel *model)
 {
   const char *slash = argc ? strrchr(argv[0], '/') : NULL;
   PgmCli cli = {.model = model, .program = slash ? slash + 1 : argc ? argv[0] : model->name};
   gsl_set_error_handler_off();
-  if (openblas_set_num_threads) openblas_set_num_threads(1);
   install_handlers();
   if (model->abi != PGM_ABI) {
     pgm_fail(&cli.error, PGM_INTERNAL, "%s: the model was compiled for another runtime (%d, this is %d)", cli.program, model->abi, PGM_ABI);

@@ -1,9 +1,10 @@
 /* Inference functions: see net.h. Reverse mode by hand, one matrix product per layer and direction (Rumelhart, Hinton & Williams 1986). */
 #include "net.h"
 
-#include <cblas.h>
 #include <stdlib.h>
 #include <string.h>
+
+#include "blas.h"
 
 enum { MAX_TERMS = 20000 };
 
@@ -144,15 +145,13 @@ static void affine(long rows, long in, long out, const double *x, const double *
 {
   if (b)
     for (long r = 0; r < rows; r++) memcpy(y + r * out, b, (size_t)out * sizeof *y);
-  if (in && out)
-    cblas_dgemm(CblasRowMajor, CblasNoTrans, CblasTrans, (int)rows, (int)out, (int)in, 1, x, (int)in, w, (int)in, 1, y, (int)out);
+  pgm_gemm(false, true, rows, out, in, x, in, w, in, 1, y, out);
 }
 
 /* w_bar += y_bar' x, b_bar += column sums of y_bar (b_bar may be NULL) */
 static void affine_back(long rows, long in, long out, const double *x, const double *y_bar, double *w_bar, double *b_bar)
 {
-  if (in && out)
-    cblas_dgemm(CblasRowMajor, CblasTrans, CblasNoTrans, (int)out, (int)in, (int)rows, 1, y_bar, (int)out, x, (int)in, 1, w_bar, (int)in);
+  pgm_gemm(true, false, out, in, rows, y_bar, out, x, in, 1, w_bar, in);
   if (b_bar)
     for (long r = 0; r < rows; r++)
       for (long k = 0; k < out; k++) b_bar[k] += y_bar[r * out + k];
@@ -219,8 +218,7 @@ void pgm_net_backward(const PgmNet *net, const double *weights, long rows, const
   double *next = scratch, *spare = scratch + rows * widest(net);
   long width = net->n_outputs;
   for (int l = last - 1; l >= 0; l--) { /* bar: adjoint of what layer l feeds */
-    cblas_dgemm(CblasRowMajor, CblasNoTrans, CblasNoTrans, (int)rows, (int)in[l + 1], (int)width, 1, bar, (int)width, weights + at[l + 1],
-                (int)in[l + 1], 0, next, (int)in[l + 1]);
+    pgm_gemm(false, false, rows, in[l + 1], width, bar, width, weights + at[l + 1], in[l + 1], 0, next, in[l + 1]);
     activate_back(net->activation, rows * in[l + 1], layer[l + 1], next);
     affine_back(rows, in[l], in[l + 1], layer[l], next, weights_bar + at[l], weights_bar + at[l] + in[l + 1] * in[l]);
     width = in[l + 1];

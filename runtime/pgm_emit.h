@@ -2,10 +2,11 @@
 #ifndef PGM_EMIT_H
 #define PGM_EMIT_H
 
-#include <gsl/gsl_cblas.h>
 #include <limits.h>
 #include <stdlib.h>
 #include <string.h>
+
+#include "blas.h"
 
 /* Scratch arrays start on cache lines. */
 #define PGM_PAD(n) (((n) + 7) & ~7L)
@@ -38,20 +39,6 @@ static inline long pgm_clamp(long i, long lo, long hi)
 {
   if (i > hi) i = hi;
   return i < lo ? lo : i;
-}
-
-/* C (m x n, rows of ldc) = beta C + op(A) op(B), row-major; A is m x k, B is k x n after op. */
-static inline void pgm_gemm(bool transpose_a, bool transpose_b, long m, long n, long k, const double *a, long lda, const double *b, long ldb,
-                            double beta, double *c, long ldc)
-{
-  if (m <= 0 || n <= 0) return;
-  if (k <= 0) {
-    if (beta == 0)
-      for (long i = 0; i < m; i++) memset(c + i * ldc, 0, sizeof *c * (size_t)n);
-    return;
-  }
-  cblas_dgemm(CblasRowMajor, transpose_a ? CblasTrans : CblasNoTrans, transpose_b ? CblasTrans : CblasNoTrans, (int)m, (int)n, (int)k, 1.0, a,
-              (int)lda, b, (int)ldb, beta, c, (int)ldc);
 }
 
 /* x = L^-1 b, L lower triangular with entry (i, j) at l[i * row + j * column]. */

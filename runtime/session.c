@@ -1389,21 +1389,6 @@ static int useful_threads(const PgmSession *s, int wanted)
   return work < WORTH_A_THREAD ? 1 : wanted;
 }
 
-/* Matrix products run inside the runtime's own threads, so OpenBLAS's must not come on top (a factor of ten), and it must bear being called from
- * several threads at once. Its serial build does not: it keeps one buffer for all, and products come out wrong. */
-extern void openblas_set_num_threads(int threads) __attribute__((weak));
-extern int openblas_get_parallel(void) __attribute__((weak)); /* 0: the serial build */
-
-static PgmStatus settle_threads(Opening *o)
-{
-  PgmSession *s = o->s;
-  s->threads = o->options->threads > 0 ? o->options->threads : omp_get_max_threads();
-  if (openblas_set_num_threads) openblas_set_num_threads(1);
-  if (s->threads == 1 || !openblas_get_parallel || openblas_get_parallel() != 0) return PGM_OK;
-  s->threads = 1;
-  return note(s, o->error, "one thread: the serial build of OpenBLAS cannot be called from two (its threaded build can)");
-}
-
 static PgmStatus opening_run(Opening *o)
 {
   const PgmModel *m = o->m;
@@ -1466,8 +1451,8 @@ PgmStatus pgm_session_open(PgmSession **out, const PgmModel *model, const PgmDat
   if (!(o.s = calloc(1, sizeof *o.s))) return no_memory(error);
   o.s->model = model;
   o.s->data = data;
-  PgmStatus status = settle_threads(&o);
-  if (!status) status = opening_run(&o);
+  o.s->threads = o.options->threads > 0 ? o.options->threads : omp_get_max_threads();
+  const PgmStatus status = opening_run(&o);
   for (int f = 0; f < model->n_families; f++) {
     if (o.mapping) mapping_free(&o.mapping[f]);
     if (o.origin) free(o.origin[f]);

@@ -67,7 +67,7 @@ try_distribution() {
   {
     "$PGMC" "$dir/d_$name.pgm" --library -o "$dir" &&
       ${CC:-gcc} -std=gnu11 -O1 $PGMC_CFLAGS -I"$root/runtime" -DMODEL="d_$name" "$root/tests/e2e/kernels/kernels.c" "$dir/libd_$name.a" -o "$dir/run" \
-        -fopenmp -lgsl -lopenblas -ljansson -lz -lm &&
+        -fopenmp -lgsl -ljansson -lz -lm &&
       { [ -f "$dir/data.json" ] || "$dir/run" simulate $set --out "$dir/data.json" --truth "$dir/truth.json" --quiet; } &&
       "$dir/run" grad "$dir/data.json" --at "$dir/truth.json" --check --quiet >"$dir/grad" &&
       "$dir/run" kernels "$dir/data.json" 1 && "$dir/run" kernels "$dir/data.json" 2

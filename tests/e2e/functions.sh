@@ -149,7 +149,7 @@ build_model() { # FILE: compiles a model into $work/run and says why not in $wor
   name=$(basename "$1" .pgm)
   "$PGMC" "$1" --library -o "$work" >"$work/log" 2>&1 &&
     ${CC:-gcc} -std=gnu11 -O1 $PGMC_CFLAGS -I"$root/runtime" -DMODEL="$name" "$root/tests/e2e/kernels/kernels.c" "$work/lib$name.a" -o "$work/run" \
-      -fopenmp -lgsl -lopenblas -ljansson -lz -lm >>"$work/log" 2>&1
+      -fopenmp -lgsl -ljansson -lz -lm >>"$work/log" 2>&1
 }
 
 cat >"$work/point.json" <<'EOT'

@@ -29,7 +29,7 @@ model_case() {
   {
     "$PGMC" "$model" --library -o "$dir" &&
       ${CC:-gcc} -std=gnu11 -O1 $PGMC_CFLAGS -I"$root/runtime" -DMODEL="$name" "$root/tests/e2e/kernels/kernels.c" "$dir/lib$name.a" -o "$dir/run" \
-        -fopenmp -lgsl -lopenblas -ljansson -lz -lm &&
+        -fopenmp -lgsl -ljansson -lz -lm &&
       "$dir/run" simulate $arguments --out "$dir/data.json" --truth "$dir/truth.json" --quiet &&
       "$dir/run" grad "$dir/data.json" --at "$dir/truth.json" --check --quiet >"$dir/grad" &&
       "$dir/run" kernels "$dir/data.json" 1 && "$dir/run" kernels "$dir/data.json" 2 &&

@@ -8,6 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "blas.h"
 #include "net.h"
 
 /* ---- philox -------------------------------------------------------------------------------------------------------------------------- */
@@ -182,6 +183,32 @@ static void descriptions(void **state)
   assert_string_equal(text, "polynomial of degree 2 in 1 feature");
 }
 
+/* Entries of op(a). */
+static double entry(bool transposed, const double *a, long ld, long i, long j) { return transposed ? a[j * ld + i] : a[i * ld + j]; }
+
+static void products_are_products(void **state)
+{
+  (void)state;
+  enum { M = 37, N = 19, K = 53, LD = 64 };
+  static double a[LD * LD], b[LD * LD], c[LD * LD], before[LD * LD];
+  static const double betas[] = {0, 1, -0.5};
+  for (int i = 0; i < LD * LD; i++) a[i] = sin(i), b[i] = cos(3 * i), before[i] = sin(7 * i);
+  for (int kind = 0; kind < 24; kind++) {
+    const bool ta = kind & 1, tb = kind & 2;
+    const double beta = betas[kind / 4 % 3];
+    const long k = kind < 12 ? K : 0; /* an empty sum */
+    memcpy(c, before, sizeof c);
+    if (beta == 0) c[5] = NAN; /* is overwritten, not multiplied */
+    pgm_gemm(ta, tb, M, N, k, a, LD, b, LD, beta, c, LD);
+    for (long i = 0; i < LD; i++)
+      for (long j = 0; j < LD; j++) {
+        double wanted = i < M && j < N ? beta * before[i * LD + j] : before[i * LD + j];
+        for (long l = 0; l < k && i < M && j < N; l++) wanted += entry(ta, a, LD, i, l) * entry(tb, b, LD, l, j);
+        assert_true(fabs(c[i * LD + j] - wanted) < 1e-12);
+      }
+  }
+}
+
 int main(void)
 {
   const struct CMUnitTest tests[] = {cmocka_unit_test(philox_known_answers),
@@ -190,7 +217,7 @@ int main(void)
                                      cmocka_unit_test(gradients_of_perceptrons),
                                      cmocka_unit_test(gradients_of_polynomials),
                                      cmocka_unit_test(polynomials_have_every_monomial_once),
-                                     cmocka_unit_test(polynomials_too_large_are_refused),
+                                     cmocka_unit_test(polynomials_too_large_are_refused), cmocka_unit_test(products_are_products),
                                      cmocka_unit_test(descriptions)};
   return cmocka_run_group_tests(tests, NULL, NULL);
 }

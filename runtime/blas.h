@@ -1,0 +1,12 @@
+/* Matrix products, by whichever BLAS the machine has. */
+#ifndef PGM_BLAS_H
+#define PGM_BLAS_H
+
+#include <stdbool.h>
+
+/* C (m x n, rows of ldc) = beta C + op(A) op(B), row-major; A is m x k, B is k x n after op. May be called from several threads at once; each product runs
+ * on the thread that asks for it. */
+void pgm_gemm(bool transpose_a, bool transpose_b, long m, long n, long k, const double *a, long lda, const double *b, long ldb, double beta, double *c,
+              long ldc);
+
+#endif
