@@ -592,6 +592,8 @@ static void texts(PatternList list, TextList *out)
 
 typedef struct { const char *verdict, *kind; PatternList domain; } Verdict;
 
+static bool good_verdict(const char *v) { return !strcmp(v, "closes") || !strcmp(v, "set") || !strcmp(v, "slice"); }
+
 static int open_axes(const Unit *u)
 {
   int n = 0;
@@ -782,15 +784,44 @@ static void share_known(const Judge *j, Component *c)
   }
 }
 
-/* Of shared known values the unit's own, and which one that is. */
-static void put_own_known(const Judge *j, const Component *c, PatternList *out)
+/* Some entry of the list runs along the unit's axis: its member's place is known. */
+static bool runs_along(const Judge *j, const Component *c, const PatternList *list, int q)
 {
+  for (int i = 0; i < list->n; i++)
+    for (int p = 0; p < list->at[i].n; p++) {
+      const Pattern *x = &list->at[i];
+      At a = x->entry->at[p];
+      if (x->family < 0 || !(x->star[p] || x->whole_range[p] || x->stepped || a.kind == AT_SPAN)) continue;
+      if ((a.kind == AT_UNIT && (int)a.id == q) || axis_of_position(j->axes, x->entry->family, p) == axis_of_position(j->axes, c->unit.family, q)) return true;
+    }
+  return false;
+}
+
+/* Positions that no entry tells: in a chain without observations along it. */
+static void put_positions(const Judge *j, const Component *c, PatternList *out)
+{
+  for (int q = 0; q < c->unit.n; q++) {
+    bool chained = false;
+    for (int i = 0; i < c->generators.n; i++)
+      chained = chained || (c->generators.at[i].origin == GEN_CYCLE && (c->generators.at[i].v[q].n || c->generators.at[i].v[q].c));
+    if (chained && c->grows[q] && !c->unit.fixed[q] && !runs_along(j, c, out, q)) put_index(j, c, q, out);
+  }
+}
+
+/* Of shared known values the unit's own, and which one that is; a place in a sequence tells both. */
+static void put_own_known(const Judge *j, const Component *c, bool sequence, PatternList *out)
+{
+  const PatternList before = *out;
   for (int i = 0; i < c->entries.n; i++) {
     const Entry *e = &c->entries.at[i];
     Pattern x = e->shared ? pattern_of(j, c, e, true) : (Pattern){0};
-    if (x.tied) VEC_PUSH(*out, x);
+    bool slotted = false;
     for (int p = 0; p < e->n && x.tied; p++)
-      if (e->at[p].kind == AT_UNIT && c->slotted[axis_of_position(j->axes, e->family, p)]) put_index(j, c, (int)e->at[p].id, out);
+      if (e->at[p].kind == AT_UNIT && c->slotted[axis_of_position(j->axes, e->family, p)] && !(sequence && runs_along(j, c, &before, (int)e->at[p].id))) {
+        put_index(j, c, (int)e->at[p].id, out);
+        slotted = true;
+      }
+    if (slotted) VEC_PUSH(*out, x);
   }
 }
 
@@ -869,15 +900,14 @@ static Verdict classify(Judge *j, Component *c)
     sets = !ordered;
   }
   choose_domain(j, c, &all, sets, &v.domain);
-  if (!strcmp(v.verdict, "closes")) put_own_known(j, c, &v.domain);
+  if (good_verdict(v.verdict)) put_own_known(j, c, !strcmp(v.verdict, "slice"), &v.domain);
+  if (!strcmp(v.verdict, "slice")) put_positions(j, c, &v.domain);
   if (fixed_growth && !strcmp(v.verdict, "closes")) /* one of a few types: which one is an input */
     for (int q = 0; q < c->unit.n; q++)
       if (c->grows[q] && c->unit.fixed[q]) put_index(j, c, q, &v.domain);
   give_list(j, all);
   return v;
 }
-
-static bool good_verdict(const char *v) { return !strcmp(v, "closes") || !strcmp(v, "set") || !strcmp(v, "slice"); }
 
 /* ---- what the scale needs ------------------------------------------------------------------------------------------------------------ */
 

@@ -67,18 +67,22 @@ static Poly poly_element(Oracle *o, int i)
   return p;
 }
 
+/* One more summand, for which there is room. */
+static void poly_put(Poly *r, Mono m)
+{
+  int at = 0;
+  while (at < r->n && (r->t[at].i != m.i || r->t[at].j != m.j)) at++;
+  if (at < r->n) r->t[at].w += m.w;
+  else r->t[r->n++] = m;
+}
+
 /* a + s * b */
 static Poly poly_add(Oracle *o, Poly a, Poly b, double s)
 {
   Poly r = {.c = a.c + s * b.c, .n = a.n, .t = scratch(o, sizeof(Mono) * (size_t)(a.n + b.n))};
-  if (o->work->failed) return r;
+  if (o->work->failed) return poly_const(0);
   if (a.n) memcpy(r.t, a.t, sizeof(Mono) * (size_t)a.n);
-  for (int k = 0; k < b.n; k++) {
-    int at = 0;
-    while (at < a.n && (r.t[at].i != b.t[k].i || r.t[at].j != b.t[k].j)) at++;
-    if (at < a.n) r.t[at].w += s * b.t[k].w;
-    else r.t[r.n++] = (Mono){b.t[k].i, b.t[k].j, s * b.t[k].w};
-  }
+  for (int k = 0; k < b.n; k++) poly_put(&r, (Mono){b.t[k].i, b.t[k].j, s * b.t[k].w});
   return r;
 }
 
@@ -86,17 +90,18 @@ static Poly poly_scale(Oracle *o, Poly a, double s) { return poly_add(o, poly_co
 
 static Poly poly_mul(Oracle *o, Poly a, Poly b)
 {
-  Poly r = poly_add(o, poly_scale(o, b, a.c), a, b.c);
-  r.c = a.c * b.c;
+  Poly r = {.c = a.c * b.c, .t = scratch(o, sizeof(Mono) * ((size_t)a.n + (size_t)b.n + (size_t)a.n * (size_t)b.n))};
+  if (o->work->failed) return poly_const(0);
+  for (int i = 0; i < a.n; i++) poly_put(&r, (Mono){a.t[i].i, a.t[i].j, a.t[i].w * b.c});
+  for (int k = 0; k < b.n; k++) poly_put(&r, (Mono){b.t[k].i, b.t[k].j, b.t[k].w * a.c});
   for (int i = 0; i < a.n; i++)
-    for (int k = 0; k < b.n && !o->work->failed; k++) {
+    for (int k = 0; k < b.n; k++) {
       if (a.t[i].j >= 0 || b.t[k].j >= 0) {
         o->work->problem = "a product of degree three";
         return r;
       }
-      Mono m = {a.t[i].i, b.t[k].i, a.t[i].w * b.t[k].w};
-      if (m.i > m.j) m = (Mono){m.j, m.i, m.w};
-      r = poly_add(o, r, (Poly){.n = 1, .t = &m}, 1);
+      int x = a.t[i].i, y = b.t[k].i;
+      poly_put(&r, (Mono){x < y ? x : y, x < y ? y : x, a.t[i].w * b.t[k].w});
     }
   return r;
 }
@@ -378,7 +383,7 @@ static void accumulate(Oracle *o, Poly p, double scale)
 {
   Work *w = o->work;
   int n = w->list.n;
-  for (int k = 0; k < p.n; k++) {
+  for (int k = 0; k < p.n && !w->failed; k++) {
     if (p.t[k].j < 0) w->linear[p.t[k].i] += scale * p.t[k].w;
     else w->quadratic[p.t[k].i * n + p.t[k].j] += scale * p.t[k].w;
   }
