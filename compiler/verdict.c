@@ -825,6 +825,39 @@ static void put_own_known(const Judge *j, const Component *c, bool sequence, Pat
   }
 }
 
+/* Nothing tells the unit's family's elements along axis q apart: they stand in sums over all of it, and beside that in terms where nothing else runs
+ * along it. */
+static bool exchangeable(const Component *c, int q)
+{
+  const Graph *g = c->g;
+  for (int i = 0; i < g->touch[c->unit.family].n; i++) {
+    const GTerm *t = &g->terms.at[g->touch[c->unit.family].at[i].term];
+    const GIndex *ix = &t->refs.at[g->touch[c->unit.family].at[i].ref].ix[q];
+    long coef;
+    Lin rest;
+    int v = lin_var(ix->lin, &coef, &rest);
+    if (ix->kind == GI_RANGE && ix->reduced && !ix->ordered && v < 0 && lin_var(ix->hi, &coef, &rest) < 0) continue;
+    if (ix->kind != GI_LINEAR || v < 0) return false;
+    for (int r = 0; r < t->refs.n; r++)
+      for (int p = 0; p < t->refs.at[r].n; p++) {
+        const GRef *other = &t->refs.at[r];
+        bool mentions = other->ix[p].kind != GI_LINEAR || lin_var(other->ix[p].lin, &coef, &rest) == v;
+        if (mentions && !(other->family == c->unit.family && p == q && lin_equal(other->ix[p].lin, ix->lin))) return false;
+      }
+  }
+  return true;
+}
+
+/* An element at a constant index of a component that runs along that axis: its neighbours may be special, and theirs. */
+static bool meets_constant(const Judge *j, const Component *c)
+{
+  for (int i = 0; i < c->nodes.n; i++)
+    for (int p = 0; p < c->nodes.at[i].n && !c->nodes.at[i].is_term; p++)
+      for (int q = 0; q < c->unit.n && c->nodes.at[i].at[p].kind == AT_ABS; q++)
+        if (c->grows[q] && axis_of_position(j->axes, c->nodes.at[i].id, p) == axis_of_position(j->axes, c->unit.family, q)) return true;
+  return false;
+}
+
 static Verdict classify(Judge *j, Component *c)
 {
   share_known(j, c);
@@ -885,7 +918,10 @@ static Verdict classify(Judge *j, Component *c)
     v.kind = c->crossed && !c->crossed_formula ? "data" : "all";
     sets = true;
   } else if (c->rank == 0 || !growing) {
-    if (c->rank && c->cyclic) v.verdict = "position", v.kind = "window";
+    bool placed = false;
+    for (int q = 0; q < c->unit.n; q++) placed = placed || (c->grows[q] && !c->unit.fixed[q] && !exchangeable(c, q));
+    if (c->rank && c->cyclic && placed) v.verdict = "position", v.kind = "window";
+    else if (c->rank && meets_constant(j, c)) v.verdict = "unknown", v.kind = "all";
     else if (whole) v.verdict = ordered ? "unbounded" : "unbounded-set", v.kind = "all", sets = !ordered;
     else if (prefix) v.verdict = tied_prefix ? "slice" : "unbounded", v.kind = "slice";
     else if (growing) v.verdict = v.kind = ordered ? "slice" : "set", sets = !ordered;
@@ -1755,6 +1791,7 @@ static const char *reason_of(const Judge *j, const Component *c, const LatentVer
   if (!strcmp(v->verdict, "data")) return term ? arena_printf("lookups meet in %s: the data decide what is connected", term) : "lookups meet: the data decide what is connected";
   if (c->crossed) return term ? arena_printf("no rule for the index expressions in %s", term) : "no rule for its index expressions";
   if (c->oblique) return "a constant index meets a component that runs along several plates at once: everything is taken";
+  if (!c->bad_axes) return "an element at a constant index is in a component that runs along its axis: its neighbours may be special";
   return "no rule for indices that are exchanged with an offset";
 }
 

@@ -237,7 +237,7 @@ const char *template_random(long seed)
   g.longer = !g.twice && chance(&g, 20);
   g.globals = chance(&g, 20);
   g.covariates = chance(&g, 45);
-  if (g.lag) sb_puts(&g.text, "  input K : int<lower=2, upper=3>;\n");
+  if (g.lag) sb_printf(&g.text, "  input K : int<lower=2, upper=%d>;\n", g.n_dims > 2 ? 2 : 3); /* plates are longer than two lags */
   if (g.longer) sb_puts(&g.text, "  input M : int<lower=1, upper=3>;\n");
   if (g.lookup) sb_puts(&g.text, "  plate n in 1..N { input k[n] : int<lower=1, upper=J>; }\n");
   if (g.covariates) sb_puts(&g.text, "  plate n in 1..N { input c[n]; input e[n]; plate g in 1..G { input cg[n,g]; input eg[n,g]; } }\n"
