@@ -467,6 +467,12 @@ static bool same_function(const PgmFunction *a, const PgmFunction *b)
 {
   bool same = a->n_inputs == b->n_inputs && a->n_features == b->n_features && a->n_flags == b->n_flags && a->degree == b->degree &&
               a->n_hidden == b->n_hidden && a->free_scale == b->free_scale && a->n_outputs == b->n_outputs && a->n_weights == b->n_weights;
+  same = same && a->n_encoders == b->n_encoders && a->n_scaled == b->n_scaled;
+  for (int e = 0; same && e < a->n_encoders; e++) {
+    const PgmEncoderShape *x = &a->encoders[e], *y = &b->encoders[e];
+    same = x->slice == y->slice && x->n_levels == y->n_levels;
+    for (int l = 0; same && l < x->n_levels; l++) same = x->columns[l] == y->columns[l] && x->varies[l] == y->varies[l];
+  }
   if (same && a->degree < 0) same = a->activation == b->activation && a->skip == b->skip;
   for (int l = 0; same && l < a->n_hidden; l++) same = a->hidden[l] == b->hidden[l];
   for (int i = 0; same && i < a->n_inputs; i++) same = !strcmp(a->inputs[i], b->inputs[i]);

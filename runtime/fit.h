@@ -47,19 +47,28 @@ extern const char *const pgm_activation_words[]; /* "tanh", ... */
 /* Where the factors of one latent family come from. */
 typedef enum { PGM_FREE, PGM_SHARED, PGM_FUNCTION } PgmSourceKind;
 
+/* An encoder of a set or a slice (encoder.h): its levels, from the top, each with the columns of its own entries, and whether sets differ in size. */
+#define PGM_MAX_ENCODERS 8
+typedef struct {
+  bool slice;
+  int n_levels; int columns[PGM_MAX_INDEX]; bool varies[PGM_MAX_INDEX];
+} PgmEncoderShape;
+
 /* An inference function: gathered inputs -> (mean, log sd) of each unconstrained entry of an element.
- * Features: the gathered entries, standardised (missing or absent ones 0), then flags (presence, piece) that vary over the data. */
+ * Features: the gathered entries, standardised (missing or absent ones 0), flags (presence, piece) that vary over the data, and the outputs of
+ * encoders of sets and slices. */
 typedef struct {
   int n_inputs; char **inputs;                   /* reference texts, as gathered: "x[n-1]" */
-  int n_features;                                /* columns fed to the function, flags included */
-  double *center, *scale;                        /* per feature */
+  int n_features;                                /* columns fed to the function, flags and outputs of encoders included */
+  int n_scaled; double *center, *scale;          /* per entry and flag; then of each encoder per level its columns and its size */
   int n_flags; char **flags;                     /* texts: "x[n-1] present", "z[1] statement 2" */
   int degree;                                    /* >= 0 polynomial */
   int n_hidden; int hidden[PGM_MAX_LAYERS];
   PgmActivation activation; bool skip;
+  int n_encoders; PgmEncoderShape encoders[PGM_MAX_ENCODERS];
   bool free_scale;                               /* log sds are free scalars, one per entry, not outputs */
   long n_outputs;                                /* 2 * uwidth, or uwidth with free_scale */
-  long n_weights; double *weights;               /* layout: net.h */
+  long n_weights; double *weights;               /* the net's (net.h), those of the encoders one after the other, free scales */
 } PgmFunction;
 
 typedef struct {

@@ -36,7 +36,7 @@ PgmStatus pgm_locals_open(PgmLocals **out, const PgmSources *q, PgmError *error)
   for (int i = 0; i < q->n && l->family; i++) {
     const PgmSource *f = &q->source[i];
     if (!f->local) continue;
-    if (f->kind != PGM_FREE || !q->s->model->families[f->family].separable || (!f->table && 2 * f->uwidth > PGM_NEWTON_COORDINATES)) {
+    if (f->kind != PGM_FREE || f->pinned || !q->s->model->families[f->family].separable || (!f->table && 2 * f->uwidth > PGM_NEWTON_COORDINATES)) {
       l->complete = false;
       continue;
     }
@@ -174,7 +174,7 @@ void pgm_scales_from_curvature(const PgmSources *q, long end, double *x, const d
 {
   for (int i = 0; i < q->n; i++) {
     const PgmSource *f = &q->source[i];
-    if (f->kind == PGM_FUNCTION || !f->scales || f->at >= end) continue;
+    if (f->kind == PGM_FUNCTION || !f->scales || f->pinned || f->at >= end) continue;
     /* shared factors: the gradient is a sum over the elements, and so is the curvature */
     const double each = f->kind == PGM_SHARED ? 1 / fmax((double)f->rows, 1) : 1;
     for (long e = 0; e < f->size / 2; e++) {

@@ -10,52 +10,60 @@ enum { MAX_TERMS = 20000 };
 
 /* ---- sizes --------------------------------------------------------------------------------------------------------------------------- */
 
-/* Monomials of total degree <= d in n features: (n + d choose d), or more than MAX_TERMS. */
-static long count_terms(long n, int d)
+/* All monomials up to the degree, by number of factors: every one of k factors is one of k - 1 times a feature not before its last one. False: more
+ * than MAX_TERMS (*too_many), or out of memory. */
+static bool list_terms(PgmNet *net, int degree, const int *degrees, bool *too_many)
 {
-  double c = 1;
-  for (int k = 1; k <= d; k++) {
-    c = c * (double)(n + k) / k;
-    if (c > MAX_TERMS) return MAX_TERMS + 1;
+  long room = 64, begin = 0, end = 1;
+  net->n_terms = 1;
+  *too_many = false;
+  for (;;) {
+    int *parent = realloc(net->parent, (size_t)room * sizeof *parent);
+    if (parent) net->parent = parent;
+    int *factor = realloc(net->factor, (size_t)room * sizeof *factor);
+    if (factor) net->factor = factor;
+    int *of = realloc(net->degree, (size_t)room * sizeof *of);
+    if (of) net->degree = of;
+    if (!parent || !factor || !of) return false;
+    net->parent[0] = -1;
+    net->factor[0] = net->degree[0] = 0;
+    begin = 0;
+    end = net->n_terms = 1;
+    while (begin < end) {
+      for (long t = begin; t < end; t++)
+        for (int j = net->factor[t]; j < net->n_features; j++) {
+          const int total = net->degree[t] + (degrees ? degrees[j] : 1);
+          if (total > degree) continue;
+          if (net->n_terms < room) {
+            net->parent[net->n_terms] = (int)t;
+            net->factor[net->n_terms] = j;
+            net->degree[net->n_terms] = total;
+          }
+          if (++net->n_terms > MAX_TERMS) {
+            *too_many = true;
+            return false;
+          }
+        }
+      begin = end;
+      end = net->n_terms;
+      if (end > room) break;
+    }
+    if (net->n_terms <= room) return true;
+    room = MAX_TERMS;
   }
-  return (long)(c + 0.5);
 }
 
-/* Graded order; every monomial of degree k is one of degree k - 1 times a feature not before its last one. */
-static bool list_terms(PgmNet *net, int degree)
-{
-  net->parent = malloc((size_t)net->n_terms * sizeof *net->parent);
-  net->factor = malloc((size_t)net->n_terms * sizeof *net->factor);
-  if (!net->parent || !net->factor) return false;
-  net->parent[0] = -1;
-  net->factor[0] = 0;
-  long begin = 0, end = 1;
-  for (int k = 1; k <= degree; k++) {
-    long n = end;
-    for (long t = begin; t < end; t++)
-      for (int j = net->factor[t]; j < net->n_features; j++) {
-        net->parent[n] = (int)t;
-        net->factor[n++] = j;
-      }
-    begin = end;
-    end = n;
-  }
-  return true;
-}
-
-PgmStatus pgm_net_open(PgmNet *net, const PgmFunction *f, PgmError *error)
+PgmStatus pgm_net_open(PgmNet *net, const PgmFunction *f, const int *degrees, PgmError *error)
 {
   *net = (PgmNet){.n_features = f->n_features, .n_outputs = f->n_outputs, .activation = f->activation};
   if (f->degree >= 0) {
-    int degree = f->n_features ? f->degree : 0;
-    net->n_terms = count_terms(f->n_features, degree);
-    if (net->n_terms > MAX_TERMS)
+    bool too_many;
+    if (!list_terms(net, f->degree, degrees, &too_many)) {
+      pgm_net_close(net);
+      if (!too_many) return pgm_fail(error, PGM_SYSTEM, "out of memory");
       return pgm_fail(error, PGM_BAD_USAGE,
                       "a polynomial of degree %d in %d features has more than %d terms; use --degree 1, fewer inputs, or --hidden",
                       f->degree, f->n_features, MAX_TERMS);
-    if (!list_terms(net, degree)) {
-      pgm_net_close(net);
-      return pgm_fail(error, PGM_SYSTEM, "out of memory");
     }
     net->n_weights = net->n_outputs * net->n_terms;
     net->row = net->n_features + net->n_terms;
@@ -81,7 +89,8 @@ void pgm_net_close(PgmNet *net)
 {
   free(net->parent);
   free(net->factor);
-  net->parent = net->factor = NULL;
+  free(net->degree);
+  net->parent = net->factor = net->degree = NULL;
 }
 
 static long widest(const PgmNet *net)
@@ -93,7 +102,7 @@ static long widest(const PgmNet *net)
 
 long pgm_net_scratch(const PgmNet *net, long rows)
 {
-  return net->n_terms ? 0 : 2 * rows * widest(net);
+  return net->n_terms ? rows * net->n_terms : 2 * rows * widest(net);
 }
 
 /* ---- activations --------------------------------------------------------------------------------------------------------------------- */
@@ -157,9 +166,11 @@ static void affine_back(long rows, long in, long out, const double *x, const dou
       for (long k = 0; k < out; k++) b_bar[k] += y_bar[r * out + k];
 }
 
-static void monomials(const PgmNet *net, long rows, const double *x, double *m)
+void pgm_net_monomials(const PgmNet *net, long rows, double *kept)
 {
   const long n = net->n_terms, f = net->n_features;
+  const double *x = kept;
+  double *m = kept + rows * f;
   for (long r = 0; r < rows; r++) {
     double *row = m + r * n;
     row[0] = 1;
@@ -171,7 +182,7 @@ void pgm_net_forward(const PgmNet *net, const double *weights, long rows, double
 {
   double *x = kept, *y = kept + rows * net->n_features;
   if (net->n_terms) {
-    monomials(net, rows, x, y);
+    pgm_net_monomials(net, rows, kept);
     memset(out, 0, (size_t)(rows * net->n_outputs) * sizeof *out);
     affine(rows, net->n_terms, net->n_outputs, y, weights, NULL, out);
     return;
@@ -192,11 +203,35 @@ void pgm_net_forward(const PgmNet *net, const double *weights, long rows, double
   if (net->skip) affine(rows, net->n_features, net->n_outputs, kept, skip, NULL, out);
 }
 
+void pgm_net_monomials_back(const PgmNet *net, long rows, const double *kept, double *m_bar, double *x_bar)
+{
+  const long n = net->n_terms, f = net->n_features;
+  const double *m = kept + rows * f;
+  for (long r = 0; r < rows; r++) {
+    double *bar = m_bar + r * n;
+    for (long t = n - 1; t > 0; t--) { /* a monomial's parent stands before it */
+      x_bar[r * f + net->factor[t]] += bar[t] * m[r * n + net->parent[t]];
+      bar[net->parent[t]] += bar[t] * kept[r * f + net->factor[t]];
+    }
+  }
+}
+
+/* x_bar (rows x in) = or += y_bar (rows x out) W */
+static void through(long rows, long in, long out, const double *y_bar, const double *w, bool add, double *x_bar)
+{
+  pgm_gemm(false, false, rows, in, out, y_bar, out, w, in, add ? 1 : 0, x_bar, in);
+}
+
 void pgm_net_backward(const PgmNet *net, const double *weights, long rows, const double *kept, const double *out_bar, double *weights_bar,
-                      double *scratch)
+                      double *x_bar, double *scratch)
 {
   if (net->n_terms) {
     affine_back(rows, net->n_terms, net->n_outputs, kept + rows * net->n_features, out_bar, weights_bar, NULL);
+    if (x_bar) {
+      through(rows, net->n_terms, net->n_outputs, out_bar, weights, false, scratch);
+      memset(x_bar, 0, (size_t)(rows * net->n_features) * sizeof *x_bar);
+      pgm_net_monomials_back(net, rows, kept, scratch, x_bar);
+    }
     return;
   }
   const double *layer[PGM_MAX_LAYERS + 1]; /* inputs of layer l */
@@ -218,7 +253,7 @@ void pgm_net_backward(const PgmNet *net, const double *weights, long rows, const
   double *next = scratch, *spare = scratch + rows * widest(net);
   long width = net->n_outputs;
   for (int l = last - 1; l >= 0; l--) { /* bar: adjoint of what layer l feeds */
-    pgm_gemm(false, false, rows, in[l + 1], width, bar, width, weights + at[l + 1], in[l + 1], 0, next, in[l + 1]);
+    through(rows, in[l + 1], width, bar, weights + at[l + 1], false, next);
     activate_back(net->activation, rows * in[l + 1], layer[l + 1], next);
     affine_back(rows, in[l], in[l + 1], layer[l], next, weights_bar + at[l], weights_bar + at[l] + in[l + 1] * in[l]);
     width = in[l + 1];
@@ -227,6 +262,9 @@ void pgm_net_backward(const PgmNet *net, const double *weights, long rows, const
     spare = next;
     next = t;
   }
+  if (!x_bar) return;
+  through(rows, in[0], width, bar, weights + at[0], false, x_bar);
+  if (net->skip) through(rows, in[0], net->n_outputs, out_bar, weights + (skip_bar - weights_bar), true, x_bar);
 }
 
 /* ---- starting values ----------------------------------------------------------------------------------------------------------------- */

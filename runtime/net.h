@@ -20,21 +20,27 @@ typedef struct {
   bool skip;
   long n_terms;         /* polynomial: number of monomials; 0: a perceptron */
   int *parent, *factor; /* monomial t = monomial parent[t] * feature factor[t] (t > 0) */
+  int *degree;          /* of each monomial */
   long n_weights;       /* without free scales */
   long row;             /* doubles per row kept from forward to backward, features first */
   long n_regressors;    /* inputs of the linear output layer: 1, features (skip), last hidden layer; or the monomials */
 } PgmNet;
 
-/* More monomials than 20 000: PGM_BAD_USAGE. */
-PgmStatus pgm_net_open(PgmNet *net, const PgmFunction *f, PgmError *error);
+/* degrees: what each feature counts in the degree of a monomial (NULL: 1). More monomials than 20 000: PGM_BAD_USAGE. */
+PgmStatus pgm_net_open(PgmNet *net, const PgmFunction *f, const int *degrees, PgmError *error);
 void pgm_net_close(PgmNet *net);
 
 /* `kept` holds rows * net->row doubles, block by block (features, then each layer, each rows x width); the caller has filled the features.
  * out: rows x n_outputs. */
 void pgm_net_forward(const PgmNet *net, const double *weights, long rows, double *kept, double *out);
-/* weights_bar += d(out . out_bar)/d weights. `kept` as forward left it; `scratch`: pgm_net_scratch(net, rows) doubles. */
+/* weights_bar += d(out . out_bar)/d weights; x_bar = d(out . out_bar)/d features, rows x n_features (NULL: not wanted). `kept` as forward left it;
+ * `scratch`: pgm_net_scratch(net, rows) doubles. */
 void pgm_net_backward(const PgmNet *net, const double *weights, long rows, const double *kept, const double *out_bar, double *weights_bar,
-                      double *scratch);
+                      double *x_bar, double *scratch);
+/* Of a polynomial the monomials alone: `kept` holds the features and gets the monomials. Backward: x_bar += the adjoint of the features,
+ * overwriting m_bar, the monomials' (both rows x ...). */
+void pgm_net_monomials(const PgmNet *net, long rows, double *kept);
+void pgm_net_monomials_back(const PgmNet *net, long rows, const double *kept, double *m_bar, double *x_bar);
 long pgm_net_scratch(const PgmNet *net, long rows);
 
 /* Random starting weights: normal, scaled by the fan-in, biases of hidden layers uniform; the output layer 0. */

@@ -32,15 +32,15 @@ static int find_family(const PgmModel *model, const char *name, size_t length)
   return -1;
 }
 
-/* Marks the data families that an input such as "x[n-1]" or "pooled y[i | group[i] = j]" (gather.h) names. Sizes in it are counted or kept
- * in the fit. */
+/* Marks the data families that an input such as "x[n-1]" or "set levels 1..4 of k[i | group[i] = j]" (gather.h) names. Sizes in it are counted or
+ * kept in the fit; words that choose a form are followed by a blank and a name, names by anything else. */
 static void mark_names(const PgmModel *model, const char *text, bool *marked)
 {
+  static const char *const words[] = {"entries ", "number ", "set ", "slice ", "gaps "};
+  for (size_t k = 0; k < sizeof words / sizeof *words; k++)
+    if (strncmp(text, words[k], strlen(words[k])) == 0) text += strlen(words[k]);
   const char *of = strncmp(text, "levels ", 7) == 0 ? strstr(text, " of ") : NULL;
-  if (of)
-    text = of + 4;
-  else if (strncmp(text, "pooled", 6) == 0 && strchr(text, ' '))
-    text = strchr(text, ' ');
+  if (of) text = of + 4;
   while (*text) {
     if (!isalpha((unsigned char)*text) && *text != '_') {
       text++;

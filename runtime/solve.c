@@ -687,8 +687,8 @@ static void step_scales(const PgmSources *q, const double *x, double *scale)
     const PgmSource *f = &q->source[i];
     const PgmLayout *l = &q->s->layout[f->family];
     if (f->kind == PGM_FUNCTION) {
-      pgm_net_fan_in(&f->net, scale + f->at);
-      for (long e = f->at; e < f->at + f->net.n_weights; e++) scale[e] = fmin(1, 4 / sqrt(scale[e]));
+      pgm_source_fan_in(f, scale + f->at);
+      for (long e = f->at; e < f->at + f->size; e++) scale[e] = fmin(1, 4 / sqrt(scale[e]));
       continue;
     }
     const double fan_in = !f->local && q->s->model->families[f->family].rank == 2 ? (double)l->dim[1] : 1;

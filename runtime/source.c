@@ -6,6 +6,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "encoder.h"
+
 enum { BLOCK = 256, SLOTS = 16, SLOT_ROWS = 128 };
 static const double KEEP_AT_MOST = 16777216; /* doubles of activations kept between forward and backward: 128 MB */
 static const double HALF_LOG_2PI_E = 1.41893853320467274178;
@@ -51,8 +53,8 @@ PgmFunction *pgm_function_copy(const PgmFunction *f)
   *c = *f;
   c->inputs = copy_texts(f->n_inputs, f->inputs);
   c->flags = copy_texts(f->n_flags, f->flags);
-  c->center = copy_doubles(f->n_features, f->center);
-  c->scale = copy_doubles(f->n_features, f->scale);
+  c->center = copy_doubles(f->n_scaled, f->center);
+  c->scale = copy_doubles(f->n_scaled, f->scale);
   c->weights = f->weights ? copy_doubles(f->n_weights, f->weights) : NULL;
   if (!c->inputs || !c->flags || !c->center || !c->scale || (f->weights && !c->weights)) {
     pgm_function_free(c);
@@ -68,11 +70,6 @@ PgmStatus pgm_function_new(PgmFunction **out, PgmGather **gather, const PgmSessi
   *out = NULL;
   *gather = NULL;
   if (!f) return pgm_fail(error, PGM_SYSTEM, "out of memory");
-  PgmStatus st = pgm_gather_open(gather, s, family, inputs->n, inputs->text, inputs->where, f, error);
-  if (st) {
-    pgm_function_free(f);
-    return st;
-  }
   f->degree = o->degree;
   f->activation = o->activation;
   f->skip = o->skip;
@@ -80,13 +77,20 @@ PgmStatus pgm_function_new(PgmFunction **out, PgmGather **gather, const PgmSessi
     f->n_hidden = o->n_hidden ? o->n_hidden : 2;
     for (int l = 0; l < f->n_hidden; l++) f->hidden[l] = o->n_hidden ? o->hidden[l] : 16;
   }
-  f->free_scale = inputs->free_scale && !f->n_flags; /* where elements differ by a flag, their scales may too */
-  if (s->layout[family].table) f->free_scale = false;
-  f->n_outputs = s->layout[family].uwidth * (f->free_scale || s->layout[family].table ? 1 : 2);
+  PgmStatus st = pgm_gather_open(gather, s, family, inputs->n, inputs->text, inputs->where, f, error);
+  if (st) {
+    pgm_function_free(f);
+    return st;
+  }
+  const bool table = s->layout[family].table;
+  bool alike = !f->n_flags && !table; /* where elements differ by a flag or the size of a set, their scales may too */
+  for (int e = 0; e < f->n_encoders; e++)
+    for (int l = 0; l < f->encoders[e].n_levels; l++) alike = alike && !f->encoders[e].varies[l];
+  f->free_scale = inputs->free_scale && alike;
+  f->n_outputs = s->layout[family].uwidth * (f->free_scale || table ? 1 : 2);
   PgmNet net;
-  st = pgm_net_open(&net, f, error);
-  f->n_weights = net.n_weights + (f->free_scale ? s->layout[family].uwidth : 0);
-  pgm_net_close(&net);
+  st = pgm_function_net(&net, f, error);
+  if (!st) pgm_net_close(&net);
   if (st) {
     pgm_gather_close(*gather);
     *gather = NULL;
@@ -105,10 +109,10 @@ static int slots_of(long rows)
   return n < 1 ? 1 : n > SLOTS ? SLOTS : (int)n;
 }
 
-/* One slot's scratch: the features and activations of a block, outputs and their adjoints, the net's own, the gradient. */
+/* One slot's scratch: the features and activations of a block, outputs and their adjoints, the net's own, the gradient but for the encoders. */
 static long slot_doubles(const PgmSource *f)
 {
-  return BLOCK * (f->net.row + 2 * f->net.n_outputs) + pgm_net_scratch(&f->net, BLOCK) + f->size;
+  return BLOCK * (f->net.row + 2 * f->net.n_outputs) + pgm_net_scratch(&f->net, BLOCK) + f->net.n_weights + f->uwidth;
 }
 
 void pgm_sources_close(PgmSources *q)
@@ -121,6 +125,7 @@ void pgm_sources_close(PgmSources *q)
       pgm_gather_close(f->gather);
       pgm_function_free(f->function);
       free(f->kept);
+      free(f->features_bar);
     }
     free(f->scratch);
   }
@@ -161,17 +166,19 @@ PgmStatus pgm_sources_open(PgmSources **out, PgmSession *s, int n, const PgmSour
                      .sd_at = -1};
     long entries = (f->kind == PGM_SHARED ? 1 : f->rows) * f->uwidth;
     f->size = f->kind == PGM_FUNCTION ? f->function->n_weights : f->scales ? 2 * entries : entries;
-    if (f->kind == PGM_FUNCTION && !st) st = pgm_net_open(&f->net, f->function, error);
+    if (f->kind == PGM_FUNCTION && !st) st = pgm_function_net(&f->net, f->function, error);
   }
   for (int part = 0; part < 3; part++) {
     for (int i = 0; i < n; i++) {
       PgmSource *f = &q->source[i];
       if (part != (!f->local ? 0 : f->kind != PGM_FREE ? 1 : 2)) continue;
       f->at = q->size;
-      if (f->kind == PGM_FUNCTION)
-        f->sd_at = f->function->free_scale ? f->at + f->net.n_weights : -1;
-      else if (f->scales)
+      if (f->kind == PGM_FUNCTION) {
+        f->encoders_at = f->at + f->net.n_weights;
+        f->sd_at = f->function->free_scale ? f->at + f->size - f->uwidth : -1;
+      } else if (f->scales) {
         f->sd_at = f->at + f->size / 2;
+      }
       q->size += f->size;
     }
     if (part == 0) q->globals = q->functions = q->size;
@@ -184,6 +191,11 @@ PgmStatus pgm_sources_open(PgmSources **out, PgmSession *s, int n, const PgmSour
       if ((double)f->rows * (double)f->net.row <= KEEP_AT_MOST) {
         f->kept = malloc((size_t)(f->rows * f->net.row + 1) * sizeof *f->kept);
         if (!f->kept) st = pgm_fail(error, PGM_SYSTEM, "out of memory");
+      }
+      if (!st) st = pgm_gather_bind(f->gather, q, error);
+      if (!st && pgm_gather_learns(f->gather)) {
+        f->features_bar = malloc((size_t)(f->rows * f->net.n_features + 1) * sizeof *f->features_bar);
+        if (!f->features_bar) st = pgm_fail(error, PGM_SYSTEM, "out of memory");
       }
     } else {
       f->slot_size = f->kind == PGM_SHARED ? 2 * f->uwidth : 0;
@@ -494,6 +506,7 @@ static double function_forward(const PgmSources *q, const PgmSource *f, const do
   const long w = f->uwidth, n = rows && rows->row ? rows->n : f->rows, o = f->net.n_outputs;
   const int slots = slots_of(n);
   double part[SLOTS], total = 0;
+  pgm_gather_prepare(f->gather, x + f->encoders_at, x, rows ? rows->row : NULL, n);
 #pragma omp parallel for schedule(static) num_threads(q->s->threads) if (q->s->threads > 1 && slots > 1 && worth_threads(f, n))
   for (int slot = 0; slot < slots; slot++) {
     const Slot p = slot_of(f, slot);
@@ -534,8 +547,8 @@ static void function_backward(const PgmSources *q, const PgmSource *f, const dou
   for (int slot = 0; slot < slots; slot++) {
     const Slot p = slot_of(f, slot);
     const long end = n * (slot + 1) / slots;
-    double *scale_bar = f->sd_at >= 0 ? p.gradient + (f->sd_at - f->at) : NULL;
-    memset(p.gradient, 0, (size_t)f->size * sizeof *p.gradient);
+    double *scale_bar = f->sd_at >= 0 ? p.gradient + f->net.n_weights : NULL;
+    memset(p.gradient, 0, (size_t)(f->net.n_weights + f->uwidth) * sizeof *p.gradient);
     for (long at = n * slot / slots; at < end; at += BLOCK) {
       const long count = end - at < BLOCK ? end - at : BLOCK;
       const double *kept = f->kept ? f->kept + at * f->net.row : p.kept;
@@ -554,15 +567,19 @@ static void function_backward(const PgmSources *q, const PgmSource *f, const dou
           sd_bar[k] = scale_bar ? sd_bar[k] + bar : bar;
         }
       }
-      pgm_net_backward(&f->net, x + f->at, count, kept, p.out_bar, p.gradient, p.net);
+      pgm_net_backward(&f->net, x + f->at, count, kept, p.out_bar, p.gradient,
+                       f->features_bar ? f->features_bar + at * f->net.n_features : NULL, p.net);
     }
   }
   double *out = gradient + f->at;
   memset(out, 0, (size_t)f->size * sizeof *out);
   for (int slot = 0; slot < slots; slot++) {
     const double *part = slot_of(f, slot).gradient;
-    for (long k = 0; k < f->size; k++) out[k] += part[k];
+    for (long k = 0; k < f->net.n_weights; k++) out[k] += part[k];
+    for (long k = 0; k < f->uwidth && f->sd_at >= 0; k++) gradient[f->sd_at + k] += part[f->net.n_weights + k];
   }
+  if (f->features_bar)
+    pgm_gather_backward(f->gather, x + f->encoders_at, x, rows ? rows->row : NULL, n, f->features_bar, gradient + f->encoders_at, gradient);
 }
 
 double pgm_sources_forward(PgmSources *q, const double *x, const PgmRows *rows)
@@ -581,18 +598,20 @@ double pgm_sources_forward(PgmSources *q, const double *x, const PgmRows *rows)
 
 void pgm_sources_backward(PgmSources *q, const double *x, const PgmRows *rows, double *gradient)
 {
-  for (int i = 0; i < q->n; i++) {
-    const PgmSource *f = &q->source[i];
-    const PgmRows *r = rows ? &rows[i] : NULL;
-    if (f->kind == PGM_FUNCTION)
-      function_backward(q, f, x, r, gradient);
-    else if (f->table)
-      tables_backward(q, f, r, gradient);
-    else if (f->kind == PGM_SHARED)
-      shared_backward(q, f, r, gradient);
-    else
-      free_backward(q, f, r, gradient);
-  }
+  for (int pass = 0; pass < 2; pass++) /* functions add to the gradient of factors that are their inputs */
+    for (int i = 0; i < q->n; i++) {
+      const PgmSource *f = &q->source[i];
+      const PgmRows *r = rows ? &rows[i] : NULL;
+      if ((f->kind == PGM_FUNCTION) != (pass == 1)) continue;
+      if (f->kind == PGM_FUNCTION)
+        function_backward(q, f, x, r, gradient);
+      else if (f->table)
+        tables_backward(q, f, r, gradient);
+      else if (f->kind == PGM_SHARED)
+        shared_backward(q, f, r, gradient);
+      else
+        free_backward(q, f, r, gradient);
+    }
 }
 
 /* ---- starting values ----------------------------------------------------------------------------------------------------------------- */
@@ -639,6 +658,13 @@ void pgm_sources_read(const PgmSources *q, double *x)
   }
 }
 
+void pgm_source_fan_in(const PgmSource *f, double *out)
+{
+  for (long k = 0; k < f->size; k++) out[k] = 1;
+  pgm_net_fan_in(&f->net, out);
+  pgm_gather_fan_in(f->gather, out + f->net.n_weights);
+}
+
 /* Sets the constant of the output layer (and the free scales) to the averages, everything else of the output layer to 0. */
 PgmStatus pgm_source_random(PgmSources *q, PgmSource *f, PgmKey key, double *x, PgmError *error)
 {
@@ -648,6 +674,7 @@ PgmStatus pgm_source_random(PgmSources *q, PgmSource *f, PgmKey key, double *x, 
   double *mean = c + f->net.n_regressors * o, *log_sd = mean + w;
   averages(q, f, mean, log_sd);
   pgm_net_random(&f->net, key, x + f->at);
+  pgm_gather_random(f->gather, key, x + f->encoders_at);
   for (long k = 0; k < w; k++) {
     c[k] = mean[k];
     if (f->table) continue;
@@ -703,6 +730,7 @@ PgmStatus pgm_source_regress(PgmSources *q, PgmSource *f, PgmKey key, double *x,
     free(work);
     return pgm_fail(error, PGM_SYSTEM, "out of memory");
   }
+  pgm_gather_prepare(f->gather, x + f->encoders_at, x, NULL, f->rows);
   double *b = a + p * p, *r = work + BLOCK * f->net.row, *y = r + BLOCK * p;
   for (long at = 0; at < f->rows;) {
     long pick[BLOCK], count = 0;

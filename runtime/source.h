@@ -29,17 +29,20 @@ typedef struct {
   bool local, point;     /* point: a param, without sd */
   bool table;            /* of a discrete latent variable */
   bool scales;           /* has log sds: a Gaussian */
+  bool pinned;           /* its parameters are inputs of a function: what moves it moves other factors */
   long rows, uwidth;     /* defined elements; unconstrained entries of each */
   long at, size, sd_at;  /* its part of x; where the log sds begin (free and shared; functions: the free scales, or -1) */
+  long encoders_at;      /* functions: where the weights of the encoders begin in x; the net's are at `at` */
   PgmFunction *function; /* owned; weights are kept in x, not in it */
   PgmGather *gather;
   PgmNet net;
   double *kept; /* the nets' activations from forward to backward; NULL: made again */
   double *scratch;
-  long slot_size; /* one piece per slot */
+  double *features_bar; /* adjoints of all features, [rows][features]; NULL: no feature depends on anything */
+  long slot_size;       /* one piece per slot */
 } PgmSource;
 
-typedef struct {
+typedef struct PgmSources {
   PgmSession *s;
   int n;
   PgmSource *source;             /* in order of families */
@@ -80,6 +83,9 @@ void pgm_sources_read(const PgmSources *q, double *x);
 PgmStatus pgm_source_regress(PgmSources *q, PgmSource *source, PgmKey key, double *x, PgmError *error);
 /* Random weights, the output layer 0 but for its constant: the average of the layouts' means and log sds. */
 PgmStatus pgm_source_random(PgmSources *q, PgmSource *source, PgmKey key, double *x, PgmError *error);
+
+/* Per weight of a function the number of inputs that add up in its output; 1 for biases. */
+void pgm_source_fan_in(const PgmSource *source, double *out);
 
 /* A new function for `family`; *gather serves the session's data. n_hidden 0 and degree < 0: two layers of 16. */
 PgmStatus pgm_function_new(PgmFunction **out, PgmGather **gather, const PgmSession *s, int family, const PgmInputs *inputs,

@@ -25,7 +25,7 @@
 #include <zlib.h>
 
 #include "atomic.h"
-#include "net.h"
+#include "encoder.h"
 #include "sha256.h"
 
 #define FORMAT     "pgmc fit 1"
@@ -202,6 +202,31 @@ static void put_tensor(Writer *w, const char *name, const char *part, int rank, 
   w->size += count * sizeof(double);
 }
 
+/* An encoder's shape: "slice 3", or "set 2+ 1": per level its columns, '+' where sizes vary. */
+enum { ENCODER_TEXT = 8 + 16 * PGM_MAX_INDEX };
+static char *encoder_text(const PgmEncoderShape *e, char *text)
+{
+  int n = snprintf(text, ENCODER_TEXT, "%s", e->slice ? "slice" : "set");
+  for (int l = 0; l < e->n_levels; l++) n += snprintf(text + n, ENCODER_TEXT - (size_t)n, " %d%s", e->columns[l], e->varies[l] ? "+" : "");
+  return text;
+}
+
+static bool encoder_of_text(const char *text, PgmEncoderShape *e)
+{
+  *e = (PgmEncoderShape){.slice = !strncmp(text, "slice ", 6)};
+  if (!e->slice && strncmp(text, "set ", 4) != 0) return false;
+  text += e->slice ? 5 : 3;
+  while (*text == ' ' && e->n_levels < PGM_MAX_INDEX) {
+    char *end;
+    const long columns = strtol(text, &end, 10);
+    if (end == text || columns < 0 || columns > 1 << 20) return false;
+    e->columns[e->n_levels] = (int)columns;
+    e->varies[e->n_levels++] = *end == '+';
+    text = *end == '+' ? end + 1 : end;
+  }
+  return !*text && e->n_levels && (!e->slice || e->n_levels == 1);
+}
+
 static void put_function(Writer *w, const char *name, const PgmFunction *f)
 {
   char hidden[16 * PGM_MAX_LAYERS] = "";
@@ -214,10 +239,13 @@ static void put_function(Writer *w, const char *name, const PgmFunction *f)
   put_part(w, name, "hidden", hidden);
   put_part(w, name, "activation", pgm_activation_words[f->activation]);
   put_part(w, name, "skip", f->skip ? "affine" : "none");
+  char shapes[PGM_MAX_ENCODERS][ENCODER_TEXT], *shape[PGM_MAX_ENCODERS];
+  for (int e = 0; e < f->n_encoders; e++) shape[e] = encoder_text(&f->encoders[e], shapes[e]);
+  put_part_list(w, name, "encoders", f->n_encoders, shape);
   put_part(w, name, "free_scale", f->free_scale ? "true" : "false");
   put_part_integer(w, name, "outputs", f->n_outputs);
-  put_tensor(w, name, "center", 1, f->n_features, 1, f->center);
-  put_tensor(w, name, "scale", 1, f->n_features, 1, f->scale);
+  put_tensor(w, name, "center", 1, f->n_scaled, 1, f->center);
+  put_tensor(w, name, "scale", 1, f->n_scaled, 1, f->scale);
   put_tensor(w, name, "weights", 1, f->n_weights, 1, f->weights);
 }
 
@@ -583,22 +611,34 @@ static PgmStatus read_function(const Reader *r, const char *name, bool table, Pg
   }
   const Tensor *center = find_tensor(r, name, "center");
   if (!center || center->shape[0] > INT_MAX) return REFUSE(r, "damaged: it lacks tensor '%s.center'", name);
-  f->n_features = (int)center->shape[0];
+  char **shapes = NULL;
+  if ((status = get_list(r, name, "encoders", &f->n_encoders, &shapes)) != PGM_OK) return status;
+  bool shaped = f->n_encoders <= PGM_MAX_ENCODERS;
+  for (int e = 0; e < f->n_encoders; e++) {
+    shaped = shaped && encoder_of_text(shapes[e], &f->encoders[e]);
+    free(shapes[e]);
+  }
+  free(shapes);
+  if (!shaped) {
+    f->n_encoders = 0;
+    return REFUSE(r, "damaged: the metadata '%s.encoders'", name);
+  }
+  f->n_scaled = (int)center->shape[0];
   f->degree = (int)degree;
   f->activation = (PgmActivation)activation;
   f->skip = skip;
   f->free_scale = free_scale;
   if (f->n_outputs != p->uwidth * (f->free_scale || table ? 1 : 2) || (f->free_scale && table))
     return REFUSE(r, "damaged: the metadata '%s.outputs' and '%s.uwidth' disagree", name, name);
+  if (f->n_encoders && f->degree < 0 && !f->n_hidden) return REFUSE(r, "damaged: the metadata '%s.hidden'", name);
   PgmNet net;
-  if (pgm_net_open(&net, f, NULL) != PGM_OK) return REFUSE(r, "damaged: the inference function of '%s' is impossibly large", name);
-  f->n_weights = net.n_weights + (f->free_scale ? p->uwidth : 0);
+  if (pgm_function_net(&net, f, NULL) != PGM_OK) return REFUSE(r, "damaged: the inference function of '%s' is impossibly large", name);
   pgm_net_close(&net);
-  if ((status = get_vector(r, name, "center", f->n_features, &f->center)) != PGM_OK ||
-      (status = get_vector(r, name, "scale", f->n_features, &f->scale)) != PGM_OK) {
+  if ((status = get_vector(r, name, "center", f->n_scaled, &f->center)) != PGM_OK ||
+      (status = get_vector(r, name, "scale", f->n_scaled, &f->scale)) != PGM_OK) {
     return status;
   }
-  for (int i = 0; i < f->n_features; i++) {
+  for (int i = 0; i < f->n_scaled; i++) {
     if (!(f->scale[i] > 0)) return REFUSE(r, "damaged: entry %d of tensor '%s.scale' is not positive", i, name);
   }
   return get_vector(r, name, "weights", f->n_weights, &f->weights);

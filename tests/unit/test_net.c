@@ -82,7 +82,7 @@ static double value(const PgmNet *net, const double *w, const double *x, const d
 static void check_gradient(const PgmFunction *f)
 {
   PgmNet net;
-  assert_int_equal(pgm_net_open(&net, f, NULL), PGM_OK);
+  assert_int_equal(pgm_net_open(&net, f, NULL, NULL), PGM_OK);
   const long n = net.n_weights, outs = ROWS * net.n_outputs;
   double *w = calloc((size_t)n, sizeof *w), *bar = calloc((size_t)n, sizeof *bar), x[ROWS * 8], c[ROWS * 8];
   double *kept = malloc((size_t)(ROWS * net.row) * sizeof *kept), *out = malloc((size_t)outs * sizeof *out),
@@ -92,7 +92,7 @@ static void check_gradient(const PgmFunction *f)
   pgm_philox_normals((PgmKey){5, 0, 2}, 0, outs, c);
   memcpy(kept, x, (size_t)(ROWS * f->n_features) * sizeof *x);
   pgm_net_forward(&net, w, ROWS, kept, out);
-  pgm_net_backward(&net, w, ROWS, kept, c, bar, scratch);
+  pgm_net_backward(&net, w, ROWS, kept, c, bar, x_bar, scratch);
   for (long i = 0; i < n; i++) {
     const double h = 1e-6, w0 = w[i];
     w[i] = w0 + h;
@@ -148,7 +148,7 @@ static void polynomials_have_every_monomial_once(void **state)
   (void)state;
   PgmNet net;
   const PgmFunction f = {.n_features = 2, .n_outputs = 1, .degree = 3};
-  assert_int_equal(pgm_net_open(&net, &f, NULL), PGM_OK);
+  assert_int_equal(pgm_net_open(&net, &f, NULL, NULL), PGM_OK);
   assert_int_equal(net.n_terms, 10);
   double kept[12] = {3, 10}, out, w[10] = {0}; /* features 3 and 10: every monomial has a value of its own */
   const double want[10] = {1, 3, 10, 9, 30, 100, 27, 90, 300, 1000};
@@ -167,7 +167,7 @@ static void polynomials_too_large_are_refused(void **state)
   PgmNet net;
   PgmError error;
   const PgmFunction f = {.n_features = 784, .n_outputs = 2, .degree = 3};
-  assert_int_equal(pgm_net_open(&net, &f, &error), PGM_BAD_USAGE);
+  assert_int_equal(pgm_net_open(&net, &f, NULL, &error), PGM_BAD_USAGE);
   assert_string_equal(error.text,
                       "a polynomial of degree 3 in 784 features has more than 20000 terms; use --degree 1, fewer inputs, or --hidden");
 }
