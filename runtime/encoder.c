@@ -13,7 +13,10 @@ enum { N_RATES = sizeof RATES / sizeof *RATES };
 
 /* ---- shapes -------------------------------------------------------------------------------------------------------------------------- */
 
-static long channels(const PgmFunction *f) { return f->hidden[0] > 3 ? f->hidden[0] / 2 : 2; }
+static long channels(const PgmFunction *f)
+{
+  return f->hidden[0] > 3 ? f->hidden[0] / 2 : 2;
+}
 
 /* The function that phi of a level is, as net.h wants it described. */
 static PgmFunction phi_of(const PgmFunction *f, bool slice, long columns)
@@ -28,7 +31,10 @@ static PgmFunction phi_of(const PgmFunction *f, bool slice, long columns)
   return phi;
 }
 
-static long pooled_of(long width, bool varies) { return varies ? 2 * width + 1 : width; }
+static long pooled_of(long width, bool varies)
+{
+  return varies ? 2 * width + 1 : width;
+}
 
 /* Per level the features of phi, its outputs, what its pooled outputs count in a polynomial's degree, and where its weights begin. */
 typedef struct {
@@ -144,12 +150,12 @@ struct PgmEncoder {
   PgmMembers members;
   Level level[PGM_MAX_LEVELS];
   PgmSlot *slot;
-  double **slot_bar; /* per slot [nodes] */
+  double **slot_bar;               /* per slot [nodes] */
   long n_weights, outputs, states; /* states of a slice, one direction */
   double *result, *result_bar;     /* set: [groups][outputs]; slice: [nodes][2 * states]; result_bar: slices only */
   /* selected */
-  bool all, made;        /* all rows; results are there */
-  long *chosen, *first;  /* positions by group: chosen[first[g] .. first[g + 1] - 1]; rows without a group are left out */
+  bool all, made;       /* all rows; results are there */
+  long *chosen, *first; /* positions by group: chosen[first[g] .. first[g + 1] - 1]; rows without a group are left out */
   Chunk *chunk;
   long n_chunks;
   const long *row;
@@ -222,14 +228,27 @@ PgmStatus pgm_encoder_open(PgmEncoder **out, const PgmFunction *f, int which, Pg
     pgm_members_close(members);
     return st ? st : pgm_fail(error, PGM_SYSTEM, "out of memory");
   }
-  *e = (PgmEncoder){.slice = shape->slice, .polynomial = f->degree >= 0, .n_levels = shape->n_levels, .threads = threads, .n_slots = n_slots,
-                    .members = *members, .slot = slots, .n_weights = p.weights_at[shape->n_levels], .outputs = p.outputs};
+  *e = (PgmEncoder){.slice = shape->slice,
+                    .polynomial = f->degree >= 0,
+                    .n_levels = shape->n_levels,
+                    .threads = threads,
+                    .n_slots = n_slots,
+                    .members = *members,
+                    .slot = slots,
+                    .n_weights = p.weights_at[shape->n_levels],
+                    .outputs = p.outputs};
   *members = (PgmMembers){0};
   if (e->slice) e->states = (p.outputs - shape->columns[0]) / 2;
   for (int l = 0; l < e->n_levels; l++) {
     Level *v = &e->level[l];
-    *v = (Level){.columns = shape->columns[l], .inputs = p.inputs[l], .width = p.width[l], .weights_at = p.weights_at[l],
-                 .varies = shape->varies[l], .size = size[l], .column = columns[l], .net = p.net[l]};
+    *v = (Level){.columns = shape->columns[l],
+                 .inputs = p.inputs[l],
+                 .width = p.width[l],
+                 .weights_at = p.weights_at[l],
+                 .varies = shape->varies[l],
+                 .size = size[l],
+                 .column = columns[l],
+                 .net = p.net[l]};
     p.net[l] = (PgmNet){0};
     v->per_node = v->net.row + 2 * v->width + v->inputs + pgm_net_scratch(&v->net, 1);
   }
@@ -271,13 +290,25 @@ PgmSlot *pgm_encoder_slots(PgmEncoder *e, int *n)
   return e->slot;
 }
 
-long pgm_encoder_outputs(const PgmEncoder *e) { return e->outputs; }
+long pgm_encoder_outputs(const PgmEncoder *e)
+{
+  return e->outputs;
+}
 
-long pgm_encoder_weights(const PgmEncoder *e) { return e->n_weights; }
+long pgm_encoder_weights(const PgmEncoder *e)
+{
+  return e->n_weights;
+}
 
-long pgm_encoder_nodes(const PgmEncoder *e, int level) { return e->members.level[level].nodes; }
+long pgm_encoder_nodes(const PgmEncoder *e, int level)
+{
+  return e->members.level[level].nodes;
+}
 
-bool pgm_encoder_learns(const PgmEncoder *e) { return e->n_weights > 0 || e->n_slots > 0; }
+bool pgm_encoder_learns(const PgmEncoder *e)
+{
+  return e->n_weights > 0 || e->n_slots > 0;
+}
 
 void pgm_encoder_random(const PgmEncoder *e, PgmKey key, double *weights)
 {
@@ -411,7 +442,10 @@ static void phi_forward(const PgmEncoder *e, const double *weights, const double
   }
 }
 
-static double logistic(double x) { return 1 / (1 + exp(-x)); }
+static double logistic(double x)
+{
+  return 1 / (1 + exp(-x));
+}
 
 /* Gate and value of state c at a member whose outputs are `out`. */
 static double gate_of(const PgmEncoder *e, const double *out, long c, int direction)
@@ -419,7 +453,10 @@ static double gate_of(const PgmEncoder *e, const double *out, long c, int direct
   return e->polynomial ? RATES[c % N_RATES] : logistic(out[(1 + direction) * e->states + c]);
 }
 
-static long value_at(const PgmEncoder *e, long c) { return e->polynomial ? c / N_RATES : c; }
+static long value_at(const PgmEncoder *e, long c)
+{
+  return e->polynomial ? c / N_RATES : c;
+}
 
 /* The states of members begin .. end - 1 in both directions. */
 static void recur(const PgmEncoder *e, const Work *w, long begin, long end)
@@ -460,7 +497,10 @@ static void recur_back(const PgmEncoder *e, const Work *w, long begin, long end,
     }
 }
 
-static int slots_of(const PgmEncoder *e) { return e->n_chunks < SLOTS ? (int)(e->n_chunks ? e->n_chunks : 1) : SLOTS; }
+static int slots_of(const PgmEncoder *e)
+{
+  return e->n_chunks < SLOTS ? (int)(e->n_chunks ? e->n_chunks : 1) : SLOTS;
+}
 
 void pgm_encoder_forward(PgmEncoder *e, const double *weights, const double *x)
 {
@@ -512,8 +552,8 @@ static void phi_backward(const PgmEncoder *e, const double *weights, const Work 
     bool wanted = v->inputs > v->columns;
     for (int k = 0; k < e->n_slots; k++) wanted = wanted || e->slot[k].level == l;
     if (!e->polynomial) {
-      pgm_net_backward(&v->net, weights + v->weights_at, n, w->kept[l], w->out_bar[l], weights_bar + v->weights_at, wanted ? w->x_bar[l] : NULL,
-                       w->net[l]);
+      pgm_net_backward(&v->net, weights + v->weights_at, n, w->kept[l], w->out_bar[l], weights_bar + v->weights_at,
+                       wanted ? w->x_bar[l] : NULL, w->net[l]);
     } else if (wanted) {
       for (long i = 0; i < n; i++) {
         w->net[l][i * v->net.n_terms] = 0;

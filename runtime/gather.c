@@ -18,7 +18,8 @@ typedef struct {
   int family;
   long columns;
   /* K_ENTRIES, K_SLOTS: per row, `slots` elements; of each the entries entry[0..n_entries-1] */
-  long slots, n_entries, *entry, *at; /* at[row * slots + slot]: flat index, or -1; once bound, K_SLOTS: at[row * columns + c]: place in the parameters */
+  long slots, n_entries, *entry,
+      *at; /* at[row * slots + slot]: flat index, or -1; once bound, K_SLOTS: at[row * columns + c]: place in the parameters */
   /* K_STORED: computed once; NaN: absent */
   double *stored; /* rows x columns */
   /* K_MEMBERS */
@@ -50,8 +51,8 @@ struct PgmGather {
   PgmMembers members[PGM_MAX_ENCODERS];
   int n_slots[PGM_MAX_ENCODERS];
   PgmSlot *slot[PGM_MAX_ENCODERS];
-  bool slots;          /* some columns are parameters of other factors */
-  const double *x;     /* the parameters, as last prepared */
+  bool slots;      /* some columns are parameters of other factors */
+  const double *x; /* the parameters, as last prepared */
 };
 
 static void *get(size_t n, size_t size)
@@ -134,7 +135,7 @@ static bool few_levels(const PgmSession *s, int family, long *lo, long *hi)
     *lo = v < *lo ? v : *lo;
     *hi = v > *hi ? v : *hi;
   }
-  return *lo < *hi && *hi - *lo < MAX_LEVELS && *hi - *lo > 1;
+  return *lo < *hi && *hi - *lo<MAX_LEVELS && * hi - *lo> 1;
 }
 
 /* How an input is taken, as its text says or as its reference suggests. */
@@ -190,14 +191,17 @@ static bool plan_input(PgmReader *p, Input *in, int latent, long rows, const cha
   if (members) {
     in->kind = K_MEMBERS;
     in->slice = form == AS_SLICE;
-    if (!made || (chosen && !levels)) levels = integer && in->n_entries == 1 && s->layout[r->family].width == 1 && few_levels(s, r->family, &lo, &hi);
+    if (!made || (chosen && !levels))
+      levels = integer && in->n_entries == 1 && s->layout[r->family].width == 1 && few_levels(s, r->family, &lo, &hi);
     in->levels = levels;
     in->lo = lo, in->hi = hi;
     in->columns = 0;
   } else if (ok && vector) {
-    if (!pgm_reference_width(s, r, latent, rows, &in->slots))
-      ok = pgm_reader_complain(p, chosen ? "the number of its elements varies, or they are not all there: use 'set %s'"
-                                         : "in these data the number of its elements varies, in those of the fit it did not (%s)", clean);
+    if (r->set || r->runs || !pgm_reference_width(s, r, latent, rows, &in->slots))
+      ok = pgm_reader_complain(p,
+                               chosen ? "the number of its elements varies, or they are not all there: use 'set %s'"
+                                      : "in these data the number of its elements varies, in those of the fit it did not (%s)",
+                               clean);
     if (ok) ok = latent_one ? plan_slots(p, in, rows, latent) : plan_entries(p, in, rows, latent);
   } else if (ok && latent_one) {
     ok = plan_slots(p, in, rows, latent);
@@ -234,7 +238,11 @@ static bool plan_input(PgmReader *p, Input *in, int latent, long rows, const cha
     if (chosen) {
       char how[64] = "";
       if (levels) snprintf(how, sizeof how, "levels %ld..%ld of ", lo, hi);
-      const char *word = members ? form_words[form] : levels ? "" : vector ? form_words[AS_ENTRIES] : form == AS_NUMBER ? form_words[AS_NUMBER] : "";
+      const char *word = members             ? form_words[form]
+                         : levels            ? ""
+                         : vector            ? form_words[AS_ENTRIES]
+                         : form == AS_NUMBER ? form_words[AS_NUMBER]
+                                             : "";
       if (!(*chosen = pgm_text("%s%s%s", word, how, clean))) ok = pgm_reader_complain(p, "out of memory");
     }
   }
@@ -251,7 +259,10 @@ static long node_entry(const Input *in, const PgmSession *s, long flat, long e)
 }
 
 /* Columns of one input at a level: entries, or levels but the first; one more where gaps are told. */
-static long member_columns(const Input *in) { return (in->levels ? in->hi - in->lo : in->n_entries) + (in->gaps ? 1 : 0); }
+static long member_columns(const Input *in)
+{
+  return (in->levels ? in->hi - in->lo : in->n_entries) + (in->gaps ? 1 : 0);
+}
 
 /* Puts set and slice inputs that share their members together; numbers the encoders. */
 static bool group_inputs(PgmGather *g, const char *where, PgmError *error)
@@ -815,7 +826,10 @@ bool pgm_gather_learns(const PgmGather *g)
   return learns;
 }
 
-bool pgm_gather_needs_parameters(const PgmGather *g) { return g->slots; }
+bool pgm_gather_needs_parameters(const PgmGather *g)
+{
+  return g->slots;
+}
 
 void pgm_gather_random(const PgmGather *g, PgmKey key, double *weights)
 {
@@ -860,8 +874,8 @@ void pgm_gather_rows(const PgmGather *g, const long *rows, long first, long coun
   }
 }
 
-void pgm_gather_backward(PgmGather *g, const double *weights, const double *x, const long *rows, long n, const double *bar, double *weights_bar,
-                         double *x_bar)
+void pgm_gather_backward(PgmGather *g, const double *weights, const double *x, const long *rows, long n, const double *bar,
+                         double *weights_bar, double *x_bar)
 {
   long c = 0;
   for (int i = 0; i < g->n_inputs; c += g->input[i].columns, i++) {

@@ -79,7 +79,10 @@ static bool same_position(const PgmReference *r, const PgmReference *q, int k, i
 }
 
 /* Does the bound variable of a set stand in this position? */
-static bool carries(const PgmReference *r, int k) { return r->set && pgm_reference_mentions(r, r->position[k].lo, N_BOUND); }
+static bool carries(const PgmReference *r, int k)
+{
+  return r->set && pgm_reference_mentions(r, r->position[k].lo, N_BOUND);
+}
 
 static bool same_stem(const PgmSession *s, const PgmReference *r, const PgmReference *q)
 {
@@ -359,7 +362,8 @@ static bool find_places(PgmMembers *m, const PgmSession *s, const PgmReference *
   return true;
 }
 
-PgmStatus pgm_members_open(PgmMembers *out, const PgmSession *s, int latent, int n, const PgmReference *const *refs, bool slice, PgmError *error)
+PgmStatus pgm_members_open(PgmMembers *out, const PgmSession *s, int latent, int n, const PgmReference *const *refs, bool slice,
+                           PgmError *error)
 {
   PgmMembers *m = out;
   Records all = {0};

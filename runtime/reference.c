@@ -116,8 +116,8 @@ static int parse_primary(PgmReader *p)
     for (int k = 0; k < p->latent->n_index; k++) pgm_list_name(names, sizeof names, p->latent->index[k]);
     char integers[200];
     known_names(m, true, integers, sizeof integers);
-    return pgm_reader_complain(p, "'%s' is not an index of %s (it has: %s) and no integer input (there are: %s)", name, p->latent->name, names,
-                    integers),
+    return pgm_reader_complain(p, "'%s' is not an index of %s (it has: %s) and no integer input (there are: %s)", name, p->latent->name,
+                               names, integers),
            -1;
   }
   const PgmFamily *fam = &m->families[f];
@@ -128,14 +128,16 @@ static int parse_primary(PgmReader *p)
   PgmIndexNode n = {.kind = N_LOOKUP, .family = f};
   if (fam->n_index && accept(p, "[")) {
     do {
-      if (n.n_args == fam->n_index) return pgm_reader_complain(p, "'%s' has %d %s", name, fam->n_index, fam->n_index == 1 ? "index" : "indices"), -1;
+      if (n.n_args == fam->n_index)
+        return pgm_reader_complain(p, "'%s' has %d %s", name, fam->n_index, fam->n_index == 1 ? "index" : "indices"), -1;
       int e = parse_sum(p);
       if (e < 0) return -1;
       n.args[n.n_args++] = e;
     } while (accept(p, ","));
     if (!accept(p, "]")) return pgm_reader_complain(p, "']' expected at '%s'", p->p), -1;
   }
-  if (n.n_args != fam->n_index) return pgm_reader_complain(p, "'%s' needs %d %s", name, fam->n_index, fam->n_index == 1 ? "index" : "indices"), -1;
+  if (n.n_args != fam->n_index)
+    return pgm_reader_complain(p, "'%s' needs %d %s", name, fam->n_index, fam->n_index == 1 ? "index" : "indices"), -1;
   return new_node(p, n);
 }
 
@@ -306,8 +308,8 @@ bool pgm_reference_read(PgmReader *p)
   if (accept(p, "[")) {
     do {
       if (r->n_positions == fam->n_index + fam->rank)
-        return pgm_reader_complain(p, "'%s' has %d %s and its elements %d dimension%s", name, fam->n_index, fam->n_index == 1 ? "index" : "indices",
-                        fam->rank, fam->rank == 1 ? "" : "s");
+        return pgm_reader_complain(p, "'%s' has %d %s and its elements %d dimension%s", name, fam->n_index,
+                                   fam->n_index == 1 ? "index" : "indices", fam->rank, fam->rank == 1 ? "" : "s");
       if (!parse_position(p, &r->position[r->n_positions++])) return false;
     } while (accept(p, ",") || accept(p, "]["));
     if (accept(p, "|")) {
@@ -339,22 +341,25 @@ bool pgm_reference_read(PgmReader *p)
     r->looks_up = r->looks_up || lookup;
     if (lookup ? pgm_reference_mentions(r, q.lo, N_INDEX)
                : !bound && q.kind != P_STAR &&
-                   (pgm_reference_mentions(r, q.lo, N_BOUND) || pgm_reference_mentions(r, q.lo, N_INDEX) ||
-                    (q.kind == P_SLICE && (pgm_reference_mentions(r, q.hi, N_BOUND) || pgm_reference_mentions(r, q.hi, N_INDEX)))))
+                     (pgm_reference_mentions(r, q.lo, N_BOUND) || pgm_reference_mentions(r, q.lo, N_INDEX) ||
+                      (q.kind == P_SLICE && (pgm_reference_mentions(r, q.hi, N_BOUND) || pgm_reference_mentions(r, q.hi, N_INDEX)))))
       return pgm_reader_complain(p, "in a set, indices are '%s' itself, a lookup of it, '*' or constants", p->bound);
     if ((bound || lookup) && k >= fam->n_index)
       return pgm_reader_complain(p, "'%s' must be an index of '%s', not an entry of its elements", p->bound, name);
   }
-  if (r->set && (r->looks_up ? carriers < 1 : carriers != 1)) return pgm_reader_complain(p, "'%s' must stand once among the indices", p->bound);
+  if (r->set && (r->looks_up ? carriers < 1 : carriers != 1))
+    return pgm_reader_complain(p, "'%s' must stand once among the indices", p->bound);
   for (int k = 0; k < fam->n_index && r->looks_up; k++)
     if (r->position[k].kind != P_EXPR) return pgm_reader_complain(p, "a set of looked up elements has no '*' or '..'");
-  if (r->looks_up && bound_family(r, r->left) < 0) return pgm_reader_complain(p, "the condition of a set of looked up elements is a lookup");
+  if (r->looks_up && bound_family(r, r->left) < 0)
+    return pgm_reader_complain(p, "the condition of a set of looked up elements is a lookup");
   for (int k = 0; k < r->n_positions && !r->set && p->bound[0]; k++) {
     const PgmPosition q = r->position[k];
-    if (q.kind == P_STAR || !(pgm_reference_mentions(r, q.lo, N_BOUND) || (q.kind == P_SLICE && pgm_reference_mentions(r, q.hi, N_BOUND)))) continue;
+    if (q.kind == P_STAR || !(pgm_reference_mentions(r, q.lo, N_BOUND) || (q.kind == P_SLICE && pgm_reference_mentions(r, q.hi, N_BOUND))))
+      continue;
     if (q.kind == P_SLICE || k >= fam->n_index || !pgm_reference_mentions(r, q.lo, N_INDEX))
-      return pgm_reader_complain(p, "'%s' is not an index of %s and can only be a step beside one, as in x[i+%s]", p->bound, p->latent->name,
-                      p->bound);
+      return pgm_reader_complain(p, "'%s' is not an index of %s and can only be a step beside one, as in x[i+%s]", p->bound,
+                                 p->latent->name, p->bound);
     r->runs = true;
   }
   return true;
@@ -496,7 +501,8 @@ bool pgm_reference_entries(PgmReader *p, long **entry, long *n)
     hi[1] = 1;
   }
   if (pgm_reference_latent(p->s, r)) {
-    if (r->n_positions > fam->n_index) return pgm_reader_complain(p, "the factors of a latent variable are given whole, element by element");
+    if (r->n_positions > fam->n_index)
+      return pgm_reader_complain(p, "the factors of a latent variable are given whole, element by element");
     hi[0] = l->uwidth;
     hi[1] = fam->role == PGM_PARAM || l->table ? 1 : 2; /* logits of a discrete one, no sds */
     columns = hi[1];
@@ -504,7 +510,8 @@ bool pgm_reference_entries(PgmReader *p, long **entry, long *n)
   for (int k = fam->n_index; k < r->n_positions; k++) {
     int d = k - fam->n_index;
     const PgmPosition *q = &r->position[k];
-    if (q->kind != P_STAR && (pgm_reference_mentions(r, q->lo, N_INDEX) || (q->kind == P_SLICE && pgm_reference_mentions(r, q->hi, N_INDEX))))
+    if (q->kind != P_STAR &&
+        (pgm_reference_mentions(r, q->lo, N_INDEX) || (q->kind == P_SLICE && pgm_reference_mentions(r, q->hi, N_INDEX))))
       return pgm_reader_complain(p, "entries of an element are chosen by constants or '*'");
     long limit = hi[d];
     if (!pgm_position_range(p->s, r, k, (PgmScope){NULL, 0}, &lo[d], &hi[d]) || lo[d] < 1 || hi[d] > limit)

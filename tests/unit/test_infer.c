@@ -785,6 +785,7 @@ static void slices_and_windows(void **state)
   PgmInputs in;
   PgmFitOptions o = pgm_fit_defaults();
   const char *const all[] = {"z=x[1..6], x[*], x[1..n], x[n-1..n], x[n+3*k]"}, *const wide[] = {"z=2", "5"};
+  o.degree = 1;
   o.inputs = all;
   o.n_inputs = 1;
   assert_int_equal(pgm_inputs_check(c.s, &o, &error), PGM_OK);
@@ -793,20 +794,26 @@ static void slices_and_windows(void **state)
   assert_int_equal(pgm_function_new(&f, &g, c.s, SAW_Z, &in, &o, &error), PGM_OK);
   assert_string_equal(f->inputs[0], "entries x[1..6]");
   assert_string_equal(f->inputs[1], "entries x[*]");
-  assert_true(!strncmp(f->inputs[2], "pooled", 6)); /* a prefix: its length varies */
+  assert_string_equal(f->inputs[2], "set x[1..n]"); /* a prefix: its length varies */
   assert_string_equal(f->inputs[3], "entries x[n-1..n]");
+  assert_string_equal(f->inputs[4], "set x[n+3*k]");
+  /* means, sums and counts, of the prefix and of x[n+3k] in x[0..6]: for n = 1 x[1], x[4], for n = 3 x[0], x[3], x[6] */
   double out[6 * 60];
+  pgm_gather_prepare(g, NULL, NULL, NULL, 6);
   pgm_gather_rows(g, NULL, 0, 6, out);
-  const int pooled = 6 + 7;
-  for (int n = 0; n < 6; n++)
-    assert_true(fabs(out[n * f->n_features + pooled] * f->scale[pooled] + f->center[pooled] - log1p(n + 1)) < 1e-12);
-  /* x[n+3k] of x[0..6]: for n = 1 x[1], x[4], for n = 3 x[0], x[3], x[6] */
-  const bool sums = !strncmp(f->inputs[2], "pooled+", 7);
-  const int steps = pooled + (sums ? 4 : 3) + 2;
-  assert_true(!strncmp(f->inputs[4], "pooled", 6));
-  assert_true(fabs(out[2 * f->n_features + steps] * f->scale[steps] + f->center[steps] - log1p(3)) < 1e-12);
-  assert_true(fabs(out[2 * f->n_features + steps + 1] * f->scale[steps + 1] + f->center[steps + 1] - (c.x[2] + c.x[5]) / 3) < 1e-12);
-  assert_true(fabs(out[0 * f->n_features + steps + 1] * f->scale[steps + 1] + f->center[steps + 1] - (c.x[0] + c.x[3]) / 2) < 1e-12);
+  assert_int_equal(f->n_encoders, 2);
+  const int columns = f->n_features - 6, scaled = f->n_scaled - 4;
+  for (int n = 1; n <= 6; n++) {
+    const double *have = out + (n - 1) * f->n_features + columns, sizes[] = {n, n % 3 ? 2 : 3};
+    double sums[2] = {0, n % 3 ? c.x[n % 3 - 1] + c.x[n % 3 + 2] : c.x[2] + c.x[5]};
+    for (int k = 1; k <= n; k++) sums[0] += c.x[k - 1];
+    for (int e = 0; e < 2; e++) {
+      const double center = f->center[scaled + 2 * e], scale = f->scale[scaled + 2 * e], size = f->scale[scaled + 2 * e + 1];
+      assert_true(fabs(have[3 * e] * scale + center - sums[e] / sizes[e]) < 1e-12);
+      assert_true(fabs(have[3 * e + 1] * size * scale + sizes[e] * center - sums[e]) < 1e-12);
+      assert_true(fabs(have[3 * e + 2] * size - sizes[e]) < 1e-12);
+    }
+  }
   pgm_gather_close(g);
   pgm_function_free(f);
   pgm_inputs_free(&in);
@@ -828,7 +835,7 @@ static void wrong_references_are_located(void **state)
     const char *option, *message;
   } cases[] = {
       {"z=y[n]", "--inputs z=y[n]: input 'y[n]' of z: 'y' is not declared (there are: x)"},
-      {"z=z[n-1]", "--inputs z=z[n-1]: input 'z[n-1]' of z: 'z' is latent; inference functions see data alone (x)"},
+      {"z=z[n-1]", "--inputs z=z[n-1]: input 'z[n-1]' of z: 'z' is what the function is to tell; inputs are data (x) or other latent variables"},
       {"z=x[m]", "--inputs z=x[m]: input 'x[m]' of z: 'm' is not an index of z (it has: n) and no integer input (there are: N)"},
       {"z=x[k+1]", "--inputs z=x[k+1]: input 'x[k+1]' of z: 'k' is not an index of z (it has: n) and no integer input (there are: N)"},
       {"z=x[2*k]", "--inputs z=x[2*k]: input 'x[2*k]' of z: 'k' is not an index of z and can only be a step beside one, as in x[i+k]"},

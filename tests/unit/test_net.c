@@ -84,7 +84,7 @@ static void check_gradient(const PgmFunction *f)
   PgmNet net;
   assert_int_equal(pgm_net_open(&net, f, NULL, NULL), PGM_OK);
   const long n = net.n_weights, outs = ROWS * net.n_outputs;
-  double *w = calloc((size_t)n, sizeof *w), *bar = calloc((size_t)n, sizeof *bar), x[ROWS * 8], c[ROWS * 8];
+  double *w = calloc((size_t)n, sizeof *w), *bar = calloc((size_t)n, sizeof *bar), x[ROWS * 8], x_bar[ROWS * 8], c[ROWS * 8];
   double *kept = malloc((size_t)(ROWS * net.row) * sizeof *kept), *out = malloc((size_t)outs * sizeof *out),
          *scratch = malloc((size_t)(pgm_net_scratch(&net, ROWS) + 1) * sizeof *scratch);
   pgm_philox_normals((PgmKey){5, 0, 0}, 0, n, w);
@@ -101,6 +101,15 @@ static void check_gradient(const PgmFunction *f)
     double down = value(&net, w, x, c);
     w[i] = w0;
     assert_true(fabs((up - down) / (2 * h) - bar[i]) < 1e-6 * (1 + fabs(bar[i])));
+  }
+  for (long i = 0; i < ROWS * f->n_features; i++) {
+    const double h = 1e-6, x0 = x[i];
+    x[i] = x0 + h;
+    double up = value(&net, w, x, c);
+    x[i] = x0 - h;
+    double down = value(&net, w, x, c);
+    x[i] = x0;
+    assert_true(fabs((up - down) / (2 * h) - x_bar[i]) < 1e-6 * (1 + fabs(x_bar[i])));
   }
   /* the outputs are linear in the regressors: setting the output layer to C must give R C */
   double *r = malloc((size_t)(ROWS * net.n_regressors) * sizeof *r),
@@ -161,6 +170,22 @@ static void polynomials_have_every_monomial_once(void **state)
   pgm_net_close(&net);
 }
 
+/* A feature that counts two stands in no product with another at degree 2. */
+static void polynomials_count_the_degrees_of_features(void **state)
+{
+  (void)state;
+  PgmNet net;
+  const PgmFunction f = {.n_features = 3, .n_outputs = 1, .degree = 3};
+  const int degrees[] = {1, 2, 4};
+  assert_int_equal(pgm_net_open(&net, &f, degrees, NULL), PGM_OK);
+  assert_int_equal(net.n_terms, 6); /* 1, a, b, aa, ab, aaa */
+  double kept[9] = {3, 10, 7};
+  pgm_net_monomials(&net, 1, kept);
+  const double want[] = {1, 3, 10, 9, 30, 27};
+  for (int t = 0; t < 6; t++) assert_true(kept[3 + t] == want[t]);
+  pgm_net_close(&net);
+}
+
 static void polynomials_too_large_are_refused(void **state)
 {
   (void)state;
@@ -217,6 +242,7 @@ int main(void)
                                      cmocka_unit_test(gradients_of_perceptrons),
                                      cmocka_unit_test(gradients_of_polynomials),
                                      cmocka_unit_test(polynomials_have_every_monomial_once),
+                                     cmocka_unit_test(polynomials_count_the_degrees_of_features),
                                      cmocka_unit_test(polynomials_too_large_are_refused), cmocka_unit_test(products_are_products),
                                      cmocka_unit_test(descriptions)};
   return cmocka_run_group_tests(tests, NULL, NULL);

@@ -13,7 +13,7 @@
 #include <cmocka.h>
 
 #include "fit.h"
-#include "net.h"
+#include "encoder.h"
 #include "sha256.h"
 #include "fixture_linear.h"
 
@@ -65,7 +65,9 @@ static PgmFit *make_fit(bool amortised, long elements)
     PgmFunction *f = z->function = calloc(1, sizeof *f);
     z->kind = PGM_FUNCTION;
     *f = (PgmFunction){.n_inputs = 1,
-                       .n_features = 2,
+                       .n_scaled = 2 + 3 + 2 + 4, /* entry and flag; a set's two levels; a slice */
+                       .n_encoders = 2,
+                       .encoders = {{false, 2, {2, 1}, {true, false}}, {true, 1, {3}, {false}}},
                        .n_flags = 1,
                        .degree = -1,
                        .n_hidden = 2,
@@ -78,11 +80,13 @@ static PgmFit *make_fit(bool amortised, long elements)
     f->inputs[0] = strdup("x[n]");
     f->flags = calloc(1, sizeof *f->flags);
     f->flags[0] = strdup("x[n] present");
-    f->center = calloc(2, 8);
-    f->scale = calloc(2, 8);
+    f->center = calloc((size_t)f->n_scaled, 8);
+    f->scale = calloc((size_t)f->n_scaled, 8);
+    for (int c = 0; c < f->n_scaled; c++) f->scale[c] = 1 + c;
     f->center[0] = -0.1, f->scale[0] = 3, f->scale[1] = 1e-300;
-    assert_int_equal(pgm_net_open(&net, f, NULL), PGM_OK);
-    f->n_weights = net.n_weights + 1;
+    assert_int_equal(pgm_function_net(&net, f, NULL), PGM_OK);
+    assert_int_equal(f->n_features, 2 + (2 * 3 + 1) + (2 * 2 + 3));
+    assert_true(f->n_weights > net.n_weights + 1);
     pgm_net_close(&net);
     f->weights = calloc((size_t)f->n_weights, 8);
     for (long i = 0; i < f->n_weights; i++) f->weights[i] = (double)i / 7;
@@ -148,8 +152,11 @@ static void assert_same_fit(const PgmFit *a, const PgmFit *b)
     assert_memory_equal(f->hidden, g->hidden, sizeof f->hidden);
     for (int k = 0; k < f->n_inputs; k++) assert_string_equal(f->inputs[k], g->inputs[k]);
     for (int k = 0; k < f->n_flags; k++) assert_string_equal(f->flags[k], g->flags[k]);
-    assert_same_numbers(f->center, g->center, f->n_features);
-    assert_same_numbers(f->scale, g->scale, f->n_features);
+    assert_true(f->n_scaled == g->n_scaled && f->n_encoders == g->n_encoders);
+    for (int e = 0; e < f->n_encoders; e++)
+      assert_memory_equal(&f->encoders[e], &g->encoders[e], sizeof f->encoders[e]);
+    assert_same_numbers(f->center, g->center, f->n_scaled);
+    assert_same_numbers(f->scale, g->scale, f->n_scaled);
     assert_same_numbers(f->weights, g->weights, f->n_weights);
   }
 }
