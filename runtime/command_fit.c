@@ -316,6 +316,39 @@ static void print_entries(const PgmSession *s, int f, Moments m)
   }
 }
 
+/* Of a discrete variable with few elements the probabilities of their values; of one with many, how many have which for the most probable one. */
+static void print_tables(const PgmSession *s, int f)
+{
+  enum { MOST_VALUES = 12 };
+  const PgmFamily *family = &s->model->families[f];
+  const PgmLayout *l = &s->layout[f];
+  const bool local = family->role == PGM_LOCAL || l->defined > LONG_FAMILY;
+  char name[256];
+  long *count = calloc((size_t)l->uwidth + 1, sizeof *count);
+  double *best = malloc(((size_t)l->elements + 1) * sizeof *best);
+  if (count && best && local) {
+    pgm_constrain(s, f, l->mean, best);
+    for (long r = 0; r < l->defined; r++) {
+      const long e = l->list ? l->list[r] : r;
+      count[(long)(best[e] - pgm_lowest(family, l, e))]++;
+    }
+    snprintf(name, sizeof name, "%s (%ld)", family->name, l->defined);
+    printf("  %-20s", name);
+    for (long k = 0; k < l->uwidth && k < MOST_VALUES && family->uniform_bounds; k++)
+      printf(" %ld: %.1f %%%s", (long)l->lower[0] + k, 100 * (double)count[k] / fmax((double)l->defined, 1), k + 1 < l->uwidth ? "," : "");
+    puts(l->uwidth > MOST_VALUES || !family->uniform_bounds ? " ..." : "");
+  }
+  for (long r = 0; r < l->defined && !local; r++) {
+    const long e = l->list ? l->list[r] : r;
+    printf("  %-20s", pgm_element_name(s, f, e, -1, name, sizeof name));
+    for (long k = 0; k < pgm_levels(family, l, e) && k < MOST_VALUES; k++)
+      printf(" p(%ld) = %.4g", (long)pgm_lowest(family, l, e) + k, l->mean[e * l->uwidth + k]);
+    puts(l->uwidth > MOST_VALUES ? " ..." : "");
+  }
+  free(count);
+  free(best);
+}
+
 static void print_quantiles(const PgmSession *s, int f, Moments m)
 {
   static const double levels[] = {0, 0.05, 0.25, 0.5, 0.75, 0.95, 1};
@@ -344,7 +377,7 @@ static bool print_factors(const PgmSession *s, const PgmFit *fit)
       int f = fit->factors[i].family;
       const PgmLayout *l = &s->layout[f];
       bool by_quantiles = s->model->families[f].role == PGM_LOCAL || l->elements * l->width > LONG_FAMILY;
-      if (by_quantiles != (pass == 1)) continue;
+      if (l->table || by_quantiles != (pass == 1)) continue;
       if (!headed && pass == 0) printf("\n  %-20s %12s %12s\n", "", "mean", "sd");
       if (!headed && pass == 1) {
         printf("\n  %-20s %10s %10s %10s %10s %10s %10s %10s %10s\n", "means of", "least", "5 %", "25 %", "50 %", "75 %", "95 %",
@@ -359,6 +392,14 @@ static bool print_factors(const PgmSession *s, const PgmFit *fit)
         print_entries(s, f, m);
       free_moments(m);
     }
+  }
+  headed = false;
+  for (int i = 0; i < fit->n_factors; i++) {
+    int f = fit->factors[i].family;
+    if (!s->layout[f].table) continue;
+    if (!headed) puts("\n  most probable values");
+    headed = true;
+    print_tables(s, f);
   }
   return true;
 }
@@ -404,6 +445,20 @@ static bool print_summary(const PgmCli *cli, const PgmSession *s, const PgmFit *
   return true;
 }
 
+/* "c": {"first": 1, "p": [...]}: the probabilities of the values first, first + 1, ... of each element. */
+static void json_table(PgmJson *j, const PgmSession *s, int f)
+{
+  const PgmFamily *family = &s->model->families[f];
+  const PgmLayout *l = &s->layout[f];
+  long dim[PGM_MAX_INDEX + 1];
+  for (int k = 0; k < family->n_index; k++) dim[k] = l->hi[k] - l->lo[k] + 1;
+  dim[family->n_index] = l->uwidth;
+  pgm_json_object(j, family->name);
+  if (family->uniform_bounds) pgm_json_integer(j, "first", (long)l->lower[0]);
+  pgm_json_values(j, "p", family->n_index + 1, dim, l->mean);
+  pgm_json_end(j);
+}
+
 static bool json_moments(PgmJson *j, const PgmSession *s, const PgmFit *fit, PgmRole role)
 {
   pgm_json_object(j, role == PGM_PARAM ? "params" : "globals");
@@ -411,6 +466,10 @@ static bool json_moments(PgmJson *j, const PgmSession *s, const PgmFit *fit, Pgm
     int f = fit->factors[i].family;
     const PgmFamily *family = &s->model->families[f];
     if (family->role != role) continue;
+    if (s->layout[f].table) {
+      json_table(j, s, f);
+      continue;
+    }
     Moments m = constrained_moments(s, f);
     if (!m.mean) return false;
     if (role == PGM_PARAM) {

@@ -1,5 +1,6 @@
 /* `infer`: means and sds of the local latent variables of new observations, as CSV. A thin client of pgm.h. In: a fit and data. Out: one row
- * per element of a family: its indices, then NAME.mean, NAME.sd (NAME.2.mean for entry 2, NAME.2.1.mean for entry [2, 1] of a matrix).
+ * per element of a family: its indices, then NAME.mean, NAME.sd (NAME.2.mean for entry 2, NAME.2.1.mean for entry [2, 1] of a matrix), of discrete
+ * variables NAME.p.1, NAME.p.2, ..., the probabilities of their values.
  * Families of the same index and box share a table. */
 #include "cli.h"
 
@@ -61,7 +62,9 @@ static void print_table(FILE *out, const Table *t)
       fprintf(out, "%sindex%d", k ? "," : "", k + 1);
   }
   for (int i = 0; i < t->n; i++) {
-    for (long entry = 0; entry < t->at[i]->width; entry++) {
+    const PgmMarginal *m = t->at[i];
+    for (long k = 0; m->p && k < m->values; k++) fprintf(out, ",%s.p.%ld", m->name, m->first + k);
+    for (long entry = 0; !m->p && entry < m->width; entry++) {
       print_entry_name(out, t->at[i], entry, "mean");
       print_entry_name(out, t->at[i], entry, "sd");
     }
@@ -77,7 +80,8 @@ static void print_table(FILE *out, const Table *t)
     }
     for (int i = 0; i < t->n; i++) {
       const PgmMarginal *m = t->at[i];
-      for (long entry = e * m->width; entry < (e + 1) * m->width; entry++) fprintf(out, ",%.10g,%.10g", m->mean[entry], m->sd[entry]);
+      for (long k = e * m->values; m->p && k < (e + 1) * m->values; k++) fprintf(out, ",%.10g", m->p[k]);
+      for (long entry = e * m->width; !m->p && entry < (e + 1) * m->width; entry++) fprintf(out, ",%.10g,%.10g", m->mean[entry], m->sd[entry]);
     }
     putc('\n', out);
   }

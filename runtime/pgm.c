@@ -192,11 +192,34 @@ static PgmStatus infer_units(const PgmPosterior *p, PgmSession *s, const char **
   return pgm_fit_locals(s, p->fit, error);
 }
 
+/* Probabilities of a discrete family's values, in columns that are the same values for all elements. */
+static bool copy_table(const PgmSession *s, int f, PgmMarginal *m)
+{
+  const PgmFamily *family = &s->model->families[f];
+  const PgmLayout *l = &s->layout[f];
+  double least = INFINITY, greatest = -INFINITY;
+  for (long r = 0; r < l->defined; r++) {
+    const long e = l->list ? l->list[r] : r;
+    least = fmin(least, pgm_lowest(family, l, e));
+    greatest = fmax(greatest, pgm_lowest(family, l, e) + (double)(pgm_levels(family, l, e) - 1));
+  }
+  m->first = l->defined ? (long)least : 0;
+  m->values = l->defined ? (long)(greatest - least) + 1 : 0;
+  double *p = calloc((size_t)(l->elements * m->values) + 1, sizeof *p);
+  m->p = p;
+  for (long r = 0; p && r < l->defined; r++) {
+    const long e = l->list ? l->list[r] : r, shift = (long)(pgm_lowest(family, l, e) - least);
+    for (long k = 0; k < pgm_levels(family, l, e); k++) p[e * m->values + shift + k] = l->mean[e * l->uwidth + k];
+  }
+  return p != NULL;
+}
+
 /* The marginal of one family, copied out of the session; false when memory is out. */
 static bool copy_marginal(const PgmSession *s, int f, bool unconstrained, PgmMarginal *m)
 {
   const PgmFamily *family = &s->model->families[f];
   const PgmLayout *l = &s->layout[f];
+  unconstrained = unconstrained && !l->table;
   long width = unconstrained ? l->uwidth : l->width;
   size_t count = (size_t)(l->elements * width) + 1;
   double *mean = malloc(count * sizeof *mean), *sd = malloc(count * sizeof *sd);
@@ -223,7 +246,7 @@ static bool copy_marginal(const PgmSession *s, int f, bool unconstrained, PgmMar
   } else {
     pgm_constrained_moments(s, f, l->mean, l->sd, mean, sd);
   }
-  return true;
+  return !l->table || copy_table(s, f, m);
 }
 
 /* A session on part of the data may lack what the bounds of a variable depend on. */
@@ -313,6 +336,7 @@ void pgm_inference_free(PgmInference *r)
   for (int i = 0; i < r->n; i++) {
     free((void *)r->at[i].mean);
     free((void *)r->at[i].sd);
+    free((void *)r->at[i].p);
     free((void *)r->at[i].defined);
   }
   free(r->at);

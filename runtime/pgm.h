@@ -73,7 +73,10 @@ typedef struct {
   long dim[2];
   long elements, width;    /* elements in the box; numbers per element (as `unconstrained` asks) */
   const bool *defined;     /* per element of the box: false where the model has none; NULL: it has all */
-  const double *mean, *sd; /* elements * width, row-major; params have sd 0 */
+  const double *mean, *sd; /* elements * width, row-major; params have sd 0; `unconstrained` discrete variables: as if it were not asked for */
+  /* Discrete variables: p[e * values + k] is the probability of the value first + k of element e, 0 where the element cannot have it. NULL: others. */
+  long first, values;
+  const double *p;
 } PgmMarginal;
 
 /* The posterior of the observations `data`, which may be of any number. With a fit by A-VI this is one forward pass; with const, the constant;
