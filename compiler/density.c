@@ -134,8 +134,42 @@ static Node inv_gamma(Dag *d, Node x, Node alpha, Node beta)
   return ADD(kernel, SUB(MUL(alpha, LOG(beta)), FN(lgamma, alpha)));
 }
 
+/* The known integer factors of a rate that may be 0, as the label of a mixture or a covariate: their product, NO_NODE without any. *rest: the others. */
+static Node switch_of(Dag *d, Node rate, Node *rest)
+{
+  XNode x = *dag_node(d, rate);
+  double lo;
+  *rest = rate;
+  if (x.op == X_MUL) {
+    Node r[2], f[2] = {switch_of(d, x.args[0], &r[0]), switch_of(d, x.args[1], &r[1])};
+    if (f[0] < 0 && f[1] < 0) return NO_NODE;
+    *rest = MUL(r[0], r[1]);
+    return f[0] < 0 ? f[1] : f[1] < 0 ? f[0] : MUL(f[0], f[1]);
+  }
+  bool known = x.op == X_INPUT ? x.integer : x.op == X_AXIS && !(dag_is_const(d, d->axes.at[x.aux].lo, &lo) && lo > 0);
+  if (known) *rest = C(1);
+  return known ? rate : NO_NODE;
+}
+
+/* log of a rate; of one with a switch as a sum, in which the logarithm of what is random stands by itself. */
+static Node log_rate(Dag *d, Node rate)
+{
+  Node rest, on = switch_of(d, rate, &rest);
+  return on < 0 ? LOG(rate) : ADD(LOG(on), LOG(rest));
+}
+
+/* The density where the rate is not switched off; there it is `off`, and nothing is computed, which would be 0 * log 0. */
+static Node switched(Dag *d, Node rate, Node density, Node off)
+{
+  Node rest, on = switch_of(d, rate, &rest);
+  return on < 0 ? density : x_cond(d, x_compare(d, X_EQ, on, x_int(d, 0)), off, density);
+}
+
+/* Counts at rate 0 are 0. */
+static Node only_zero(Dag *d, Node y) { return x_cond(d, x_compare(d, X_EQ, y, x_int(d, 0)), C(0), C(-INFINITY)); }
+
 /* log beta - beta x */
-static Node exponential(Dag *d, Node x, Node beta) { return SUB(LOG(beta), MUL(beta, x)); }
+static Node exponential(Dag *d, Node x, Node beta) { return switched(d, beta, SUB(log_rate(d, beta), MUL(beta, x)), C(-INFINITY)); }
 
 /* log (x / sigma) */
 static Node log_ratio(Dag *d, Node x, Node sigma) { return SUB(LOG(x), LOG(sigma)); }
@@ -189,7 +223,10 @@ static Node trials(Dag *d, Node y, Node n, Node theta)
 static Node poisson_log(Dag *d, Node y, Node alpha) { return SUB(SUB(MUL(y, alpha), EXP(alpha)), log_factorial(d, y)); }
 
 /* y log lambda - lambda - log y! */
-static Node poisson(Dag *d, Node y, Node lambda) { return SUB(SUB(MUL(y, LOG(lambda)), lambda), log_factorial(d, y)); }
+static Node poisson(Dag *d, Node y, Node lambda)
+{
+  return switched(d, lambda, SUB(SUB(MUL(y, log_rate(d, lambda)), lambda), log_factorial(d, y)), only_zero(d, y));
+}
 
 /* log (y + phi - 1 choose y) + y (eta - log phi) - (y + phi) log(1 + exp(eta) / phi), exp(eta) the mean, phi the precision. The binomial
  * coefficient is 1 / ((y + phi) B(phi, y + 1)). */
@@ -320,7 +357,7 @@ Node density_lpdf_args(Dag *d, int dist, const DensityArg *x_, const DensityArg 
   case DIST_binomial_logit: return ADD(trials_logit(d, x, a, b), FN2(lchoose, a, x));
   case DIST_poisson: return poisson(d, x, a);
   case DIST_poisson_log: return poisson_log(d, x, a);
-  case DIST_neg_binomial_2: return neg_binomial_2_log(d, x, LOG(a), b);
+  case DIST_neg_binomial_2: return switched(d, a, neg_binomial_2_log(d, x, log_rate(d, a), b), only_zero(d, x));
   case DIST_neg_binomial_2_log: return neg_binomial_2_log(d, x, a, b);
   case DIST_geometric: return geometric(d, x, a);
   case DIST_categorical: return categorical(d, x, &arg[0]);

@@ -361,6 +361,10 @@ static PgmStatus check_options(const PgmSession *s, const PgmFitOptions *o, PgmE
         error, PGM_BAD_USAGE,
         "--expectation monte-carlo is a noisy objective, which --optimizer %s cannot take; fixed-draws is the deterministic one",
         o->optimizer == PGM_OPT_LBFGS ? "lbfgs" : "profile");
+  for (int f = 0; f < m->n_families && o->expectation >= PGM_EXP_FIXED_DRAWS; f++)
+    if (pgm_is_discrete(&m->families[f]))
+      return pgm_fail(error, PGM_BAD_USAGE, "--expectation %s draws every variable, but %s is discrete: its sums are exact, draws of it have no gradient",
+                      o->expectation == PGM_EXP_FIXED_DRAWS ? "fixed-draws" : "monte-carlo", m->families[f].name);
   if (o->optimizer == PGM_OPT_PROFILE) {
     bool locals = false;
     if (o->method != PGM_FVI)
