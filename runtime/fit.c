@@ -414,7 +414,8 @@ static void start_layouts(PgmSession *s, const PgmFitOptions *o, int start)
     const long n = l->elements * l->uwidth;
     const PgmKey key = {o->seed, (uint64_t)f, SEED_INITIAL + (uint64_t)start};
     const bool matrix = family->rank == 2 && l->dim[0] > 1 && l->dim[1] > 1;
-    const double spread = local && family->separable ? 0 : matrix && !local ? 1 / sqrt((double)l->dim[1]) : 0.1;
+    static const double wider[] = {1, 10, 30};
+    const double spread = l->table ? 1 : local && family->separable ? 0 : matrix && !local ? 1 / sqrt((double)l->dim[1]) : 0.1 * (local ? 1 : wider[start % 3]);
     if (n) pgm_philox_normals(key, 0, n, l->mean);
     for (long e = 0; e < n; e++) {
       l->mean[e] = o->init_radius > 0 ? o->init_radius * (2 * pgm_philox_uniform(key, (uint64_t)e | 1ull << 40) - 1) : spread * l->mean[e];
@@ -574,26 +575,35 @@ static long pinned(const PgmFitOptions *o, const PgmSources *q)
   return o->fix ? q->globals : 0;
 }
 
-/* A cold start. With discrete variables the ELBO has many optima, those of a mixture's labels exchanged and worse ones: from several starts for a
- * while, the best one to the end. */
+/* From how many starts: with discrete variables, with a factor or summed out, the ELBO has many optima, those of a mixture's labels exchanged and worse
+ * ones. Fewer where each takes long, by its size or its draws. */
+static int count_starts(const PgmSession *s, const PgmFitOptions *o, const PgmSources *q)
+{
+  bool several = false;
+  for (int i = 0; i < q->n; i++) /* a table by itself has one optimum, given the globals */
+    several = several || (q->source[i].table && (pinned(o, q) < q->globals || !s->model->families[q->source[i].family].separable));
+  for (int f = 0; f < s->model->n_families; f++) several = several || (s->model->families[f].role == PGM_MARGINAL && pinned(o, q) < q->globals);
+  if (!several || o->one_start || pgm_solve_stochastic(s, o)) return 1;
+  const int starts = q->size <= 20000 ? 24 : q->size <= 1000000 ? 8 : 3;
+  return starts > 8 && pgm_needs_draws(s->model) ? 8 : starts;
+}
+
+/* A cold start: from several for a while, from the best one to the end. */
 static PgmStatus solve_cold(PgmRun *run, PgmSession *s, PgmSources *q, bool rough, double *x, PgmSolution *out, PgmError *error)
 {
-  enum { DISCRETE_STARTS = 10 };
   const PgmFitOptions *o = run->options;
-  bool several = false; /* a table by itself has one optimum, given the globals */
-  for (int i = 0; i < q->n; i++)
-    several = several || (q->source[i].table && (pinned(o, q) < q->globals || !s->model->families[q->source[i].family].separable));
-  if (!several || o->one_start || pgm_solve_stochastic(s, o)) return pgm_solve(run, q, pinned(o, q), PGM_START_COLD, rough, x, out, error);
+  const int starts = count_starts(s, o, q);
+  if (starts == 1) return pgm_solve(run, q, pinned(o, q), PGM_START_COLD, rough, x, out, error);
   double *trial = malloc((size_t)(2 * q->size + 1) * sizeof *trial), *best = trial + q->size, elbo = -INFINITY;
   if (!trial) return no_memory(error);
   PgmStatus st = PGM_OK;
-  for (int k = 0; k < DISCRETE_STARTS && !st && !run->interrupted; k++) {
+  for (int k = 0; k < starts && !st && !run->interrupted; k++) {
     PgmError quiet; /* one start may fail */
     if (k) start_layouts(s, o, k);
     if (k) pgm_sources_read(q, trial);
     else memcpy(trial, x, (size_t)q->size * sizeof *x);
     st = load_fixed(s, o->fix, q, trial, error);
-    if (st || pgm_solve(run, q, pinned(o, q), PGM_START_COLD, true, trial, out, &quiet) != PGM_OK || !(out->elbo > elbo)) continue;
+    if (st || pgm_solve(run, q, pinned(o, q), k % 2 ? PGM_START_TABLES : PGM_START_COLD, true, trial, out, &quiet) != PGM_OK || !(out->elbo > elbo)) continue;
     elbo = out->elbo;
     memcpy(best, trial, (size_t)q->size * sizeof *x);
   }

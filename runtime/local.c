@@ -95,27 +95,15 @@ void pgm_locals_begin(PgmLocals *l)
   l->fresh = true;
 }
 
-/* Tables of rows [from, to): the ELBO is linear in the probabilities but for their entropy, so p_k ~ exp(slope_k) is the optimum, and the divergence of
- * p from it what is to be gained. Slopes are where the last evaluation left them. */
 static double judge_tables(const PgmSession *s, const Family *f, long from, long to, const double *x)
 {
   const PgmLayout *l = &s->layout[f->source->family];
-  const long w = f->w;
   double gain = 0;
   for (long r = from; r < to; r++) {
-    const long flat = l->list ? l->list[r] : r;
-    const double *p = l->mean + flat * w, *slope = l->mean_bar + flat * w, *logit = x + f->source->at + r * w;
-    double *step = f->step + r * w, most = -INFINITY, sum = 0, own = 0;
-    for (long k = 0; k < w; k++)
-      if (p[k] > 0) most = fmax(most, slope[k]);
-    for (long k = 0; k < w; k++) sum += p[k] > 0 ? exp(slope[k] - most) : 0;
-    const double log_sum = most + log(sum);
-    for (long k = 0; k < w; k++) {
-      const double optimum = slope[k] - log_sum;
-      step[k] = p[k] > 0 && isfinite(optimum) ? optimum - logit[k] : 0;
-      own += p[k] > 0 ? p[k] * (log(p[k]) - optimum) : 0;
-    }
-    gain += isfinite(own) ? fmax(own, 0) : 0;
+    const double *logit = x + f->source->at + r * f->w;
+    double *step = f->step + r * f->w;
+    gain += pgm_table_optimum(l, l->list ? l->list[r] : r, logit, step);
+    for (long k = 0; k < f->w; k++) step[k] -= logit[k];
   }
   return gain;
 }

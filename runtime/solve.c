@@ -30,7 +30,7 @@
 
 enum { SWEEPS_COLD = 8, SWEEPS_INSIDE = 60, PANEL_NODES = 12, MOST_PANELS = 8, CLOSEST_PANELS = 64, MULTISTART_ROUNDS = 1, TRIAL = 250, PATIENCE = 4, LEAST_DRAWS = 16 };
 static const double SHARE = 0.05, INVISIBLE = 1e-3; /* nats */
-static const double LEAST_VARIANCE = 1e-3;          /* of a probability, in the metric */
+static const double LEAST_VARIANCE = 1e-8;          /* of a probability, in the metric */
 
 /* ---- the run: clock and callbacks ---------------------------------------------------------------------------------------------------- */
 
@@ -254,6 +254,50 @@ static double sweep(Solve *v, int most, double gain, double relative, double *se
     }
     pgm_locals_move(v->locals, v->x);
   }
+}
+
+/* ---- coupled tables ------------------------------------------------------------------------------------------------------------------- */
+
+/* Steps of all free tables of discrete variables towards what is best for each while the others stay, halved as long as they lead down. What L-BFGS has
+ * driven to far too small a probability has no slope left in its logit, but is found by this. Returns the ELBO, which it was before. */
+static double settle_tables(Solve *v, double elbo)
+{
+  enum { ROUNDS = 30 };
+  double share = 1;
+  double *kept = v->other; /* of the whole vector; another use of it begins with other values */
+  bool any = false;
+  for (int i = 0; i < v->q->n; i++) any = any || (v->q->source[i].table && v->q->source[i].kind == PGM_FREE && v->q->source[i].at >= v->pinned);
+  if (!any || v->fused) return elbo;
+  elbo = evaluate(v);
+  for (int round = 0; round < ROUNDS && share > 0.05; round++) {
+    double promised = 0;
+    for (int i = 0; i < v->q->n; i++) {
+      const PgmSource *f = &v->q->source[i];
+      const PgmLayout *l = &v->run->s->layout[f->family];
+      if (!f->table || f->kind != PGM_FREE || f->at < v->pinned) continue;
+      for (long r = 0; r < f->rows; r++) {
+        double *logit = v->x + f->at + r * f->uwidth, *was = kept + f->at + r * f->uwidth;
+        memcpy(was, logit, (size_t)f->uwidth * sizeof *was);
+        promised += pgm_table_optimum(l, l->list ? l->list[r] : r, was, logit);
+        for (long k = 0; k < f->uwidth; k++) logit[k] = was[k] + share * (logit[k] - was[k]);
+      }
+    }
+    const double value = evaluate(v);
+    const bool up = value > elbo;
+    if (!up) {
+      for (int i = 0; i < v->q->n; i++) {
+        const PgmSource *f = &v->q->source[i];
+        if (f->table && f->kind == PGM_FREE && f->at >= v->pinned) memcpy(v->x + f->at, kept + f->at, (size_t)f->size * sizeof *kept);
+      }
+      elbo = evaluate(v);
+      share *= 0.5;
+    } else {
+      elbo = value;
+      share = fmin(1, 2 * share);
+    }
+    if (promised < 1e-9) break;
+  }
+  return elbo;
 }
 
 /* ---- L-BFGS on everything ------------------------------------------------------------------------------------------------------------ */
@@ -826,7 +870,7 @@ static bool unimodal(const PgmSources *q)
 
 /* What a solve has before it: scales and sweeps from a cold start, and at the end other starts for the locals. `rough`: only to get near. */
 typedef struct {
-  bool cold, search, rough;
+  bool cold, search, rough, globals_first;
 } Way;
 
 static PgmStatus deterministic(Solve *v, Way way, PgmSolution *out, PgmError *error)
@@ -859,6 +903,17 @@ static PgmStatus deterministic(Solve *v, Way way, PgmSolution *out, PgmError *er
   limits.gain = way.rough ? 1e-1 : o->tol > 0 ? o->tol : wide ? 1e-2 : 1e-7;
   limits.relative = way.rough ? 1e-5 : o->tol > 0 ? 0 : wide ? 1e-6 : 1e-12;
   limits.promise = wide ? 0 : way.rough ? 1e-5 : 1e-6;
+  if (way.globals_first && v->pinned < v->q->globals && !v->fused) {
+    const Limits near_ = {.tol = 1e-2, .gain = 1e-1, .window = 20, .max_iter = 100};
+    const long all = v->size;
+    PgmSolution first = {0};
+    v->size = v->q->globals;
+    st = joint(v, &near_, &first, error);
+    v->size = all;
+    if (st) return st;
+    elbo = evaluate(v);
+    if (!isfinite(elbo)) return not_finite(v, error);
+  }
   if (v->locals && way.cold) elbo = sweep(v, SWEEPS_COLD, 1e-3, 0, &settled);
   /* averages over draws may have kinks, which sweeps inside an evaluation do not get over */
   const bool smooth = !pgm_objective_samples(v->objective) || o->optimizer == PGM_OPT_PROFILE;
@@ -869,7 +924,14 @@ static PgmStatus deterministic(Solve *v, Way way, PgmSolution *out, PgmError *er
       st = profile(v, &limits, out, &went, error);
       if (st) return st;
     }
-    if (!went && !v->run->interrupted) st = joint(v, &limits, out, error);
+    if (!went && way.cold && !round) elbo = settle_tables(v, elbo);
+    for (int again = 0; again < 5 && !went && !v->run->interrupted; again++) {
+      st = joint(v, &limits, out, error);
+      if (st || !strcmp(out->stopped, "nan") || !strcmp(out->stopped, "max-iter")) break;
+      const double before = out->elbo;
+      out->elbo = settle_tables(v, before);
+      if (out->elbo - before <= fmax(limits.gain, limits.relative * fabs(before))) break;
+    }
     if (st) return st;
     if (!strcmp(out->stopped, "nan")) return not_finite(v, error);
     elbo = out->elbo;
@@ -922,7 +984,7 @@ static PgmStatus staged(Solve *v, PgmObjectiveOptions options, Way way, PgmSolut
     if (!st) st = deterministic(v, stage, out, error);
     if (st || draws == last || v->run->interrupted || !strcmp(out->stopped, "max-iter")) return st;
     if (v->second && 0.5 * v->error * v->error < INVISIBLE) last = draws;
-    stage.cold = false;
+    stage.cold = stage.globals_first = false;
   }
 }
 
@@ -995,8 +1057,8 @@ PgmStatus pgm_solve(PgmRun *run, PgmSources *q, long pinned, PgmStart start, boo
       if (!st) st = adam(&v, &k, rough, out, error);
       if (!st && !strcmp(out->stopped, "nan")) st = not_finite(&v, error);
     } else {
-      const bool cold = start == PGM_START_COLD;
-      st = staged(&v, options, (Way){cold, !rough && (start != PGM_START_WARM || pinned > 0), rough}, out, error);
+      const bool first = start == PGM_START_TABLES, cold = start == PGM_START_COLD || first;
+      st = staged(&v, options, (Way){cold, !rough && (start != PGM_START_WARM || pinned > 0), rough, first}, out, error);
     }
   }
   if (!st) pgm_sources_forward(q, x, NULL);

@@ -26,8 +26,9 @@ typedef struct {
 void pgm_run_begin(PgmRun *run, PgmSession *s, const PgmFitOptions *options);
 double pgm_run_seconds(const PgmRun *run);
 
-/* Near: as warm, but other starts of the locals are still to be tried. */
-typedef enum { PGM_START_COLD, PGM_START_NEAR, PGM_START_WARM } PgmStart;
+/* Tables: cold, but globals and params go first, while the locals stay where they are. Near: as warm, but other starts of the locals are still to be
+ * tried. */
+typedef enum { PGM_START_COLD, PGM_START_TABLES, PGM_START_NEAR, PGM_START_WARM } PgmStart;
 
 /* Maximises over x[pinned .. q->size); x holds the start: with PGM_START_COLD its log sds are set from the curvature first. `rough`: only
  * to get near (the factors that inference functions start from). The layouts end with the factors at x. */

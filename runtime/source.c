@@ -251,6 +251,22 @@ double pgm_table_fill(const PgmSession *s, int family, long flat, const double *
   return entropy;
 }
 
+double pgm_table_optimum(const PgmLayout *l, long flat, const double *logit, double *optimum)
+{
+  const long w = l->uwidth;
+  const double *p = l->mean + flat * w, *slope = l->mean_bar + flat * w;
+  double most = -INFINITY, sum = 0, gain = 0;
+  for (long k = 0; k < w; k++)
+    if (p[k] > 0) most = fmax(most, slope[k]);
+  for (long k = 0; k < w; k++) sum += p[k] > 0 ? exp(slope[k] - most) : 0;
+  const double log_sum = most + log(sum);
+  for (long k = 0; k < w; k++) {
+    optimum[k] = p[k] > 0 && isfinite(slope[k] - log_sum) ? slope[k] - log_sum : logit[k];
+    gain += p[k] > 0 ? p[k] * (log(p[k]) - slope[k] + log_sum) : 0;
+  }
+  return isfinite(gain) ? fmax(gain, 0) : 0;
+}
+
 double pgm_draw_table(const PgmSession *s, int family, PgmKey key)
 {
   const PgmLayout *l = &s->layout[family];

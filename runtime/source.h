@@ -73,6 +73,10 @@ long pgm_sources_exclude(PgmSources *q);
 /* Probabilities from the logits of one element of a discrete family; returns their entropy. `table` may be `logit`. */
 double pgm_table_fill(const PgmSession *s, int family, long flat, const double *logit, double *table);
 
+/* Logits of the table that is best for one element while everything else stays: the ELBO is linear in its probabilities but for their entropy, so p_k ~
+ * exp(slope_k), slopes as the last evaluation left them in the layout. Returns the nats to be gained, the divergence of the table from that one. Where it
+ * is not known the logit stays what it was. */
+double pgm_table_optimum(const PgmLayout *l, long flat, const double *logit, double *optimum);
 /* Draws the values of a discrete family from its tables; returns their log probability. */
 double pgm_draw_table(const PgmSession *s, int family, PgmKey key);
 

@@ -1,0 +1,93 @@
+#!/bin/bash
+# Discrete latent variables. Mixtures and hidden Markov models against coordinate ascent (reference_discrete.c), and the mixture against the one whose
+# labels are summed out; variables whose optimum is known; ELBOs against averages of log p - log q over draws; outputs; what is refused.
+source "$(dirname "$0")/lib.sh"
+cd "$work" || exit 3
+for model in "$root"/tests/e2e/discrete/*.pgm; do compile "$model"; done
+
+# averages WHAT ELBO DRAWS.csv: the mean of log p - log q over draws from q is the ELBO, which the kernels of expectations have in closed form
+averages() {
+  local mean error
+  read -r mean error < <(awk -F, '/^[-0-9]/ { d = $2 - $3; n++; a += d; b += d * d } END { a /= n; printf "%.10f %.10f", a, sqrt((b / n - a * a) / n) }' "$3")
+  near "$1: average of log p - log q" "$mean" "$2" "$(calc "5 * $error + 1e-9")"
+}
+
+# ---- against coordinate ascent
+echo '{"N": 300, "K": 3, "p": [0.5, 0.3, 0.2], "mu": [-3, 0, 4]}' >mixture_input.json
+echo '{"T": 300, "K": 2, "p": [0.4, 0.6], "A": [[0.9, 0.1], [0.3, 0.7]], "mu": [-1, 2]}' >hmm_input.json
+echo '{"T": 8, "K": 2, "p": [0.4, 0.6], "A": [[0.9, 0.1], [0.3, 0.7]], "mu": [-1, 2]}' >hmm_short_input.json
+for data in mixture hmm hmm_short; do
+  model=${data%_short}
+  ./$model simulate ${data}_input.json --seed 4 --out $data.json --quiet || fail "$data: simulate"
+  ./$model fit $data.json --method fvi --quiet --json -o $data.fit >$data.fit.json || fail "$data: fit"
+  ./$model infer $data.fit $data.json --out $data.csv --quiet || fail "$data: infer"
+  { read -r here; read -r ascended; read -r best; } < <("$B/e2e/reference_discrete" $model $data.json $data.fit.json $data.csv)
+  elbo=$(get $data.fit.json elbo)
+  near "$data: ELBO at the factors" "$elbo" "$here" "$(calc "-1e-8 * $elbo")"
+  below "$data: what coordinate ascent still gains" "$(calc "$ascended - $elbo")" 1e-4
+  below "$data: what the best of its own starts is ahead" "$(calc "$best - $elbo")" 1e-4
+  [ "$(get $data.fit.json converged)" = true ] && pass "$data converged" || fail "$data: $(get $data.fit.json criterion)"
+  ./$model sample $data.fit $data.json --draws 4000 --out draws.csv --quiet && averages $data "$elbo" draws.csv
+done
+
+# ---- the mixture in other ways
+elbo=$(get mixture.fit.json elbo)
+./mixture_marginal fit mixture.json --seed 2 --quiet --json >marginal.json || fail "mixture_marginal: fit"
+below "F-VI with labels is no better than without" "$elbo" "$(calc "$(get marginal.json elbo) + 3 * $(get marginal.json elbo_se)")"
+near "the summed-out labels' ELBO" "$(get marginal.json elbo)" "$elbo" 3
+for way in "avi 0.05" "fvi 0.01 --optimizer lbfgs" "fvi 0.5 --batch 100 --init mixture.fit"; do
+  read -r method tolerance options <<<"$way"
+  ./mixture fit mixture.json --method $method $options --quiet --json -o other.fit >other.json || fail "mixture: fit --method $method $options"
+  near "mixture, $method $options: ELBO" "$(get other.json elbo)" "$elbo" "$tolerance"
+done
+./mixture fit mixture.json --method avi --quiet -o avi.fit >avi.txt
+check "probabilities of new observations" ./mixture infer avi.fit mixture.json --out avi.csv --quiet
+near "probabilities by the function and by free factors" "$(awk -F, 'NR > 1 { s = $2 * $2 + $3 * $3 + $4 * $4; t += s; n++ } END { print t / n }' avi.csv)" \
+  "$(awk -F, 'NR > 1 { s = $2 * $2 + $3 * $3 + $4 * $4; t += s; n++ } END { print t / n }' mixture.csv)" 0.01
+check "probabilities sum to one" awk -F, 'NR > 1 && ($2 + $3 + $4 - 1 > 1e-9 || $2 + $3 + $4 - 1 < -1e-9) { exit 1 }' avi.csv
+[ "$(head -1 avi.csv)" = "n,c.p.1,c.p.2,c.p.3" ] && pass "infer's columns" || fail "infer's columns: $(head -1 avi.csv)"
+./mixture fit mixture.json --method const --quiet --json -o const.fit >const.json || fail "mixture: fit --method const"
+./mixture sample const.fit mixture.json --draws 4000 --out draws.csv --quiet && averages "constant VI" "$(get const.json elbo)" draws.csv
+below "constant VI is no better than F-VI" "$(get const.json elbo)" "$elbo"
+./mixture gap mixture.json --quiet --json >gap.json || fail "mixture: gap"
+near "gap: F-VI" "$(get gap.json elbo.fvi)" "$elbo" 0.01
+below "gap: the log evidence is above" "$elbo" "$(get gap.json evidence.value)"
+
+# ---- known optima
+n=(3 5 10 2) y=(1.2 0.4 4.5 2.0)
+echo '{"I": 4, "n": [3, 5, 10, 2], "y": [1.2, 0.4, 4.5, 2.0]}' >counts.json
+evidence=0
+for i in 0 1 2 3; do
+  evidence=$(awk -v e="$evidence" -v n="${n[i]}" -v y="${y[i]}" 'BEGIN { c = 1; for (k = 0; k <= n; k++) { s += c * 0.3^k * 0.7^(n - k) * exp(-0.5 * (y - k)^2); c *= (n - k) / (k + 1) }
+    printf "%.12f", e + log(s) - 0.918938533204673 }')
+done
+./counts fit counts.json --method fvi --quiet --json -o counts.fit >counts.fit.json || fail "counts: fit"
+near "independent counts: the ELBO is the log evidence" "$(get counts.fit.json elbo)" "$evidence" 1e-8
+./counts infer counts.fit counts.json --out counts.csv --quiet
+near "a value beyond the greatest has probability 0" "$(awk -F, 'NR == 5 { for (i = 5; i <= 12; i++) s += $i; print s }' counts.csv)" 0 0
+echo '{"N": 2, "M": 2, "a": [1, 1], "b": [2, 1]}' >spins.json
+./spins fit spins.json --method fvi --quiet --json -o spins.fit >spins.fit.json || fail "spins: fit"
+near "two mentions of one spin" "$(get spins.fit.json elbo)" 0.45 1e-8
+echo '{"N": 10, "y": [0, 0, 0, 0, 3, 2, 5, 0, 1, 4]}' >inflated.json
+./inflated fit inflated.json --method fvi --quiet --json -o inflated.fit >inflated.fit.json || fail "inflated: fit"
+./inflated infer inflated.fit inflated.json --out inflated.csv --quiet
+below "what the data rule out has no probability" "$(awk -F, '$1 == 5 { printf "%.3g", $2 }' inflated.csv)" 1e-200
+for model in inflated spins counts; do
+  ./$model sample $model.fit $model.json --draws 4000 --out draws.csv --quiet && averages $model "$(get $model.fit.json elbo)" draws.csv
+done
+./nested simulate --set N=30 --seed 2 --out nested.json --quiet || fail "nested: simulate"
+./nested fit nested.json --quiet --json -o nested.fit >nested.fit.json || fail "nested: fit"
+./nested sample nested.fit nested.json --draws 4000 --out draws.csv --quiet && averages nested "$(get nested.fit.json elbo)" draws.csv
+check "nested: gradient at the values of a file" ./nested grad nested.json --at nested.json --check --quiet
+near "values in draws" "$(awk -F, '/^[-0-9]/ { for (i = 4; i <= 5; i++) if ($i != int($i) || $i < 0 || $i > 3) bad++ } END { print bad + 0 }' draws.csv)" 0 0
+
+# ---- refused
+refuse 2 "--expectation fixed-draws draws every variable, but c is discrete: its sums are exact, draws of it have no gradient" \
+  ./mixture fit mixture.json --expectation fixed-draws --quiet
+echo '{"mu": [-3, 0, 4], "c": 9}' >outside.json
+refuse 1 "outside.json: c: has one number, where the model wants 300" ./mixture grad mixture.json --at outside.json
+echo '{"s": [0, 2]}' >outside.json
+refuse 1 "outside.json: s: is outside its support" ./spins grad spins.json --at outside.json
+echo '{"I": 1, "n": [20000], "y": [3]}' >many.json
+refuse 1 "counts.pgm:6: k has 20001 values; a discrete latent variable may have 10000" ./counts fit many.json --quiet
+finish
