@@ -434,7 +434,8 @@ static bool print_summary(const PgmCli *cli, const PgmSession *s, const PgmFit *
   printf("%s: %s, %ld observation%s\n", cli->model->name, methods[fit->method], fit->observations, fit->observations == 1 ? "" : "s");
   printf("  ELBO         %.10g", fit->elbo);
   if (fit->elbo_se > 0) printf(" +- %.2g (Monte Carlo)", fit->elbo_se);
-  printf(", %.6g per observation\n", fit->elbo_per_observation);
+  if (fit->observations) printf(", %.6g per observation", fit->elbo_per_observation);
+  putchar('\n');
   printf("  %-12s %s; %ld iteration%s, %.3g s, %d thread%s\n", fit->converged ? "converged" : "NOT converged", fit->criterion,
          fit->iterations, fit->iterations == 1 ? "" : "s", fit->seconds, fit->threads, fit->threads == 1 ? "" : "s");
   printf("  parameters   %ld variational\n", fit->variational_parameters);

@@ -239,7 +239,8 @@ static void print_gap(const PgmGap *gap, const char *name, PgmGapNumber x, const
       printf(" +- %-8.2g", x.se);
     else
       printf("%12s", "");
-    printf("%14.3g", gap->observations ? x.value / (double)gap->observations : NAN);
+    if (gap->observations) printf("%14.3g", x.value / (double)gap->observations);
+    else printf("%14s", "-");
   } else {
     printf(" %14s", "not measured");
   }

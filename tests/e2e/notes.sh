@@ -32,4 +32,16 @@ lacks "crossed: no window is recommended, for there is none" "--window" "$text"
 echo '{"county_idx": [1, 1], "floor_measure": [0, 1], "log_radon": [1.9, 1.1]}' >county.json
 has "radon: infer says where J is from" "J = 85, as in the fit; --set J=... for these data" "$(notes ./radon infer radon.fit county.json)"
 lacks "radon: not where it is given" "as in the fit" "$(notes ./radon infer radon.fit county.json --set J=1)"
+
+# ---- factors alone: nothing is observed, and nothing is divided by that
+cat >factors.pgm <<'M'
+model factors {
+  latent m ~ normal(0, 1);
+  factor normal_lpdf(3 | m, 1);
+}
+M
+compile factors.pgm && ./factors fit --quiet --json --out factors.fit >factors.json && ./factors fit --quiet >factors.txt
+near "posterior mean of a factor" "$(get factors.json globals.m.mean)" 1.5 1e-6
+near "ELBO per observation of none" "$(get factors.json elbo_per_observation | grep -c null)" 1 0
+near "not a number, printed" "$(grep -c nan factors.txt)" 0 0
 finish
