@@ -462,13 +462,36 @@ int build_labels(const Dag *d, Node n, int *labels, int room)
   return count;
 }
 
+/* Entries of a vector or matrix; those of a lazy value are part of its leaf. */
+static Value entries_of(Builder *b, Value v, int n_entry, const Index *entry)
+{
+  Dag *d = b->d;
+  int left[2], n_left = 0;
+  if (!n_entry) return v;
+  v = value_ready(b, v);
+  Node n = v.node;
+  for (int k = 0; k < v.rank; k++) {
+    if (k >= n_entry) { left[n_left++] = v.axis[k]; continue; }
+    if (entry[k].kind == IX_SLICE) {
+      Node lo = build_scalar(b, entry[k].lo), extent = x_add(d, x_sub(d, build_scalar(b, entry[k].hi), lo), x_int(d, 1));
+      int to = -1;
+      for (int i = 0; to < 0 || (dag_axes(d, n) & AXIS_BIT(to)); i++) to = dag_dim_axis(d, extent, i);
+      n = x_at(d, n, v.axis[k], x_add(d, x_axis(d, to), x_sub(d, lo, x_int(d, 1))));
+      left[n_left++] = to;
+    } else {
+      n = x_at(d, n, v.axis[k], x_sub(d, build_index(b, &entry[k]), x_int(d, 1)));
+    }
+  }
+  return n_left ? over(b, n_left, left[0], n_left > 1 ? left[1] : 0, n) : scalar(n);
+}
+
 static Value build_ref(Builder *b, const MExpr *e)
 {
   Dag *d = b->d;
   const Family *f = &b->m->families.at[e->family];
   if (f->role == ROLE_MARGINAL) return scalar(marginal_label(b, e));
   if (is_discrete_latent(f)) return scalar(discrete_label(b, e));
-  if (f->role == ROLE_LET) return let_value(b, e);
+  if (f->role == ROLE_LET) return entries_of(b, let_value(b, e), e->n_entry, e->entry);
   int rank = type_rank(f->type.kind);
   Value v = {.node = NO_NODE, .family = e->family, .integer = f->type.kind == TY_INT, .guarded = b->guard};
   v.op = is_random_family(f) ? X_VALUE : X_INPUT;
@@ -832,6 +855,45 @@ static Value transpose(Builder *b, Value v)
   return over(b, 2, v.axis[1], v.axis[0], v.node);
 }
 
+/* The value over axes of which none is taken and no two are the same. */
+static Value on_own_axes(Builder *b, Value v, AxisSet taken)
+{
+  int axes[2] = {-1, -1};
+  for (int i = 0; i < v.rank; i++) {
+    if (v.node >= 0 && !(taken & AXIS_BIT(v.axis[i]))) axes[i] = v.axis[i];
+    for (int k = 0; axes[i] < 0 || (taken & AXIS_BIT(axes[i])); k++) axes[i] = dag_dim_axis(b->d, v.extent[i], k);
+    taken |= AXIS_BIT(axes[i]);
+  }
+  return over(b, v.rank, axes[0], axes[1], value_over(b, &v, axes));
+}
+
+/* A function of a whole square matrix whose result is one, too. */
+static Value whole_matrix(Builder *b, XOp op, Value v)
+{
+  v = on_own_axes(b, v, 0);
+  return over(b, 2, v.axis[0], v.axis[1], x_matrix(b->d, op, v.axis[0], v.axis[1], v.node, NO_NODE));
+}
+
+static Value inverse(Builder *b, Value v) { return whole_matrix(b, X_INVERSE, v); }
+
+/* L^-1 v or, transposed, L^-T v, for a vector or, column by column, a matrix v. */
+static Value triangular_solve(Builder *b, bool transposed, Value L, Value v)
+{
+  L = on_own_axes(b, L, 0);
+  int axes[2] = {L.axis[0], -1};
+  AxisSet taken = AXIS_BIT(L.axis[0]) | AXIS_BIT(L.axis[1]);
+  if (v.rank == 2 && v.node >= 0 && !(taken & AXIS_BIT(v.axis[1]))) axes[1] = v.axis[1];
+  for (int k = 0; v.rank == 2 && (axes[1] < 0 || (taken & AXIS_BIT(axes[1]))); k++) axes[1] = dag_dim_axis(b->d, v.extent[1], k);
+  return over(b, v.rank, axes[0], axes[1], x_trisolve(b->d, transposed, L.axis[0], L.axis[1], L.node, value_over(b, &v, axes)));
+}
+
+/* A^-1 v of a symmetric positive definite matrix A. */
+static Value solve_spd(Builder *b, Value A, Value v)
+{
+  Value L = whole_matrix(b, X_CHOLESKY, A);
+  return triangular_solve(b, true, L, triangular_solve(b, false, L, v));
+}
+
 static Value build_binary(Builder *b, const MExpr *e)
 {
   Value p = build_value(b, e->args[0]), q = build_value(b, e->args[1]);
@@ -842,7 +904,7 @@ static Value build_binary(Builder *b, const MExpr *e)
   case OP_SUB: return elementwise2(b, p, q, x_sub);
   case OP_EMUL: return elementwise2(b, p, q, x_mul);
   case OP_DIV:
-    if (q.rank == 2) { unsupported(b, e->span, "division by a matrix"); return p; }
+    if (q.rank == 2) return product(b, p, inverse(b, q), p.rank == 2, true);
     return elementwise2(b, p, q, x_div);
   case OP_EDIV: return elementwise2(b, p, q, x_div);
   case OP_POW: return elementwise2(b, p, q, x_pow);
@@ -974,6 +1036,9 @@ static Value reduce_function(Builder *b, const MExpr *e)
     Node var = x_div(d, sum_value(b, &v, x_square(d, x_sub(d, n, mean))), x_sub(d, count, x_int(d, 1)));
     return scalar(e->func == FUNC_sd ? x_sqrt(d, var) : var);
   }
+  case FUNC_prod:
+    for (int k = v.rank - 1; k >= 0; k--) n = x_reduce(d, X_PROD, v.axis[k], n);
+    return scalar(n);
   case FUNC_max: case FUNC_min:
     for (int k = v.rank - 1; k >= 0; k--) n = x_reduce(d, e->func == FUNC_max ? X_MAX : X_MIN, v.axis[k], n);
     return scalar(n);
@@ -984,6 +1049,40 @@ static Value reduce_function(Builder *b, const MExpr *e)
     unsupported(b, e->span, "this function of a vector");
     return scalar(n);
   }
+}
+
+static Value identity_matrix(Builder *b, Node extent)
+{
+  int r = dag_dim_axis(b->d, extent, 0), c = -1;
+  for (int k = 0; c < 0 || c == r; k++) c = dag_dim_axis(b->d, extent, k);
+  return over(b, 2, r, c, x_compare(b->d, X_EQ, x_axis(b->d, r), x_axis(b->d, c)));
+}
+
+/* The entries of p along dimension k, then those of q; of vectors, k 0. Each is read within its own range only. */
+static Value append(Builder *b, Value p, Value q, int k)
+{
+  Dag *d = b->d;
+  int rank = p.rank > q.rank ? p.rank : q.rank, axes[2] = {-1, -1};
+  Node first = p.rank == rank ? p.extent[k] : x_int(d, 1), second = q.rank == rank ? q.extent[k] : x_int(d, 1);
+  const Value *full = p.rank == rank ? &p : &q;
+  for (int i = 0; i < rank; i++) {
+    Node extent = i == k ? x_add(d, first, second) : full->extent[i];
+    for (int t = 0; axes[i] < 0 || (i && axes[i] == axes[0]); t++) axes[i] = dag_dim_axis(d, extent, t);
+  }
+  Node at = x_axis(d, axes[k]), part[2];
+  for (int i = 0; i < 2; i++) {
+    const Value *v = i ? &q : &p;
+    int own[2] = {axes[0], axes[1]}, along = -1;
+    if (v->rank < rank) {                                                   /* a vector beside a matrix */
+      part[i] = value_over(b, v, &axes[1 - k]);
+      continue;
+    }
+    for (int t = 0; along < 0 || along == axes[0] || along == axes[1]; t++) along = dag_dim_axis(d, v->extent[k], t);
+    own[k] = along;
+    Node index = i ? x_sub(d, at, first) : at;
+    part[i] = x_at(d, value_over(b, v, own), along, x_clamp(d, index, x_int(d, 0), x_sub(d, v->extent[k], x_int(d, 1))));
+  }
+  return over(b, rank, axes[0], axes[1], x_cond(d, x_compare(d, X_LT, at, first), part[0], part[1]));
 }
 
 static Value matrix_function(Builder *b, const MExpr *e)
@@ -1004,14 +1103,17 @@ static Value matrix_function(Builder *b, const MExpr *e)
     if (v[0].rank == 1) return v[0];
     break;
   case FUNC_transpose: return transpose(b, v[0]);
-  case FUNC_diag_matrix: case FUNC_identity_matrix: {
-    bool identity = e->func == FUNC_identity_matrix;
-    if (!identity) v[0] = value_ready(b, v[0]);
-    Node extent = identity ? build_scalar(b, e->args[0]) : v[0].extent[0];
-    int r = identity ? dag_dim_axis(d, extent, 0) : v[0].axis[0], c = -1;
-    for (int k = 0; c < 0 || c == r; k++) c = dag_dim_axis(d, extent, k);
-    return over(b, 2, r, c, x_mul(d, x_compare(d, X_EQ, x_axis(d, r), x_axis(d, c)), identity ? x_const(d, 1) : v[0].node));
+  case FUNC_identity_matrix: return identity_matrix(b, build_scalar(b, e->args[0]));
+  case FUNC_diag_matrix: {
+    Value one = identity_matrix(b, v[0].extent[0]);
+    return over(b, 2, one.axis[0], one.axis[1], x_mul(d, one.node, value_over(b, &v[0], one.axis)));
   }
+  case FUNC_append_row: return append(b, v[0], v[1], 0);
+  case FUNC_append_col: return append(b, v[0], v[1], v[0].rank == 1 && v[1].rank == 1 ? 0 : 1);
+  case FUNC_crossprod: return product(b, transpose(b, v[0]), v[0], true, true);
+  case FUNC_tcrossprod: return product(b, v[0], transpose(b, v[0]), true, true);
+  case FUNC_quad_form:                                                      /* B' (A B) */
+    return product(b, transpose(b, v[1]), product(b, v[0], v[1], true, v[1].rank == 2), v[1].rank == 2, v[1].rank == 2);
   case FUNC_diagonal: {
     v[0] = value_ready(b, v[0]);
     return over(b, 1, v[0].axis[0], 0, x_at(d, v[0].node, v[0].axis[1], x_axis(d, v[0].axis[0])));
@@ -1034,11 +1136,15 @@ static Value matrix_function(Builder *b, const MExpr *e)
     v[0] = value_ready(b, v[0]);
     return scalar(x_sum(d, v[0].axis[0], x_at(d, v[0].node, v[0].axis[1], x_axis(d, v[0].axis[0]))));
   }
-  case FUNC_mdivide_left_tri_low: {
-    v[0] = value_ready(b, v[0]);
-    if (v[1].rank != 1) break;
-    return over(b, 1, v[0].axis[0], 0, x_trisolve(d, false, v[0].axis[0], v[0].axis[1], v[0].node, value_over(b, &v[1], &v[0].axis[0])));
-  }
+  case FUNC_log_det: case FUNC_log_determinant:
+    v[0] = on_own_axes(b, v[0], 0);
+    return scalar(x_matrix(d, X_LOG_DET, v[0].axis[0], v[0].axis[1], v[0].node, NO_NODE));
+  case FUNC_inverse: return inverse(b, v[0]);
+  case FUNC_inverse_spd: return solve_spd(b, v[0], identity_matrix(b, v[0].extent[0]));
+  case FUNC_cholesky_decompose: return whole_matrix(b, X_CHOLESKY, v[0]);
+  case FUNC_mdivide_left: return product(b, inverse(b, v[0]), v[1], true, v[1].rank == 2);
+  case FUNC_mdivide_left_spd: return solve_spd(b, v[0], v[1]);
+  case FUNC_mdivide_left_tri_low: return triangular_solve(b, false, v[0], v[1]);
   default: break;
   }
   return refused(b, e, arena_printf("%s()", func_info[e->func].name));
@@ -1114,31 +1220,9 @@ static Value build_reduction(Builder *b, const MExpr *e)
   case RED_MAX: n = x_reduce(d, X_MAX, axis, n); break;
   case RED_MIN: n = x_reduce(d, X_MIN, axis, n); break;
   case RED_LSE: n = x_log_sum_exp(d, axis, n); break;
-  case RED_PROD: unsupported(b, e->span, "prod() over an index"); break;
+  case RED_PROD: n = x_reduce(d, X_PROD, axis, n); break;
   }
   return v.rank ? over(b, v.rank, v.axis[0], v.axis[1], n) : scalar(n);
-}
-
-/* Entries of a vector- or matrix-valued expression. */
-static Value build_entry(Builder *b, const MExpr *e)
-{
-  Dag *d = b->d;
-  Value v = value_ready(b, build_value(b, e->args[0]));
-  int left[2], n_left = 0;
-  Node n = v.node;
-  for (int k = 0; k < v.rank; k++) {
-    if (k >= e->n_entry) { left[n_left++] = v.axis[k]; continue; }
-    if (e->entry[k].kind == IX_SLICE) {
-      Node lo = build_scalar(b, e->entry[k].lo), extent = x_add(d, x_sub(d, build_scalar(b, e->entry[k].hi), lo), x_int(d, 1));
-      int to = -1;
-      for (int i = 0; to < 0 || to == v.axis[k]; i++) to = dag_dim_axis(d, extent, i);
-      n = x_at(d, n, v.axis[k], x_add(d, x_axis(d, to), x_sub(d, lo, x_int(d, 1))));
-      left[n_left++] = to;
-    } else {
-      n = x_at(d, n, v.axis[k], x_sub(d, build_index(b, &e->entry[k]), x_int(d, 1)));
-    }
-  }
-  return n_left ? over(b, n_left, left[0], n_left > 1 ? left[1] : 0, n) : scalar(n);
 }
 
 /* Distributions that see whole vectors: over vectors, or of categories. */
@@ -1219,7 +1303,7 @@ Value build_value(Builder *b, const MExpr *e)
     }
     return over(b, rank, a, c, n);
   }
-  case M_ENTRY: return build_entry(b, e);
+  case M_ENTRY: return entries_of(b, build_value(b, e->args[0]), e->n_entry, e->entry);
   }
   BUG("no value");
 }

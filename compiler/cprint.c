@@ -179,8 +179,8 @@ static bool has_array(const Kernel *k, Node n)
   const XNode *x = dag_node(k->d, n);
   int axes[MAX_AXES];
   if (n >= k->n_nodes || !k->item[n]) return false;
-  if (k->buffered[n] || k->gemm[n].c >= 0 || x->op == X_TRISOLVE || x->op == X_TRISOLVE_T || x->op == X_SCAN || x->op == X_SPREAD) return true;
-  return (x->op == X_SUM || x->op == X_MAX || x->op == X_MIN) && array_axes(k, n, axes) > 0;
+  if (k->buffered[n] || k->gemm[n].c >= 0 || (x_is_whole(x->op) && x->op != X_LOG_DET) || x->op == X_SCAN || x->op == X_SPREAD) return true;
+  return (x_is_reduction(x->op) || x->op == X_LOG_DET) && array_axes(k, n, axes) > 0;
 }
 
 static const char *node_name(CPrint *p, Node n)
@@ -354,7 +354,7 @@ static void comment_for(CPrint *p, Node n)
     if (p->labels.at[i].node == n && p->labels.at[i].comment) cprint_line(p, "/* %s */", p->labels.at[i].comment);
 }
 
-static const char *start_value(XOp op) { return op == X_SUM || op == X_SPREAD ? "0" : op == X_MAX ? "-INFINITY" : "INFINITY"; }
+static const char *start_value(XOp op) { return op == X_SUM || op == X_SPREAD ? "0" : op == X_PROD ? "1" : op == X_MAX ? "-INFINITY" : "INFINITY"; }
 
 static void print_zero(CPrint *p, Node n)
 {
@@ -388,6 +388,8 @@ static void print_reduce(CPrint *p, Node n)
   if (x->op == X_SUM || x->op == X_SPREAD) {
     if (body[0] == '-' && dag_node(p->d, dag_node(p->d, n)->args[0])->op == X_NEG) cprint_line(p, "%s -= %s;", to, body + 1);
     else cprint_line(p, "%s += %s;", to, body);
+  } else if (x->op == X_PROD) {
+    cprint_line(p, "%s *= %s;", to, expr(p, x->args[0], P_COND));
   } else {
     cprint_line(p, "%s = %s(%s, %s);", to, x->op == X_MAX ? "fmax" : "fmin", to, body);
   }
@@ -475,17 +477,43 @@ static void print_gemm(CPrint *p, const LoopItem *it)
               extent_text(p, g->q), extent_text(p, g->c), a, lda, b, ldb, beta, to, extent_text(p, g->q));
 }
 
-static void print_solve(CPrint *p, Node n)
+/* Distance in the node's array from one value of the axis to the next. */
+static const char *stride_text(CPrint *p, Node n, int axis)
 {
+  int axes[MAX_AXES], m = array_axes(p->k, n, axes);
+  StrBuf stride = {0};
+  bool inside = false;
+  for (int i = 0; i < m; i++) {
+    if (inside) sb_printf(&stride, "%s%s", stride.length ? " * " : "", extent_text(p, axes[i]));
+    inside = inside || axes[i] == axis;
+  }
+  if (!inside) BUG("a function of whole arrays needs its argument over both axes");
+  return stride.length ? stride.text : "1";
+}
+
+/* ", address, stride of rows[, stride of columns]" of an array that a function takes or gives whole */
+static const char *whole_array(CPrint *p, Node n, int row, int column)
+{
+  const char *start = array_start(p, n), *rows = stride_text(p, n, row);
+  return column < 0 ? arena_printf(", %s, %s", start, rows) : arena_printf(", %s, %s, %s", start, rows, stride_text(p, n, column));
+}
+
+static void print_whole(CPrint *p, Node n)
+{
+  static const char *const functions[] = {[X_TRISOLVE] = "trisolve", [X_TRISOLVE_T] = "trisolve_transposed", [X_CHOLESKY] = "cholesky",
+                                      [X_CHOLESKY_ADJOINT] = "cholesky_adjoint", [X_INVERSE] = "inverse", [X_INVERSE_T] = "inverse", [X_LOG_DET] = "log_det"};
   const XNode x = *dag_node(p->d, n);
-  int axes[MAX_AXES];
-  const char *l = array_start(p, x.args[0]), *b = array_start(p, x.args[1]), *to = array_start(p, n);
-  int m = axes_in_order(p->d, dag_axes(p->d, x.args[0]) & ~p->k->home[x.args[0]] & ~p->bound, axes);
-  if (m != 2) BUG("a triangular solve needs a matrix over its two axes");
-  bool rows_first = axes[0] == x.aux;
-  const char *ld = extent_text(p, axes[1]);
-  cprint_line(p, "%s(%s, %s, %s, %s, %s, %s);", x.op == X_TRISOLVE ? "pgm_trisolve" : "pgm_trisolve_transposed", extent_text(p, x.aux), l,
-              rows_first ? ld : "1", rows_first ? "1" : ld, b, to);
+  const char *size = extent_text(p, x.aux);
+  StrBuf args = {0};
+  for (int i = 0; i < x.n_args; i++) sb_puts(&args, whole_array(p, x.args[i], x.aux, i && x_is_solve(x.op) ? -1 : x.aux2));
+  comment_for(p, n);
+  if (x.op == X_LOG_DET) {
+    cprint_line(p, has_array(p->k, n) ? "%s = pgm_log_det(%s%s);" : "const double %s = pgm_log_det(%s%s);", reduce_target(p, n), size, sb_text(&args));
+    return;
+  }
+  bool t = x.op == X_INVERSE_T;                                             /* written with rows and columns exchanged */
+  sb_puts(&args, whole_array(p, n, t ? x.aux2 : x.aux, x_is_solve(x.op) ? -1 : t ? x.aux : x.aux2));
+  cprint_line(p, "pgm_%s(%s%s);", functions[x.op], size, sb_text(&args));
 }
 
 /* What the bodies of a scan use more than once, arguments first. */
@@ -524,7 +552,7 @@ static void print_scan(CPrint *p, Node n)
 static bool innermost(const LoopBlock *b)
 {
   for (int i = 0; i < b->n; i++)
-    if (b->at[i]->kind == IT_LOOP || b->at[i]->kind == IT_GEMM || b->at[i]->kind == IT_TRISOLVE || b->at[i]->kind == IT_SCAN) return false;
+    if (b->at[i]->kind == IT_LOOP || b->at[i]->kind == IT_GEMM || b->at[i]->kind == IT_WHOLE || b->at[i]->kind == IT_SCAN) return false;
   return true;
 }
 
@@ -571,16 +599,17 @@ static void print_loop(CPrint *p, const LoopItem *loop)
   const Axis *a = &p->d->axes.at[loop->axis];
   const char *name = axis_name(p, loop->axis);
   if (vectorisable(p, loop)) {
-    StrBuf plus = {0}, top = {0}, low = {0};
+    StrBuf plus = {0}, times = {0}, top = {0}, low = {0};
     for (int i = 0; i < loop->body.n; i++) {
       const LoopItem *it = loop->body.at[i];
       if (it->kind != IT_REDUCE || has_array(p->k, it->node)) continue;
       const XNode *x = dag_node(p->d, it->node);
-      StrBuf *to = x->op == X_SUM ? &plus : x->op == X_MAX ? &top : &low;
+      StrBuf *to = x->op == X_SUM ? &plus : x->op == X_PROD ? &times : x->op == X_MAX ? &top : &low;
       sb_printf(to, "%s%s", to->length ? ", " : "", node_name(p, it->node));
     }
     StrBuf pragma = {0};
     if (plus.length) sb_printf(&pragma, " reduction(+ : %s)", plus.text);
+    if (times.length) sb_printf(&pragma, " reduction(* : %s)", times.text);
     if (top.length) sb_printf(&pragma, " reduction(max : %s)", top.text);
     if (low.length) sb_printf(&pragma, " reduction(min : %s)", low.text);
     cprint_line(p, "#pragma omp simd%s", sb_text(&pragma));
@@ -632,7 +661,7 @@ static void print_block(CPrint *p, const LoopBlock *block)
     case IT_REDUCE: print_reduce(p, it->node); break;
     case IT_LOOP: print_loop(p, it); break;
     case IT_GEMM: print_gemm(p, it); break;
-    case IT_TRISOLVE: print_solve(p, it->node); break;
+    case IT_WHOLE: print_whole(p, it->node); break;
     case IT_SCAN: print_scan(p, it->node); break;
     case IT_OUT: {
       const LoopOut *o = &p->k->outs.at[it->out];

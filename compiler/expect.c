@@ -55,9 +55,10 @@ static void add_variable(Variables *l, Variable v)
 static AxisSet binds(const XNode *x, int i)
 {
   switch (x->op) {
-  case X_SUM: case X_MAX: case X_MIN: return AXIS_BIT(x->aux);
+  case X_SUM: case X_PROD: case X_MAX: case X_MIN: return AXIS_BIT(x->aux);
   case X_AT: return i == 0 ? AXIS_BIT(x->aux) : 0;
-  case X_TRISOLVE: case X_TRISOLVE_T: return AXIS_BIT(x->aux) | AXIS_BIT(x->aux2);
+  case X_TRISOLVE: case X_TRISOLVE_T: case X_CHOLESKY: case X_CHOLESKY_ADJOINT: case X_INVERSE: case X_INVERSE_T: case X_LOG_DET:
+    return AXIS_BIT(x->aux) | AXIS_BIT(x->aux2);
   case X_SCAN: return AXIS_BIT(x->aux);
   default: return 0;
   }
@@ -733,7 +734,7 @@ static Node expect_group(Expect *e, const Factor *f, int n)
 {
   Dag *d = e->d;
   XOp op = dag_node(d, f[0].base)->op;
-  if (n == 1 && !f[0].is_exp && f[0].power == 1 && (op == X_ADD || op == X_SUB || op == X_SUM || op == X_COND || op == X_U || op == X_AT))
+  if (n == 1 && !f[0].is_exp && f[0].power == 1 && (op == X_ADD || op == X_SUB || op == X_SUM || op == X_PROD || op == X_COND || op == X_U || op == X_AT))
     return expect(e, f[0].base);
   Node r = closed_form(e, f, n);
   if (r >= 0) return r;
@@ -796,8 +797,11 @@ static Node find(Expect *e, Node n)
   case X_AT:
     a = expect(e, x.args[0]);
     return a < 0 ? NO_NODE : x_at(d, a, x.aux, x.args[1]);
-  case X_MAX: case X_MIN: case X_TRISOLVE: case X_TRISOLVE_T: case X_SCAN: case X_VALUE: return NO_NODE;
-  default: return expect_product(e, n);
+  case X_PROD:
+    if (!independent_along(e, x.args[0], x.aux) || (a = expect(e, x.args[0])) < 0) return NO_NODE;
+    return x_reduce(d, X_PROD, x.aux, a);
+  case X_MAX: case X_MIN: case X_SCAN: case X_VALUE: return NO_NODE;
+  default: return x_is_whole(x.op) ? NO_NODE : expect_product(e, n);
   }
 }
 

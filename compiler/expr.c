@@ -102,7 +102,7 @@ static Node make(Dag *d, XOp op, int aux, int aux2, double number, int n, const 
   case X_VALUE: x.latent = x.point = true; break;
   case X_MEAN: case X_SD: x.latent = true; break;
   case X_INPUT: case X_PRESENT: x.lookup = true; break;
-  case X_SUM: case X_MAX: case X_MIN: x.axes &= ~AXIS_BIT(aux); break;
+  case X_SUM: case X_PROD: case X_MAX: case X_MIN: x.axes &= ~AXIS_BIT(aux); break;
   case X_AT: x.axes = (dag_axes(d, args[0]) & ~AXIS_BIT(aux)) | dag_axes(d, args[1]); break;
   case X_TRISOLVE: case X_TRISOLVE_T:
     x.axes = (x.axes & ~AXIS_BIT(aux2)) | AXIS_BIT(aux);
@@ -118,15 +118,23 @@ static Node make(Dag *d, XOp op, int aux, int aux2, double number, int n, const 
     x.carried = false;
     break;
   case X_SPREAD: x.axes = (x.axes & ~AXIS_BIT(aux)) | AXIS_BIT(aux2); break;
+  case X_CHOLESKY: case X_CHOLESKY_ADJOINT: case X_INVERSE: case X_INVERSE_T:
+    x.axes |= AXIS_BIT(aux) | AXIS_BIT(aux2);
+    x.mixes |= x.random;
+    break;
+  case X_LOG_DET:
+    x.axes &= ~(AXIS_BIT(aux) | AXIS_BIT(aux2));
+    x.mixes |= x.random;
+    break;
   default: break;
   }
   /* a reduction varies over what its range varies over */
-  if (op == X_SUM || op == X_MAX || op == X_MIN) {
+  if (x_is_reduction(op)) {
     const Axis *a = &d->axes.at[aux];
     if (a->lo >= 0) x.axes |= dag_axes(d, a->lo);
     if (a->hi >= 0) x.axes |= dag_axes(d, a->hi);
   }
-  if (op == X_SUM || op == X_MAX || op == X_MIN || op == X_AT || op == X_TRISOLVE || op == X_TRISOLVE_T || op == X_SCAN || op == X_SPREAD) x.arrays |= x.axes;
+  if (x_is_reduction(op) || op == X_AT || x_is_whole(op) || op == X_SCAN || op == X_SPREAD) x.arrays |= x.axes;
   x.arrays &= x.axes;
   if (d->nodes.n * 2 >= d->table_size) {
     grow_table(d);
@@ -543,7 +551,7 @@ Node x_clamp(Dag *d, Node index, Node lo, Node hi)
 Node x_reduce(Dag *d, XOp op, int axis, Node body)
 {
   if (op == X_SUM) return x_sum(d, axis, body);
-  if (!(dag_axes(d, body) & AXIS_BIT(axis))) return body;
+  if (!(dag_axes(d, body) & AXIS_BIT(axis))) return op == X_PROD ? x_pow(d, body, d->axes.at[axis].extent) : body;
   return make(d, op, axis, 0, 0, 1, &body, dag_node(d, body)->integer);
 }
 
@@ -616,6 +624,12 @@ Node x_spread(Dag *d, Node value, int from, int to, Node place)
   return make(d, X_SPREAD, from, to, 0, 2, args, false);
 }
 
+Node x_matrix(Dag *d, XOp op, int row, int column, Node a, Node b)
+{
+  Node args[2] = {a, b};
+  return make(d, op, row, column, 0, b < 0 ? 1 : 2, args, false);
+}
+
 /* ---- rewriting ------------------------------------------------------------------------------------------------------------------------------- */
 
 Node dag_rebuild(Dag *d, Node n, const Node *args)
@@ -642,6 +656,7 @@ Node dag_rebuild(Dag *d, Node n, const Node *args)
   case X_COND: return x_cond(d, args[0], args[1], args[2]);
   case X_CLAMP: return x_clamp(d, args[0], args[1], args[2]);
   case X_SUM: return x_sum(d, x.aux, args[0]);
+  case X_PROD: return x_reduce(d, X_PROD, x.aux, args[0]);
   case X_MAX: case X_MIN:
     if (!(dag_axes(d, args[0]) & AXIS_BIT(x.aux))) return args[0];
     return make(d, x.op, x.aux, x.aux2, 0, 1, args, dag_node(d, args[0])->integer);
@@ -704,8 +719,8 @@ static Node substitute_in(Dag *d, Node n, int from, Node to, NodeMap *done)
   if (known != NODE_NEW) return known;
   AxisSet inside = dag_axes(d, to);
   Node r;
-  bool reduces = x.op == X_SUM || x.op == X_MAX || x.op == X_MIN;
-  if (x.op == X_TRISOLVE || x.op == X_TRISOLVE_T || x.op == X_SCAN || x.op == X_SPREAD || (reduces && ((inside & AXIS_BIT(x.aux)) || (range_axes(d, x.aux) & AXIS_BIT(from))))) {
+  bool reduces = x_is_reduction(x.op);
+  if (x_is_whole(x.op) || x.op == X_SCAN || x.op == X_SPREAD || (reduces && ((inside & AXIS_BIT(x.aux)) || (range_axes(d, x.aux) & AXIS_BIT(from))))) {
     r = x_at(d, n, from, to);                                               /* would be captured, or its range changes: read the finished value instead */
   } else if (x.op == X_AT) {
     Node args[2] = {x.args[0], substitute_in(d, x.args[1], from, to, done)};
@@ -829,6 +844,71 @@ static double eval_scan(const Dag *d, const XNode *x, Evaluation *e)
   return s.value[(at - s.lo) * s.n + part];
 }
 
+/* B = A^-1 by Gauss-Jordan elimination with partial pivoting; returns log |det A|. A is destroyed. */
+static double invert(long K, double *A, double *B)
+{
+  double log_det = 0;
+  for (long i = 0; i < K; i++)
+    for (long j = 0; j < K; j++) B[i * K + j] = i == j;
+  for (long c = 0; c < K; c++) {
+    long best = c;
+    for (long i = c + 1; i < K; i++)
+      if (fabs(A[i * K + c]) > fabs(A[best * K + c])) best = i;
+    double pivot = A[best * K + c];
+    log_det += log(fabs(pivot));
+    for (long j = 0; j < K; j++) {
+      double a = A[best * K + j], b = B[best * K + j];
+      A[best * K + j] = A[c * K + j], B[best * K + j] = B[c * K + j];
+      A[c * K + j] = a / pivot, B[c * K + j] = b / pivot;
+    }
+    for (long i = 0; i < K; i++) {
+      double factor = A[i * K + c];
+      for (long j = 0; i != c && j < K; j++) A[i * K + j] -= factor * A[c * K + j], B[i * K + j] -= factor * B[c * K + j];
+    }
+  }
+  return log_det;
+}
+
+/* One entry of a function of a matrix, which is computed whole each time: tests only. */
+static double eval_matrix(const Dag *d, const XNode *x, Evaluation *e)
+{
+  const long K = (long)dag_eval(d, d->axes.at[x->aux].extent, e), row = e->axis[x->aux], column = e->axis[x->aux2];
+  double *A = NEW_ARRAY(double, K * K), *B = NEW_ARRAY(double, K * K), *R = NEW_ARRAY(double, K * K), result;
+  for (long i = 0; i < K; i++)
+    for (long j = 0; j < K; j++) {
+      e->axis[x->aux] = i, e->axis[x->aux2] = j;
+      A[i * K + j] = dag_eval(d, x->args[0], e);
+      if (x->n_args > 1) B[i * K + j] = dag_eval(d, x->args[1], e);
+    }
+  e->axis[x->aux] = row, e->axis[x->aux2] = column;
+  switch (x->op) {
+  case X_LOG_DET: return invert(K, A, R);
+  case X_INVERSE: case X_INVERSE_T:
+    invert(K, A, R);
+    return x->op == X_INVERSE ? R[row * K + column] : R[column * K + row];
+  case X_CHOLESKY:
+    for (long i = 0; i < K; i++)
+      for (long j = 0; j <= i; j++) {
+        double v = A[i * K + j];
+        for (long k = 0; k < j; k++) v -= R[i * K + k] * R[j * K + k];
+        R[i * K + j] = i == j ? sqrt(v) : v / R[j * K + j];
+      }
+    return R[row * K + column];
+  default: {                                                                /* (S + S') / 2, S = L^-T P L^-1, P the lower triangle of L' B with half its diagonal */
+    double *P = NEW_ARRAY(double, K * K);
+    for (long i = 0; i < K; i++)
+      for (long j = 0; j <= i; j++)
+        for (long k = 0; k < K; k++) P[i * K + j] += (i == j ? 0.5 : 1) * A[k * K + i] * (k >= j ? B[k * K + j] : 0);
+    invert(K, A, R);
+    result = 0;
+    for (long i = 0; i < K; i++)
+      for (long j = 0; j < K; j++)
+        result += 0.5 * P[i * K + j] * (R[i * K + row] * R[j * K + column] + R[i * K + column] * R[j * K + row]);
+    return result;
+  }
+  }
+}
+
 double dag_eval(const Dag *d, Node n, Evaluation *e)
 {
   const XNode *x = dag_node(d, n);
@@ -854,14 +934,14 @@ double dag_eval(const Dag *d, Node n, Evaluation *e)
   case X_NOT: return A(0) == 0;
   case X_COND: return A(0) != 0 ? A(1) : A(2);
   case X_CLAMP: { double i = A(0), hi = A(2); return fmax(i > hi ? hi : i, A(1)); }
-  case X_SUM: case X_MAX: case X_MIN: {
+  case X_SUM: case X_PROD: case X_MAX: case X_MIN: {
     const Axis *ax = &d->axes.at[x->aux];
     long lo = (long)dag_eval(d, ax->lo, e), hi = (long)dag_eval(d, ax->hi, e), keep = e->axis[x->aux];
-    double r = x->op == X_SUM ? 0 : x->op == X_MAX ? -INFINITY : INFINITY;
+    double r = x->op == X_SUM ? 0 : x->op == X_PROD ? 1 : x->op == X_MAX ? -INFINITY : INFINITY;
     for (long i = lo; i <= hi; i++) {
       e->axis[x->aux] = i;
       double v = A(0);
-      r = x->op == X_SUM ? r + v : x->op == X_MAX ? fmax(r, v) : fmin(r, v);
+      r = x->op == X_SUM ? r + v : x->op == X_PROD ? r * v : x->op == X_MAX ? fmax(r, v) : fmin(r, v);
     }
     e->axis[x->aux] = keep;
     return r;
@@ -911,6 +991,7 @@ double dag_eval(const Dag *d, Node n, Evaluation *e)
     e->axis[x->aux] = keep;
     return sum;
   }
+  case X_CHOLESKY: case X_CHOLESKY_ADJOINT: case X_INVERSE: case X_INVERSE_T: case X_LOG_DET: return eval_matrix(d, x, e);
   }
 #undef A
   BUG("no evaluation");
@@ -921,6 +1002,7 @@ double dag_eval(const Dag *d, Node n, Evaluation *e)
 void dag_print(const Dag *d, Node n, StrBuf *out)
 {
   const XNode *x = dag_node(d, n);
+  static const char *const matrix_names[] = {"cholesky", "cholesky_adjoint", "inverse", "inverse_transposed", "log_det"};
   static const char *const infix[] = {[X_ADD] = " + ", [X_SUB] = " - ", [X_MUL] = " * ", [X_DIV] = " / ", [X_POW] = " ^ ", [X_LT] = " < ",
                                       [X_LE] = " <= ", [X_EQ] = " == ", [X_NE] = " != ", [X_AND] = " && ", [X_OR] = " || "};
   switch (x->op) {
@@ -952,8 +1034,8 @@ void dag_print(const Dag *d, Node n, StrBuf *out)
     sb_puts(out, " : "), dag_print(d, x->args[2], out), sb_putc(out, ')');
     return;
   case X_CLAMP: dag_print(d, x->args[0], out); return;                      /* as the user wrote it */
-  case X_SUM: case X_MAX: case X_MIN:
-    sb_printf(out, "%s(%s: ", x->op == X_SUM ? "sum" : x->op == X_MAX ? "max" : "min", d->axes.at[x->aux].name);
+  case X_SUM: case X_PROD: case X_MAX: case X_MIN:
+    sb_printf(out, "%s(%s: ", x->op == X_SUM ? "sum" : x->op == X_PROD ? "prod" : x->op == X_MAX ? "max" : "min", d->axes.at[x->aux].name);
     dag_print(d, x->args[0], out), sb_putc(out, ')');
     return;
   case X_AT:
@@ -976,6 +1058,11 @@ void dag_print(const Dag *d, Node n, StrBuf *out)
   case X_SPREAD:
     sb_printf(out, "spread(%s: ", d->axes.at[x->aux].name), dag_print(d, x->args[0], out);
     sb_printf(out, " to %s = ", d->axes.at[x->aux2].name), dag_print(d, x->args[1], out), sb_putc(out, ')');
+    return;
+  case X_CHOLESKY: case X_CHOLESKY_ADJOINT: case X_INVERSE: case X_INVERSE_T: case X_LOG_DET:
+    sb_printf(out, "%s(", matrix_names[x->op - X_CHOLESKY]);
+    for (int i = 0; i < x->n_args; i++) { if (i) sb_puts(out, ", "); dag_print(d, x->args[i], out); }
+    sb_putc(out, ')');
     return;
   default:
     sb_putc(out, '('), dag_print(d, x->args[0], out), sb_puts(out, infix[x->op]), dag_print(d, x->args[1], out), sb_putc(out, ')');

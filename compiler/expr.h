@@ -53,7 +53,7 @@ typedef enum {
   X_FN,                                /* aux: Fn; one, two or three arguments */
   X_LT, X_LE, X_EQ, X_NE, X_AND, X_OR, X_NOT,          /* 0 or 1 */
   X_COND,                              /* args: condition, then, else; only the chosen branch is evaluated */
-  X_SUM, X_MAX, X_MIN,                 /* over axis `aux` of args[0]; a maximum with aux2 set is a shift that cancels: no gradient */
+  X_SUM, X_PROD, X_MAX, X_MIN,         /* over axis `aux` of args[0]; a maximum with aux2 set is a shift that cancels: no gradient */
   X_AT,                                /* args[0] with axis `aux` set to args[1] (an integer node, from 0 for dimensions) */
   X_TRISOLVE,                          /* args: L over (row, column), b over row -> L^-1 b over row; aux, aux2: the axes row and column */
   X_TRISOLVE_T,                        /* L^-T b */
@@ -63,6 +63,11 @@ typedef enum {
                                         * other axes of the scan */
   X_SPREAD,                            /* what X_AT reads, added up where it was read from: sum over axis `aux` of args[0] where args[1], a place on
                                         * axis aux2, is the current one */
+  /* functions of whole square matrices over the axes aux (rows) and aux2 (columns); the results are over the same two, but for the determinant */
+  X_CHOLESKY,                          /* args: A -> L, lower triangular, L L' = A; reads the lower triangle */
+  X_CHOLESKY_ADJOINT,                  /* args: L, adjoint of L -> adjoint of A, symmetric */
+  X_INVERSE, X_INVERSE_T,              /* args: A -> A^-1, its transpose */
+  X_LOG_DET,                           /* args: A -> log |det A| */
   X_CLAMP                              /* integer args[0] brought into args[1]..args[2]: an index that a branch not taken may have out of range */
 } XOp;
 
@@ -152,7 +157,7 @@ Node x_not(Dag *d, Node a);
 Node x_cond(Dag *d, Node c, Node a, Node b);
 Node x_clamp(Dag *d, Node index, Node lo, Node hi);      /* the index itself where it is known to lie there */
 Node x_sum(Dag *d, int axis, Node body);                 /* body without the axis: times its extent */
-Node x_reduce(Dag *d, XOp op, int axis, Node body);      /* X_SUM, X_MAX, X_MIN */
+Node x_reduce(Dag *d, XOp op, int axis, Node body);      /* X_SUM, X_PROD, X_MAX, X_MIN */
 Node x_log_sum_exp(Dag *d, int axis, Node body);
 Node x_at(Dag *d, Node body, int axis, Node index);
 Node x_trisolve(Dag *d, bool transposed, int row, int column, Node L, Node b);
@@ -164,6 +169,15 @@ Node x_spread(Dag *d, Node value, int from, int to, Node place);
 Node x_scan_part(Dag *d, Node scan, int c);
 /* Component axis of a scan, -1 for one component alone. */
 int scan_parts(const Dag *d, Node scan);
+Node x_matrix(Dag *d, XOp op, int row, int column, Node a, Node b);  /* X_CHOLESKY .. X_LOG_DET; b NO_NODE where there is one argument */
+
+static inline bool x_is_reduction(XOp op) { return op == X_SUM || op == X_PROD || op == X_MAX || op == X_MIN; }
+/* Functions of whole arrays, which are computed at once: the axes of one array are not loops but the function's own. */
+static inline bool x_is_solve(XOp op) { return op == X_TRISOLVE || op == X_TRISOLVE_T; }
+static inline bool x_is_matrix(XOp op) { return op >= X_CHOLESKY && op <= X_LOG_DET; }
+static inline bool x_is_whole(XOp op) { return x_is_solve(op) || x_is_matrix(op); }
+/* The axes along which a function of whole arrays takes its arguments whole, and its result, if that has them, comes whole. */
+static inline AxisSet x_whole_axes(const XNode *x) { return AXIS_BIT(x->aux) | (x_is_matrix(x->op) ? AXIS_BIT(x->aux2) : 0); }
 
 /* A value per node, for passes that visit each node of a shared expression once. {0} is empty. */
 typedef struct { int n, size, *key, *value; } NodeMap;

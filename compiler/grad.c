@@ -219,6 +219,29 @@ static void reverse_scan(Reverse *r, Node n)
   }
 }
 
+/* A dimension axis of the extent of `like` that none of the expressions varies over. */
+static Node fresh_axis(Dag *d, int like, AxisSet taken, int *axis)
+{
+  *axis = -1;
+  for (int k = 0; *axis < 0 || (taken & AXIS_BIT(*axis)); k++) *axis = dag_dim_axis(d, d->axes.at[like].extent, k);
+  return x_axis(d, *axis);
+}
+
+/* The matrix product of a and b, all over (row, column). */
+static Node matrix_product(Dag *d, int row, int column, Node a, Node b)
+{
+  int inner;
+  Node k = fresh_axis(d, row, dag_axes(d, a) | dag_axes(d, b) | AXIS_BIT(row) | AXIS_BIT(column), &inner);
+  return x_sum(d, inner, x_mul(d, x_at(d, a, column, k), x_at(d, b, row, k)));
+}
+
+static Node transposed(Dag *d, int row, int column, Node a)
+{
+  int other;
+  Node t = fresh_axis(d, row, dag_axes(d, a) | AXIS_BIT(row) | AXIS_BIT(column), &other);
+  return x_at(d, x_at(d, x_at(d, a, row, t), column, x_axis(d, row)), other, x_axis(d, column));
+}
+
 static void reverse_node(Reverse *r, Node n)
 {
   Dag *d = r->d;
@@ -311,6 +334,27 @@ static void reverse_node(Reverse *r, Node n)
       Node share = x_neg(d, x_mul(d, lower, x_mul(d, n, b_column)));
       give(r, x.args[0], x.args[0], sum_over(d, (dag_axes(d, share)) & ~dag_axes(d, x.args[0]), share));
     }
+    return;
+  }
+  case X_CHOLESKY: {
+    Node share = x_matrix(d, X_CHOLESKY_ADJOINT, x.aux, x.aux2, n, bar);
+    give(r, x.args[0], x.args[0], sum_over(d, dag_axes(d, share) & ~dag_axes(d, x.args[0]), share));
+    return;
+  }
+  case X_LOG_DET:                                                           /* A_bar = bar A^-T */
+    give(r, x.args[0], x.args[0], x_mul(d, bar, x_matrix(d, X_INVERSE_T, x.aux, x.aux2, x.args[0], NO_NODE)));
+    return;
+  case X_INVERSE: case X_INVERSE_T: {                                       /* B = A^-1: A_bar = -B' B_bar B'; its transpose C: A_bar = -(C C_bar C)' */
+    Node t = x_matrix(d, X_INVERSE_T, x.aux, x.aux2, x.args[0], NO_NODE), of = x.op == X_INVERSE ? bar : transposed(d, x.aux, x.aux2, bar);
+    Node share = x_neg(d, matrix_product(d, x.aux, x.aux2, t, matrix_product(d, x.aux, x.aux2, of, t)));
+    give(r, x.args[0], x.args[0], sum_over(d, dag_axes(d, share) & ~dag_axes(d, x.args[0]), share));
+    return;
+  }
+  case X_PROD: {                                                            /* the product of the others: with one zero it is what is left without it */
+    Node body = x.args[0], zero_here = x_compare(d, X_EQ, body, zero), zeros = x_sum(d, x.aux, zero_here);
+    Node rest = x_reduce(d, X_PROD, x.aux, x_cond(d, zero_here, x_const(d, 1), body));
+    Node only = x_cond(d, x_compare(d, X_AND, zero_here, x_compare(d, X_EQ, zeros, x_int(d, 1))), rest, zero);
+    give(r, body, body, x_mul(d, bar, x_cond(d, x_compare(d, X_EQ, zeros, x_int(d, 0)), x_div(d, rest, x_cond(d, zero_here, x_const(d, 1), body)), only)));
     return;
   }
   default: return;

@@ -14,7 +14,7 @@ typedef enum {
   IT_REDUCE,                           /* accumulator (+)= body of reduction `node` */
   IT_LOOP,
   IT_GEMM,                             /* matrix product for `node`, or straight into output `out` */
-  IT_TRISOLVE,
+  IT_WHOLE,                            /* a function of whole arrays: triangular solve, Cholesky factor, ... */
   IT_SCAN,                             /* a loop of its own, one iteration after the other */
   IT_OUT                               /* output number `out` */
 } ItemKind;

@@ -45,21 +45,22 @@ static bool is_trivial(const Dag *d, const XNode *x)
   if (x->op == X_CONST || x->op == X_AXIS || x->op == X_SIZE || x->op == X_BOX_LO || x->op == X_BOX_LEN || x->op == X_ROOM || x->op == X_WEIGHT || x->op == X_COUNT || x->op == X_QUAD_X ||
       x->op == X_QUAD_W || is_load(x))
     return true;
-  if (!x->integer || x->op == X_SUM || x->op == X_MAX || x->op == X_MIN || x->op == X_AT) return false;
+  if (!x->integer || x_is_reduction(x->op) || x->op == X_AT) return false;
   for (int i = 0; i < x->n_args; i++)
     if (!is_trivial(d, dag_node(d, x->args[i]))) return false;
   return true;
 }
 
-static bool is_reduction(const XNode *x) { return x->op == X_SUM || x->op == X_MAX || x->op == X_MIN || x->op == X_SPREAD; }
-/* One after the other along an axis, in a loop of its own: an item that stands outside that loop. */
-static bool is_solve(const XNode *x) { return x->op == X_TRISOLVE || x->op == X_TRISOLVE_T || x->op == X_SCAN; }
+static bool is_reduction(const XNode *x) { return x_is_reduction(x->op) || x->op == X_SPREAD; }
+/* Items that stand outside the loops over their own axes: functions of whole arrays, and recurrences, one value after the other in a loop of their own. */
+static bool is_whole(const XNode *x) { return x_is_whole(x->op) || x->op == X_SCAN; }
 
 /* Axes along which an item of this kind makes an array, besides those of the loops around it. */
 static AxisSet made_axes(const Dag *d, Node n)
 {
   const XNode *x = dag_node(d, n);
   const int parts = x->op == X_SCAN ? scan_parts(d, n) : -1;
+  if (x_is_whole(x->op)) return x_whole_axes(x);
   return AXIS_BIT(x->op == X_SPREAD ? x->aux2 : x->aux) | (parts < 0 ? 0 : AXIS_BIT(parts));
 }
 
@@ -67,7 +68,7 @@ typedef VEC(Node) NodeList;
 
 /* ---- tasks: what is scheduled --------------------------------------------------------------------------------------------------------- */
 
-typedef enum { TASK_LOCAL, TASK_REDUCE, TASK_GEMM, TASK_SOLVE, TASK_OUT } TaskKind;
+typedef enum { TASK_LOCAL, TASK_REDUCE, TASK_GEMM, TASK_WHOLE, TASK_OUT } TaskKind;
 typedef struct { int task; AxisSet home; } Need;               /* the task's result, whole within the loops `home` */
 typedef struct {
   TaskKind kind;
@@ -213,7 +214,7 @@ static void note_use(Lower *l, Node arg, AxisSet user_axes, bool array_use)
 {
   const XNode *x = dag_node(l->d, arg);
   if ((is_trivial(l->d, x) || is_cheap(l, x)) && !array_use) return;
-  if (array_use || l->uses[arg] > 1 || user_axes != (x->axes | l->k->given) || is_reduction(x) || is_solve(x) || l->k->gemm[arg].c >= 0)
+  if (array_use || l->uses[arg] > 1 || user_axes != (x->axes | l->k->given) || is_reduction(x) || is_whole(x) || l->k->gemm[arg].c >= 0)
     l->k->item[arg] = true;
 }
 
@@ -223,7 +224,7 @@ static AxisSet placement(const Lower *l, Node n)
   if (l->k->gemm[n].c >= 0) return 0;
   if (x->op == X_SPREAD) return dag_axes(l->d, x->args[0]) | dag_axes(l->d, x->args[1]) | AXIS_BIT(x->aux) | l->k->given;
   if (is_reduction(x)) return dag_axes(l->d, x->args[0]) | x->axes | AXIS_BIT(x->aux) | l->k->given;
-  if (is_solve(x)) return (x->axes & ~made_axes(l->d, n)) | l->k->given;
+  if (is_whole(x)) return (x->axes & ~made_axes(l->d, n)) | l->k->given;
   return x->axes | l->k->given;
 }
 
@@ -234,7 +235,7 @@ static AxisSet home_of(const Lower *l, Node n)
   if (l->k->gemm[n].c >= 0) return 0;
   if (x->op == X_SPREAD) return outside(l->d, (x->axes & ~made_axes(l->d, n)) | l->k->given, x->aux);
   if (is_reduction(x)) return outside(l->d, x->axes | l->k->given, x->aux);
-  if (is_solve(x)) return (x->axes & ~made_axes(l->d, n)) | l->k->given;
+  if (is_whole(x)) return (x->axes & ~made_axes(l->d, n)) | l->k->given;
   return x->axes | l->k->given;
 }
 
@@ -303,7 +304,7 @@ static void visit_uses(Lower *l)
       continue;
     }
     AxisSet axes = placement(l, n);
-    for (int i = 0; i < x->n_args; i++) note_use(l, x->args[i], axes, (x->op == X_AT && i == 0) || is_solve(x));
+    for (int i = 0; i < x->n_args; i++) note_use(l, x->args[i], axes, (x->op == X_AT && i == 0) || is_whole(x));
   }
 }
 
@@ -339,9 +340,9 @@ static void body_needs(Lower *l, int t, Node n)
   if (x->op == X_SCAN) {
     const NodeList reads = reads_of_scan(l->d, n);
     for (int i = 0; i < reads.n; i++) needs_of(l, t, reads.at[i]);
-  } else if (is_solve(x)) {
-    AxisSet whole = (x->axes & ~AXIS_BIT(x->aux)) | k->given;
-    for (int i = 0; i < 2; i++) add_need(l, t, x->args[i], whole);
+  } else if (is_whole(x)) {
+    AxisSet whole = (x->axes & ~x_whole_axes(x)) | k->given;
+    for (int i = 0; i < x->n_args; i++) add_need(l, t, x->args[i], whole);
   } else {
     for (int i = 0; i < x->n_args; i++) {
       if (x->op == X_AT && i == 0) add_need(l, t, x->args[0], outside(l->d, dag_axes(l->d, x->args[0]) | k->given, x->aux));
@@ -367,7 +368,7 @@ static void make_tasks(Lower *l)
   for (Node n = 0; n < k->n_nodes; n++) {
     const XNode *x = dag_node(l->d, n);
     if (!l->reach[n] || !k->item[n] || x->carried) continue;
-    Task t = {.kind = k->gemm[n].c >= 0 ? TASK_GEMM : is_reduction(x) ? TASK_REDUCE : is_solve(x) ? TASK_SOLVE : TASK_LOCAL, .node = n, .out = -1};
+    Task t = {.kind = k->gemm[n].c >= 0 ? TASK_GEMM : is_reduction(x) ? TASK_REDUCE : is_whole(x) ? TASK_WHOLE : TASK_LOCAL, .node = n, .out = -1};
     t.axes = placement(l, n);
     k->home[n] = home_of(l, n);
     l->task_of[n] = l->tasks.n;
@@ -482,7 +483,7 @@ static void schedule(Lower *l, AxisSet ctx, const int *list, int n, LoopBlock *b
       for (int i = 0; i < n; i++) {
         const Task *t = &l->tasks.at[list[i]];
         if (slots[i] != slot) continue;
-        ItemKind kind = t->kind == TASK_OUT ? (l->k->out_gemm[t->out].c >= 0 ? IT_GEMM : IT_OUT) : t->kind == TASK_GEMM ? IT_GEMM : t->kind == TASK_SOLVE ? (dag_node(l->d, t->node)->op == X_SCAN ? IT_SCAN : IT_TRISOLVE)
+        ItemKind kind = t->kind == TASK_OUT ? (l->k->out_gemm[t->out].c >= 0 ? IT_GEMM : IT_OUT) : t->kind == TASK_GEMM ? IT_GEMM : t->kind == TASK_WHOLE ? (dag_node(l->d, t->node)->op == X_SCAN ? IT_SCAN : IT_WHOLE)
                         : t->kind == TASK_REDUCE ? IT_REDUCE : IT_LOCAL;
         new_item(block, kind, t->node)->out = t->out;
       }
@@ -553,7 +554,7 @@ void kernel_lower(Kernel *k)
 
 static void dump_block(const Kernel *k, const LoopBlock *block, int depth, FILE *out)
 {
-  static const char *const kinds[] = {"local", "zero", "reduce", "loop", "matrix product", "triangular solve", "scan", "out"};
+  static const char *const kinds[] = {"local", "zero", "reduce", "loop", "matrix product", "whole arrays", "scan", "out"};
   for (int i = 0; i < block->n; i++) {
     const LoopItem *it = block->at[i];
     StrBuf text = {0};

@@ -41,24 +41,37 @@ static inline long pgm_clamp(long i, long lo, long hi)
   return i < lo ? lo : i;
 }
 
-/* x = L^-1 b, L lower triangular with entry (i, j) at l[i * row + j * column]. */
-static inline void pgm_trisolve(long n, const double *l, long row, long column, const double *b, double *x)
+/* Matrices are given by the address of their first entry and the distances between rows and between columns, vectors by that between entries. */
+
+/* x = L^-1 b, L lower triangular */
+static inline void pgm_trisolve(long n, const double *l, long row, long column, const double *b, long b_step, double *x, long x_step)
 {
   for (long i = 0; i < n; i++) {
-    double v = b[i];
-    for (long j = 0; j < i; j++) v -= l[i * row + j * column] * x[j];
-    x[i] = v / l[i * row + i * column];
+    double v = b[i * b_step];
+    for (long j = 0; j < i; j++) v -= l[i * row + j * column] * x[j * x_step];
+    x[i * x_step] = v / l[i * row + i * column];
   }
 }
 
 /* x = L^-T b */
-static inline void pgm_trisolve_transposed(long n, const double *l, long row, long column, const double *b, double *x)
+static inline void pgm_trisolve_transposed(long n, const double *l, long row, long column, const double *b, long b_step, double *x, long x_step)
 {
   for (long i = n - 1; i >= 0; i--) {
-    double v = b[i];
-    for (long j = i + 1; j < n; j++) v -= l[j * row + i * column] * x[j];
-    x[i] = v / l[i * row + i * column];
+    double v = b[i * b_step];
+    for (long j = i + 1; j < n; j++) v -= l[j * row + i * column] * x[j * x_step];
+    x[i * x_step] = v / l[i * row + i * column];
   }
 }
+
+/* matrix.c. What does not exist (the factor of a matrix that is not positive definite, the inverse of a singular one) is NaN or infinite. */
+
+/* L lower triangular with L L' = A; only the lower triangle of A is read; zeros above the diagonal of L. */
+void pgm_cholesky(long n, const double *a, long a_row, long a_column, double *l, long l_row, long l_column);
+/* From L and its adjoint (whose upper triangle is not read) that of A, symmetric. */
+void pgm_cholesky_adjoint(long n, const double *l, long l_row, long l_column, const double *l_bar, long l_bar_row, long l_bar_column, double *a_bar,
+                          long a_bar_row, long a_bar_column);
+void pgm_inverse(long n, const double *a, long a_row, long a_column, double *b, long b_row, long b_column);
+/* log |det A|; -infinity where A is singular */
+double pgm_log_det(long n, const double *a, long a_row, long a_column);
 
 #endif

@@ -129,7 +129,7 @@ TABLE
 }
 
 # What code generation does not do yet: refused with a message, and nothing else.
-later=" append_row append_col crossprod tcrossprod quad_form inv_Phi trigamma prod log_det log_determinant inverse inverse_spd cholesky_decompose mdivide_left mdivide_left_spd "
+later=" inv_Phi trigamma "
 
 declarations() {
   cat <<'MODEL'
