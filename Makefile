@@ -29,7 +29,7 @@ UNIT_BIN     := $(UNIT_SRC:tests/unit/%.c=$(B)/unit/%)
 
 all: $(B)/pgmc $(B)/libpgmrt.a $(B)/libpgmrt-portable.a
 
-$(B)/pgmc: $(B)/compiler/main.o $(COMPILER_OBJ) $(B)/runtime/sha256.o
+$(B)/pgmc: $(B)/compiler/main.o $(COMPILER_OBJ) $(B)/runtime/sha256.o $(B)/runtime/special.o $(B)/runtime/cdf.o
 	$(CC) $(CFLAGS) $(SAN) -o $@ $^ -lm
 $(B)/libpgmrt.a: $(RUNTIME_OBJ)
 	rm -f $@; ar rcs $@ $^

@@ -986,7 +986,9 @@ static Node map_function(Builder *b, int f, const Node *a, Span span)
   case FUNC_Phi_approx:
     return x_fn1(d, F_inv_logit, x_mul(d, a[0], x_add(d, x_const(d, 1.5976), x_mul(d, x_const(d, 0.07056), x_square(d, a[0])))));
   case FUNC_lgamma: return x_fn1(d, F_lgamma, a[0]);
-  case FUNC_tgamma: return x_exp(d, x_fn1(d, F_lgamma, a[0]));
+  case FUNC_tgamma: return x_fn1(d, F_tgamma, a[0]);
+  case FUNC_trigamma: return x_fn1(d, F_trigamma, a[0]);
+  case FUNC_inv_Phi: return x_fn1(d, F_inv_Phi, a[0]);
   case FUNC_digamma: return x_fn1(d, F_digamma, a[0]);
   case FUNC_lbeta: return x_fn2(d, F_lbeta, a[0], a[1]);
   case FUNC_lchoose: return x_fn2(d, F_lchoose, a[0], a[1]);
@@ -1231,13 +1233,9 @@ bool dist_takes_arrays(int dist)
   return dist_info[dist].shape == DSH_MULTIVARIATE || dist_info[dist].support == SUP_CATEGORY;
 }
 
-static Node array_density(Builder *b, int dist, const Value *x, const Value *args, int n, Span span)
+static Node array_density(Builder *b, int dist, const Value *x, const Value *args, int n)
 {
   DensityArg a[6];
-  if (!density_has_lpdf(dist)) {
-    unsupported(b, span, arena_printf("the distribution %s", dist_info[dist].name));
-    return x_const(b->d, 0);
-  }
   for (int i = 0; i <= n; i++) {
     Value v = value_ready(b, i ? args[i - 1] : *x);
     a[i] = (DensityArg){.node = v.node, .rank = v.rank, .axis = {v.axis[0], v.axis[1]}};
@@ -1281,7 +1279,7 @@ Value build_value(Builder *b, const MExpr *e)
     bool cumulative = e->lp == LP_LCDF || e->lp == LP_LCCDF;
     if (cumulative && !density_has_cdf(e->dist)) { unsupported(b, e->span, "this cumulative distribution function"); return scalar(x_const(d, 0)); }
     for (int i = 0; i < e->n_args && i < 6; i++) v[i] = build_value(b, e->args[i]);
-    if (dist_takes_arrays(e->dist)) return scalar(array_density(b, e->dist, &v[0], v + 1, e->n_args - 1, e->span));
+    if (dist_takes_arrays(e->dist)) return scalar(array_density(b, e->dist, &v[0], v + 1, e->n_args - 1));
     int rank = meet(b, v, e->n_args, axes);
     for (int i = 0; i < e->n_args && i < 6; i++) a[i] = value_over(b, &v[i], axes);
     Node n = e->lp == LP_LCDF    ? density_lcdf(d, e->dist, a[0], a + 1, e->n_args - 1)
@@ -1347,7 +1345,7 @@ Node build_term(Builder *b, const Stmt *s)
   const bool observed = b->m->families.at[s->family].role == ROLE_OBSERVED;  /* a missing value's factor is 1: it is integrated out */
   Value given = observed ? presence(b, v[0]) : (Value){0};
   if (dist_takes_arrays(c->dist)) {                                              /* all entries or none */
-    Node n = array_density(b, c->dist, &v[0], v + 1, c->n_args, c->span);
+    Node n = array_density(b, c->dist, &v[0], v + 1, c->n_args);
     return observed ? x_mul(d, first_entry(b, &given), n) : n;
   }
   int rank = meet(b, v, c->n_args + 1, axes);

@@ -324,7 +324,8 @@ static const char *expr(CPrint *p, Node n, int outer)
   case X_POW: return arena_printf("pow(%s, %s)", expr(p, x.args[0], 0), expr(p, x.args[1], 0));
   case X_FN:
     if (x.n_args == 1) return arena_printf("%s(%s)", fn_c_name[x.aux], expr(p, x.args[0], 0));
-    return arena_printf("%s(%s, %s)", fn_c_name[x.aux], expr(p, x.args[0], 0), expr(p, x.args[1], 0));
+    if (x.n_args == 2) return arena_printf("%s(%s, %s)", fn_c_name[x.aux], expr(p, x.args[0], 0), expr(p, x.args[1], 0));
+    return arena_printf("%s(%s, %s, %s)", fn_c_name[x.aux], expr(p, x.args[0], 0), expr(p, x.args[1], 0), expr(p, x.args[2], 0));
   case X_LT: return binary(p, &x, "<", P_REL, outer);
   case X_LE: return binary(p, &x, "<=", P_REL, outer);
   case X_EQ: return binary(p, &x, "==", P_EQ, outer);

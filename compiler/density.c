@@ -281,7 +281,7 @@ static Node ordered_logistic(Dag *d, Node y, Node eta, const DensityArg *c)
 /* log det of a triangular matrix: the sum of log L[i,i] */
 static Node log_diagonal(Dag *d, const DensityArg *L)
 {
-  return SUM(L->axis[0], LOG(dag_substitute_axis(d, L->node, L->axis[1], x_axis(d, L->axis[0]))));
+  return SUM(L->axis[0], LOG(x_at(d, L->node, L->axis[1], x_axis(d, L->axis[0]))));
 }
 
 /* -|L^-1 (x - mu)|^2 / 2 - log det L - K log(2 pi) / 2 */
@@ -290,6 +290,49 @@ static Node multi_normal_cholesky(Dag *d, const DensityArg *x, const DensityArg 
   int i = L->axis[0], j = L->axis[1];
   Node w = x_trisolve(d, false, i, j, L->node, SUB(along(d, x, 0, i), mu->rank ? along(d, mu, 0, i) : mu->node));
   return SUB(SUB(MUL(C(-0.5), SUM(i, SQUARE(w))), log_diagonal(d, L)), MUL(C(0.5 * LOG_2PI), d->axes.at[i].extent));
+}
+
+/* The Cholesky factor of a covariance, over its two axes. */
+static DensityArg factor_of(Dag *d, const DensityArg *S)
+{
+  return (DensityArg){.node = x_matrix(d, X_CHOLESKY, S->axis[0], S->axis[1], S->node, NO_NODE), .rank = 2, .axis = {S->axis[0], S->axis[1]}};
+}
+
+static Node multi_normal(Dag *d, const DensityArg *x, const DensityArg *mu, const DensityArg *Sigma)
+{
+  DensityArg L = factor_of(d, Sigma);
+  return multi_normal_cholesky(d, x, mu, &L);
+}
+
+/* -(nu + K) / 2 log(1 + |L^-1 (x - mu)|^2 / nu) - log det L + log Gamma((nu + K) / 2) - log Gamma(nu / 2) - K / 2 log(nu pi), L L' = Sigma */
+static Node multi_student_t(Dag *d, const DensityArg *x, Node nu, const DensityArg *mu, const DensityArg *Sigma)
+{
+  DensityArg L = factor_of(d, Sigma);
+  int i = L.axis[0], j = L.axis[1];
+  Node K = d->axes.at[i].extent, half = C(0.5), top = MUL(half, ADD(nu, K));
+  Node w = x_trisolve(d, false, i, j, L.node, SUB(along(d, x, 0, i), mu->rank ? along(d, mu, 0, i) : mu->node));
+  Node constant = SUB(SUB(FN(lgamma, top), FN(lgamma, MUL(half, nu))), MUL(MUL(half, K), ADD(LOG(nu), C(LOG_PI))));
+  return SUB(SUB(constant, MUL(top, FN(log1p, DIV(SUM(i, SQUARE(w)), nu)))), log_diagonal(d, &L));
+}
+
+/* (nu - K - 1) / 2 log det W - tr(S^-1 W) / 2 - nu / 2 log det S - nu K / 2 log 2 - log Gamma_K(nu / 2), with tr(S^-1 W) = |L_S^-1 L_W|^2 and
+ * log Gamma_K(a) = K (K - 1) / 4 log pi + sum_{k < K} log Gamma(a - k / 2) */
+static Node wishart(Dag *d, const DensityArg *W, Node nu, const DensityArg *S)
+{
+  DensityArg LW = factor_of(d, W), LS = factor_of(d, S);
+  int i = LS.axis[0], j = LS.axis[1], column = -1, first = -1;
+  Node extent = d->axes.at[i].extent, half = C(0.5), k = x_axis(d, i);
+  AxisSet taken = dag_axes(d, LW.node) | dag_axes(d, LS.node);
+  for (int t = 0; column < 0 || (taken & AXIS_BIT(column)); t++) column = dag_dim_axis(d, extent, t);
+  taken |= AXIS_BIT(column);
+  for (int t = 0; first < 0 || (taken & AXIS_BIT(first)); t++) first = dag_dim_axis(d, extent, t);
+  /* the rows of L_W on a fresh axis first: either of its axes may be one of those of L_S */
+  Node factor = x_at(d, x_at(d, LW.node, LW.axis[0], x_axis(d, first)), LW.axis[1], x_axis(d, column));
+  Node solved = x_trisolve(d, false, i, j, LS.node, x_at(d, factor, first, k));
+  Node trace = SUM(i, SUM(column, SQUARE(solved)));
+  Node gammas = ADD(SUM(i, FN(lgamma, MUL(half, SUB(nu, k)))), MUL(C(0.25 * LOG_PI), MUL(extent, SUB(extent, x_int(d, 1)))));
+  Node kernel = SUB(MUL(SUB(nu, ADD(extent, x_int(d, 1))), log_diagonal(d, &LW)), MUL(half, trace));
+  return SUB(kernel, ADD(ADD(MUL(nu, log_diagonal(d, &LS)), MUL(C(0.5 * LOG_2), MUL(nu, extent))), gammas));
 }
 
 /* sum_k (alpha[k] - 1) log x[k] + log Gamma(sum_k alpha[k]) - sum_k log Gamma(alpha[k]) */
@@ -365,12 +408,13 @@ Node density_lpdf_args(Dag *d, int dist, const DensityArg *x_, const DensityArg 
   case DIST_multinomial: return multinomial(d, x_, &arg[0]);
   case DIST_beta_binomial: return beta_binomial(d, x, a, b, c);
   case DIST_ordered_logistic: return ordered_logistic(d, x, a, &arg[1]);
-  case DIST_multi_normal: case DIST_multi_student_t: case DIST_wishart: case DIST_COUNT: break;
+  case DIST_multi_normal: return multi_normal(d, x_, &arg[0], &arg[1]);
+  case DIST_multi_student_t: return multi_student_t(d, x_, a, &arg[1], &arg[2]);
+  case DIST_wishart: return wishart(d, x_, a, &arg[1]);
+  case DIST_COUNT: break;
   }
-  BUG("no density of %s", dist_info[dist].name);
+  BUG("no density of distribution %d", dist);
 }
-
-bool density_has_lpdf(int dist) { return dist != DIST_multi_normal && dist != DIST_multi_student_t && dist != DIST_wishart; }
 
 Node density_lpdf(Dag *d, int dist, Node x, const Node *args, int n)
 {
@@ -382,7 +426,14 @@ Node density_lpdf(Dag *d, int dist, Node x, const Node *args, int n)
 
 /* ---- distribution functions ---------------------------------------------------------------------------------------------------------------------- */
 
-/* log P(X <= x) if `lower`, else log P(X > x). */
+static Node gamma_tail(Dag *d, Node shape, Node x, bool lower) { return lower ? FN2(gamma_lcdf, shape, x) : FN2(gamma_lccdf, shape, x); }
+
+static Node beta_tail(Dag *d, Node x, Node a, Node b, bool lower)
+{
+  return lower ? x_fn3(d, F_beta_lcdf, x, a, b) : x_fn3(d, F_beta_lccdf, x, a, b);
+}
+
+/* log P(X <= x) if `lower`, else log P(X > x), inside the support. */
 static Node log_tail(Dag *d, int dist, Node x, const Node *args, int n, bool lower)
 {
   Node a = n > 0 ? args[0] : NO_NODE, b = n > 1 ? args[1] : NO_NODE, z, t;
@@ -419,22 +470,66 @@ static Node log_tail(Dag *d, int dist, Node x, const Node *args, int n, bool low
     return lower ? FN(log1m_exp, t) : t;
   case DIST_uniform:
     return LOG(DIV(lower ? SUB(x, a) : SUB(b, x), SUB(b, a)));
+  case DIST_student_t:
+    z = standardised(d, x, b, args[2]);
+    return FN2(student_t_lcdf, lower ? z : NEG(z), a);
+  case DIST_skew_normal:
+    z = standardised(d, x, a, b);
+    return FN2(skew_normal_lcdf, lower ? z : NEG(z), lower ? args[2] : NEG(args[2]));
+  case DIST_gamma: return gamma_tail(d, a, MUL(b, x), lower);
+  case DIST_chi_square: return gamma_tail(d, MUL(C(0.5), a), MUL(C(0.5), x), lower);
+  case DIST_inv_gamma: return gamma_tail(d, a, DIV(b, x), !lower);
+  case DIST_inv_chi_square: return gamma_tail(d, MUL(C(0.5), a), DIV(C(0.5), x), !lower);
+  case DIST_beta: return beta_tail(d, x, a, b, lower);
   case DIST_geometric:
     t = MUL(ADD(x, C(1)), log1m(d, a));
     return lower ? FN(log1m_exp, t) : t;
+  case DIST_bernoulli: case DIST_bernoulli_logit:                           /* below 1; the callers see to the rest */
+    if (dist == DIST_bernoulli_logit) a = FN(inv_logit, a);
+    return lower ? log1m(d, a) : LOG(a);
+  case DIST_binomial_logit: case DIST_binomial:                             /* P(X > x) = I_theta(x + 1, N - x) */
+    if (dist == DIST_binomial_logit) b = FN(inv_logit, b);
+    return beta_tail(d, b, ADD(x, C(1)), FN2(fmax, SUB(a, x), C(1)), !lower);
+  case DIST_poisson_log: case DIST_poisson:                                 /* P(X <= x) = Q(x + 1, lambda) */
+    return gamma_tail(d, ADD(x, C(1)), dist == DIST_poisson_log ? EXP(a) : a, !lower);
+  case DIST_neg_binomial_2: case DIST_neg_binomial_2_log:                   /* P(X <= x) = I_p(phi, x + 1), p = phi / (phi + mu) */
+    z = FN(inv_logit, SUB(LOG(b), dist == DIST_neg_binomial_2 ? LOG(a) : a));
+    return beta_tail(d, z, b, ADD(x, C(1)), lower);
   default: return NO_NODE;
   }
 }
 
-Node density_lcdf(Dag *d, int dist, Node x, const Node *args, int n) { return log_tail(d, dist, x, args, n, true); }
-Node density_lccdf(Dag *d, int dist, Node x, const Node *args, int n) { return log_tail(d, dist, x, args, n, false); }
+/* The same outside the support, and of whole numbers between two of them, where x is not a latent variable, which is inside by its transform. Where the
+ * tail is not asked for it is taken at a point of the support: its derivatives, times 0, must be numbers. */
+static Node guarded_tail(Dag *d, int dist, Node x, const Node *args, int n, bool lower)
+{
+  const Support support = dist_info[dist].support;
+  Node at = x, lo = NO_NODE, hi = NO_NODE, safe = NO_NODE;                  /* at or below lo, at or above hi */
+  if (dag_node(d, x)->latent) return log_tail(d, dist, x, args, n, lower);
+  switch (support) {
+  case SUP_POSITIVE: case SUP_NONNEGATIVE: lo = C(0), safe = C(1); break;
+  case SUP_UNIT: lo = C(0), hi = C(1), safe = C(0.5); break;
+  case SUP_BETWEEN: lo = args[0], hi = args[1], safe = MUL(C(0.5), ADD(lo, hi)); break;
+  case SUP_ABOVE: lo = args[0], safe = MUL(C(2), lo); break;
+  case SUP_COUNT: case SUP_BINARY: case SUP_BOUNDED_COUNT:
+    if (!dag_node(d, x)->integer) at = FN(floor, x);
+    lo = C(-1), safe = C(0), hi = support == SUP_BINARY ? C(1) : support == SUP_BOUNDED_COUNT ? args[0] : NO_NODE;
+    break;
+  default: return log_tail(d, dist, x, args, n, lower);
+  }
+  Node under = x_compare(d, X_LE, at, lo), over = hi < 0 ? x_int(d, 0) : x_compare(d, X_LE, hi, at);
+  Node tail = log_tail(d, dist, x_cond(d, x_compare(d, X_OR, under, over), safe, at), args, n, lower);
+  return x_cond(d, under, C(lower ? -INFINITY : 0), x_cond(d, over, C(lower ? 0 : -INFINITY), tail));
+}
+
+Node density_lcdf(Dag *d, int dist, Node x, const Node *args, int n) { return guarded_tail(d, dist, x, args, n, true); }
+Node density_lccdf(Dag *d, int dist, Node x, const Node *args, int n) { return guarded_tail(d, dist, x, args, n, false); }
 
 bool density_has_cdf(int dist)
 {
   switch ((DistId)dist) {
-  case DIST_std_normal: case DIST_normal: case DIST_lognormal: case DIST_cauchy: case DIST_double_exponential: case DIST_logistic:
-  case DIST_gumbel: case DIST_exponential: case DIST_weibull: case DIST_pareto: case DIST_uniform: case DIST_geometric: return true;
-  default: return false;
+  case DIST_flat: case DIST_von_mises: case DIST_beta_binomial: case DIST_categorical: case DIST_categorical_logit: case DIST_ordered_logistic: return false;
+  default: return dist_info[dist].shape == DSH_UNIVARIATE;
   }
 }
 

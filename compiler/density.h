@@ -12,8 +12,6 @@ typedef struct { Node node; int rank; int axis[2]; } DensityArg;
  * ordered_logistic). The value inside the support; outside it only `uniform` and `pareto` of an x without latents return -inf, everywhere
  * else the caller has made sure of the support (transforms of latents, checks of data). */
 Node density_lpdf_args(Dag *d, int dist, const DensityArg *x, const DensityArg *args, int n);
-/* False for the distributions that need a Cholesky factorisation, which the DAG does not have. */
-bool density_has_lpdf(int dist);
 /* density_lpdf_args where everything is scalar. */
 Node density_lpdf(Dag *d, int dist, Node x, const Node *args, int n);
 

@@ -1,5 +1,6 @@
 /* The expression DAG: construction, simplification, evaluation, printing. See expr.h. */
 #include "expr.h"
+#include "../runtime/pgm_math.h"
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -9,16 +10,20 @@
 const char *const fn_c_name[] = {
 #define FN1(name, c) c,
 #define FN2(name, c) c,
+#define FN3(name, c) c,
 #include "fn.def"
 #undef FN1
 #undef FN2
+#undef FN3
 };
 const int fn_arity[] = {
 #define FN1(name, c) 1,
 #define FN2(name, c) 2,
+#define FN3(name, c) 3,
 #include "fn.def"
 #undef FN1
 #undef FN2
+#undef FN3
 };
 
 Dag *dag_new(const Model *m)
@@ -486,6 +491,12 @@ Node x_fn2(Dag *d, Fn f, Node a, Node b)
   return make(d, X_FN, (int)f, 0, 0, 2, args, false);
 }
 
+Node x_fn3(Dag *d, Fn f, Node a, Node b, Node c)
+{
+  Node args[3] = {a, b, c};
+  return make(d, X_FN, (int)f, 0, 0, 3, args, false);
+}
+
 static bool is_logical(const Dag *d, Node n) { return dag_node(d, n)->op >= X_LT && dag_node(d, n)->op <= X_NOT; }
 
 Node x_compare(Dag *d, XOp op, Node a, Node b)
@@ -650,6 +661,7 @@ Node dag_rebuild(Dag *d, Node n, const Node *args)
     if (x.aux == F_log) return x_log(d, args[0]);
     if (x.aux == F_sqrt) return x_sqrt(d, args[0]);
     if (x.aux == F_square) return x_square(d, args[0]);
+    if (x.n_args == 3) return x_fn3(d, (Fn)x.aux, args[0], args[1], args[2]);
     return x.n_args == 1 ? x_fn1(d, (Fn)x.aux, args[0]) : x_fn2(d, (Fn)x.aux, args[0], args[1]);
   case X_LT: case X_LE: case X_EQ: case X_NE: case X_AND: case X_OR: return x_compare(d, x.op, args[0], args[1]);
   case X_NOT: return x_not(d, args[0]);
@@ -764,7 +776,7 @@ static double trigamma_series(double x)
   return r + 1 / x + i / 2 + i / x * (1.0 / 6 - i * (1.0 / 30 - i * (1.0 / 42 - i / 30)));
 }
 
-static double eval_fn(Fn f, double a, double b)
+static double eval_fn(Fn f, double a, double b, double c)
 {
   switch (f) {
   case F_exp: return exp(a);
@@ -821,6 +833,24 @@ static double eval_fn(Fn f, double a, double b)
     }
     return f == F_log_bessel_i0 ? log(s0) : s1 / s0;
   }
+  case F_tgamma: return tgamma(a);
+  case F_normal_hazard: return exp(-0.5 * a * a - 0.9189385332046727) / (0.5 * erfc(-a * 0.7071067811865476));
+  case F_tetragamma: return pgm_tetragamma(a);                              /* these have their tests in the runtime's */
+  case F_inv_Phi: return pgm_inv_Phi(a);
+  case F_gamma_lcdf: return pgm_gamma_lcdf(a, b);
+  case F_gamma_lccdf: return pgm_gamma_lccdf(a, b);
+  case F_gamma_lcdf_d1: return pgm_gamma_lcdf_d1(a, b);
+  case F_gamma_lccdf_d1: return pgm_gamma_lccdf_d1(a, b);
+  case F_student_t_lcdf: return pgm_student_t_lcdf(a, b);
+  case F_student_t_lcdf_d1: return pgm_student_t_lcdf_d1(a, b);
+  case F_skew_normal_lcdf: return pgm_skew_normal_lcdf(a, b);
+  case F_skew_normal_lcdf_d1: return pgm_skew_normal_lcdf_d1(a, b);
+  case F_beta_lcdf: return pgm_beta_lcdf(a, b, c);
+  case F_beta_lccdf: return pgm_beta_lccdf(a, b, c);
+  case F_beta_lcdf_d1: return pgm_beta_lcdf_d1(a, b, c);
+  case F_beta_lcdf_d2: return pgm_beta_lcdf_d2(a, b, c);
+  case F_beta_lccdf_d1: return pgm_beta_lccdf_d1(a, b, c);
+  case F_beta_lccdf_d2: return pgm_beta_lccdf_d2(a, b, c);
   default: BUG("no evaluation for function %d", (int)f);
   }
 }
@@ -924,7 +954,7 @@ double dag_eval(const Dag *d, Node n, Evaluation *e)
   case X_DIV: return A(0) / A(1);
   case X_NEG: return -A(0);
   case X_POW: return pow(A(0), A(1));
-  case X_FN: { double a = A(0); return eval_fn((Fn)x->aux, a, x->n_args > 1 ? A(1) : 0); }
+  case X_FN: { double a = A(0); return eval_fn((Fn)x->aux, a, x->n_args > 1 ? A(1) : 0, x->n_args > 2 ? A(2) : 0); }
   case X_LT: return A(0) < A(1);
   case X_LE: return A(0) <= A(1);
   case X_EQ: return A(0) == A(1);

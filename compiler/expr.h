@@ -75,9 +75,11 @@ typedef enum {
 typedef enum {
 #define FN1(name, c) F_##name,
 #define FN2(name, c) F_##name,
+#define FN3(name, c) F_##name,
 #include "fn.def"
 #undef FN1
 #undef FN2
+#undef FN3
   FN_COUNT_
 } Fn;
 
@@ -152,6 +154,7 @@ Node x_log(Dag *d, Node a);
 Node x_sqrt(Dag *d, Node a);
 Node x_fn1(Dag *d, Fn f, Node a);
 Node x_fn2(Dag *d, Fn f, Node a, Node b);
+Node x_fn3(Dag *d, Fn f, Node a, Node b, Node c);
 Node x_compare(Dag *d, XOp op, Node a, Node b);          /* X_LT .. X_OR */
 Node x_not(Dag *d, Node a);
 Node x_cond(Dag *d, Node c, Node a, Node b);

@@ -65,9 +65,13 @@ static Node derivative1(Dag *d, Fn f, Node a, Node self)
                  x_mul(d, x_mul(d, x_const(d, 0.3989422804014327), a), x_exp(d, x_mul(d, x_const(d, -0.5), x_square(d, a)))));
   case F_lgamma: return x_fn1(d, F_digamma, a);
   case F_digamma: return x_fn1(d, F_trigamma, a);
+  case F_trigamma: return x_fn1(d, F_tetragamma, a);
   case F_Phi: return x_mul(d, x_const(d, 0.3989422804014327), x_exp(d, x_mul(d, x_const(d, -0.5), x_square(d, a))));
-  case F_std_normal_lcdf:                                                   /* phi(a) / Phi(a), in logs for the tail */
-    return x_exp(d, x_sub(d, x_sub(d, x_mul(d, x_const(d, -0.5), x_square(d, a)), x_const(d, 0.9189385332046727)), self));
+  case F_std_normal_lcdf: return x_fn1(d, F_normal_hazard, a);
+  case F_normal_hazard: return x_neg(d, x_mul(d, self, x_add(d, a, self)));
+  case F_inv_Phi:                                                           /* 1 / phi(self) */
+    return x_mul(d, x_const(d, 2.5066282746310002), x_exp(d, x_mul(d, x_const(d, 0.5), x_square(d, self))));
+  case F_tgamma: return x_mul(d, self, x_fn1(d, F_digamma, a));
   case F_log_bessel_i0: return x_fn1(d, F_bessel_ratio, a);
   case F_bessel_ratio:                                                      /* A' = 1 - A / k - A^2 */
     return x_sub(d, x_sub(d, one, x_div(d, self, a)), x_square(d, self));
@@ -77,7 +81,8 @@ static Node derivative1(Dag *d, Fn f, Node a, Node self)
 
 static const double least_probability = 1e-290;                             /* times any count still a double */
 
-static void give2(Reverse *r, Node n, Node bar)
+/* Functions of several arguments. */
+static void give_each(Reverse *r, Node n, Node bar)
 {
   Dag *d = r->d;
   XNode x = *dag_node(d, n);
@@ -122,6 +127,38 @@ static void give2(Reverse *r, Node n, Node bar)
     GIVE(a, x_fn1(d, F_log1p, x_neg(d, b)));
     GIVE(b, x_neg(d, x_div(d, a, x_fn2(d, F_fmax, x_sub(d, one, b), x_const(d, least_probability)))));
     return;
+  case F_gamma_lcdf: case F_gamma_lccdf: {                                  /* in x: the density b^(a - 1) exp(-b) / Gamma(a) over the probability */
+    bool lower = x.aux == F_gamma_lcdf;
+    Node density = x_sub(d, x_sub(d, x_mul(d, x_sub(d, a, one), x_log(d, b)), b), x_fn1(d, F_lgamma, a));
+    Node ratio = x_exp(d, x_sub(d, density, n));
+    GIVE(a, x_fn2(d, lower ? F_gamma_lcdf_d1 : F_gamma_lccdf_d1, a, b));
+    GIVE(b, lower ? ratio : x_neg(d, ratio));
+    return;
+  }
+  case F_student_t_lcdf: {
+    Node half = x_const(d, 0.5), nu = b;
+    Node log_scale = x_add(d, x_fn2(d, F_lbeta, half, x_mul(d, half, nu)), x_mul(d, half, x_log(d, nu)));
+    Node kernel = x_mul(d, x_mul(d, half, x_add(d, nu, one)), x_fn1(d, F_log1p, x_div(d, x_square(d, a), nu)));
+    GIVE(a, x_exp(d, x_neg(d, x_add(d, x_add(d, kernel, log_scale), n))));
+    GIVE(b, x_fn2(d, F_student_t_lcdf_d1, a, nu));
+    return;
+  }
+  case F_skew_normal_lcdf: {                                                /* 2 phi(a) Phi(b a) over the probability */
+    Node density = x_add(d, x_fn1(d, F_std_normal_lcdf, x_mul(d, a, b)), x_sub(d, x_const(d, M_LN2 - 0.9189385332046727), x_mul(d, x_const(d, 0.5), x_square(d, a))));
+    GIVE(a, x_exp(d, x_sub(d, density, n)));
+    GIVE(b, x_fn2(d, F_skew_normal_lcdf_d1, a, b));
+    return;
+  }
+  case F_beta_lcdf: case F_beta_lccdf: {                                    /* in x: the density x^(b - 1) (1 - x)^(c - 1) / B(b, c) over the probability */
+    bool lower = x.aux == F_beta_lcdf;
+    Node c = x.args[2], log_x = x_log(d, a), log_y = x_fn1(d, F_log1p, x_neg(d, a));
+    Node density = x_sub(d, x_add(d, x_mul(d, x_sub(d, b, one), log_x), x_mul(d, x_sub(d, c, one), log_y)), x_fn2(d, F_lbeta, b, c));
+    Node ratio = x_exp(d, x_sub(d, density, n));
+    GIVE(a, lower ? ratio : x_neg(d, ratio));
+    GIVE(b, x_fn3(d, lower ? F_beta_lcdf_d1 : F_beta_lccdf_d1, a, b, c));
+    GIVE(c, x_fn3(d, lower ? F_beta_lcdf_d2 : F_beta_lccdf_d2, a, b, c));
+    return;
+  }
   default: BUG("no derivative of %s", fn_c_name[x.aux]);
   }
 #undef GIVE
@@ -268,7 +305,7 @@ static void reverse_node(Reverse *r, Node n)
     if (x.n_args == 1) {
       if (dag_node(d, x.args[0])->latent) give(r, n, x.args[0], x_mul(d, bar, derivative1(d, (Fn)x.aux, x.args[0], n)));
     } else {
-      give2(r, n, bar);
+      give_each(r, n, bar);
     }
     return;
   case X_COND:

@@ -149,9 +149,12 @@ PGM_INLINE double pgm_gelu(double x) { return x * pgm_Phi(x); }
 PGM_SIMD double pgm_lgamma(double x);            /* log |Gamma(x)|; relative accuracy also near the zeros 1 and 2 */
 PGM_SIMD double pgm_digamma(double x);
 PGM_SIMD double pgm_trigamma(double x);
+PGM_SIMD double pgm_tetragamma(double x);        /* the derivative of trigamma */
 PGM_SIMD double pgm_lbeta(double a, double b);   /* log B(a, b), a, b > 0; no cancellation for large arguments */
 PGM_SIMD double pgm_lchoose(double n, double k); /* log (n choose k), real n >= k >= 0 */
 PGM_SIMD double pgm_std_normal_lcdf(double x);   /* log Phi(x), accurate in both tails */
+PGM_SIMD double pgm_normal_hazard(double x);     /* phi(x) / Phi(x), the derivative of log Phi(x) */
+PGM_SIMD double pgm_inv_Phi(double p);           /* the inverse of Phi; no cancellation in the lower tail */
 PGM_SIMD double pgm_log_bessel_i0(double x);     /* log I_0(x), I_n the modified Bessel function of the first kind */
 PGM_SIMD double pgm_bessel_i1_over_i0(double x); /* I_1(x) / I_0(x): the derivative of log I_0 */
 
@@ -160,5 +163,23 @@ PGM_SIMD double pgm_bessel_i1_over_i0(double x); /* I_1(x) / I_0(x): the derivat
 double pgm_gamma_p(double a, double x);
 double pgm_gamma_q(double a, double x);
 double pgm_beta_i(double a, double b, double x, double *complement);
+
+/* Logarithms of distribution functions for kernels (cdf.c): lcdf of P(X <= x), lccdf of P(X > x), and their derivatives in the first (_d1) and second
+ * (_d2) parameter. Gamma with shape a and rate 1, beta, Student's t with nu degrees of freedom, skew normal with shape alpha; the lccdf of the latter two
+ * are the lcdf of (-t, nu) and (-z, -alpha). Not vectorised. */
+double pgm_gamma_lcdf(double a, double x);
+double pgm_gamma_lccdf(double a, double x);
+double pgm_gamma_lcdf_d1(double a, double x);
+double pgm_gamma_lccdf_d1(double a, double x);
+double pgm_beta_lcdf(double x, double a, double b);
+double pgm_beta_lccdf(double x, double a, double b);
+double pgm_beta_lcdf_d1(double x, double a, double b);
+double pgm_beta_lcdf_d2(double x, double a, double b);
+double pgm_beta_lccdf_d1(double x, double a, double b);
+double pgm_beta_lccdf_d2(double x, double a, double b);
+double pgm_student_t_lcdf(double t, double nu);
+double pgm_student_t_lcdf_d1(double t, double nu);
+double pgm_skew_normal_lcdf(double z, double alpha);
+double pgm_skew_normal_lcdf_d1(double z, double alpha);
 
 #endif

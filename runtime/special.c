@@ -205,6 +205,46 @@ double pgm_std_normal_lcdf(double x)
   return x > 0 ? upper : lower;
 }
 
+/* phi(x) / Phi(x): sqrt(2 / pi) / erfcx(z) for x <= 0, phi(x) / (1 - Phi(-x)) above */
+double pgm_normal_hazard(double x)
+{
+  double z = PGM_SQRT1_2 * fabs(x), s = 2.5 / (2.5 + z);
+  double scaled = 0.5 * s * exp(POLYNOMIAL(ERFCX, 2 * s - 1)), phi = exp(-0.5 * x * x);
+  double lower = 0.398942280401432678 / scaled, upper = 0.398942280401432678 * phi / (1 - scaled * phi);
+  return x > 0 ? upper : lower;
+}
+
+/* Phi^-1(p): from Abramowitz & Stegun (1964), 26.2.23, with an error below 5e-4, by Newton's method for log Phi(x) = log p, p <= 1/2. */
+double pgm_inv_Phi(double p)
+{
+  double q = p < 0.5 ? p : 1 - p, log_q = log(q), t = sqrt(-2 * log_q);
+  double x = (2.515517 + t * (0.802853 + t * 0.010328)) / (1 + t * (1.432788 + t * (0.189269 + t * 0.001308))) - t;
+#pragma GCC unroll 3
+  for (int i = 0; i < 3; i++) x -= (pgm_std_normal_lcdf(x) - log_q) / pgm_normal_hazard(x);
+  double r = p < 0.5 ? x : -x;
+  r = p == 0 ? -HUGE_VAL : r;
+  return p == 1 ? HUGE_VAL : r;
+}
+
+/* psi''(x), the derivative of pgm_trigamma in the same way: psi''(x) = psi''(x + 8) - the sum of 2 / (x + k)^3 below 8. For x < 0, with a = -x:
+ * psi''(x) = 2 pi^3 cos(pi a) / sin(pi a)^3 + psi''(a) + 2 / a^3. */
+double pgm_tetragamma(double x)
+{
+  static const double c[] = {-1.0 / 2, 1.0 / 6, -1.0 / 6, 3.0 / 10, -5.0 / 6, 691.0 / 210, -35.0 / 2, 3617.0 / 30, -43867.0 / 42, 1222277.0 / 110};
+  double a = fabs(x), sum = 0;
+#pragma GCC unroll 8
+  for (int k = 0; k < 8; k++) {
+    double s = a + k;
+    sum += 2 / (s * s * s);
+  }
+  double r = 1 / (a < 8 ? a + 8 : a), r2 = r * r;
+  double asymptotic = -r2 - r2 * r + r2 * r2 * POLYNOMIAL(c, r2);
+  double positive = asymptotic - (a < 8 ? sum : 0);
+  double f = fraction(a), sine = f * sin_pi_over(f) / PGM_PI;
+  double reflected = 2 * cos_pi(f) / (sine * sine * sine) + positive + 2 / (a * a * a);
+  return x < 0 ? reflected : positive;
+}
+
 /* Power series in q = x^2 / 4, x <= 8: (I0 - 1) / q with coefficients 1 / (k + 1)!^2, and I1 / (x / 2) with 1 / (k! (k + 1)!); DLMF 10.25.2 */
 static const double I0[] = {
   1.0, 0.25, 0.02777777777777777778, 0.001736111111111111111, 0.00006944444444444444444, 1.929012345679012346e-6,

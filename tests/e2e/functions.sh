@@ -128,9 +128,6 @@ present | present(x[1]) * r + present(x[2]) * r | r
 TABLE
 }
 
-# What code generation does not do yet: refused with a message, and nothing else.
-later=" inv_Phi trigamma "
-
 declarations() {
   cat <<'MODEL'
   latent p : real<lower=0.5, upper=1.5> ~ uniform(0.5, 1.5);
@@ -158,19 +155,14 @@ cat >"$work/point.json" <<'EOT'
 EOT
 echo '{"x": [1.5, null]}' >"$work/data.json"
 
-# One function for those that are not supported: they must be refused.
 names=$(sed -n 's/^FUNC(\([A-Za-z_0-9]*\),.*/\1/p' "$root/compiler/func.def")
 for name in $names; do
-  table | grep -q "^$name |" || { fail "$name has no row"; continue; }
-  [[ $later == *" $name "* ]] || continue
-  { echo "model one { observed x[1] ~ normal(0, 1); observed x[2] ~ normal(0, 1);"; declarations; echo "factor $(table | sed -n "s/^$name | \(.*\) | .*/\1/p"); }"; } >"$work/one.pgm"
-  "$PGMC" "$work/one.pgm" -o "$work/one" >"$work/log" 2>&1
-  if grep -q 'error: .* is not supported by code generation yet' "$work/log"; then pass "$name (refused)"; else fail "$name: not refused"; cat "$work/log"; fi
+  table | grep -q "^$name |" || fail "$name has no row"
 done
 
-# All others, a few at a time: factors -|call - other words| at a point.
+# A few at a time: factors -|call - other words| at a point.
 group=0
-while mapfile -t rows < <(for name in $names; do [[ $later == *" $name "* ]] || table | grep "^$name |"; done | awk -v g=$group 'NR > 25 * g && NR <= 25 * (g + 1)') && [ ${#rows[@]} -gt 0 ]; do
+while mapfile -t rows < <(for name in $names; do table | grep "^$name |"; done | awk -v g=$group 'NR > 25 * g && NR <= 25 * (g + 1)') && [ ${#rows[@]} -gt 0 ]; do
   group=$((group + 1))
   {
     echo "model values$group { observed x[1] ~ flat(); observed x[2] ~ flat();"

@@ -152,7 +152,7 @@ static int compare(World *w, Node root, double tolerance)
 
 /* ---- every function ---------------------------------------------------------------------------------------------------------------------------- */
 
-typedef struct { double lo[2], hi[2]; bool data; } Domain;                   /* per argument; data: the last argument is data */
+typedef struct { double lo[3], hi[3]; bool data; } Domain;                   /* per argument; data: the last argument is data */
 static const Domain domain[FN_COUNT_] = {
   [F_exp] = {{-2}, {2}}, [F_log] = {{0.1}, {4}}, [F_log1p] = {{-0.8}, {4}}, [F_expm1] = {{-2}, {2}}, [F_sqrt] = {{0.1}, {4}}, [F_square] = {{-2}, {2}},
   [F_fabs] = {{0.1}, {2}}, [F_floor] = {{0.1}, {0.9}}, [F_ceil] = {{0.1}, {0.9}}, [F_round] = {{0.1}, {0.4}}, [F_sign] = {{-2}, {-0.1}}, [F_step] = {{0.1}, {2}},
@@ -163,7 +163,9 @@ static const Domain domain[FN_COUNT_] = {
   [F_Phi] = {{-3}, {3}}, [F_std_normal_lcdf] = {{-3}, {3}}, [F_log_bessel_i0] = {{0.2}, {6}}, [F_bessel_ratio] = {{0.2}, {6}},
   [F_leaky_relu] = {{-2, 0.1}, {-0.1, 0.4}, true}, [F_atan2] = {{0.3, 0.3}, {2, 2}}, [F_fmax] = {{0.1, -2}, {2, 0}}, [F_fmin] = {{0.1, -2}, {2, 0}},
   [F_fmod] = {{0.1, 2}, {1.5, 3}, true}, [F_lbeta] = {{0.3, 0.3}, {4, 4}}, [F_lchoose] = {{5, 1}, {8, 4}}, [F_xlogy] = {{-2, 0.2}, {2, 3}},
-  [F_xlog1my] = {{-2, -2}, {2, 0.8}},
+  [F_xlog1my] = {{-2, -2}, {2, 0.8}},     [F_trigamma] = {{0.3}, {5}}, [F_tgamma] = {{0.3}, {4}}, [F_inv_Phi] = {{0.02}, {0.98}}, [F_normal_hazard] = {{-3}, {3}},
+  [F_gamma_lcdf] = {{0.3, 0.1}, {4, 6}}, [F_gamma_lccdf] = {{0.3, 0.1}, {4, 6}}, [F_student_t_lcdf] = {{-3, 0.5}, {3, 6}},
+  [F_skew_normal_lcdf] = {{-2, -3}, {2, 3}}, [F_beta_lcdf] = {{0.1, 0.4, 0.4}, {0.9, 3, 3}}, [F_beta_lccdf] = {{0.1, 0.4, 0.4}, {0.9, 3, 3}},
 };
 
 static void test_functions(void **unused)
@@ -171,7 +173,11 @@ static void test_functions(void **unused)
   (void)unused;
   state = 1;
   for (int f = 0; f < FN_COUNT_; f++) {
-    if (f == F_trigamma) continue;                                          /* only ever a derivative of digamma; third order is not needed */
+    static const Fn only_derivatives[] = {F_tetragamma,        F_gamma_lcdf_d1, F_gamma_lccdf_d1, F_student_t_lcdf_d1, F_skew_normal_lcdf_d1,
+                                          F_beta_lcdf_d1, F_beta_lcdf_d2,  F_beta_lccdf_d1,  F_beta_lccdf_d2};  /* higher order is not needed */
+    bool skip = false;
+    for (size_t i = 0; i < sizeof only_derivatives / sizeof *only_derivatives; i++) skip = skip || f == (int)only_derivatives[i];
+    if (skip) continue;
     const Domain *dom = &domain[f];
     if (dom->lo[0] == dom->hi[0]) fail_msg("no domain for %s", fn_c_name[f]);
     for (int side = 0; side < 2; side++)                                    /* relu and the like on both sides of zero */
@@ -183,7 +189,8 @@ static void test_functions(void **unused)
         w.value[1][0] = w.value[5][0] = uniform(dom->lo[1], dom->hi[1]);
         if (side && (f == F_relu || f == F_leaky_relu || f == F_fabs || f == F_cbrt || f == F_sign)) w.value[0][0] = -w.value[0][0];
         if (side && (f == F_fmax || f == F_fmin)) { double t = w.value[0][0]; w.value[0][0] = w.value[1][0], w.value[1][0] = t; }
-        Node n = fn_arity[f] == 1 ? x_fn1(w.d, (Fn)f, a) : x_fn2(w.d, (Fn)f, a, b);
+        w.value[2][0] = uniform(dom->lo[2], dom->hi[2]);
+        Node n = fn_arity[f] == 1 ? x_fn1(w.d, (Fn)f, a) : fn_arity[f] == 2 ? x_fn2(w.d, (Fn)f, a, b) : x_fn3(w.d, (Fn)f, a, b, leaf(&w, 2, x_int(w.d, 0)));
         Node root = x_mul(w.d, x_const(w.d, 1.25), n);
         if (!compare(&w, root, 2e-7)) fail_msg("no derivative of %s was fit to compare", fn_c_name[f]);
       }
@@ -274,6 +281,40 @@ static void test_solves(void **unused)
       Node roots[] = {x_sum(d, I, x_square(d, s)), x_sum(d, N, x_sum(d, I, x_square(d, u))), x_sum(d, I, x_mul(d, twice, vi)), x_sum(d, J, x_exp(d, entry))};
       for (size_t k = 0; k < sizeof roots / sizeof *roots; k++)
         if (compare(&w, roots[k], 5e-7) < 10) fail_msg("too little of solve %zu was fit to compare", k);
+    }
+  }
+}
+
+/* Cholesky factor, inverse and determinant, of a matrix that is an expression and varies over units; products, also with zeros among the factors. */
+static void test_matrix_functions(void **unused)
+{
+  (void)unused;
+  state = 11;
+  for (int trial = 0; trial < 5; trial++) {
+    World w = world_new();
+    Dag *d = w.d;
+    draw_point(&w);
+    Node i = x_axis(d, I), j = x_axis(d, J), A = matrix(&w), vi = leaf(&w, 2, i), vj = leaf(&w, 2, j), scale = x_exp(d, x_mul(d, x_const(d, 0.3), leaf(&w, 3, x_axis(d, N))));
+    int other = dag_dim_axis(d, d->axes.at[I].extent, 2);
+    Node t = x_axis(d, other), square = x_sum(d, other, x_mul(d, x_at(d, A, J, t), x_at(d, x_at(d, A, J, t), I, j)));     /* A A' */
+    Node S = x_mul(d, x_add(d, square, x_compare(d, X_EQ, i, j)), scale), L = x_matrix(d, X_CHOLESKY, I, J, S, NO_NODE);
+    Node inverse = x_matrix(d, X_INVERSE, I, J, x_mul(d, A, scale), NO_NODE), flipped = x_matrix(d, X_INVERSE_T, I, J, A, NO_NODE);
+    Node roots[] = {x_sum(d, N, x_sum(d, I, x_sum(d, J, x_mul(d, L, x_mul(d, vi, x_exp(d, vj)))))), x_sum(d, N, x_matrix(d, X_LOG_DET, I, J, x_mul(d, A, scale), NO_NODE)),
+                    x_sum(d, N, x_sum(d, I, x_sum(d, J, x_mul(d, inverse, x_mul(d, vi, x_exp(d, vj)))))),
+                    x_sum(d, I, x_sum(d, J, x_mul(d, flipped, x_mul(d, vi, x_exp(d, vj))))), x_reduce(d, X_PROD, I, x_add(d, vi, x_const(d, 0.2))),
+                    x_sum(d, N, x_reduce(d, X_PROD, I, x_mul(d, vi, scale)))};
+    for (size_t k = 0; k < sizeof roots / sizeof *roots; k++)
+      if (compare(&w, roots[k], 1e-6) < 4) fail_msg("too little of matrix function %zu was fit to compare", k);
+    /* L L' = S, S S^-1 = 1, log det = 2 sum log L[i,i] */
+    Node back = x_sum(d, other, x_mul(d, x_at(d, L, J, t), x_at(d, x_at(d, L, J, t), I, j)));
+    Node unit = x_sum(d, other, x_mul(d, x_at(d, S, J, t), x_at(d, x_matrix(d, X_INVERSE, I, J, S, NO_NODE), I, t)));
+    Node det = x_sub(d, x_matrix(d, X_LOG_DET, I, J, S, NO_NODE), x_sum(d, I, x_mul(d, x_const(d, 2), x_log(d, x_at(d, L, J, i)))));
+    Node wrong = x_add(d, x_add(d, x_square(d, x_sub(d, back, S)), x_square(d, x_sub(d, unit, x_compare(d, X_EQ, i, j)))), x_square(d, det));
+    assert_true(value(&w, x_sum(d, N, x_sum(d, I, x_sum(d, J, wrong)))) < 1e-20);
+    for (int zeros = 1; zeros < 3; zeros++) {
+      for (int k = 0; k < zeros; k++) w.value[2][k] = 0;
+      Node product = x_reduce(d, X_PROD, I, vi);
+      if (compare(&w, x_add(d, product, x_sum(d, I, vi)), 1e-6) < 3) fail_msg("no derivative of a product with %d zeros", zeros);
     }
   }
 }
@@ -381,7 +422,7 @@ int main(void)
 {
   const struct CMUnitTest tests[] = {
     cmocka_unit_test(test_functions), cmocka_unit_test(test_same_argument), cmocka_unit_test(test_ragged_sums), cmocka_unit_test(test_matrices),
-    cmocka_unit_test(test_solves),    cmocka_unit_test(test_conditions),    cmocka_unit_test(test_random),
+    cmocka_unit_test(test_solves), cmocka_unit_test(test_matrix_functions),    cmocka_unit_test(test_conditions),    cmocka_unit_test(test_random),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }
