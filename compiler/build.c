@@ -934,7 +934,7 @@ static Node log_sum_exp2(Dag *d, Node x, Node y)
 }
 
 /* Element-wise functions of scalars. */
-static Node map_function(Builder *b, int f, const Node *a, Span span)
+static Node map_function(Builder *b, int f, const Node *a)
 {
   Dag *d = b->d;
   Node one = x_const(d, 1);
@@ -1003,9 +1003,7 @@ static Node map_function(Builder *b, int f, const Node *a, Span span)
   case FUNC_log_diff_exp: return x_add(d, a[0], x_fn1(d, F_log1m_exp, x_sub(d, a[1], a[0])));
   case FUNC_log_mix: return log_sum_exp2(d, x_add(d, x_log(d, a[0]), a[1]), x_add(d, x_fn1(d, F_log1p, x_neg(d, a[0])), a[2]));
   case FUNC_log_sum_exp: return log_sum_exp2(d, a[0], a[1]);
-  default:
-    unsupported(b, span, "this function");
-    return a[0];
+  default: BUG("no element-wise function %s", func_info[f].name);
   }
 }
 
@@ -1047,9 +1045,7 @@ static Value reduce_function(Builder *b, const MExpr *e)
   case FUNC_log_sum_exp:
     if (v.rank == 1) return scalar(x_log_sum_exp(d, v.axis[0], n));
     return scalar(x_log_sum_exp(d, v.axis[0], x_log_sum_exp(d, v.axis[1], n)));
-  default:
-    unsupported(b, e->span, "this function of a vector");
-    return scalar(n);
+  default: BUG("no reduction %s", func_info[e->func].name);
   }
 }
 
@@ -1102,8 +1098,7 @@ static Value matrix_function(Builder *b, const MExpr *e)
     return over(b, 2, dag_dim_axis(d, r, 0), dag_dim_axis(d, c, r == c), v[0].node);
   }
   case FUNC_to_vector: case FUNC_to_row_vector:
-    if (v[0].rank == 1) return v[0];
-    break;
+    return v[0];
   case FUNC_transpose: return transpose(b, v[0]);
   case FUNC_identity_matrix: return identity_matrix(b, build_scalar(b, e->args[0]));
   case FUNC_diag_matrix: {
@@ -1147,9 +1142,8 @@ static Value matrix_function(Builder *b, const MExpr *e)
   case FUNC_mdivide_left: return product(b, inverse(b, v[0]), v[1], true, v[1].rank == 2);
   case FUNC_mdivide_left_spd: return solve_spd(b, v[0], v[1]);
   case FUNC_mdivide_left_tri_low: return triangular_solve(b, false, v[0], v[1]);
-  default: break;
+  default: BUG("no matrix function %s", func_info[e->func].name);
   }
-  return refused(b, e, arena_printf("%s()", func_info[e->func].name));
 }
 
 static Value build_call(Builder *b, const MExpr *e)
@@ -1199,7 +1193,7 @@ static Value build_call(Builder *b, const MExpr *e)
   for (int i = 0; i < e->n_args && i < 3; i++) v[i] = build_value(b, e->args[i]);
   int rank = meet(b, v, e->n_args, axes);
   for (int i = 0; i < e->n_args && i < 3; i++) a[i] = value_over(b, &v[i], axes);
-  Node n = map_function(b, e->func, a, e->span);
+  Node n = map_function(b, e->func, a);
   return rank ? over(b, rank, axes[0], axes[1], n) : scalar(n);
 }
 
@@ -1276,8 +1270,6 @@ Value build_value(Builder *b, const MExpr *e)
     Value v[6];
     Node a[6];
     int axes[2] = {0, 0};
-    bool cumulative = e->lp == LP_LCDF || e->lp == LP_LCCDF;
-    if (cumulative && !density_has_cdf(e->dist)) { unsupported(b, e->span, "this cumulative distribution function"); return scalar(x_const(d, 0)); }
     for (int i = 0; i < e->n_args && i < 6; i++) v[i] = build_value(b, e->args[i]);
     if (dist_takes_arrays(e->dist)) return scalar(array_density(b, e->dist, &v[0], v + 1, e->n_args - 1));
     int rank = meet(b, v, e->n_args, axes);
@@ -1335,7 +1327,6 @@ Node build_term(Builder *b, const Stmt *s)
     return v.rank ? sum_value(b, &v, value_ready(b, v).node) : value_over(b, &v, NULL);
   }
   const DistCall *c = &s->dist;
-  if (c->truncated && !density_has_cdf(c->dist)) unsupported(b, c->span, arena_printf("truncation of %s", dist_info[c->dist].name));
   Value v[6];
   Node a[6];
   int axes[2] = {0, 0};

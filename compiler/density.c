@@ -525,14 +525,6 @@ static Node guarded_tail(Dag *d, int dist, Node x, const Node *args, int n, bool
 Node density_lcdf(Dag *d, int dist, Node x, const Node *args, int n) { return guarded_tail(d, dist, x, args, n, true); }
 Node density_lccdf(Dag *d, int dist, Node x, const Node *args, int n) { return guarded_tail(d, dist, x, args, n, false); }
 
-bool density_has_cdf(int dist)
-{
-  switch ((DistId)dist) {
-  case DIST_flat: case DIST_von_mises: case DIST_beta_binomial: case DIST_categorical: case DIST_categorical_logit: case DIST_ordered_logistic: return false;
-  default: return dist_info[dist].shape == DSH_UNIVARIATE;
-  }
-}
-
 /* Is this constant at or below everything that the distribution can produce? */
 static bool below_support(const Dag *d, int dist, Node lo)
 {
@@ -547,7 +539,7 @@ static bool below_support(const Dag *d, int dist, Node lo)
 Node density_log_interval(Dag *d, int dist, Node lo, Node hi, const Node *args, int n)
 {
   double v;
-  if (!density_has_cdf(dist)) return NO_NODE;
+  if (!dist_has_cdf(dist)) return NO_NODE;
   if (lo >= 0 && below_support(d, dist, lo)) lo = NO_NODE;
   if (hi >= 0 && dag_is_const(d, hi, &v) && v == INFINITY) hi = NO_NODE;
   if (lo < 0) return hi < 0 ? C(0) : density_lcdf(d, dist, hi, args, n);

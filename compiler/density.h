@@ -15,10 +15,9 @@ Node density_lpdf_args(Dag *d, int dist, const DensityArg *x, const DensityArg *
 /* density_lpdf_args where everything is scalar. */
 Node density_lpdf(Dag *d, int dist, Node x, const Node *args, int n);
 
-/* log P(X <= x) and log P(X > x), accurate in their tails. NO_NODE for distributions without an elementary form: density_has_cdf. */
+/* log P(X <= x) and log P(X > x), accurate in their tails. NO_NODE for distributions without one: dist_has_cdf. */
 Node density_lcdf(Dag *d, int dist, Node x, const Node *args, int n);
 Node density_lccdf(Dag *d, int dist, Node x, const Node *args, int n);
-bool density_has_cdf(int dist);
 /* log P(lo <= X <= hi), what T[lo, hi] subtracts; NO_NODE for an open side (not both). */
 Node density_log_interval(Dag *d, int dist, Node lo, Node hi, const Node *args, int n);
 

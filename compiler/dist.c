@@ -22,3 +22,11 @@ const char *dist_argument_name(int dist, int i)
   for (; i; i--) s = strchr(s, ',') + 2;
   return arena_printf("%.*s", (int)strcspn(s, ","), s);
 }
+
+bool dist_has_cdf(int dist)
+{
+  switch ((DistId)dist) {
+  case DIST_flat: case DIST_von_mises: case DIST_beta_binomial: case DIST_categorical: case DIST_categorical_logit: case DIST_ordered_logistic: return false;
+  default: return dist_info[dist].shape == DSH_UNIVARIATE;
+  }
+}

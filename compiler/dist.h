@@ -25,5 +25,7 @@ typedef struct {
 extern const DistInfo dist_info[DIST_COUNT];
 /* -1 when there is none. */
 int dist_find(const char *name);
+/* Whether P(X <= x) has a closed form, or a function that the runtime has: of angles and beta-binomial counts it has not. */
+bool dist_has_cdf(int dist);
 const char *dist_argument_name(int dist, int i);      /* "sigma" */
 #endif

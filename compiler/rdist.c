@@ -246,7 +246,7 @@ static bool truncation(Resolver *r, const ADist *a, Stmt *s)
     diag_error(a->span, "T[lo, ], T[, hi] or T[lo, hi]", "a truncation needs at least one end");
     return false;
   }
-  if (info->shape == DSH_MULTIVARIATE || info->support == SUP_TYPE || info->support == SUP_CATEGORY) {
+  if (!dist_has_cdf(d->dist)) {
     diag_error(a->span, NULL, "%s cannot be truncated", info->name);
     return false;
   }

@@ -1069,7 +1069,7 @@ static MExpr *resolve_lpdf(Resolver *r, const AExpr *a)
                d->kind == DK_DISCRETE ? "discrete" : "continuous");
     return NULL;
   }
-  if (e->lp >= LP_LCDF && (d->shape == DSH_MULTIVARIATE || d->support == SUP_TYPE || d->support == SUP_CATEGORY)) {
+  if (e->lp >= LP_LCDF && !dist_has_cdf(e->dist)) {
     diag_error(a->name_span, NULL, "%s has no cumulative distribution function", d->name);
     return NULL;
   }

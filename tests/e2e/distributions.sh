@@ -38,6 +38,7 @@ write_model() {
   case $1 in                                       # arguments for which densities are positive and expectations exist: E (x / s)^a with x and a log-normal does not
   uniform) fixed="-1.5, 2" arguments="a0 - 3, a1 + 3" ;;
   pareto) fixed="0.4, a1" arguments="0.4, a1" ;;
+  wishart) fixed="a0 + 3, a1" arguments="a0 + 3, a1" ;;
   gumbel) fixed="a0, 1.5" arguments="a0, 1.5" ;;
   weibull) fixed="1.3, a1" arguments="1.3, a1" ;;
   esac

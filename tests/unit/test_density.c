@@ -558,7 +558,7 @@ static void test_distribution_functions(void **state)
 {
   (void)state;
   int with_cdf = 0;
-  for (int dist = 0; dist < DIST_COUNT; dist++) with_cdf += density_has_cdf(dist);
+  for (int dist = 0; dist < DIST_COUNT; dist++) with_cdf += dist_has_cdf(dist);
   assert_int_equal(with_cdf, ROWS(cdfs));
   for (int c = 0; c < ROWS(cdfs); c++) {
     int dist = cdfs[c].dist, n = dist_info[dist].n_args;
