@@ -375,10 +375,10 @@ static void check_argument(Lint *l, int dist, int arg, const MExpr *e)
                  negative ? "negative" : "larger");
     return;
   }
-  if ((c != 'p' && c != 'q') || (!negative && !zero)) return;
+  if (c == 'n' ? !negative : (c != 'p' && c != 'q') || (!negative && !zero)) return;
   if (!hint && declared && !f->type.lower) hint = arena_printf("declare it as %s : %s<lower=0>", f->name, type_name(f->type.kind));
   if (!hint) hint = negative ? "exp(...) and softplus(...) are positive" : "softplus(...) is positive everywhere";
-  diag_warning(e->span, hint, "argument %s of %s must be positive; %s can be %s", name, dist_info[dist].name, what,
+  diag_warning(e->span, hint, "argument %s of %s must %s; %s can be %s", name, dist_info[dist].name, c == 'n' ? "be at least 0" : "be positive", what,
                negative ? "negative" : "0");
 }
 

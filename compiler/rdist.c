@@ -23,7 +23,7 @@ int dist_lookup(Name name, Span span)
 
 /* ---- constant arguments ---------------------------------------------------------------------------------------------------- */
 
-static const char *const constraint_text[] = {['p'] = "positive",           ['n'] = "not negative",
+static const char *const constraint_text[] = {['p'] = "positive",           ['n'] = "at least 0",
                                               ['u'] = "between 0 and 1",    ['c'] = "a whole number, not negative",
                                               ['q'] = "positive",           ['s'] = "a simplex: not negative, with sum 1",
                                               ['o'] = "in increasing order"};

@@ -246,7 +246,7 @@ static double pmf_bernoulli_logit(double k, const double *a) { return pmf_binomi
 /* Counts are `int`: like Stan, no Poisson of a rate above 2^30. */
 static double draw_poisson(PgmRng *r, const double *a) { return a[0] <= 0x1p30 ? count(gsl_ran_poisson(&r->gsl, a[0])) : NAN; }
 static double pmf_poisson_log(double k, const double *a) { return k * a[0] - exp(a[0]) - pgm_lgamma(k + 1); }
-static double pmf_poisson(double k, const double *a) { return pmf_poisson_log(k, (double[]){log(a[0])}); }
+static double pmf_poisson(double k, const double *a) { return a[0] > 0 ? pmf_poisson_log(k, (double[]){log(a[0])}) : k > 0 ? -INFINITY : 0; }
 static double draw_poisson_log(PgmRng *r, const double *a) { return draw_poisson(r, (double[]){exp(a[0])}); }
 
 static double draw_neg_binomial_2(PgmRng *r, const double *a)
@@ -424,7 +424,7 @@ DISCRETE(bernoulli, "u");
 DISCRETE(bernoulli_logit, "r");
 DISCRETE(binomial, "cu");
 DISCRETE(binomial_logit, "cr");
-DISCRETE(poisson, "p");
+DISCRETE(poisson, "n");
 DISCRETE(poisson_log, "r");
 DISCRETE(neg_binomial_2, "pp");
 DISCRETE(neg_binomial_2_log, "rp");

@@ -9,7 +9,7 @@ source "$(dirname "$0")/lib.sh"
 declare_argument() {
   case $2 in
   r) echo "latent a$1 ~ normal(0, 0.7);" ;;
-  p) echo "latent a$1 : real<lower=0> ~ gamma(20, 10);" ;;
+  p | n) echo "latent a$1 : real<lower=0> ~ gamma(20, 10);" ;;
   u) echo "latent a$1 : real<lower=0, upper=1> ~ beta(3, 3);" ;;
   c) echo "input a$1 : int = 5;" ;;
   v) echo "latent a$1 : vector[3] ~ normal(0, 0.7);" ;;

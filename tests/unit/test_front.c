@@ -594,7 +594,7 @@ static void test_argument_ranges(void **state)
        "bernoulli_logit takes the log odds"},
       {"latent a : real<lower=0> ~ normal(0, 1); observed y ~ binomial(4, a);",
        "argument theta of binomial must be between 0 and 1; a can be larger", "binomial_logit takes the log odds"},
-      {"latent a ~ normal(0, 1); observed y ~ poisson(2 * a);", "argument lambda of poisson must be positive; 2 * a can be negative",
+      {"latent a ~ normal(0, 1); observed y ~ poisson(2 * a);", "argument lambda of poisson must be at least 0; 2 * a can be negative",
        "poisson_log takes the logarithm of the mean"},
       {"latent a : vector[3] ~ normal(0, 1); observed y ~ ordered_logistic(0, a);",
        "argument c of ordered_logistic must be in increasing order, which 'a' need not be", "declare it as a : ordered[3]"},
