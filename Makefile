@@ -29,8 +29,10 @@ UNIT_BIN     := $(UNIT_SRC:tests/unit/%.c=$(B)/unit/%)
 
 all: $(B)/pgmc $(B)/libpgmrt.a $(B)/libpgmrt-portable.a
 
-$(B)/pgmc: $(B)/compiler/main.o $(COMPILER_OBJ) $(B)/runtime/sha256.o $(B)/runtime/special.o $(B)/runtime/cdf.o
-	$(CC) $(CFLAGS) $(SAN) -o $@ $^ -lm
+# Of the runtime: hashes, special functions, and data files for check --data.
+PGMC_RUNTIME = $(addprefix $(B)/runtime/,sha256.o special.o cdf.o data.o error.o)
+$(B)/pgmc: $(B)/compiler/main.o $(COMPILER_OBJ) $(PGMC_RUNTIME)
+	$(CC) $(CFLAGS) $(SAN) -fopenmp -o $@ $^ -ljansson -lz -lm
 $(B)/libpgmrt.a: $(RUNTIME_OBJ)
 	rm -f $@; ar rcs $@ $^
 $(B)/libpgmrt-portable.a: $(PORTABLE_OBJ)

@@ -15,6 +15,7 @@
 
 #include "base.h"
 #include "diag.h"
+#include "given.h"
 #include "model.h"
 
 typedef VEC(const char *) TextList;
@@ -28,6 +29,10 @@ typedef struct {
   const char *option;                   /* command-line words that apply it, or NULL where the tool has none yet */
   const char *note;                     /* one sentence for people */
 } Remedy;
+
+/* Of the elements of a range with a data set: those in q, the components they are in, the number of them in the largest of these and in the one of the
+ * median element, those whose component misses an observation, and those that no observation is left of, which are not in q. */
+typedef struct { long units, components, largest, median, missing, unobserved; } GroundSizes;
 
 typedef struct {
   int family;
@@ -52,6 +57,7 @@ typedef struct {
   bool separable;                       /* no term contains another local element beside one of this family */
   bool amortize;                        /* inputs come from an amortize statement */
   const char *reason;                   /* one sentence: why this verdict */
+  GroundSizes ground;                   /* with data; role local */
 } LatentVerdict;
 
 typedef struct { Span span; const char *message; } AnalysisWarning;
@@ -61,10 +67,14 @@ typedef struct {
   VEC(LatentVerdict) latents;           /* in order of families; a piecewise family has one entry per range of non-constant length */
   VEC(AnalysisWarning) warnings;
   const char *unchecked;                /* why the model was not compared with itself written out at a small size; NULL: it was */
+  const char *data;                     /* the file that ground is of, NULL */
+  const char *data_error;               /* why the data could not be used */
 } Analysis;
 
 /* Never fails; a disagreement with the brute-force check is a BUG. */
 Analysis *analyse(const Model *m);
+/* The same, with what the data decide. */
+Analysis *analyse_given(const Model *m, const Given *given);
 
 /* For --require: the strength of a model's verdict, open = 0 ... closes = 4; -1 for an unknown word. */
 int verdict_strength(const char *verdict);

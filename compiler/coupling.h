@@ -3,6 +3,7 @@
 #ifndef PGMC_COUPLING_H
 #define PGMC_COUPLING_H
 
+#include "analysis.h"
 #include "graph.h"
 
 #define MAX_AXES GRAPH_MAX_INDEX
@@ -174,5 +175,7 @@ Entry own_entry(const Graph *g, Axes *axes, Component *c, int term_node, int r);
 typedef struct GroundModel GroundModel;
 GroundModel *ground_build(const Graph *g, const char **why);  /* NULL: cannot, and why */
 void ground_check(GroundModel *gm, const Component *c, bool exact);
+GroundModel *ground_given(const Graph *g, const Given *given, const char **why);      /* with the data as they are; NULL: cannot, and why */
+void ground_count(GroundModel *gm, const Unit *u, GroundSizes *out);
 
 #endif

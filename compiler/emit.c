@@ -1709,43 +1709,15 @@ static void emit_statements(Emission *e)
   put(e, "static const PgmStatement %s_statements[] = {\n%s};\n\n", e->name, sb_text(&table));
 }
 
-/* Sizes that arrays tell: a plate or dimension exactly 1..SIZE, or the largest value of a lookup with upper=SIZE. */
+/* Sizes that arrays tell. */
 static int emit_counts(Emission *e)
 {
-  const Model *m = e->m;
   StrBuf table = {0};
-  int n = 0;
-  for (int i = 0; i < m->families.n; i++) {
-    const Family *f = FAMILY(e, i);
-    if (f->role == ROLE_LET) continue;                                      /* values of latent variables are given to simulate */
-    for (int k = 0; k < f->n_index; k++)
-      for (int j = 0; j < f->n_statements; j++) {
-        const Stmt *s = STMT(e, f->statements[j]);
-        const Affine *a = &s->index[k].affine;
-        long one;
-        if (a->n != 1 || a->term[0].kind != ATOM_VAR || a->term[0].coef != 1) continue;
-        const Var *v = &m->vars.at[a->term[0].id];
-        if (!mexpr_const_int(v->lo, &one) || one != 1 || v->hi->kind != M_REF || v->hi->n_index) continue;
-        long extra = 0;
-        for (int q = 0; q < f->n_statements; q++) {
-          const Stmt *o = STMT(e, f->statements[q]);
-          if (o != s && o->index[k].affine.n == 0 && !(o->kind == ST_INPUT && o->value)) extra++;
-        }
-        sb_printf(&table, "  {.size = %d, .array = %d, .position = %d, .extra = %ld},\n", v->hi->family, i, k, extra);
-        n++;
-      }
-    for (int k = 0; k < type_rank(f->type.kind); k++) {
-      const MExpr *x = f->type.dim[k];
-      if (x->kind != M_REF || x->n_index) continue;
-      sb_printf(&table, "  {.size = %d, .array = %d, .position = %d, .extra = 0},\n", x->family, i, f->n_index + k);
-      n++;
-    }
-    const MExpr *top = f->type.upper;
-    if (f->type.kind == TY_INT && top && top->kind == M_REF && !top->n_index && FAMILY(e, top->family)->type.kind == TY_INT) {
-      sb_printf(&table, "  {.size = %d, .array = %d, .position = -1, .extra = 0},\n", top->family, i);
-      n++;
-    }
-  }
+  SizeCounts counts = {0};
+  model_counts(e->m, &counts);
+  int n = counts.n;
+  for (int i = 0; i < n; i++)
+    sb_printf(&table, "  {.size = %d, .array = %d, .position = %d, .extra = %ld},\n", counts.at[i].size, counts.at[i].array, counts.at[i].position, counts.at[i].extra);
   if (n) put(e, "static const PgmCount %s_counts[] = {\n%s};\n\n", e->name, sb_text(&table));
   return n;
 }

@@ -9,7 +9,9 @@
  *   every observed or known entry in its ground component is named by the domain (all verdicts);
  *   every entry that the domain names and that exists is in its ground component (closes, set, slice; a slice may lose end elements);
  *   elements that a generator moves onto each other are connected (the negative verdicts);
- * and for the elements that are said to be barren: that nothing observed can be reached from them along the arrows. */
+ * and for the elements that are said to be barren: that nothing observed can be reached from them along the arrows.
+ *
+ * With the sizes, tables and missing observations of a data file the same components say what the data decide (ground_given, ground_count). */
 #include "coupling.h"
 #include "dist.h"
 #include "func.h"
@@ -22,9 +24,10 @@
 #define ATTEMPTS        24              /* choices of sizes tried, ... */
 #define LARGE_ATTEMPTS   3              /* ... of which too large ones */
 #define MAX_DEPTH       64              /* lets of lets, recurrences */
+#define MAX_DATA_WORK 20000000          /* references visited with the sizes of a data file */
 
 /* used: an observation, a factor or a global depends on it; barren: the analysis says not. */
-typedef struct { int family, n; long index[MAX_AXES]; int root; bool latent, used, barren; } Element;
+typedef struct { int family, n; long index[MAX_AXES]; int root; bool latent, used, barren, bereft; } Element; /* bereft: an observation of it is missing */
 
 typedef struct { int first, n, child; } GroundTerm; /* its members, with repetitions; the latent element whose density it is, or -1 */
 typedef struct { int term, element, next; } Incidence; /* next: of the same component, -1 */
@@ -49,7 +52,9 @@ struct GroundModel {
   VEC(Incidence) incidences;            /* known elements and a latent one of the term they are in; ... */
   int *of_root;                         /* ... per root, the first of its component, -1 */
   TableRange *table;                    /* per family */
-  int work;
+  int work, max_work;
+  const Given *given;                   /* sizes, tables and missing observations as they are; NULL: made up */
+  long **low;                           /* given: per family, its least index at each position, NULL until it is asked for */
   int *met;                             /* per element: the unit that it was last seen in the component of, counted from 1 */
   int units;
   const char *failed;                   /* why the model cannot be written out at these sizes */
@@ -70,11 +75,53 @@ static uint64_t mix(uint64_t h, uint64_t v)
   return h ^ (h >> 29);
 }
 
-/* Value of an element of an integer family: arbitrary, in its bounds, the same each time. */
+static const Stmt *definition(Ground *gm, int family, int n, const long *index);
+
+/* The least index of the family's elements at each position, of those that stand in its array. */
+static const long *array_low(Ground *gm, int family)
+{
+  const Family *f = &gm->m->families.at[family];
+  long *low = gm->low[family];
+  if (low) return low;
+  low = gm->low[family] = NEW_ARRAY(long, f->n_index + 1);
+  for (int k = 0; k < f->n_index; k++) {
+    bool any = false;
+    for (int i = 0; i < f->n_statements; i++) {
+      const Stmt *s = &gm->m->stmts.at[f->statements[i]];
+      const Affine *a = &s->index[k].affine;
+      bool ok = true, constant = true;
+      if (s->kind == ST_AMORTIZE) continue;
+      for (int p = 0; p < f->n_index; p++) constant = constant && !s->index[p].affine.n;
+      if (constant && s->kind == ST_INPUT && s->value) continue; /* a default: not in the array */
+      long l = a->n == 1 && a->term[0].kind == ATOM_VAR ? eval_int(gm, gm->m->vars.at[a->term[0].id].lo, &ok) + a->constant
+                                                        : eval_int(gm, s->index[k].expr, &ok);
+      if (ok && (!any || l < low[k])) low[k] = l, any = true;
+    }
+  }
+  return low;
+}
+
+/* Value of an element of an integer family in the data, or its default. */
+static long given_table(Ground *gm, int family, int n, const long *index, bool *ok)
+{
+  double value;
+  bool missing;
+  if (given_value(gm->given, family, n, index, array_low(gm, family), &value, &missing) && !missing) return (long)value;
+  const Stmt *s = definition(gm, family, n, index);
+  if (s && s->kind == ST_INPUT && s->value) return eval_int(gm, s->value, ok);
+  StrBuf name = {0};
+  for (int k = 0; k < n; k++) sb_printf(&name, "%s%ld", k ? "," : "", index[k]);
+  if (!gm->failed) gm->failed = arena_printf("%s[%s] is not there", gm->m->families.at[family].name, sb_text(&name));
+  *ok = false;
+  return 0;
+}
+
+/* Value of an element of an integer family: arbitrary, in its bounds, the same each time; or that of the data. */
 static long table_value(Ground *gm, int family, int n, const long *index, bool *ok)
 {
   const Family *f = &gm->m->families.at[family];
   const TableRange *t = &gm->table[family];
+  if (gm->given) return given_table(gm, family, n, index, ok);
   long lo = f->type.lower ? eval_int(gm, f->type.lower, ok) : t->any ? t->lo : 1;
   long hi = f->type.upper ? eval_int(gm, f->type.upper, ok) : t->any ? t->hi : lo + 2; /* neither a bound nor a lookup: a size or a count */
   if (!*ok || hi < lo) {
@@ -188,6 +235,15 @@ static int find_root(Ground *gm, int i)
   return i;
 }
 
+static const char *element_text(const Ground *gm, const Element *y)
+{
+  StrBuf b = {0};
+  sb_puts(&b, gm->m->families.at[y->family].name);
+  for (int p = 0; p < y->n; p++) sb_printf(&b, "%s%ld", p ? "," : "[", y->index[p]);
+  if (y->n) sb_putc(&b, ']');
+  return sb_text(&b);
+}
+
 /* ---- references ----------------------------------------------------------------------------------------------------------------------- */
 
 static const char no_range[] = "a range has no ends that can be made up";
@@ -248,14 +304,14 @@ static const Stmt *definition(Ground *gm, int family, int n, const long *index)
 
 static const char *no_element(const Ground *gm, int family)
 {
-  return arena_printf("some elements of %s are not there at the sizes tried", gm->m->families.at[family].name);
+  return arena_printf(gm->given ? "an index is outside %s" : "some elements of %s are not there at the sizes tried", gm->m->families.at[family].name);
 }
 
 /* entry: of a vector in a statement that works entry by entry; 0: the whole element. */
 static void collect_element(Ground *gm, int family, int n, const long *index, int entry)
 {
   const Family *f = &gm->m->families.at[family];
-  if (++gm->work > MAX_WORK) gm->failed = "it is too large at every size tried", gm->large = true;
+  if (++gm->work > gm->max_work) gm->failed = "it is too large at every size tried", gm->large = true;
   if (gm->failed) return;
   if (f->role == ROLE_LET) {
     if (gm->depth > MAX_DEPTH) {
@@ -342,7 +398,7 @@ static void collect_family(Ground *gm, const MExpr *e)
       if (latent) whole_range(gm, family, k, &lo[k], &hi[k]);
       else lo[k] = hi[k] = eval_int(gm, ix->expr, &ok) + (ix->kind == IX_LOOKUP ? ix->shift : 0);
     }
-    if (!ok) gm->failed = arena_printf("an index of %s has no value that can be made up", gm->m->families.at[family].name);
+    if (!ok && !gm->failed) gm->failed = arena_printf("an index of %s has no value that can be made up", gm->m->families.at[family].name);
     if (gm->failed) return;
     at[k] = lo[k];
     if (hi[k] < lo[k]) return;
@@ -436,6 +492,24 @@ static bool constant(const Model *m, const MExpr *e)
   return true;
 }
 
+static bool is_missing(Ground *gm, int family, int n, const long *index)
+{
+  double value;
+  bool missing = false;
+  int n_index = gm->m->families.at[family].n_index;
+  return given_value(gm->given, family, n < n_index ? n : n_index, index, array_low(gm, family), &value, &missing) && missing;
+}
+
+/* A value that a density or factor of what is there needs must be there. */
+static void check_given(Ground *gm)
+{
+  const GroundTerm *t = &gm->terms.at[gm->terms.n - 1];
+  for (int k = 0; gm->given && k < t->n && !gm->failed; k++) {
+    const Element *e = &gm->elements.at[gm->members.at[t->first + k]];
+    if (!e->latent && is_missing(gm, e->family, e->n, e->index)) gm->failed = arena_printf("%s is missing, and something that is given depends on it", element_text(gm, e));
+  }
+}
+
 /* A factor's summands are terms of their own. */
 static void ground_factor(Ground *gm, const MExpr *e)
 {
@@ -457,6 +531,7 @@ static void ground_factor(Ground *gm, const MExpr *e)
   } else {
     collect(gm, e);
     close_ground_term(gm, -1);
+    check_given(gm);
   }
 }
 
@@ -472,7 +547,14 @@ static void ground_density(Ground *gm, const Stmt *s, const long *index)
   collect(gm, s->dist.t_hi);
   collect(gm, s->type.lower);
   collect(gm, s->type.upper);
-  close_ground_term(gm, s->kind == ST_LATENT && local ? child : -1);
+  if (!gm->given || s->kind != ST_OBSERVED || !is_missing(gm, s->family, s->n_index, index)) {
+    close_ground_term(gm, s->kind == ST_LATENT && local ? child : -1);
+    check_given(gm);
+    return;
+  }
+  int first = gm->terms.n ? gm->terms.at[gm->terms.n - 1].first + gm->terms.at[gm->terms.n - 1].n : 0;
+  for (int k = first; k < gm->members.n; k++) gm->elements.at[gm->members.at[k]].bereft = true;
+  gm->members.n = first;                /* its factor is left out */
 }
 
 static bool mentions_slice(const MExpr *e)
@@ -697,15 +779,6 @@ static bool in_box(Ground *gm, int family, int n, const int *var, const long *sh
   return in && *ok;
 }
 
-static const char *element_text(const Ground *gm, const Element *y)
-{
-  StrBuf b = {0};
-  sb_puts(&b, gm->m->families.at[y->family].name);
-  for (int p = 0; p < y->n; p++) sb_printf(&b, "%s%ld", p ? "," : "[", y->index[p]);
-  if (y->n) sb_putc(&b, ']');
-  return sb_text(&b);
-}
-
 /* Every latent element is in one piece, and those in barren pieces lead nowhere. */
 static void check_pieces(Ground *gm)
 {
@@ -770,6 +843,33 @@ static void list_families(Ground *gm)
   }
 }
 
+/* The terms of all statements; gm->failed says why not. */
+static void ground_statements(Ground *gm)
+{
+  const Model *m = gm->m;
+  for (int i = 0; i < m->stmts.n && !gm->failed; i++) {
+    const Stmt *s = &m->stmts.at[i];
+    bool density = s->has_dist && (s->kind == ST_LATENT || s->kind == ST_OBSERVED || s->kind == ST_PARAM);
+    if (!density && s->kind != ST_FACTOR) continue;
+    int plates[MAX_AXES];
+    ground_statement(gm, s, plates, model_plate_chain(m, s->plate, plates, MAX_AXES));
+  }
+}
+
+static Ground *new_ground(const Graph *g, int max_work)
+{
+  Ground *gm = NEW(Ground);
+  gm->g = g;
+  gm->m = g->m;
+  gm->max_work = max_work;
+  gm->size = NEW_ARRAY(long, g->m->families.n);
+  gm->has_size = NEW_ARRAY(bool, g->m->families.n);
+  gm->table = NEW_ARRAY(TableRange, g->m->families.n);
+  gm->var = NEW_ARRAY(long, g->vars.n + 1);
+  gm->low = NEW_ARRAY(long *, g->m->families.n);
+  return gm;
+}
+
 GroundModel *ground_build(const Graph *g, const char **why)
 {
   const Model *m = g->m;
@@ -777,24 +877,12 @@ GroundModel *ground_build(const Graph *g, const char **why)
   int deep = max_depth(m), n_large = 0;
   *why = "no size was tried";
   for (int attempt = 0; attempt < ATTEMPTS; attempt++) {
-    Ground *gm = NEW(Ground);
-    gm->g = g;
-    gm->m = m;
-    gm->size = NEW_ARRAY(long, m->families.n);
-    gm->has_size = NEW_ARRAY(bool, m->families.n);
-    gm->table = NEW_ARRAY(TableRange, m->families.n);
-    gm->var = NEW_ARRAY(long, g->vars.n + 1);
+    Ground *gm = new_ground(g, MAX_WORK);
     gm->reach = base;
     choose_sizes(gm, attempt, deep > 2 || attempt % 3 == 2 || n_large, deep, base);
     name_symbols(gm);
     all_table_ranges(gm);
-    for (int i = 0; i < m->stmts.n && !gm->failed; i++) {
-      const Stmt *s = &m->stmts.at[i];
-      bool density = s->has_dist && (s->kind == ST_LATENT || s->kind == ST_OBSERVED || s->kind == ST_PARAM);
-      if (!density && s->kind != ST_FACTOR) continue;
-      int plates[MAX_AXES];
-      ground_statement(gm, s, plates, model_plate_chain(m, s->plate, plates, MAX_AXES));
-    }
+    ground_statements(gm);
     if (!gm->failed) {
       list_families(gm);
       find_used(gm);
@@ -1101,4 +1189,65 @@ void ground_check(GroundModel *gm, const Component *c, bool exact)
     compared += check_unit(gm, c, exact, &l, &entries, i, unit);
     if (compared > MAX_COMPARE / gm->g->pieces.n) return;
   }
+}
+
+/* ---- the components of a data set --------------------------------------------------------------------------------------------------------- */
+
+GroundModel *ground_given(const Graph *g, const Given *given, const char **why)
+{
+  const Model *m = g->m;
+  Ground *gm = new_ground(g, MAX_DATA_WORK);
+  gm->given = given;
+  for (int f = 0; f < m->families.n; f++) gm->has_size[f] = given->has_size[f], gm->size[f] = given->size[f];
+  for (int i = 0; i < m->stmts.n && !gm->failed; i++) { /* defaults that depend on other sizes */
+    const Stmt *s = &m->stmts.at[i];
+    const Family *x = s->kind == ST_INPUT ? &m->families.at[s->family] : NULL;
+    if (!x || x->n_index || x->type.kind != TY_INT || gm->has_size[s->family]) continue;
+    bool ok = s->value != NULL;
+    long value = ok ? eval_int(gm, s->value, &ok) : 0;
+    if (ok) gm->has_size[s->family] = true, gm->size[s->family] = value;
+    else gm->failed = arena_printf("the size %s is not given, and no array tells it", x->name);
+  }
+  name_symbols(gm);
+  ground_statements(gm);
+  *why = gm->large ? "the data are too large to be written out element by element" : gm->failed;
+  if (gm->failed) return NULL;
+  list_families(gm);
+  find_used(gm);
+  for (int i = 0; i < gm->elements.n; i++) gm->elements.at[i].barren = gm->elements.at[i].latent && !gm->elements.at[i].used;
+  join_terms(gm);
+  return gm;
+}
+
+static int compare_longs(const void *a, const void *b)
+{
+  long x = *(const long *)a, y = *(const long *)b;
+  return x < y ? -1 : x > y;
+}
+
+void ground_count(GroundModel *gm, const Unit *u, GroundSizes *out)
+{
+  long *units = NEW_ARRAY(long, gm->elements.n); /* per root: units in its component */
+  bool *bereft = NEW_ARRAY(bool, gm->elements.n);
+  VEC(long) sizes = {0};
+  *out = (GroundSizes){0};
+  for (int i = 0; i < gm->elements.n; i++)
+    if (gm->elements.at[i].bereft && gm->elements.at[i].used) bereft[find_root(gm, i)] = true;
+  for (int pass = 0; pass < 2; pass++)
+    for (int i = gm->of_family[gm->g->families.at[u->family].model]; i >= 0; i = gm->next_in[i]) {
+      const Element *y = &gm->elements.at[i];
+      long place[MAX_AXES];
+      if (!y->latent || !unit_places(gm, u, y, place)) continue;
+      if (pass) {
+        if (y->used) VEC_PUSH(sizes, units[find_root(gm, i)]);
+      } else if (!y->used) out->unobserved++;
+      else {
+        int root = find_root(gm, i);
+        out->units++;
+        out->missing += bereft[root];
+        out->components += !units[root]++;
+      }
+    }
+  if (sizes.n) qsort(sizes.at, (size_t)sizes.n, sizeof *sizes.at, compare_longs);
+  if (sizes.n) out->largest = sizes.at[sizes.n - 1], out->median = sizes.at[sizes.n / 2];
 }

@@ -29,7 +29,7 @@ typedef enum { FORMAT_TEXT, FORMAT_JSON, FORMAT_DOT } Format;
 
 typedef struct {
   Command command;
-  const char *model, *output, *require, *dump;
+  const char *model, *output, *require, *dump, *data;
   Format format;
   bool library;
   DriverOptions driver;
@@ -47,6 +47,7 @@ static const char *const usage_text =
   "      --library         a static library and its header instead of a program\n"
   "      --format FORM     text, json or dot, for check (default text)\n"
   "      --json            the same as --format json\n"
+  "      --data FILE       for check: what this data set (JSON, CSV) makes of it: the components that lookups and missing values leave\n"
   "      --require VERDICT fail with status 4 if the verdict is weaker (closes, partly, data, unknown, open)\n"
   "      --march CPU       native (default) or portable: any processor of this family\n"
   "      --cc COMPILER     the C compiler (default gcc, or the variable CC)\n"
@@ -126,7 +127,7 @@ static Options parse_options(int argc, char **argv)
     case O_REAL:
       if (!strcmp(optarg, "double")) break;
       usage_error(strcmp(optarg, "float") ? "--real is double, not '%s'" : "--real %s is not available yet", optarg);
-    case O_DATA: usage_error("--data is not available yet: compile the model, then run its own 'check DATA'");
+    case O_DATA: o.data = optarg; break;
     case ':': usage_error("option '%s' needs an argument", argv[optind - 1]);
     default: usage_error("unknown option '%s'", argv[optind - 1]);
     }
@@ -140,6 +141,7 @@ static Options parse_options(int argc, char **argv)
   if (o.library && o.command != CMD_COMPILE) usage_error("--library goes with compiling, not with check or emit");
   if (o.command == CMD_CHECK && o.output) usage_error("check writes to standard output; it takes no -o");
   if (format_given && o.command == CMD_EMIT) usage_error("--format goes with check");
+  if (o.data && o.command != CMD_CHECK) usage_error("--data goes with check");
   if (!strcmp(o.model, "-") && !o.output && o.command == CMD_COMPILE && !o.dump) usage_error("a model from standard input needs -o");
   return o;
 }
@@ -184,6 +186,17 @@ static void settle_diagnostics(const Options *o)
   if (errors) exit(1);
 }
 
+/* Exits with the status of what is wrong. */
+static Given *read_given(const Model *m, const char *path)
+{
+  Given *given;
+  PgmError error = {0};
+  PgmStatus status = given_read(m, path, &given, &error);
+  if (!status) return given;
+  fprintf(stderr, "pgmc: %s\n", error.text);
+  exit(status);
+}
+
 /* "dir/saw.pgm" -> "saw"; a name that a program can have. */
 static const char *stem(const char *path)
 {
@@ -209,7 +222,9 @@ int main(int argc, char **argv)
   if (!model || diag_errors()) settle_diagnostics(&o);
   if (o.dump && !strcmp(o.dump, "model")) { settle_diagnostics(&o); model_dump(model, stdout); return 0; }
   if (o.dump && !strcmp(o.dump, "graph")) { settle_diagnostics(&o); graph_dump(graph_build(model), stdout); return 0; }
-  Analysis *analysis = analyse(model);
+  Given *given = o.data ? read_given(model, o.data) : NULL;
+  Analysis *analysis = analyse_given(model, given);
+  if (analysis->data_error) { fprintf(stderr, "pgmc: %s: %s\n", o.data, analysis->data_error); return 1; }
   for (int i = 0; i < analysis->warnings.n; i++) diag_warning(analysis->warnings.at[i].span, NULL, "%s", analysis->warnings.at[i].message);
   if (o.dump && !strcmp(o.dump, "verdict")) {
     StrBuf b = {0};

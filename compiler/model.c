@@ -554,3 +554,35 @@ void model_dump(const Model *m, FILE *out)
   if (m->lengths.n) fprintf(out, "lengths\n");
   for (int i = 0; i < m->lengths.n; i++) fprintf(out, "  %s = %s\n", mexpr_text(m, m->lengths.at[i].a), mexpr_text(m, m->lengths.at[i].b));
 }
+
+/* ---- sizes that arrays tell ------------------------------------------------------------------------------------------------------------- */
+
+void model_counts(const Model *m, SizeCounts *out)
+{
+  for (int i = 0; i < m->families.n; i++) {
+    const Family *f = &m->families.at[i];
+    if (f->role == ROLE_LET) continue;  /* values of latent variables are given to simulate */
+    for (int k = 0; k < f->n_index; k++)
+      for (int j = 0; j < f->n_statements; j++) {
+        const Stmt *s = &m->stmts.at[f->statements[j]];
+        const Affine *a = &s->index[k].affine;
+        long one;
+        if (a->n != 1 || a->term[0].kind != ATOM_VAR || a->term[0].coef != 1) continue;
+        const Var *v = &m->vars.at[a->term[0].id];
+        if (!mexpr_const_int(v->lo, &one) || one != 1 || v->hi->kind != M_REF || v->hi->n_index) continue;
+        long extra = 0;
+        for (int q = 0; q < f->n_statements; q++) {
+          const Stmt *o = &m->stmts.at[f->statements[q]];
+          if (o != s && o->index[k].affine.n == 0 && !(o->kind == ST_INPUT && o->value)) extra++;
+        }
+        VEC_PUSH(*out, (SizeCount){v->hi->family, i, k, extra});
+      }
+    for (int k = 0; k < type_rank(f->type.kind); k++) {
+      const MExpr *x = f->type.dim[k];
+      if (x->kind == M_REF && !x->n_index) VEC_PUSH(*out, (SizeCount){x->family, i, f->n_index + k, 0});
+    }
+    const MExpr *top = f->type.upper;
+    if (f->type.kind == TY_INT && top && top->kind == M_REF && !top->n_index && m->families.at[top->family].type.kind == TY_INT)
+      VEC_PUSH(*out, (SizeCount){top->family, i, -1, 0});
+  }
+}

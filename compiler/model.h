@@ -200,6 +200,12 @@ typedef VEC(const MExpr *) RefList;
 void mexpr_refs(const MExpr *e, RefList *out);
 /* Value of an integer expression when it is a compile-time constant. */
 bool mexpr_const_int(const MExpr *e, long *value);
+
+/* A size that an array tells: a plate or dimension that is exactly 1..SIZE (its length less `extra` elements at constant indices), or, with position -1,
+ * the largest value of a lookup with upper=SIZE. */
+typedef struct { int size, array, position; long extra; } SizeCount;
+typedef VEC(SizeCount) SizeCounts;
+void model_counts(const Model *m, SizeCounts *out);
 /* Affine form of an integer expression; false when it has none. */
 bool mexpr_affine(const Model *m, const MExpr *e, Affine *out);
 /* Algebra of affine forms; false on overflow. affine_combine: a + scale * b. */

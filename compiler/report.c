@@ -144,6 +144,22 @@ static void print_local(Text *t, const Model *m, const LatentVerdict *v)
   print_remedies(t, m, v);
 }
 
+/* What the data make of it. */
+static void print_ground(Text *t, const Analysis *a, const LatentVerdict *v)
+{
+  const GroundSizes *s = &v->ground;
+  indent(t);
+  sb_printf(t->out, "with %s: %ld element%s", a->data, s->units, s->units == 1 ? "" : "s");
+  if (s->components > 1 || s->units <= 1) {
+    sb_printf(t->out, " in %ld component%s", s->components, s->components == 1 ? "" : "s");
+    if (s->largest > 1) sb_printf(t->out, ", the largest of %ld (median %ld)", s->largest, s->median);
+    else if (s->units > 1) sb_puts(t->out, ", each by itself");
+  } else sb_puts(t->out, ", all in one component");
+  if (s->missing) sb_printf(t->out, "; %ld miss%s an observation", s->missing, s->missing == 1 ? "es" : "");
+  if (s->unobserved) sb_printf(t->out, "; %ld more without any observation, drawn from the prior", s->unobserved);
+  sb_putc(t->out, '\n');
+}
+
 static void print_latent(Text *t, const Model *m, const Analysis *a, const LatentVerdict *v)
 {
   const char *name = entry_name(a, v);
@@ -153,7 +169,10 @@ static void print_latent(Text *t, const Model *m, const Analysis *a, const Laten
   else if (!strcmp(v->role, "param")) sb_puts(t->out, "param: a point, never amortised\n");
   else if (!strcmp(v->role, "marginal")) sb_puts(t->out, "marginal: summed out, no factor\n");
   else if (!strcmp(v->role, "pruned")) sb_printf(t->out, "pruned: %s\n", v->reason);
-  else print_local(t, m, v);
+  else {
+    print_local(t, m, v);
+    if (a->data) print_ground(t, a, v);
+  }
 }
 
 static const char *headline(const Analysis *a, const char **style)
@@ -254,7 +273,7 @@ static void json_witness(StrBuf *b, const LatentVerdict *v)
   sb_putc(b, ']');
 }
 
-static void json_latent(StrBuf *b, const LatentVerdict *v)
+static void json_latent(StrBuf *b, const LatentVerdict *v, bool data)
 {
   sb_puts(b, "    {");
   json_key(b, 6, "name", true), json_string(b, v->name);
@@ -293,6 +312,14 @@ static void json_latent(StrBuf *b, const LatentVerdict *v)
   json_key(b, 6, "separable", false), sb_puts(b, v->separable ? "true" : "false");
   json_key(b, 6, "amortize", false), sb_puts(b, v->amortize ? "true" : "false");
   json_key(b, 6, "reason", false), json_string(b, v->reason);
+  if (data) {
+    json_key(b, 6, "ground", false);
+    const GroundSizes *s = &v->ground;
+    if (strcmp(v->role, "local")) sb_puts(b, "null");
+    else
+      sb_printf(b, "{\"units\": %ld, \"components\": %ld, \"largest\": %ld, \"median\": %ld, \"missing\": %ld, \"unobserved\": %ld}", s->units, s->components,
+                s->largest, s->median, s->missing, s->unobserved);
+  }
   sb_puts(b, "\n    }");
 }
 
@@ -309,7 +336,7 @@ void report_json(const Model *m, const Analysis *a, const Expectation *list, int
   json_key(out, 2, "latents", false), sb_putc(out, '[');
   for (int i = 0; i < a->latents.n; i++) {
     sb_puts(out, i ? ",\n" : "\n");
-    json_latent(out, &a->latents.at[i]);
+    json_latent(out, &a->latents.at[i], a->data != NULL);
   }
   sb_printf(out, a->latents.n ? "\n  ]" : "]");
   json_key(out, 2, "expectations", false), sb_putc(out, '[');

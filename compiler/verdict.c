@@ -190,7 +190,7 @@ typedef struct {
   const Model *m;
   const Graph *g;
   Axes *axes;
-  GroundModel *ground;
+  GroundModel *ground, *data;           /* at a small size, to check the answers; of the data given, or NULL */
   Analysis *a;
   int *rank;                            /* per family of the model: its place in alphabetical order */
   int *head;                            /* per family of the graph, -1 between uses: lists of patterns (choose_domain) */
@@ -1848,6 +1848,7 @@ static void judge_piece(Judge *j, const Pieces *pieces, int piece)
   boundary_boxes(c, &outside, &boxes);
   for (int i = 0; i < boxes.n; i++) VEC_PUSH(v.boundary, box_text(c, &boxes.at[i]));
   choose_inputs(j, c, &v);
+  if (j->data) ground_count(j->data, &c->unit, &v.ground);
   VEC_PUSH(j->a->latents, v);
   c->boundary.n = 0;
   for (int i = 0; i < boxes.n; i++) VEC_PUSH(c->boundary, boxes.at[i]);
@@ -1885,12 +1886,18 @@ static void rank_names(Judge *j)
   for (int f = 0; f <= j->g->families.n; f++) j->head[f] = -1;
 }
 
-Analysis *analyse(const Model *m)
+Analysis *analyse(const Model *m) { return analyse_given(m, NULL); }
+
+Analysis *analyse_given(const Model *m, const Given *given)
 {
   Judge j = {.m = m, .g = graph_build(m), .a = NEW(Analysis)};
   rank_names(&j);
   j.axes = axes_build(j.g);
   j.ground = ground_build(j.g, &j.a->unchecked);
+  if (given) {
+    j.a->data = given->file;
+    j.data = ground_given(j.g, given, &j.a->data_error);
+  }
   for (int f = 0; f < m->families.n; f++) {
     const Family *x = &m->families.at[f];
     const Stmt *first = x->n_statements ? &m->stmts.at[x->statements[0]] : NULL;

@@ -169,6 +169,15 @@ static bool is_count(const TextList *texts, const Oracle *o, int i)
   return false;
 }
 
+/* Some observation acts on the unit: it has rows, where a table says which. */
+static bool is_informed(const Comparison *c, int unit)
+{
+  const Oracle *o = c->o;
+  for (int i = 0; i < o->n_elements; i++)
+    if (o->element[i].kind == EL_OBSERVED && c->mean[o->element[unit].row * o->n_elements + i] == YES) return true;
+  return false;
+}
+
 /* A known value that acts on all units alike, and is named for none: a constant to the function, as c[1] is. */
 static void find_constants(Comparison *c, const ElementList *units)
 {
@@ -178,7 +187,7 @@ static void find_constants(Comparison *c, const ElementList *units)
     c->constant[i] = is_constant(o, i);
     if (o->element[i].kind != EL_INPUT || c->constant[i]) continue;
     bool all = true;
-    for (int k = 0; k < units->n && all; k++) all = c->mean[o->element[units->at[k]].row * n + i] != NO;
+    for (int k = 0; k < units->n && all; k++) all = c->mean[o->element[units->at[k]].row * n + i] != NO || !is_informed(c, units->at[k]);
     c->constant[i] = all;
   }
 }

@@ -1,0 +1,7 @@
+#!/bin/bash
+# The analysis of 12000 random templates against the oracle, which solves each as a linear-Gaussian model (tests/analysis): a minute and a half.
+. "$(dirname "$0")/lib.sh"
+cd "$root" || exit 3
+check "random templates 1..12000" "$B/unit/test_analysis_oracle" 1 12000
+grep ' models: ' "$work/check.log"
+finish
