@@ -14,6 +14,7 @@ _pgmc()
     --march) COMPREPLY=($(compgen -W "native portable" -- "$word")); return ;;
     --dump) COMPREPLY=($(compgen -W "ast model graph verdict expr loop" -- "$word")); return ;;
     --cc) COMPREPLY=($(compgen -c -- "$word")); return ;;
+    --data) compopt -o filenames 2>/dev/null; COMPREPLY=($(compgen -f -- "$word")); return ;;
     --cflags) return ;;
     -o | --output) compopt -o filenames 2>/dev/null; COMPREPLY=($(compgen -f -- "$word")); return ;;
   esac
