@@ -313,6 +313,14 @@ Bounds build_support(const Model *m, int family)
       if (!observed && sup == SUP_BETWEEN) s.has_upper = true, s.upper = st->dist.args[1];
     }
   }
+  for (int i = 0; i < 2; i++) {
+    const MExpr *e = i ? s.upper : s.lower;
+    bool plain = !e || (data_only(m, e) && !type_rank(e->type.kind));
+    if (plain) continue;
+    if (f->role != ROLE_OBSERVED) s.computed = true;
+    else if (i) s.has_upper = false;                                        /* there is nothing to check data against before the fit */
+    else s.has_lower = false;
+  }
   s.transform = s.has_lower && s.has_upper ? TR_INTERVAL : s.has_lower ? TR_LOWER : s.has_upper ? TR_UPPER : TR_IDENTITY;
   return s;
 }
@@ -331,18 +339,17 @@ Node build_bound(Builder *b, int family, int which, const Node *index)
     const Affine *a = &s->index[i].affine;
     if (a->n == 1 && a->term[0].kind == ATOM_VAR) b->env[a->term[0].id] = x_sub(b->d, index[i], x_int(b->d, a->constant));
   }
-  Value v = build_value(b, e);
+  Value v = value_ready(b, build_value(b, e));
   b->env = keep;
-  if (v.rank) { unsupported(b, e->span, "a bound that is a vector"); return x_const(b->d, 0); }
-  if (dag_node(b->d, v.node)->latent) unsupported(b, e->span, "a bound that depends on another latent variable");
+  for (int k = v.rank - 1; k >= 0; k--) v.node = x_at(b->d, v.node, v.axis[k], index[f->n_index + k]);
   for (int i = 0; i < b->d->labels.n; i++)
-    if (dag_axes(b->d, v.node) & AXIS_BIT(b->d->labels.at[i].axis)) unsupported(b, e->span, "a bound that depends on another latent variable");
+    if (dag_axes(b->d, v.node) & AXIS_BIT(b->d->labels.at[i].axis)) unsupported(b, e->span, "a bound that depends on a discrete latent variable");
   return v.node;
 }
 
 /* ---- references ------------------------------------------------------------------------------------------------------------------------------ */
 
-static Node constrained(Builder *b, int family, Node u, const Node *args)
+Node build_constrained(Builder *b, int family, Node u, const Node *args)
 {
   Dag *d = b->d;
   Bounds s = build_support(b->m, family);
@@ -355,13 +362,65 @@ static Node constrained(Builder *b, int family, Node u, const Node *args)
   }
 }
 
+Node build_unconstrained(Builder *b, int family, Node value, const Node *args)
+{
+  Dag *d = b->d;
+  Bounds s = build_support(b->m, family);
+  Node lower = s.has_lower ? build_bound(b, family, 0, args) : NO_NODE, upper = s.has_upper ? build_bound(b, family, 1, args) : NO_NODE;
+  switch (s.transform) {
+  case TR_LOWER: return x_log(d, x_sub(d, value, lower));
+  case TR_UPPER: return x_log(d, x_sub(d, upper, value));
+  case TR_INTERVAL: return x_sub(d, x_log(d, x_sub(d, value, lower)), x_log(d, x_sub(d, upper, value)));
+  default: return value;
+  }
+}
+
+/* Whether arrays and leaves have this family's coordinates, to which its transform is to be applied here. */
+static bool is_transformed(const Builder *b, int family)
+{
+  Bounds s = build_support(b->m, family);
+  if (s.transform == TR_IDENTITY || s.transform >= TR_SIMPLEX) return false;
+  return b->mode == LEAF_VALUE ? s.computed && !b->simulating : true;
+}
+
+/* The variable on the scale that it has in arrays; in expectations its random coordinate. */
+static Node plain_leaf(Builder *b, int family, int n_args, const Node *args)
+{
+  bool point = b->mode == LEAF_VALUE || build_support(b->m, family).transform >= TR_SIMPLEX;
+  XOp op = point ? X_VALUE : b->m->families.at[family].role == ROLE_PARAM ? X_MEAN : X_U;
+  return x_leaf(b->d, op, family, n_args, args, false);
+}
+
 /* The leaf of a latent or param at complete indices. */
 static Node latent_leaf(Builder *b, int family, int n_args, const Node *args)
 {
-  const Family *f = &b->m->families.at[family];
-  if (b->mode == LEAF_VALUE || build_support(b->m, family).transform >= TR_SIMPLEX) return x_leaf(b->d, X_VALUE, family, n_args, args, false);
-  Node u = x_leaf(b->d, f->role == ROLE_PARAM ? X_MEAN : X_U, family, n_args, args, false);
-  return constrained(b, family, u, args);
+  Node u = plain_leaf(b, family, n_args, args);
+  return is_transformed(b, family) ? build_constrained(b, family, u, args) : u;
+}
+
+/* log |dx / du| of the element that a statement defines, where the expressions have the transform: exp(u), or (upper - lower) logit^-1'(u). A param is a
+ * point on its own scale and has none. */
+static Node log_jacobian(Builder *b, const Stmt *s)
+{
+  Dag *d = b->d;
+  const Family *f = &b->m->families.at[s->family];
+  Bounds su = build_support(b->m, s->family);
+  Node args[8], sum;
+  int rank = type_rank(f->type.kind), axes[2] = {-1, -1};
+  if (!su.computed || f->role == ROLE_PARAM || b->simulating) return x_const(d, 0);
+  for (int k = 0; k < s->n_index; k++) args[k] = build_index(b, &s->index[k]);
+  for (int k = 0; k < rank; k++) {
+    Node extent = build_scalar(b, f->type.dim[k]);
+    for (int t = 0; axes[k] < 0 || (k && axes[k] == axes[0]); t++) axes[k] = dag_dim_axis(d, extent, t);
+    args[s->n_index + k] = x_axis(d, axes[k]);
+  }
+  sum = plain_leaf(b, s->family, s->n_index + rank, args);
+  if (su.transform == TR_INTERVAL) {
+    Node room = x_sub(d, build_bound(b, s->family, 1, args), build_bound(b, s->family, 0, args));
+    sum = x_add(d, x_log(d, room), x_add(d, x_fn1(d, F_log_inv_logit, sum), x_fn1(d, F_log1m_inv_logit, sum)));
+  }
+  for (int k = rank - 1; k >= 0; k--) sum = x_sum(d, axes[k], sum);
+  return sum;
 }
 
 static bool is_random_family(const Family *f) { return f->role == ROLE_GLOBAL || f->role == ROLE_LOCAL || f->role == ROLE_PARAM || f->role == ROLE_MARGINAL; }
@@ -521,10 +580,10 @@ static Value build_ref(Builder *b, const MExpr *e)
   if (v.op == X_INPUT && p == 0 && f->type.kind == TY_INT && f->role == ROLE_INPUT) return scalar(x_leaf(d, X_SIZE, e->family, 0, NULL, true));
   if (v.op == X_INPUT) return v.rank ? v : scalar(x_leaf(d, X_INPUT, e->family, p, v.args, v.integer));
   if (v.rank == 0) return scalar(latent_leaf(b, e->family, p, v.args));
-  if (b->mode == LEAF_VALUE || build_support(b->m, e->family).transform >= TR_SIMPLEX) return v;
   int axes[2] = {0, 0};                                                     /* transforms are applied to the leaf over its axes */
-  if (build_support(b->m, e->family).transform == TR_IDENTITY) {
-    v.op = f->role == ROLE_PARAM ? X_MEAN : X_U;
+  if (!is_transformed(b, e->family)) {
+    bool point = b->mode == LEAF_VALUE || build_support(b->m, e->family).transform >= TR_SIMPLEX;
+    v.op = point ? X_VALUE : f->role == ROLE_PARAM ? X_MEAN : X_U;
     return v;
   }
   default_axes(b, &v, axes);
@@ -1319,7 +1378,7 @@ Node build_presence(Builder *b, const Stmt *s)
   return first_entry(b, &v);
 }
 
-Node build_term(Builder *b, const Stmt *s)
+static Node log_density(Builder *b, const Stmt *s)
 {
   Dag *d = b->d;
   if (s->kind == ST_FACTOR) {
@@ -1355,4 +1414,10 @@ Node build_term(Builder *b, const Stmt *s)
   if (observed) n = x_mul(d, value_over(b, &given, axes), n);
   for (int k = rank - 1; k >= 0; k--) n = x_sum(d, axes[k], n);
   return n;
+}
+
+Node build_term(Builder *b, const Stmt *s)
+{
+  Node n = log_density(b, s);
+  return s->kind == ST_LATENT || s->kind == ST_PARAM ? x_add(b->d, n, log_jacobian(b, s)) : n;
 }

@@ -30,7 +30,7 @@ typedef struct {
   Node *env;                           /* per Var of the model: its node */
   bool span;                           /* for kernels over spans: the unit axis' extent is the span's count */
   int *enumerated;                     /* per family: the axis that a marginal latent variable is summed over, plus 1; 0 where it is not */
-  bool simulating;                     /* discrete latent variables have values */
+  bool simulating;                     /* latent variables have values, on their own scale: draws */
   AxisSet open;                        /* reductions being built */
   int guard;                           /* inside a branch that may not be taken: references may be out of range */
   struct LetMemo **let_memo;           /* per family: values built before */
@@ -86,11 +86,16 @@ typedef struct {
   const MExpr *lower, *upper;          /* NULL: see the numbers */
   bool has_lower, has_upper;
   double lower_number, upper_number;   /* where the MExpr is NULL */
+  bool computed;                       /* a bound is a vector or depends on other latent variables: the transform is part of the expressions, which see
+                                        * the variable on its unconstrained scale; for the runtime it has no bounds */
 } Bounds;
 Bounds build_support(const Model *m, int family);
 /* A latent variable of integers with a factor of its own: a table of probabilities over its bounds. */
 bool is_discrete_latent(const Family *f);
-/* lower (which 0) or upper (1) bound of an element of the family with the given indices */
+/* lower (which 0) or upper (1) bound of an element of the family with the given indices, and entries where the bound is a vector */
 Node build_bound(Builder *b, int family, int which, const Node *index);
+/* The value at an unconstrained coordinate, and the coordinate of a value, of an element (and entry) of a family with bounds. */
+Node build_constrained(Builder *b, int family, Node u, const Node *index);
+Node build_unconstrained(Builder *b, int family, Node value, const Node *index);
 
 #endif

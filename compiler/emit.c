@@ -1346,6 +1346,8 @@ static void emit_draw(Emission *e, int stmt)
     if (su.has_lower) w.lower = build_bound(b, s->family, 0, args);
     if (su.has_upper) w.upper = build_bound(b, s->family, 1, args);
   }
+  if (w.lower >= 0) o.args[o.n_args++] = w.lower;                            /* they may need loops of their own */
+  if (w.upper >= 0) o.args[o.n_args++] = w.upper;
   VEC_PUSH(p->k->outs, o);
   p->statement = arrays ? draw_array : draw_scalar;
   p->statement_data = &w;
@@ -1609,6 +1611,68 @@ static bool is_concave(const Emission *e, int family)
   return concave;
 }
 
+/* One function per statement of a family, NAME_WHAT_FAMILY(env, out), that stores a value for each of its elements; one function that calls them all. */
+typedef enum { VIEW_SHOWN, VIEW_HIDDEN, VIEW_MEAN, VIEW_VARIANCE } View;
+static const char *const view_names[] = {"shown", "hidden", "shown_mean", "shown_variance"};
+
+/* The value, on the family's own scale or another, of the element that the statement defines; false: an expectation that is not known. */
+static bool view_value(Builder *b, const Stmt *s, View view, Value *v)
+{
+  Dag *d = b->d;
+  ExpectMethod method;
+  *v = value_ready(b, build_defined(b, s));
+  if (view == VIEW_HIDDEN) {
+    Node args[8];
+    definition_index(b, s, args);
+    for (int k = 0; k < v->rank; k++) args[s->n_index + k] = x_axis(d, v->axis[k]);
+    v->node = build_unconstrained(b, s->family, v->node, args);
+  }
+  if (view < VIEW_MEAN) return true;
+  Node mean = dag_expect(d, v->node, &method);
+  if (mean < 0) return false;
+  v->node = view == VIEW_MEAN ? mean : dag_expect(d, x_square(d, x_sub(d, v->node, mean)), &method);
+  return v->node >= 0;
+}
+
+static Builder *view_builder(Emission *e, const Stmt *s, View view)
+{
+  int axes[8];
+  Builder *b = build_new(new_dag(e), e->m, view < VIEW_MEAN ? LEAF_VALUE : LEAF_RANDOM);
+  b->simulating = view == VIEW_HIDDEN;                                      /* arrays have values then */
+  build_plates(b, s->plate, axes);
+  return b;
+}
+
+static bool has_view(Emission *e, const Family *f, View view)
+{
+  Value v;
+  for (int i = 0; i < f->n_statements; i++) {
+    const Stmt *s = STMT(e, f->statements[i]);
+    if (!view_value(view_builder(e, s, view), s, view, &v)) return false;
+  }
+  return true;
+}
+
+/* Functions of a family whose transform is part of the expressions; their entries in its table. */
+static void emit_views(Emission *e, const Family *f, StrBuf *table)
+{
+  bool moments = has_view(e, f, VIEW_MEAN) && has_view(e, f, VIEW_VARIANCE);
+  for (View view = VIEW_SHOWN; view <= (moments ? VIEW_VARIANCE : VIEW_HIDDEN); view++) {
+    const char *name = arena_printf("%s_%s_%s", e->name, view_names[view], f->name);
+    for (int i = 0; i < f->n_statements; i++) {
+      const Stmt *s = STMT(e, f->statements[i]);
+      Builder *b = view_builder(e, s, view);
+      Value v;
+      view_value(b, s, view, &v);
+      emit_store(e, arena_printf("static void %s_%d(const void *env, double *out)", name, i), "out", s, b->d, b, v);
+    }
+    put(e, "static void %s(const void *env, double *out)\n{\n", name);
+    for (int i = 0; i < f->n_statements; i++) put(e, "  %s_%d(env, out);\n", name, i);
+    put(e, "}\n\n");
+    sb_printf(table, ",\n   .%s = %s", view_names[view], name);
+  }
+}
+
 static void emit_families(Emission *e)
 {
   const Model *m = e->m;
@@ -1619,7 +1683,10 @@ static void emit_families(Emission *e)
     Place at = source_place(f->span.begin);
     bool uniform = true, bounded = false, latent = is_latent_role(f);
     Bounds s = {0};
-    if (f->role != ROLE_LET) bounded = emit_bounds(e, i, &uniform), s = build_support(m, i);
+    StrBuf views = {0};
+    if (f->role != ROLE_LET) s = build_support(m, i);
+    if (s.computed) emit_views(e, f, &views), s.transform = TR_IDENTITY;
+    else if (f->role != ROLE_LET) bounded = emit_bounds(e, i, &uniform);
     if (f->n_index) {
       put(e, "static const char *const %s_index_%d[] = {", e->name, i);
       StrBuf b = {0};
@@ -1644,6 +1711,7 @@ static void emit_families(Emission *e)
     if (latent) sb_printf(&table, ", .transform = %s", is_discrete_latent(f) ? "PGM_T_DISCRETE" : transform_names[s.transform]);
     if (bounded) sb_printf(&table, ",\n   .has_lower = %s, .has_upper = %s, .uniform_bounds = %s, .bounds = %s_bounds_%s", s.has_lower ? "true" : "false",
                            s.has_upper ? "true" : "false", uniform ? "true" : "false", e->name, f->name);
+    sb_puts(&table, sb_text(&views));
     const LatentVerdict *v = verdict_of(e, i);
     if (v && v->separable) sb_puts(&table, is_concave(e, i) ? ", .separable = true, .concave = true" : ", .separable = true");
     if (f->used_as_size) sb_puts(&table, ", .is_size = true");

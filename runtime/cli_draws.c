@@ -86,6 +86,8 @@ PgmStatus pgm_cli_draw(PgmDraws *d, long i, bool observed, double *log_p, double
   for (int f = 0; f < model->n_families; f++) {
     if (pgm_is_latent(&model->families[f])) jacobian += draw_family(d, f, i, &density);
   }
+  if (log_p) *log_p = pgm_engine_run(d->s, PGM_KERNEL_POINT, &everything) + d->s->constant + jacobian;
+  pgm_values_show(d->s);
   if (d->any_pruned || observed) {
     long where[PGM_MAX_INDEX] = {0};
     int failed = model->simulate(d->s->env, d->rng, observed ? d->with_observed : d->pruned, where);
@@ -94,7 +96,6 @@ PgmStatus pgm_cli_draw(PgmDraws *d, long i, bool observed, double *log_p, double
                       model->statements[failed].line, i + 1, model->statements[failed].text);
     }
   }
-  if (log_p) *log_p = pgm_engine_run(d->s, PGM_KERNEL_POINT, &everything) + d->s->constant + jacobian;
   if (log_g) *log_g = density;
   return PGM_OK;
 }

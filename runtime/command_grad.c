@@ -91,6 +91,16 @@ static PgmStatus read_discrete(Grad *g, const PgmData *data, int f)
   return PGM_OK;
 }
 
+/* Values from g->u; returns the log Jacobian of the latent families. */
+static double set_values(Grad *g)
+{
+  double jacobian = 0;
+  for (int f = 0; f < g->s->model->n_families; f++) {
+    if (in_q(g, f)) jacobian += jacobian_weight(g, f) * pgm_constrain(g->s, f, g->u + g->start[f], g->s->layout[f].value);
+  }
+  return jacobian;
+}
+
 static PgmStatus read_point(Grad *g)
 {
   PgmCli *cli = g->cli;
@@ -115,17 +125,17 @@ static PgmStatus read_point(Grad *g)
     }
   }
   pgm_data_free(data);
-  return status;
-}
-
-/* Values from g->u; returns the log Jacobian of the latent families. */
-static double set_values(Grad *g)
-{
-  double jacobian = 0;
-  for (int f = 0; f < g->s->model->n_families; f++) {
-    if (in_q(g, f)) jacobian += jacobian_weight(g, f) * pgm_constrain(g->s, f, g->u + g->start[f], g->s->layout[f].value);
+  if (status == PGM_OK) pgm_values_hide(g->s);
+  for (int f = 0; f < model->n_families && status == PGM_OK; f++) {
+    const PgmLayout *l = &g->s->layout[f];
+    if (!in_q(g, f) || !model->families[f].shown) continue;
+    for (long k = 0; k < l->elements * l->uwidth; k++) {
+      if (isnan(l->value[k]) && (!l->piece || l->piece[k / l->uwidth]))
+        return pgm_fail(&cli->error, PGM_BAD_INPUT, "%s: %s: is outside its support", cli->at, model->families[f].name);
+      g->u[g->start[f] + k] = l->value[k];
+    }
   }
-  return jacobian;
+  return status;
 }
 
 static PgmStatus evaluate(Grad *g)

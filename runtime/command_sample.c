@@ -124,6 +124,7 @@ static void print_row(const Sampler *w, FILE *out, double log_p, double log_g)
     model->lets[f](w->s->env, w->lets[f]);
     pgm_cli_print_values(out, w->s, f, w->lets[f], false);
   }
+  if (w->cli->log_lik) pgm_values_hide(w->s);
   for (int t = 0; w->cli->log_lik && t < model->n_terms; t++) {
     if (!is_observed_term(w, t)) continue;
     long size = pgm_term_size(w->s, t);

@@ -173,6 +173,11 @@ typedef struct {
   bool has_lower, has_upper;           /* bounds: declared ones, and for latents those that the distribution's support implies */
   bool uniform_bounds;                 /* the same for every element */
   void (*bounds)(const void *env, double *lower, double *upper);  /* NULL without bounds; fills [0] if uniform, else one per element (flat) */
+  /* latents and params with bounds that are vectors or depend on other latent variables: `transform` is PGM_IDENTITY, all arrays of the runtime and of the
+   * kernels have the unconstrained coordinates, and the kernels have the transform and its Jacobian. NULL: all others. */
+  void (*shown)(const void *env, double *out);    /* the family's values, from the coordinates in the arrays */
+  void (*hidden)(const void *env, double *out);   /* the family's coordinates, from values in all arrays */
+  void (*shown_mean)(const void *env, double *out), (*shown_variance)(const void *env, double *out);  /* under q; NULL: not known but by draws */
   bool separable;                      /* local: no term contains two different elements of local families when one of them is of this family */
   bool concave;                        /* separable, and every term is concave in its elements on the unconstrained scale: one optimum */
   bool is_size;                        /* int input that plates or dimensions use */

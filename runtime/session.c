@@ -980,11 +980,11 @@ static PgmStatus open_latents(Opening *o)
     for (int f = 0; f < o->m->n_families; f++) {
       const PgmFamily *family = &o->m->families[f];
       PgmLayout *l = &s->layout[f];
-      double **const array[] = {&l->value, &l->value_bar, &l->mean, &l->sd, &l->mean_bar, &l->sd_bar};
-      const int n = pgm_is_latent(family) ? 6 : family->role == PGM_MARGINAL || family->role == PGM_PRUNED ? 1 : 0;
+      double **const array[] = {&l->value, &l->value_bar, &l->mean, &l->sd, &l->mean_bar, &l->sd_bar, &l->other};
+      const int n = pgm_is_latent(family) ? (family->shown ? 7 : 6) : family->role == PGM_MARGINAL || family->role == PGM_PRUNED ? 1 : 0;
       for (int k = 0; k < n; k++) {
         /* whole cache lines, and one more each time, so that equal elements of large arrays do not fall on the same set of the cache */
-        const double lines = ceil((double)l->elements * (double)(k < 2 ? l->width : l->uwidth) / 8) + 1 + arrays++ % 7;
+        const double lines = ceil((double)l->elements * (double)(k < 2 || k == 6 ? l->width : l->uwidth) / 8) + 1 + arrays++ % 7;
         if (next) *array[k] = next, next += (long)lines * 8;
         total += lines * 64;
       }

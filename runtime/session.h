@@ -23,6 +23,7 @@ typedef struct {
   /* latents and params only; elements * uwidth for mean and sd (and bars), elements * width for value (and bar); discrete: the mean is the table of
    * probabilities of an element's values, from its lower bound up, and there is no sd */
   double *value, *value_bar, *mean, *sd, *mean_bar, *sd_bar;
+  double *other;                       /* room for the values on the other scale, where pgm_values_show has something to do; else NULL */
   unsigned char *excluded;             /* discrete: per entry of the table 1 where the data rule it out, see pgm_sources_exclude; NULL: none */
   double *data;                        /* inputs and observed, real; NaN where nothing is defined */
   int *idata;                          /* inputs and observed, integer */
@@ -81,6 +82,10 @@ double pgm_jacobian_part(const PgmSession *s, int family, long from, long to, co
                          double *sd_bar);
 /* mean and sd of the constrained value under q, entry by entry; exact up to one-dimensional quadrature for every transform */
 void pgm_constrained_moments(const PgmSession *s, int family, const double *mean, const double *sd, double *value_mean, double *value_sd);
+
+/* Between coordinates and values, in place, of the families whose transform the kernels have (PgmFamily.shown); nothing to do for the others. */
+void pgm_values_show(const PgmSession *s);
+void pgm_values_hide(const PgmSession *s);
 
 /* ---- the engine (engine.c): plates over threads, adjoints gathered ---------------------------------------------------------------------- */
 

@@ -15,6 +15,7 @@
  * The Jacobian of a matrix is that of its free entries: the lower triangle with (cov) or without the diagonal. Every log Jacobian here is a
  * sum of functions of single coordinates, and every value a sum of products of functions of distinct coordinates, which q makes
  * independent: so expectations and moments need closed forms and one-dimensional quadrature only. */
+#include "philox.h"
 #include "session.h"
 
 #include <omp.h>
@@ -925,8 +926,83 @@ static double moments_part(const Task *t, long from, long to)
   return 0;
 }
 
+/* ---- families whose transform the kernels have ------------------------------------------------------------------------------------------ */
+
+static void exchange_values(const PgmSession *s, bool show)
+{
+  const PgmModel *m = s->model;
+  for (int f = 0; f < m->n_families; f++)
+    if (m->families[f].shown && s->layout[f].other) (show ? m->families[f].shown : m->families[f].hidden)(s->env, s->layout[f].other);
+  for (int f = 0; f < m->n_families; f++) {
+    const PgmLayout *l = &s->layout[f];
+    if (!m->families[f].shown || !l->other) continue;
+    memcpy(l->value, l->other, (size_t)(l->elements * l->width) * sizeof *l->value);
+  }
+}
+
+void pgm_values_show(const PgmSession *s)
+{
+  exchange_values(s, true);
+}
+
+void pgm_values_hide(const PgmSession *s)
+{
+  exchange_values(s, false);
+}
+
+/* Coordinates of every latent variable drawn from its factor: point `i` of a fixed sequence. */
+static void draw_coordinates(const PgmSession *s, uint64_t i)
+{
+  for (int f = 0; f < s->model->n_families; f++) {
+    const PgmLayout *l = &s->layout[f];
+    const long n = l->elements * l->uwidth;
+    if (!pgm_is_latent(&s->model->families[f]) || l->table) continue;
+    double *u = malloc(((size_t)n + 1) * sizeof *u);
+    if (!u) return;
+    if (s->model->families[f].role == PGM_PARAM) {
+      memset(u, 0, (size_t)n * sizeof *u);
+    } else {
+      const PgmKey key = {.seed = 1, .iteration = i, .stream = (uint64_t)f};
+      pgm_philox_normals(key, 0, n, u);
+    }
+    for (long k = 0; k < n; k++) u[k] = l->mean[k] + (s->model->families[f].role == PGM_PARAM ? 0 : l->sd[k] * u[k]);
+    pgm_constrain(s, f, u, l->value);
+    free(u);
+  }
+}
+
+/* Moments of such a family: expressions of the kernels where there are any, else from draws (Welford 1962); the value arrays are overwritten. */
+static void shown_moments(const PgmSession *s, int family, double *value_mean, double *value_sd)
+{
+  enum { DRAWS = 4000 };
+  const PgmFamily *f = &s->model->families[family];
+  const PgmLayout *l = &s->layout[family];
+  const long n = l->elements * l->width;
+  if (f->shown_mean) {
+    f->shown_mean(s->env, value_mean);
+    f->shown_variance(s->env, value_sd);
+    for (long k = 0; k < n; k++) value_sd[k] = sqrt(value_sd[k]);
+    return;
+  }
+  for (long k = 0; k < n; k++) value_mean[k] = value_sd[k] = 0;
+  for (int i = 0; i < DRAWS; i++) {
+    draw_coordinates(s, (uint64_t)i);
+    f->shown(s->env, l->other);
+    for (long k = 0; k < n; k++) {
+      const double d = l->other[k] - value_mean[k];
+      value_mean[k] += d / (i + 1);
+      value_sd[k] += d * (l->other[k] - value_mean[k]);
+    }
+  }
+  for (long k = 0; k < n; k++) value_sd[k] = sqrt(value_sd[k] / DRAWS);
+}
+
 void pgm_constrained_moments(const PgmSession *s, int family, const double *mean, const double *sd, double *value_mean, double *value_sd)
 {
+  if (s->model->families[family].shown && s->layout[family].other) {
+    shown_moments(s, family, value_mean, value_sd);
+    return;
+  }
   Task t = new_task(s, family);
   t.u = mean;
   t.sd = sd;
