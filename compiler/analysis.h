@@ -28,6 +28,7 @@ typedef struct {
   TextList boundary;                    /* of kind "pin": units that have other inputs then */
   const char *option;                   /* command-line words that apply it, or NULL where the tool has none yet */
   const char *note;                     /* one sentence for people */
+  int pinned;                           /* of kind "pin": the family kept free; -1: elements at constant indices of the latent's own */
 } Remedy;
 
 /* Of the elements of a range with a data set: those in q, the components they are in, the number of them in the largest of these and in the one of the

@@ -1800,6 +1800,22 @@ static void emit_text_list(Emission *e, const char *name, const TextList *list)
   put(e, "NULL};\n");
 }
 
+/* What a function is given when another family keeps free factors. */
+static int emit_pins(Emission *e, const LatentVerdict *v)
+{
+  StrBuf table = {0};
+  int n = 0;
+  for (int i = 0; i < v->remedies.n; i++) {
+    const Remedy *r = &v->remedies.at[i];
+    if (strcmp(r->kind, "pin") || r->pinned < 0) continue;
+    emit_text_list(e, arena_printf("%s_pin_%d_%s", e->name, n, v->name), &r->domain);
+    sb_printf(&table, "{%d, %s_pin_%d_%s}, ", r->pinned, e->name, n, v->name);
+    n++;
+  }
+  if (n) put(e, "static const PgmPin %s_pins_%s[] = {%s};\n", e->name, v->name, sb_text(&table));
+  return n;
+}
+
 static int emit_amortize(Emission *e)
 {
   StrBuf table = {0};
@@ -1811,10 +1827,12 @@ static int emit_amortize(Emission *e)
     if (inputs) emit_text_list(e, arena_printf("%s_inputs_%s", e->name, v->name), &v->inputs);
     if (!v->amortize) emit_text_list(e, arena_printf("%s_sd_inputs_%s", e->name, v->name), &v->sd_domain);
     emit_text_list(e, arena_printf("%s_window_%s", e->name, v->name), &v->window);
+    int pins = emit_pins(e, v);
     sb_printf(&table, "  {.family = %d, .verdict = \"%s\", .domain_kind = \"%s\", .domain = \"", i, v->verdict, v->domain_kind);
     for (int k = 0; k < v->domain.n; k++) sb_printf(&table, "%s%s", k ? ", " : "", v->domain.at[k]);
-    sb_printf(&table, "\",\n   .inputs = %s, .sd_inputs = %s, .window = %s_window_%s, .amortize = %s},\n", inputs ? arena_printf("%s_inputs_%s", e->name, v->name) : "NULL",
-              v->amortize ? "NULL" : arena_printf("%s_sd_inputs_%s", e->name, v->name), e->name, v->name, v->amortize ? "true" : "false");
+    sb_printf(&table, "\",\n   .inputs = %s, .sd_inputs = %s, .window = %s_window_%s, .amortize = %s, .n_pins = %d, .pins = %s},\n", inputs ? arena_printf("%s_inputs_%s", e->name, v->name) : "NULL",
+              v->amortize ? "NULL" : arena_printf("%s_sd_inputs_%s", e->name, v->name), e->name, v->name, v->amortize ? "true" : "false", pins,
+              pins ? arena_printf("%s_pins_%s", e->name, v->name) : "NULL");
     n++;
   }
   if (n) put(e, "\nstatic const PgmAmortize %s_amortize[] = {\n%s};\n\n", e->name, sb_text(&table));

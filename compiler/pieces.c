@@ -66,6 +66,13 @@ const LatentVerdict *family_verdict(const Analysis *a, int family)
   if (n <= 1) return only;
   LatentVerdict *all = NEW(LatentVerdict);
   *all = *hardest;
+  memset(&all->remedies, 0, sizeof all->remedies);
+  for (int i = 0; i < hardest->remedies.n; i++) {
+    Remedy r = hardest->remedies.at[i];
+    r.domain = (TextList){0};
+    unite(&r.domain, &hardest->remedies.at[i].domain, &hardest->index, &only->index);
+    VEC_PUSH(all->remedies, r);
+  }
   all->index = only->index;
   all->separable = true;
   all->domain = all->sd_domain = all->inputs = all->window = (TextList){0};

@@ -91,6 +91,7 @@ static void print_remedies(Text *t, const Model *m, const LatentVerdict *v)
     indent(t);
     sb_printf(t->out, "%s ", printed++ ? "     or:" : "instead:");
     if (!strcmp(r->kind, "window")) sb_printf(t->out, "%s, and measure: ./%s gap data.json --window 0..5\n", r->option, m->name);
+    else if (r->option) sb_printf(t->out, "%s: %s\n", r->option, r->note);
     else sb_printf(t->out, "%s: %s\n", r->note, r->domain.n ? joined(&r->domain, ", ") : "no input");
   }
   if (v->has_this_data) {

@@ -1450,7 +1450,7 @@ static void try_pins(Judge *j, const Component *c, const BoxList *outside, Laten
     Component *k = explore(j->g, j->axes, &c->unit, &o);
     Verdict d = classify(j, k);
     if (good_verdict(d.verdict)) {
-      Remedy r = {.kind = "pin"};
+      Remedy r = {.kind = "pin", .pinned = f, .option = f >= 0 ? arena_printf("--pin %s", j->m->families.at[f].name) : NULL};
       BoxList boxes = {0};
       texts(d.domain, &r.domain);
       boundary_boxes(k, outside, &boxes);
@@ -1502,7 +1502,13 @@ static void find_remedies(Judge *j, const Component *c, const BoxList *outside, 
   if (unbounded || set) {
     Remedy r = {.kind = set ? "set-encoder" : "slice-encoder",
                 .note = set ? "a permutation-invariant encoder of all of it" : "an encoder of the whole sequence, in order, with the position"};
+    StrBuf option = {0};
     r.domain = v->domain;
+    for (int i = 0; i < v->domain.n; i++) {
+      const bool many = strchr(v->domain.at[i], '*') || strstr(v->domain.at[i], "..");
+      sb_printf(&option, "%s%s%s", i ? "," : "", !many ? "" : set ? "set " : "slice ", v->domain.at[i]);
+    }
+    if (v->domain.n) r.option = arena_printf("--inputs '%s=%s'", v->name, sb_text(&option));
     VEC_PUSH(v->remedies, r);
   }
   if (unbounded && v->window.n && v->index.n) {

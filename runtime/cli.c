@@ -80,6 +80,7 @@ typedef enum {
   O_DEGREE,
   O_INPUTS,
   O_WINDOW,
+  O_PIN,
   O_EXPECTATION,
   O_SAMPLES,
   O_OPTIMIZER,
@@ -126,6 +127,7 @@ static const Option options[] = {
     {"inputs", "Z=REF,REF; ...", O_INPUTS, GAP, "inputs of Z's inference function, whose conditioning gap is told; several sets: compared"},
     {"window", "[Z=]W", O_WINDOW, FIT, "avi: inputs at offsets -W..W along the last plate"},
     {"window", "[Z=]W|A..B", O_WINDOW, GAP, "inputs at offsets -W..W along the last plate; A..B: what each of these windows leaves"},
+    {"pin", "NAME", O_PIN, FIT, "avi: NAME keeps free factors, whose parameters are inputs where the verdict says that this helps"},
     {"expectation", "KIND", O_EXPECTATION, FIT | GAP, "exact, quadrature, fixed-draws or monte-carlo (default: the best each factor admits)"},
     {"samples", "S", O_SAMPLES, FIT | GAP, "draws per evaluation, where expectations are sampled"},
     {"optimizer", "NAME", O_OPTIMIZER, FIT | GAP, "profile, lbfgs or adam"},
@@ -478,6 +480,10 @@ static int parse_option(PgmCli *cli, const Option *option, const char *text)
     cli->given |= GIVEN_WINDOW;
     break;
   }
+  case O_PIN:
+    good = *text && append(&fit->n_pins, &fit->pins, text);
+    cli->given |= GIVEN_WINDOW;
+    break;
   case O_EXPECTATION:
     good = parse_word(text, expectations, &index);
     fit->expectation = (PgmExpectation)(PGM_EXP_EXACT + index);
@@ -656,6 +662,7 @@ static int run_command(PgmCli *cli, const Command *command, int argc, char **arg
   pgm_data_free(cli->data);
   free((void *)cli->fit.inputs);
   free((void *)cli->fit.windows);
+  free((void *)cli->fit.pins);
   return status;
 }
 

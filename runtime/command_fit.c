@@ -46,7 +46,7 @@ int pgm_prepare_fit(PgmCli *cli)
     return pgm_cli_usage_error(cli, "--degree asks for a polynomial, --hidden, --activation and --skip for a network");
   }
   if (given & GIVEN_METHOD && o->method != PGM_AVI && given & GIVEN_NETWORK) {
-    return pgm_cli_usage_error(cli, "--hidden, --activation, --skip, --degree, --inputs and --window are for --method avi, not %s",
+    return pgm_cli_usage_error(cli, "--hidden, --activation, --skip, --degree, --inputs, --window and --pin are for --method avi, not %s",
                                pgm_method_words[o->method]);
   }
   if (full_batch && given & GIVEN_BATCH)
@@ -404,6 +404,17 @@ static bool print_factors(const PgmSession *s, const PgmFit *fit)
   return true;
 }
 
+/* Inputs that are not the verdict's: whose they are, and what the verdict names. */
+static void print_override(const PgmModel *model, int family, const PgmFunction *f)
+{
+  for (int i = 0; i < model->n_amortize; i++) {
+    const PgmAmortize *a = &model->amortize[i];
+    if (a->family != family) continue;
+    printf("               (inputs of %s; the verdict is '%s', from %s)\n", pgm_origin_words[f->origin], a->verdict,
+           a->domain[0] ? a->domain : "nothing");
+  }
+}
+
 static void print_functions(const PgmModel *model, const PgmFit *fit)
 {
   for (int i = 0; i < fit->n_factors; i++) {
@@ -414,6 +425,7 @@ static void print_functions(const PgmModel *model, const PgmFit *fit)
     printf("  inference    %s from ", model->families[fit->factors[i].family].name);
     for (int k = 0; k < f->n_inputs; k++) printf("%s%s", k ? ", " : "", f->inputs[k]);
     printf("%s: %s\n", f->n_inputs ? "" : "nothing", text);
+    if (f->origin != PGM_OF_VERDICT) print_override(model, fit->factors[i].family, f);
   }
 }
 
@@ -501,6 +513,7 @@ static void json_inference(PgmJson *j, const PgmModel *model, const PgmFit *fit)
     for (int k = 0; p->function && k < p->function->n_inputs; k++) pgm_json_string(j, NULL, p->function->inputs[k]);
     pgm_json_end(j);
     pgm_json_string(j, "function", text);
+    pgm_json_string(j, "inputs_from", p->function ? pgm_origin_words[p->function->origin] : NULL);
     pgm_json_end(j);
   }
   pgm_json_end(j);

@@ -439,7 +439,7 @@ static PgmStatus make_specs(PgmSession *s, const PgmFitOptions *o, PgmSourceSpec
     if (!pgm_is_latent(family)) continue;
     PgmSourceSpec *spec = &specs[(*n)++];
     *spec = (PgmSourceSpec){.family = f, .kind = PGM_FREE};
-    if (family->role != PGM_LOCAL || o->method == PGM_FVI) continue;
+    if (family->role != PGM_LOCAL || o->method == PGM_FVI || (o->method == PGM_AVI && pgm_inputs_pinned(s, o, f))) continue;
     if (o->method == PGM_CONST) {
       spec->kind = PGM_SHARED;
       continue;
@@ -759,6 +759,10 @@ PgmStatus pgm_fit_run(PgmSession *s, const PgmFitOptions *options, PgmFit **out,
     st = pgm_sources_open(&q, s, n, specs, error);
     free(specs);
   }
+  for (int i = 0; !st && i < q->n; i++)
+    if (q->source[i].pinned && q->source[i].local && o->batch > 0)
+      st = pgm_fail(error, PGM_BAD_USAGE, "--batch: the factors of %s are inputs of other factors, so all of them are needed at once",
+                    s->model->families[q->source[i].family].name);
   if (!st && !(x = calloc((size_t)q->size + 1, sizeof *x))) st = no_memory(error);
   if (!st) st = solve_all(&run, s, q, functions, x, &solution, error);
   if (!st) st = make_fit(out, s, q, x, o, error);

@@ -18,6 +18,7 @@ typedef struct {
   bool skip;                                     /* affine skip connection */
   int n_inputs; const char *const *inputs;       /* --inputs texts "z=x[n],x[n-1]" */
   int n_windows; const char *const *windows;     /* --window texts "W" or "z=W" */
+  int n_pins; const char *const *pins;           /* --pin names: locals that keep free factors, whose parameters are inputs of the others */
   PgmExpectation expectation; int samples;       /* samples 0: default */
   PgmOptimizer optimizer;
   double step;                                   /* 0: default */
@@ -43,9 +44,13 @@ PgmFitOptions pgm_fit_defaults(void);
 /* The words of the command line and of fit files; NULL-terminated, in the order of the enums (store.c). */
 extern const char *const pgm_method_words[];     /* "fvi", "const", "avi" */
 extern const char *const pgm_activation_words[]; /* "tanh", ... */
+extern const char *const pgm_origin_words[];     /* "verdict", "amortize", "--inputs", ... */
 
 /* Where the factors of one latent family come from. */
 typedef enum { PGM_FREE, PGM_SHARED, PGM_FUNCTION } PgmSourceKind;
+
+/* Who named the inputs. */
+typedef enum { PGM_OF_VERDICT, PGM_OF_AMORTIZE, PGM_OF_INPUTS, PGM_OF_WINDOW, PGM_OF_PIN } PgmOrigin;
 
 /* An encoder of a set or a slice (encoder.h): its levels, from the top, each with the columns of its own entries, and whether sets differ in size. */
 #define PGM_MAX_ENCODERS 8
@@ -58,6 +63,7 @@ typedef struct {
  * Features: the gathered entries, standardised (missing or absent ones 0), flags (presence, piece) that vary over the data, and the outputs of
  * encoders of sets and slices. */
 typedef struct {
+  PgmOrigin origin;
   int n_inputs; char **inputs;                   /* reference texts, as gathered: "x[n-1]" */
   int n_features;                                /* columns fed to the function, flags and outputs of encoders included */
   int n_scaled; double *center, *scale;          /* per entry and flag; then of each encoder per level its columns and its size */

@@ -166,6 +166,7 @@ static bool plan_input(PgmReader *p, Input *in, int latent, long rows, const cha
     if (!strncmp(text, form_words[k], strlen(form_words[k]))) form = k, skip = (int)strlen(form_words[k]);
   in->gaps = !strncmp(text + skip, "gaps ", 5);
   if (in->gaps) skip += 5;
+  in->gaps = in->gaps && !chosen; /* a new function finds out by itself */
   bool levels = sscanf(text + skip, "levels %ld..%ld of %n", &lo, &hi, &length) >= 2 && length;
   if (levels) skip += length;
   const bool made = form >= 0 || levels;

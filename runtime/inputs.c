@@ -91,6 +91,25 @@ PgmStatus pgm_inputs_check(const PgmSession *s, const PgmFitOptions *o, PgmError
       if (st) return st;
     }
   }
+  for (int i = 0; i < o->n_pins; i++) {
+    PgmStatus st = check_name(s, "--pin", o->pins[i], o->pins[i], error);
+    if (st) return st;
+  }
+  return PGM_OK;
+}
+
+bool pgm_inputs_pinned(const PgmSession *s, const PgmFitOptions *o, int family)
+{
+  for (int i = 0; i < o->n_pins; i++)
+    if (!strcmp(o->pins[i], s->model->families[family].name)) return true;
+  return false;
+}
+
+static PgmStatus copy_texts(PgmInputs *in, const char *const *texts, PgmError *error)
+{
+  in->n = 0;
+  for (; *texts; texts++)
+    if (!add_text(in, strdup(*texts))) return pgm_fail(error, PGM_SYSTEM, "out of memory");
   return PGM_OK;
 }
 
@@ -220,12 +239,14 @@ PgmStatus pgm_inputs_find(const PgmSession *s, const PgmFitOptions *o, int famil
   const char *name = m->families[family].name;
   char given[64];
   *out = (PgmInputs){.n = -1};
+  if (pgm_inputs_pinned(s, o, family)) return PGM_OK;
   for (int i = 0; i < m->n_amortize; i++)
     if (m->amortize[i].family == family) a = &m->amortize[i];
   for (int i = 0; i < o->n_inputs; i++) {
     const char *rest = after_name(o->inputs[i], given);
     if (strcmp(given, name) != 0) continue;
     out->n = 0;
+    out->origin = PGM_OF_INPUTS;
     snprintf(out->where, sizeof out->where, "--inputs %s", o->inputs[i]);
     if (!split(rest, out)) return pgm_fail(error, PGM_SYSTEM, "out of memory");
     return PGM_OK;
@@ -244,15 +265,20 @@ PgmStatus pgm_inputs_find(const PgmSession *s, const PgmFitOptions *o, int famil
       return pgm_fail(error, PGM_BAD_INPUT, "--window %s: no observed or known variable stands in the factors of %s; use --inputs", window,
                       name);
     out->n = 0;
+    out->origin = PGM_OF_WINDOW;
     snprintf(out->where, sizeof out->where, "--window %s", window);
     if (!widen(&m->families[family], a->window, w, out)) return pgm_fail(error, PGM_SYSTEM, "out of memory");
     return PGM_OK;
   }
+  for (int i = 0; a && !a->inputs && i < a->n_pins; i++) {
+    if (!pgm_inputs_pinned(s, o, a->pins[i].family)) continue;
+    out->origin = PGM_OF_PIN;
+    snprintf(out->where, sizeof out->where, "--pin %s", m->families[a->pins[i].family].name);
+    return copy_texts(out, a->pins[i].inputs, error);
+  }
   if (!a || !a->inputs) return PGM_OK;
-  out->n = 0;
   out->free_scale = a->sd_inputs && !a->sd_inputs[0];
+  out->origin = a->amortize ? PGM_OF_AMORTIZE : PGM_OF_VERDICT;
   snprintf(out->where, sizeof out->where, "%s", a->amortize ? "amortize" : m->name);
-  for (const char *const *t = a->inputs; *t; t++)
-    if (!add_text(out, strdup(*t))) return pgm_fail(error, PGM_SYSTEM, "out of memory");
-  return PGM_OK;
+  return copy_texts(out, a->inputs, error);
 }

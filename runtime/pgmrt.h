@@ -228,6 +228,8 @@ typedef struct {                        /* what the sizes decide; arrays paralle
 
 /* ---- inference functions ----------------------------------------------------------------------------------------------------------------- */
 
+typedef struct { int family; const char *const *inputs; } PgmPin;      /* the inputs that suffice if this family keeps free factors */
+
 typedef struct {                        /* one per local (or pruned) latent family, in order of families */
   int family;
   const char *verdict;                 /* "closes", ... */
@@ -237,6 +239,7 @@ typedef struct {                        /* one per local (or pruned) latent fami
   const char *const *sd_inputs;        /* of those, what the sd needs; NULL: the same; empty: one free scalar per entry */
   const char *const *window;           /* generic references ("x[t]") that --window W shifts; NULL-terminated */
   bool amortize;                       /* inputs come from an `amortize` statement */
+  int n_pins; const PgmPin *pins;      /* of a verdict that is not positive */
 } PgmAmortize;
 
 typedef struct PgmRng PgmRng;           /* generator behind pgm_draw_*; see pgm_draw.h */

@@ -70,6 +70,7 @@ PgmStatus pgm_function_new(PgmFunction **out, PgmGather **gather, const PgmSessi
   *out = NULL;
   *gather = NULL;
   if (!f) return pgm_fail(error, PGM_SYSTEM, "out of memory");
+  f->origin = inputs->origin;
   f->degree = o->degree;
   f->activation = o->activation;
   f->skip = o->skip;

@@ -32,6 +32,7 @@
 #define MAX_HEADER (100ul << 20) /* as the reference implementation of safetensors */
 
 const char *const pgm_method_words[] = {"fvi", "const", "avi", NULL};
+const char *const pgm_origin_words[] = {"verdict", "amortize", "--inputs", "--window", "--pin", NULL};
 const char *const pgm_activation_words[] = {"tanh", "relu", "leaky_relu", "softplus", NULL};
 static const char *const source_words[] = {"free", "shared", "function", NULL};
 
@@ -235,6 +236,7 @@ static void put_function(Writer *w, const char *name, const PgmFunction *f)
   }
   put_part_list(w, name, "inputs", f->n_inputs, f->inputs);
   put_part_list(w, name, "flags", f->n_flags, f->flags);
+  put_part(w, name, "origin", pgm_origin_words[f->origin]);
   put_part_integer(w, name, "degree", f->degree);
   put_part(w, name, "hidden", hidden);
   put_part(w, name, "activation", pgm_activation_words[f->activation]);
@@ -597,14 +599,14 @@ static PgmStatus read_function(const Reader *r, const char *name, bool table, Pg
   static const char *const skips[] = {"none", "affine", NULL}, *const booleans[] = {"false", "true", NULL};
   PgmFunction *f = p->function = calloc(1, sizeof *f);
   if (!f) return pgm_fail(r->error, PGM_SYSTEM, "%s: out of memory", r->file);
-  int activation = 0, skip = 0, free_scale = 0;
+  int activation = 0, skip = 0, free_scale = 0, origin = 0;
   long degree = 0;
   PgmStatus status;
   if ((status = get_list(r, name, "inputs", &f->n_inputs, &f->inputs)) != PGM_OK ||
       (status = get_list(r, name, "flags", &f->n_flags, &f->flags)) != PGM_OK ||
       (status = get_integer(r, name, "degree", -1, 64, &degree)) != PGM_OK || (status = read_hidden(r, name, f)) != PGM_OK ||
       (status = get_word(r, name, "activation", pgm_activation_words, &activation)) != PGM_OK ||
-      (status = get_word(r, name, "skip", skips, &skip)) != PGM_OK ||
+      (status = get_word(r, name, "skip", skips, &skip)) != PGM_OK || (status = get_word(r, name, "origin", pgm_origin_words, &origin)) != PGM_OK ||
       (status = get_word(r, name, "free_scale", booleans, &free_scale)) != PGM_OK ||
       (status = get_integer(r, name, "outputs", 1, INT_MAX, &f->n_outputs)) != PGM_OK) {
     return status;
@@ -627,6 +629,7 @@ static PgmStatus read_function(const Reader *r, const char *name, bool table, Pg
   f->degree = (int)degree;
   f->activation = (PgmActivation)activation;
   f->skip = skip;
+  f->origin = (PgmOrigin)origin;
   f->free_scale = free_scale;
   if (f->n_outputs != p->uwidth * (f->free_scale || table ? 1 : 2) || (f->free_scale && table))
     return REFUSE(r, "damaged: the metadata '%s.outputs' and '%s.uwidth' disagree", name, name);
