@@ -322,6 +322,16 @@ static long find_node(const PgmMembers *m, const long *paths, int l, const long 
   return a < m->level[l].nodes && !compare_paths(paths + a * (1 + PGM_MAX_LEVELS), path, length) ? a : -1;
 }
 
+/* Of a running reference, the element that it leads to without a step; -1: there is none. */
+static long own_step(const PgmSession *s, const PgmReference *r, const long *index)
+{
+  const int n = s->model->families[r->family].n_index;
+  long at[PGM_MAX_INDEX];
+  for (int k = 0; k < n; k++)
+    if (!pgm_index_value(s, r, r->position[k].lo, (PgmScope){index, 0}, &at[k])) return -1;
+  return pgm_flat_index(&s->layout[r->family], n, at);
+}
+
 /* Where rows stand in their slices: by the values of the row's indices along the slice's axes. An axis that the row lacks puts it at the end
  * for what comes before, at the beginning for what comes after: it sees everything. */
 static bool find_places(PgmMembers *m, const PgmSession *s, const PgmReference *r, int latent, const long *paths)
@@ -339,12 +349,13 @@ static bool find_places(PgmMembers *m, const PgmSession *s, const PgmReference *
     m->before[row] = m->after[row] = -1;
     if (g < 0) continue;
     pgm_row_index(s, latent, row, index);
-    for (int k = 0; k < n; k++) {
+    for (int k = 0; k < n && !r->runs; k++) {
       bool found = false;
       for (int j = 0; j < unit->n_index && axis[k] >= 0 && !found; j++)
         if (unit->axis[j] == axis[k]) own[k] = index[j], found = true;
       placed = placed && found;
     }
+    if (r->runs) placed = (own[0] = own_step(s, r, index)) >= 0;
     const long begin = m->level[0].begin[g], end = m->level[0].begin[g + 1];
     if (begin == end) continue;
     long a = begin, b = end; /* the first member not before the row */

@@ -116,10 +116,14 @@ static double *random_weights(const Made *m, uint64_t seed)
   return w;
 }
 
-static const char *const all_texts[] = {
-    "alpha=y[n | g[n] = j]",      "alpha=y[n | g[n] = j], p[n | g[n] = j]", "alpha=set r[j,*]",
-    "alpha=set r[*,*], set M[*]", "alpha=slice r[j,*], y[n | g[n] = j]",    "alpha=slice y[n | g[n] = j], slice p[n | g[n] = j]",
-    "alpha=slice r[*,*]"};
+static const char *const all_texts[] = {"alpha=y[n | g[n] = j]",
+                                        "alpha=y[n | g[n] = j], p[n | g[n] = j]",
+                                        "alpha=set r[j,*]",
+                                        "alpha=set r[*,*], set M[*]",
+                                        "alpha=slice r[j,*], y[n | g[n] = j]",
+                                        "alpha=slice y[n | g[n] = j], slice p[n | g[n] = j]",
+                                        "alpha=slice r[*,*]",
+                                        "alpha=slice y[j+2*k]"};
 enum { TEXTS = sizeof all_texts / sizeof *all_texts };
 
 static void gradients_of_encoders(void **state)
