@@ -42,7 +42,7 @@ _pgmc_program()
     --expectation) choices="exact quadrature fixed-draws monte-carlo" ;;
     --optimizer) choices="profile lbfgs adam" ;;
     --format) choices="text json dot" ;;
-    --hidden | --degree | --inputs | --window | --samples | --step | --batch | --max-iter | --tol | --every | --seed | --seeds | --threads | --draws | --latent | --set) return ;;
+    --hidden | --degree | --inputs | --window | --pin | --samples | --step | --batch | --max-iter | --tol | --every | --seed | --seeds | --threads | --draws | --latent | --set) return ;;
   esac
   [[ $word == -* ]] && choices=$("$1" "$command" --help 2>/dev/null | sed -n 's/^  \(--[a-z-]*\).*/\1/p')
   if [[ $choices ]]; then
