@@ -1,0 +1,125 @@
+#!/bin/bash
+# The experiments of Margossian & Blei (2024), "Amortized Variational Inference: When and Why?", section 4, and their counter-examples.
+#   experiments/margossian_blei/run.sh [options] [PGMC]           PGMC: the compiler, build/pgmc by default
+#     --seeds S         runs per method (3)
+#     --quick           sizes and iterations divided by ten: to see that everything works
+#     --only WHAT       defaults, published or network: the tool's own optimisers (default), the published one, the neural network
+#     --models LIST     of linear,nonlinear,nonlinear-published,saw,saw-published,hmm,dense (all)
+#     --out DIRECTORY   where data, results and pages go (build/experiments/margossian_blei)
+# Results: NAME.json and NAME.html of `gap`; published_NAME.csv and published_NAME.html of the published optimiser (published.c); network.csv;
+# tables.md sums them up.
+set -eu
+here=$(cd "$(dirname "$0")" && pwd)
+root=$(cd "$here/../.." && pwd)
+seeds=3 quick= only=defaults models=linear,nonlinear,nonlinear-published,saw,saw-published,hmm,dense
+out=$root/build/experiments/margossian_blei pgmc=$root/build/pgmc
+while [ $# -gt 0 ]; do
+  case $1 in
+  --seeds) seeds=$2; shift ;;
+  --quick) quick=1 ;;
+  --only) only=$2; shift ;;
+  --models) models=$2; shift ;;
+  --out) out=$2; shift ;;
+  -*) sed -n '2,10s/^# \{0,1\}//p' "$0" >&2; exit 2 ;;
+  *) pgmc=$1 ;;
+  esac
+  shift
+done
+[ -x "$pgmc" ] || { echo "run.sh: $pgmc is missing: make" >&2; exit 3; }
+pgmc=$(realpath "$pgmc")
+mkdir -p "$out"
+cd "$out"
+export OMP_WAIT_POLICY=passive
+large=10000 small=1000
+[ -n "$quick" ] && { large=1000 small=200; }
+
+wanted() { case ",$models," in *,"$1",*) ;; *) return 1 ;; esac; }
+say() { printf '\n$ %s\n' "$*"; "$@"; }
+compile() { # a copy, so that pages name it and not where it came from
+  cp "$1" .
+  "$pgmc" "$(basename "$1")" 2>/dev/null
+}
+
+# ---- data: what each model draws, and what was published ---------------------------------------------------------------------------------
+for model in "$root"/examples/{linear,nonlinear,saw}/*.pgm "$here"/*.pgm; do compile "$model"; done
+say ./linear simulate --set N=$large --set theta=0 --seed 1 --out linear.data.json --quiet
+say ./nonlinear simulate --set N=$large --set theta=0.5 --seed 1 --out nonlinear.data.json --quiet
+say ./nonlinear_data simulate --set N=$large --seed 1 --out nonlinear_published.data.json --quiet
+say ./saw simulate --set N=$small --set theta=3.4159 --seed 1 --out saw.data.json --quiet
+say ./saw_data simulate --set N=$small --seed 1 --out saw_published.data.json --quiet
+for k in 1 2; do
+  say ./hmm simulate --set T=$small --seed $k --out hmm.$k.json --quiet
+  say ./dense simulate --set N=$((small / 2)) --seed $k --out dense.$k.json --quiet
+done
+
+# ---- the tool's own optimisers -----------------------------------------------------------------------------------------------------------
+widths='1,1; 2,2; 4,4; 8,8; 16,16; 24,24; 32,32'
+net='--skip none --activation relu'
+gap() { # NAME MODEL DATA options: NAME.json and NAME.html
+  local name=$1 model=$2 data=$3
+  shift 3
+  echo
+  echo "\$ ./$model gap $data $* --seeds $seeds --out $name.json --html $name.html"
+  ./"$model" gap "$data" "$@" --seeds "$seeds" --out "$name.json" --html "$name.html" --quiet
+}
+if [ "$only" = defaults ]; then
+  wanted linear && gap linear linear linear.data.json --degree '0; 2; 1'
+  wanted nonlinear && gap nonlinear nonlinear nonlinear.data.json --hidden "$widths" $net
+  wanted nonlinear-published && gap nonlinear_published nonlinear_published nonlinear_published.data.json --hidden "$widths" $net
+  for data in saw saw_published; do
+    wanted ${data/_/-} || continue
+    gap $data saw $data.data.json --hidden '2,2; 4,4; 6,6; 10,10' $net
+    for k in 4 6 10 20; do gap ${data}_one_input_$k saw $data.data.json --inputs 'z=x[n]' --hidden $k,$k $net; done
+  done
+  wanted hmm && gap hmm hmm hmm.1.json --window 0..8 --degree 1 --test hmm.2.json
+  wanted dense && gap dense dense dense.1.json --degree 1 --test dense.2.json \
+    --inputs 'z=x[n]; z=x[n-1],x[n],x[n+1]; z=x[n-2],x[n-1],x[n],x[n+1],x[n+2]; z=x[n-3],x[n-2],x[n-1],x[n],x[n+1],x[n+2],x[n+3]'
+fi
+
+# ---- the published optimiser -------------------------------------------------------------------------------------------------------------
+if [ "$only" = published ]; then
+  runtime=$(dirname "$pgmc")/libpgmrt.a
+  flags='-std=gnu11 -O3 -march=native -mprefer-vector-width=512 -fno-math-errno -fno-trapping-math -fno-builtin-sin -fno-builtin-cos'
+  flags+=' -fopenmp'
+  for model in "$root"/examples/{linear,nonlinear,saw}/*.pgm "$here"/nonlinear_published.pgm; do
+    name=$(basename "$model" .pgm)
+    "$pgmc" emit "$name.pgm" -o "$name.c" 2>/dev/null
+    cc $flags -DPGM_LIBRARY -I"$root/runtime" -c "$name.c"
+  done
+  cc $flags -I"$root/runtime" "$here/published.c" linear.o nonlinear.o nonlinear_published.o saw.o "$runtime" \
+    -lgsl -lopenblas -ljansson -lz -lm -o published
+  published() { # EXPERIMENT DATA ITERATIONS
+    local name=published_${1/-/_}${2:+_$2} data=${1/-/_}.data.json
+    [ -n "$2" ] && data=$2.data.json
+    say ./published "$1" "$data" --seeds "$seeds" ${quick:+--iterations $(($3 / 10))} --csv "$name.csv" --html "$name.html"
+  }
+  wanted linear && published linear '' 5000
+  wanted nonlinear-published && published nonlinear-published '' 20000
+  wanted nonlinear && published nonlinear '' 20000
+  wanted saw-published && published saw saw_published 30000
+  wanted saw && published saw '' 30000
+fi
+
+# ---- the neural network ------------------------------------------------------------------------------------------------------------------
+if [ "$only" = network ]; then
+  "$here/network.sh" --seeds "$seeds" ${quick:+--quick} --out "$out/network" "$pgmc"
+fi
+
+# ---- in one table ------------------------------------------------------------------------------------------------------------------------
+cc -O2 "$root/experiments/summary.c" -ljansson -lm -o summary
+names=()
+for name in linear nonlinear nonlinear_published saw saw_published {saw,saw_published}_one_input_{4,6,10,20} hmm dense; do
+  [ ! -e $name.json ] || names+=("$name.json")
+done
+{
+  [ ${#names[@]} = 0 ] || ./summary "${names[@]}"
+  for table in published_*.csv network/network.csv; do
+    [ -e "$table" ] || continue
+    printf '\n**%s**\n\n' "$table"
+    awk -F, '
+      { printf "|"; for (i = 1; i <= NF; i++) printf " %s |", $i ~ /^-?[0-9]+\.[0-9][0-9][0-9]/ ? sprintf("%.2f", $i) : $i; print "" }
+      NR == 1 { printf "|"; for (i = 1; i <= NF; i++) printf " --- |"; print "" }' "$table"
+  done
+} >tables.md
+cat tables.md
+printf '\nMade in %s\n' "$out"
