@@ -3,14 +3,17 @@
  * every iteration, a fixed number of iterations, the published starting points and functions. Model, gradient, gathered inputs and
  * networks are the runtime's; this file is the loop around them.
  *
- *   published linear|nonlinear|nonlinear-published|saw DATA.json [--seeds S] [--seed FIRST] [--iterations N] [--every K] [--only NAME]
- *             [--threads T] [--csv FILE] [--html FILE]
+ *   published linear|nonlinear|nonlinear-published|saw DATA.json [--runs DIRECTORY] [--seeds S] [--seed FIRST] [--iterations N]
+ *             [--only NAME] [--minutes M] [--threads T] [--csv FILE] [--table FILE] [--html FILE]
  *
- * In: data of the model. Out: one line of CSV per run, and a page with paths, boxes and the published figures beside ours.
+ * In: data of the model. Out: --csv: a line per run; --table: a line per method, the published figures beside ours; --html: a page with
+ * paths and boxes. With --runs every run that is complete is kept there, one file each, and read back the next time, so that what was
+ * interrupted goes on; no run begins after M minutes. What has not been run is in no table.
  *
- * CONVERGENCE, as published: loss = -ELBO without the constants of the Gaussian densities; the first iteration on a grid of 10 at which the
- * average loss of the 20 iterations around it is within 1 % of F-VI's average loss around iteration N - 500. Beside it the first one within
- * 10 nats and 1 nat of the optimum of F-VI, which the runtime's own optimiser finds.
+ * CONVERGENCE, as published: loss = -ELBO without the constants of the Gaussian densities; the first iteration on a grid of 10, from 20 on,
+ * at which the average loss of the 20 iterations around it is within 1 % of F-VI's average loss around `tail`. Beside it the first one
+ * within 10 nats and 1 nat of the optimum of F-VI, which the runtime's own optimiser finds. (The published search of the saw gives up at
+ * iteration 20 000 of 30 000; this one goes on.)
  *
  * Published settings (github.com/charlesm93/AVI-when-and-why, notebooks linear_prob_model, nonlinear_prob_model, saw_time_series): in the
  * tables below. Separate networks for mean and log sd are one network of twice the width whose cross weights stay 0. */
@@ -20,6 +23,7 @@
 #include <string.h>
 #include <time.h>
 
+#include "atomic.h"
 #include "gather.h"
 #include "net.h"
 #include "objective.h"
@@ -32,7 +36,7 @@ const PgmModel *nonlinear_model(void);
 const PgmModel *nonlinear_published_model(void);
 const PgmModel *saw_model(void);
 
-enum { DRAWS = 100, GRID = 10, WINDOW = 10, TAIL = 500, MOST_ARMS = 16, MOST_RUNS = 1024, POINTS = 700, SEED_START = 0x57A7u };
+enum { DRAWS = 100, GRID = 10, TAIL = 500, MOST_ARMS = 16, MOST_RUNS = 1024, POINTS = 160, SEED_START = 0x57A7u };
 
 /* ---- the published settings ---------------------------------------------------------------------------------------------------------- */
 
@@ -45,7 +49,7 @@ typedef struct {
   int size;           /* degree, or width of both hidden layers */
   const char *inputs; /* "z=x[n]"; NULL: those of the verdict */
   double step;
-  double iterations, elbo_loss; /* as published: median to 1 %, lowest final loss; NaN: not published */
+  double iterations, final_loss; /* as published: median to 1 %, lowest final loss; NaN: not published */
 } Arm;
 
 typedef struct {
@@ -127,8 +131,8 @@ static const Experiment experiments[] = {
 typedef struct {
   const Arm *arm;
   unsigned long seed;
-  long n;                   /* iterations made */
-  double *elbo;             /* per iteration: the estimate */
+  long n;                   /* blocks of GRID iterations that were made */
+  double *elbo;             /* per block: the average of the estimates */
   double seconds, final;    /* of all iterations; average of the last 2 * TAIL */
   double percent, ten, one; /* iterations; infinite: never */
   bool failed;              /* the ELBO became NaN */
@@ -139,6 +143,7 @@ typedef struct {
   PgmSession *s;
   int family;       /* the local one */
   double constants; /* ELBO = constants - loss */
+  char hash[65];    /* of the data */
   double optimum;   /* ELBO of F-VI at its optimum */
   long iterations;
   int n;
@@ -276,15 +281,15 @@ static void optimise(const Lab *lab, Run *run)
   unsigned char *fixed = room((size_t)q->size);
   stop(pgm_objective_open(&objective, lab->s, q, &how, &error));
   start(lab, run->arm, q, run->seed, x, fixed);
-  run->elbo = room((size_t)lab->iterations * sizeof *run->elbo);
   const double began = now();
   for (long t = 1; t <= lab->iterations; t++) {
-    run->elbo[t - 1] = pgm_objective_value(objective, x, g, NULL, t);
-    if (!isfinite(run->elbo[t - 1])) {
+    const double elbo = pgm_objective_value(objective, x, g, NULL, t);
+    if (!isfinite(elbo)) {
       run->failed = true;
       break;
     }
-    run->n = t;
+    run->elbo[(t - 1) / GRID] += elbo / GRID;
+    run->n = t / GRID;
     const double c1 = 1 - pow(b1, (double)t), c2 = 1 - pow(b2, (double)t);
     for (long i = 0; i < q->size; i++) {
       m[i] = b1 * m[i] + (1 - b1) * g[i];
@@ -299,22 +304,67 @@ static void optimise(const Lab *lab, Run *run)
   pgm_sources_close(q);
 }
 
+/* ---- runs that are kept --------------------------------------------------------------------------------------------------------------- */
+
+/* DIRECTORY/EXPERIMENT_METHOD_SEED.csv */
+static void path_of(const Lab *lab, const Run *run, const char *directory, char path[PGM_PATH_SIZE])
+{
+  snprintf(path, PGM_PATH_SIZE, "%s/", directory);
+  char *name = path + strlen(path);
+  snprintf(name, PGM_PATH_SIZE - strlen(path), "%s_%s_%lu.csv", lab->what->name, run->arm->name, run->seed);
+  for (; *name; name++)
+    if (*name == ' ') *name = '_';
+}
+
+/* False: there is no such file. One that another set-up wrote is an error, since it would be compared with runs that are none like it. */
+static bool recall(const Lab *lab, Run *run, const char *directory)
+{
+  char path[PGM_PATH_SIZE], hash[65];
+  double step;
+  long iterations;
+  int failed;
+  path_of(lab, run, directory, path);
+  FILE *in = fopen(path, "r");
+  if (!in) return false;
+  const bool same = fscanf(in, "# step %lf, iterations %ld, seconds %lf, failed %d, data %64s\nelbo", &step, &iterations, &run->seconds,
+                           &failed, hash) == 5 &&
+                    step == run->arm->step && iterations == lab->iterations && !strcmp(hash, lab->hash);
+  run->failed = failed;
+  while (same && run->n < lab->iterations / GRID && fscanf(in, "%lf", &run->elbo[run->n]) == 1) run->n++;
+  fclose(in);
+  if (!same || (!failed && run->n < lab->iterations / GRID))
+    stop(pgm_fail(&error, PGM_BAD_INPUT, "%s: of another experiment or damaged; remove it", path));
+  return true;
+}
+
+static void keep(const Lab *lab, const Run *run, const char *directory)
+{
+  char path[PGM_PATH_SIZE];
+  PgmAtomicFile file;
+  path_of(lab, run, directory, path);
+  stop(pgm_atomic_open(&file, path, &error));
+  fprintf(file.stream, "# step %.17g, iterations %ld, seconds %.3f, failed %d, data %s\nelbo\n", run->arm->step, lab->iterations,
+          run->seconds, run->failed, lab->hash);
+  for (long i = 0; i < run->n; i++) fprintf(file.stream, "%.9g\n", run->elbo[i]);
+  stop(pgm_atomic_commit(&file, &error));
+}
+
 /* ---- convergence --------------------------------------------------------------------------------------------------------------------- */
 
-/* The average ELBO of iterations centre - WINDOW .. centre + WINDOW - 1, counted from 0, in so far as there are any. */
-static double around(const Run *run, long centre, long window)
+/* The average ELBO of the `reach` blocks on either side of iteration `centre`, a multiple of GRID, in so far as there are any. */
+static double around(const Run *run, long centre, long reach)
 {
   double sum = 0;
   long n = 0;
-  for (long i = centre - window < 0 ? 0 : centre - window; i < centre + window && i < run->n; i++, n++) sum += run->elbo[i];
+  for (long i = fmax(0, centre / GRID - reach); i < centre / GRID + reach && i < run->n; i++, n++) sum += run->elbo[i];
   return n ? sum / (double)n : NAN;
 }
 
 /* The first iteration on the grid at which the average is within `slack` of `target` on either side, or (slack 0) not below it. */
 static double first_within(const Run *run, double target, double slack)
 {
-  for (long i = 2 * GRID; i < run->n; i += GRID) {
-    const double value = around(run, i, WINDOW);
+  for (long i = 2 * GRID; i < run->n * GRID; i += GRID) {
+    const double value = around(run, i, 1);
     if (slack > 0 ? fabs(value - target) <= slack : value >= target) return (double)i;
   }
   return INFINITY;
@@ -330,9 +380,9 @@ static const Run *fvi_of(const Lab *lab, unsigned long seed)
 static void judge(const Lab *lab, Run *run)
 {
   const Run *fvi = fvi_of(lab, run->seed);
-  const long tail = lab->what->tail < lab->iterations ? lab->what->tail : lab->iterations - lab->iterations / 10;
-  const double target = fvi ? around(fvi, tail, WINDOW) : NAN;
-  run->final = run->failed ? NAN : around(run, run->n - TAIL, TAIL);
+  const long tail = lab->what->tail < lab->iterations ? lab->what->tail : lab->iterations / 10 * 9 / GRID * GRID;
+  const double target = fvi ? around(fvi, tail, 1) : NAN;
+  run->final = run->failed ? NAN : around(run, run->n * GRID - TAIL, TAIL / GRID);
   run->percent = isfinite(target) ? first_within(run, target, 0.01 * fabs(lab->constants - target)) : NAN;
   run->ten = first_within(run, lab->optimum - 10, 0);
   run->one = first_within(run, lab->optimum - 1, 0);
@@ -340,32 +390,34 @@ static void judge(const Lab *lab, Run *run)
 
 /* ---- output -------------------------------------------------------------------------------------------------------------------------- */
 
+static double round2(double x)
+{
+  return round(100 * x) / 100;
+}
+
 static void csv_number(FILE *out, double x)
 {
   if (isfinite(x))
-    fprintf(out, ",%.10g", x);
+    fprintf(out, ",%.9g", x);
   else
     fputs(isinf(x) ? ",never" : ",", out);
 }
 
-static void csv_head(FILE *out)
+static void write_runs(FILE *out, const Lab *lab)
 {
-  fputs("model,method,seed,step,iterations,seconds,elbo,loss,optimum,iterations_to_1_percent,iterations_to_10_nats,iterations_to_1_nat\n",
-        out);
-}
-
-static void csv_run(FILE *out, const Lab *lab, const Run *run)
-{
-  fprintf(out, "%s,%s,%lu,%g,%ld", lab->what->name, run->arm->name, run->seed, run->arm->step, run->n);
-  csv_number(out, run->seconds);
-  csv_number(out, run->final);
-  csv_number(out, lab->constants - run->final);
-  csv_number(out, lab->optimum);
-  csv_number(out, run->percent);
-  csv_number(out, run->ten);
-  csv_number(out, run->one);
-  putc('\n', out);
-  fflush(out);
+  fputs("method,seed,step,iterations,seconds,elbo,loss,optimum,iterations_to_1_percent,iterations_to_10_nats,iterations_to_1_nat\n", out);
+  for (int i = 0; i < lab->n; i++) {
+    const Run *run = &lab->run[i];
+    fprintf(out, "%s,%lu,%g,%ld", run->arm->name, run->seed, run->arm->step, run->n * GRID);
+    csv_number(out, round2(run->seconds));
+    csv_number(out, round2(run->final));
+    csv_number(out, round2(lab->constants - run->final));
+    csv_number(out, round2(lab->optimum));
+    csv_number(out, run->percent);
+    csv_number(out, run->ten);
+    csv_number(out, run->one);
+    putc('\n', out);
+  }
 }
 
 static int ascending(const void *a, const void *b)
@@ -430,7 +482,34 @@ static void colour_of(const Lab *lab, const Arm *arm, char buffer[40])
     snprintf(buffer, 40, "hsl(%d 60%% 45%%)", 90 + 200 * (i - 2) / (lab->what->n_arms > 3 ? lab->what->n_arms - 3 : 1));
 }
 
-/* Paths, as nats below the best of F-VI's optimum and all that was reached: averages over windows that grow with the iteration. */
+/* A line per method: medians over its seeds, "never" where that is what most of them do. */
+static void write_table(FILE *out, const Lab *lab)
+{
+  static const Column columns[] = {PERCENT, TEN, ONE, SECONDS};
+  double v[MOST_RUNS];
+  fputs("method,step,seeds,final_loss,final_loss_published,below_optimum,iterations_to_1_percent,iterations_to_1_percent_published,"
+        "iterations_to_10_nats,iterations_to_1_nat,seconds\n",
+        out);
+  for (int a = 0; a < lab->what->n_arms; a++) {
+    const Arm *arm = &lab->what->arm[a];
+    int n = values_of(lab, arm, SECONDS, v);
+    if (!n) continue;
+    fprintf(out, "%s,%g,%d", arm->name, arm->step, n);
+    n = values_of(lab, arm, FINAL, v);
+    csv_number(out, n ? round2(lab->constants - v[n - 1]) : NAN);
+    csv_number(out, arm->final_loss);
+    csv_number(out, round2(lab->optimum - median(v, n)));
+    for (size_t k = 0; k < sizeof columns / sizeof *columns; k++) {
+      n = values_of(lab, arm, columns[k], v);
+      csv_number(out, columns[k] == SECONDS ? round2(median(v, n)) : median(v, n));
+      if (columns[k] == PERCENT) csv_number(out, arm->iterations);
+    }
+    putc('\n', out);
+  }
+}
+
+/* Paths of the first seed, as the published figures have them, in nats below the best of F-VI's optimum and all that was reached: averages
+ * over windows that grow with the iteration. */
 static void draw_paths(FILE *out, const Lab *lab, bool seconds)
 {
   PgmLine *line = room((size_t)lab->n * sizeof *line);
@@ -442,14 +521,14 @@ static void draw_paths(FILE *out, const Lab *lab, bool seconds)
   for (int a = 0; a < lab->what->n_arms; a++)
     for (int i = 0; i < lab->n; i++) {
       const Run *run = &lab->run[i];
-      if (run->arm != &lab->what->arm[a] || !run->n) continue;
+      if (run->arm != &lab->what->arm[a] || run->seed != lab->run[0].seed || !run->n) continue;
       double *x = room(2 * POINTS * sizeof *x), *y = x + POINTS;
       long points = 0;
       for (long k = 0; k < run->n && points < POINTS;) {
-        const long group = k / 50 > 1 ? k / 50 : 1, end = k + group < run->n ? k + group : run->n;
+        const long group = k / 20 > 1 ? k / 20 : 1, end = k + group < run->n ? k + group : run->n;
         double sum = 0;
         for (long j = k; j < end; j++) sum += run->elbo[j];
-        x[points] = (double)end * (seconds ? run->seconds / (double)run->n : 1);
+        x[points] = (double)end * (seconds ? run->seconds / (double)run->n : GRID);
         y[points] = best - sum / (double)(end - k);
         far = fmax(far, y[points]);
         points++;
@@ -464,8 +543,8 @@ static void draw_paths(FILE *out, const Lab *lab, bool seconds)
   if (n) {
     const PgmScale sx = {seconds ? "time" : "iterations", seconds ? PGM_UNIT_SECONDS : PGM_UNIT_PLAIN, true, false, lo, hi};
     const PgmScale sy = {"ELBO, nats below the best", PGM_UNIT_BELOW, true, true, 1e-1, pow(10, ceil(log10(fmin(far, 1e9))))};
-    fprintf(out, "<figure><figcaption>ELBO against %s</figcaption>\n", seconds ? "time" : "iterations");
-    pgm_svg_lines(out, "ELBO of every run", sx, sy, line, n);
+    fprintf(out, "<figure><figcaption>ELBO against %s, seed %lu</figcaption>\n", seconds ? "time" : "iterations", lab->run[0].seed);
+    pgm_svg_lines(out, seconds ? "Lines: ELBO against time" : "Lines: ELBO against iterations", sx, sy, line, n);
     fputs("</figure>\n", out);
   }
   for (int i = 0; i < n; i++) free((double *)line[i].x);
@@ -499,7 +578,7 @@ static void draw_boxes(FILE *out, const Lab *lab, Column column, const char *cap
   free(memory);
 }
 
-static void write_page(FILE *out, const Lab *lab, const char *data)
+static void write_page(FILE *out, const Lab *lab)
 {
   double v[MOST_RUNS];
   int seeds = 0;
@@ -509,12 +588,11 @@ static void write_page(FILE *out, const Lab *lab, const char *data)
   pgm_html_text(out, lab->what->title);
   fprintf(out,
           "</h1>\n<p class=\"sub\">The optimiser of Margossian &amp; Blei (2024): Adam with constant steps, %d draws, %ld iterations; %d "
-          "seed%s. Data <code>",
+          "seed%s.</p>\n",
           DRAWS, lab->iterations, seeds, seeds == 1 ? "" : "s");
-  pgm_html_text(out, data);
   fprintf(
       out,
-      "</code>.</p>\n<p>The optimum of F-VI, by the tool's own optimiser: %.2f nats (published scale, loss without constants: %.2f).</p>\n",
+      "<p>The optimum of F-VI, by the tool's own optimiser: %.2f nats (published scale, loss without constants: %.2f).</p>\n",
       lab->optimum, lab->constants - lab->optimum);
   fputs("<div class=\"two\">\n", out);
   draw_paths(out, lab, false);
@@ -538,7 +616,7 @@ static void write_page(FILE *out, const Lab *lab, const char *data)
     fprintf(out, "<tr><td class=\"name\"><span class=\"swatch\" style=\"--c:%s\"></span>%s</td><td class=\"n\">%s</td>", colour, arm->name,
             step);
     cell(out, n ? lab->constants - v[n - 1] : NAN, 7, false);
-    cell(out, arm->elbo_loss, 7, false);
+    cell(out, arm->final_loss, 7, false);
     n = values_of(lab, arm, PERCENT, v);
     cell(out, median(v, n), 1, false);
     cell(out, arm->iterations, 1, false);
@@ -580,27 +658,37 @@ static double optimum_of(PgmSession *s)
   return value;
 }
 
+static void write_file(const Lab *lab, const char *path, void (*write)(FILE *out, const Lab *lab))
+{
+  PgmAtomicFile file;
+  if (!path) return;
+  stop(pgm_atomic_open(&file, path, &error));
+  write(file.stream, lab);
+  stop(pgm_atomic_commit(&file, &error));
+}
+
 typedef struct {
-  const char *data, *only, *csv, *html;
+  const char *runs, *only, *csv, *table, *html;
   long seeds, seed, iterations;
+  double minutes;
   int threads;
 } Options;
 
 static int usage(void)
 {
-  fputs("usage: published linear|nonlinear|nonlinear-published|saw DATA.json [--seeds S] [--seed FIRST] [--iterations N] [--only NAME] "
-        "[--threads T] [--csv FILE] "
-        "[--html FILE]\n",
+  fputs("usage: published linear|nonlinear|nonlinear-published|saw DATA.json [--runs DIRECTORY] [--seeds S] [--seed FIRST]\n"
+        "         [--iterations N] [--only NAME] [--minutes M] [--threads T] [--csv FILE] [--table FILE] [--html FILE]\n",
         stderr);
   return PGM_BAD_USAGE;
 }
 
 static bool parse(int argc, char **argv, Options *o)
 {
-  static const struct option options[] = {
-      {"seeds", 1, NULL, 's'}, {"seed", 1, NULL, 'f'},    {"iterations", 1, NULL, 'n'}, {"only", 1, NULL, 'o'},
-      {"csv", 1, NULL, 'c'},   {"threads", 1, NULL, 't'}, {"html", 1, NULL, 'h'},       {0}};
-  *o = (Options){.seeds = 10, .seed = 1, .threads = 1};
+  static const struct option options[] = {{"seeds", 1, NULL, 's'}, {"seed", 1, NULL, 'f'},    {"iterations", 1, NULL, 'n'},
+                                          {"only", 1, NULL, 'o'},  {"csv", 1, NULL, 'c'},     {"threads", 1, NULL, 't'},
+                                          {"html", 1, NULL, 'h'},  {"table", 1, NULL, 'a'},   {"runs", 1, NULL, 'r'},
+                                          {"minutes", 1, NULL, 'm'}, {0}};
+  *o = (Options){.seeds = 10, .seed = 1, .threads = 1, .minutes = INFINITY};
   for (int key; (key = getopt_long(argc, argv, "", options, NULL)) != -1;) {
     switch (key) {
     case 's':
@@ -621,14 +709,47 @@ static bool parse(int argc, char **argv, Options *o)
     case 'c':
       o->csv = optarg;
       break;
+    case 'a':
+      o->table = optarg;
+      break;
     case 'h':
       o->html = optarg;
+      break;
+    case 'r':
+      o->runs = optarg;
+      break;
+    case 'm':
+      o->minutes = atof(optarg);
       break;
     default:
       return false;
     }
   }
-  return o->seeds > 0 && o->seed >= 0 && o->iterations >= 0 && o->threads > 0;
+  return o->seeds > 0 && o->seed >= 0 && o->iterations >= 0 && o->iterations % GRID == 0 && o->threads > 0 && o->minutes >= 0;
+}
+
+/* Every method by every seed, those that are kept read back; F-VI of a seed is first, since it is what the others are measured by. */
+static void run_all(Lab *lab, const Options *o)
+{
+  const double began = now();
+  for (long k = 0; k < o->seeds; k++)
+    for (int a = 0; a < lab->what->n_arms && lab->n < MOST_RUNS; a++) {
+      if (o->only && a && strcmp(o->only, lab->what->arm[a].name)) continue;
+      Run *run = &lab->run[lab->n];
+      *run = (Run){.arm = &lab->what->arm[a], .seed = (unsigned long)(o->seed + k)};
+      run->elbo = room((size_t)(lab->iterations / GRID + 1) * sizeof *run->elbo);
+      if (!o->runs || !recall(lab, run, o->runs)) {
+        if (now() - began > 60 * o->minutes) {
+          free(run->elbo);
+          continue;
+        }
+        optimise(lab, run);
+        if (o->runs) keep(lab, run, o->runs);
+        fprintf(stderr, "%s, %s, seed %lu: %.1f s\n", lab->what->name, run->arm->name, run->seed, run->seconds);
+      }
+      lab->n++;
+      judge(lab, run);
+    }
 }
 
 int main(int argc, char **argv)
@@ -648,25 +769,12 @@ int main(int argc, char **argv)
   lab.iterations = o.iterations ? o.iterations : lab.what->iterations;
   lab.constants = constants_of(lab.s);
   lab.optimum = optimum_of(lab.s);
-  FILE *csv = o.csv ? fopen(o.csv, "w") : stdout;
-  if (!csv) stop(pgm_fail(&error, PGM_SYSTEM, "%s: cannot be written", o.csv));
-  csv_head(csv);
-  for (long k = 0; k < o.seeds; k++)
-    for (int a = 0; a < lab.what->n_arms && lab.n < MOST_RUNS; a++) {
-      if (o.only && a && strcmp(o.only, lab.what->arm[a].name)) continue; /* F-VI is what the others are measured by */
-      Run *run = &lab.run[lab.n++];
-      *run = (Run){.arm = &lab.what->arm[a], .seed = (unsigned long)(o.seed + k)};
-      optimise(&lab, run);
-      judge(&lab, run);
-      csv_run(csv, &lab, run);
-    }
-  if (csv != stdout) fclose(csv);
-  if (o.html) {
-    FILE *page = fopen(o.html, "w");
-    if (!page) stop(pgm_fail(&error, PGM_SYSTEM, "%s: cannot be written", o.html));
-    write_page(page, &lab, argv[optind + 1]);
-    if (fclose(page)) stop(pgm_fail(&error, PGM_SYSTEM, "%s: cannot be written", o.html));
-  }
+  pgm_data_hash(lab.s, lab.hash);
+  run_all(&lab, &o);
+  write_file(&lab, o.csv, write_runs);
+  write_file(&lab, o.table, write_table);
+  write_file(&lab, o.html, write_page);
+  if (!o.csv && !o.table && !o.html) write_table(stdout, &lab);
   for (int i = 0; i < lab.n; i++) free(lab.run[i].elbo);
   pgm_session_close(lab.s);
   pgm_data_free(data);

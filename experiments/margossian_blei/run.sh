@@ -1,17 +1,17 @@
 #!/bin/bash
 # The experiments of Margossian & Blei (2024), "Amortized Variational Inference: When and Why?", section 4, and their counter-examples.
 #   experiments/margossian_blei/run.sh [options] [PGMC]           PGMC: the compiler, build/pgmc by default
-#     --seeds S         runs per method (3)
+#     --seeds S         runs per method (10)
 #     --quick           sizes and iterations divided by ten: to see that everything works
 #     --only WHAT       defaults, published or network: the tool's own optimisers (default), the published one, the neural network
 #     --models LIST     of linear,nonlinear,nonlinear-published,saw,saw-published,hmm,dense (all)
+#     --minutes M       published and network: begin no run after M minutes for each model; the next call goes on where this one stopped
 #     --out DIRECTORY   where data, results and pages go (build/experiments/margossian_blei)
-# Results: NAME.json and NAME.html of `gap`; published_NAME.csv and published_NAME.html of the published optimiser (published.c); network.csv;
-# tables.md sums them up.
+# Results: defaults.csv, published_MODEL.csv and network.csv; pictures of them (SVG); the pages of `gap` and of published.c (HTML).
 set -eu
 here=$(cd "$(dirname "$0")" && pwd)
 root=$(cd "$here/../.." && pwd)
-seeds=3 quick= only=defaults models=linear,nonlinear,nonlinear-published,saw,saw-published,hmm,dense
+seeds=10 quick= minutes=100000 only=defaults models=linear,nonlinear,nonlinear-published,saw,saw-published,hmm,dense
 out=$root/build/experiments/margossian_blei pgmc=$root/build/pgmc
 while [ $# -gt 0 ]; do
   case $1 in
@@ -19,8 +19,9 @@ while [ $# -gt 0 ]; do
   --quick) quick=1 ;;
   --only) only=$2; shift ;;
   --models) models=$2; shift ;;
+  --minutes) minutes=$2; shift ;;
   --out) out=$2; shift ;;
-  -*) sed -n '2,10s/^# \{0,1\}//p' "$0" >&2; exit 2 ;;
+  -*) sed -n '2,11s/^# \{0,1\}//p' "$0" >&2; exit 2 ;;
   *) pgmc=$1 ;;
   esac
   shift
@@ -33,6 +34,9 @@ export OMP_WAIT_POLICY=passive
 large=10000 small=1000
 [ -n "$quick" ] && { large=1000 small=200; }
 
+picture() { # PAGE LABEL NAME [K]: NAME.svg
+  "$root/experiments/picture.sh" "$1" "$2" ${4:-} >"$3.svg.new" && mv "$3.svg.new" "$3.svg"
+}
 wanted() { case ",$models," in *,"$1",*) ;; *) return 1 ;; esac; }
 say() { printf '\n$ %s\n' "$*"; "$@"; }
 compile() { # a copy, so that pages name it and not where it came from
@@ -61,6 +65,8 @@ gap() { # NAME MODEL DATA options: NAME.json and NAME.html
   echo
   echo "\$ ./$model gap $data $* --seeds $seeds --out $name.json --html $name.html"
   ./"$model" gap "$data" "$@" --seeds "$seeds" --out "$name.json" --html "$name.html" --quiet
+  picture "$name.html" 'Lines: ELBO against iterations' "$name"
+  picture "$name.html" 'Boxes: iterations to' "${name}_boxes"
 }
 if [ "$only" = defaults ]; then
   wanted linear && gap linear linear linear.data.json --degree '0; 2; 1'
@@ -88,38 +94,33 @@ if [ "$only" = published ]; then
   done
   cc $flags -I"$root/runtime" "$here/published.c" linear.o nonlinear.o nonlinear_published.o saw.o "$runtime" \
     -lgsl -lopenblas -ljansson -lz -lm -o published
-  published() { # EXPERIMENT DATA ITERATIONS
-    local name=published_${1/-/_}${2:+_$2} data=${1/-/_}.data.json
-    [ -n "$2" ] && data=$2.data.json
-    say ./published "$1" "$data" --seeds "$seeds" ${quick:+--iterations $(($3 / 10))} --csv "$name.csv" --html "$name.html"
+  published() { # EXPERIMENT NAME ITERATIONS: on NAME.data.json
+    mkdir -p "runs/$2"
+    say ./published "$1" "$2.data.json" --seeds "$seeds" --minutes "$minutes" ${quick:+--iterations $(($3 / 10))} --runs "runs/$2" \
+      --csv "runs/$2.csv" --table "published_$2.csv" --html "published_$2.html"
+    picture "published_$2.html" 'Lines: ELBO against iterations' "published_$2"
+    picture "published_$2.html" 'Iterations until within 1 %' "published_$2_boxes" || echo "no run of $2 came within 1 %"
   }
-  wanted linear && published linear '' 5000
-  wanted nonlinear-published && published nonlinear-published '' 20000
-  wanted nonlinear && published nonlinear '' 20000
+  wanted linear && published linear linear 5000
   wanted saw-published && published saw saw_published 30000
-  wanted saw && published saw '' 30000
+  wanted saw && published saw saw 30000
+  wanted nonlinear-published && published nonlinear-published nonlinear_published 20000
+  wanted nonlinear && published nonlinear nonlinear 20000
 fi
 
 # ---- the neural network ------------------------------------------------------------------------------------------------------------------
 if [ "$only" = network ]; then
-  "$here/network.sh" --seeds "$seeds" ${quick:+--quick} --out "$out/network" "$pgmc"
+  "$here/network.sh" --seeds "$seeds" --minutes "$minutes" ${quick:+--quick} --out "$out/network" "$pgmc"
+  cp network/network.csv .
 fi
 
 # ---- in one table ------------------------------------------------------------------------------------------------------------------------
-cc -O2 "$root/experiments/summary.c" -ljansson -lm -o summary
-names=()
-for name in linear nonlinear nonlinear_published saw saw_published {saw,saw_published}_one_input_{4,6,10,20} hmm dense; do
-  [ ! -e $name.json ] || names+=("$name.json")
-done
-{
-  [ ${#names[@]} = 0 ] || ./summary "${names[@]}"
-  for table in published_*.csv network/network.csv; do
-    [ -e "$table" ] || continue
-    printf '\n**%s**\n\n' "$table"
-    awk -F, '
-      { printf "|"; for (i = 1; i <= NF; i++) printf " %s |", $i ~ /^-?[0-9]+\.[0-9][0-9][0-9]/ ? sprintf("%.2f", $i) : $i; print "" }
-      NR == 1 { printf "|"; for (i = 1; i <= NF; i++) printf " --- |"; print "" }' "$table"
+if [ "$only" = defaults ]; then
+  cc -O2 "$root/experiments/summary.c" -ljansson -lm -o summary
+  names=()
+  for name in linear nonlinear nonlinear_published saw saw_published {saw,saw_published}_one_input_{4,6,10,20} hmm dense; do
+    [ ! -e $name.json ] || names+=("$name.json")
   done
-} >tables.md
-cat tables.md
+  [ ${#names[@]} = 0 ] || ./summary "${names[@]}" >defaults.csv
+fi
 printf '\nMade in %s\n' "$out"
