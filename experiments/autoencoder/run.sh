@@ -4,11 +4,12 @@
 #   experiments/autoencoder/run.sh [--images LIST] [--hidden LIST] [--test N] [--quick] [--out DIRECTORY] [PGMC]
 # The decoder is learnt once, with an encoder of its own, from 2000 images. Then, with --fix, free factors and encoders of several widths are
 # fitted to the first N of them, and measured on test images as well; the evidence is by importance sampling image by image.
-# Out: vae_N.json and vae_N.html for each N, tables.md. What is there already is kept.
+# Out: gaps.csv, a row per N and encoder, nats per image; vae_N.svg, vae_N.json and vae_N.html for each N. What is there already is kept, so that a
+# run that was interrupted goes on.
 set -eu
 here=$(cd "$(dirname "$0")" && pwd)
 root=$(cd "$here/../.." && pwd)
-images='250 1000' hidden='4; 32; 128' test=250 decoder=2000 iterations=3000 out=$root/build/experiments/autoencoder pgmc=$root/build/pgmc
+images='100 400' hidden='2; 16; 64' test=200 decoder=2000 iterations=3000 out=$root/build/experiments/autoencoder pgmc=$root/build/pgmc
 while [ $# -gt 0 ]; do
   case $1 in
   --images) images=$2; shift ;;
@@ -16,7 +17,7 @@ while [ $# -gt 0 ]; do
   --test) test=$2; shift ;;
   --quick) images=20 hidden='2; 8' test=20 decoder=100 iterations=200 ;;
   --out) out=$2; shift ;;
-  -*) sed -n '2,8s/^# \{0,1\}//p' "$0" >&2; exit 2 ;;
+  -*) sed -n '2,9s/^# \{0,1\}//p' "$0" >&2; exit 2 ;;
   *) pgmc=$1 ;;
   esac
   shift
@@ -35,7 +36,7 @@ say() { printf '\n$ %s\n' "$*"; "$@"; }
 cp "$here/vae.pgm" .
 "$pgmc" vae.pgm
 cc -O2 "$root/examples/fashion_mnist/idx2npy.c" -o idx2npy -lz
-cc -O2 "$root/experiments/summary.c" -ljansson -lm -o summary
+cc -O2 "$root/tests/e2e/json_get.c" -ljansson -o get
 ./idx2npy $source/train-images-idx3-ubyte.gz 0 "$decoder" decoder.npy
 ./idx2npy $source/t10k-images-idx3-ubyte.gz 0 "$test" test.npy
 net='--activation leaky_relu --skip none'
@@ -45,7 +46,23 @@ for n in $images; do
   ./idx2npy $source/train-images-idx3-ubyte.gz 0 "$n" "images_$n.npy"
   [ -e "vae_$n.json" ] || say ./vae gap --data x="images_$n.npy" --test x=test.npy --fix decoder.fit --hidden "$hidden" $net \
     --expectation fixed-draws --samples 8 --optimizer lbfgs --out "vae_$n.json" --html "vae_$n.html" --quiet
+  "$root/experiments/picture.sh" "vae_$n.html" 'Bars: what each one loses' >"vae_$n.svg"
 done
-for n in $images; do ./summary "vae_$n.json"; done >tables.md
-cat tables.md
+# Nats per image: what FILE has under PATH, over as many images as it was measured on.
+per_image() { # FILE LEVEL PATH
+  awk -v x="$(./get "$1" "$2$3")" -v n="$(./get "$1" "$2observations")" 'BEGIN { print x == "null" ? "" : sprintf("%.4f", x / n) }'
+}
+{
+  echo images,encoder,weights,converged,approximation,amortisation,test_approximation,test_amortisation,evidence,test_evidence
+  for n in $images; do
+    for k in 0 1 2 3 4 5 6 7; do
+      at=architectures.$k f=vae_$n.json
+      ./get $f $at.function >/dev/null 2>&1 || break
+      echo "$n,$(./get $f $at.function),$(./get $f $at.variational_parameters),$(./get $f $at.converged),$(per_image $f '' gaps.approximation),$(
+        per_image $f '' $at.amortisation),$(per_image $f test. gaps.approximation),$(per_image $f test. $at.amortisation),$(
+        ./get $f evidence.kind),$(./get $f test.evidence.kind)"
+    done
+  done
+} >gaps.csv
+column -s, -t gaps.csv
 printf '\nMade in %s\n' "$out"

@@ -34,8 +34,8 @@ export OMP_WAIT_POLICY=passive
 large=10000 small=1000
 [ -n "$quick" ] && { large=1000 small=200; }
 
-picture() { # PAGE LABEL NAME [K]: NAME.svg
-  "$root/experiments/picture.sh" "$1" "$2" ${4:-} >"$3.svg.new" && mv "$3.svg.new" "$3.svg"
+picture() { # PAGE LABEL NAME: NAME.svg, if there is such a chart
+  "$root/experiments/picture.sh" "$1" "$2" >"$3.svg" || { rm "$3.svg"; return 1; }
 }
 wanted() { case ",$models," in *,"$1",*) ;; *) return 1 ;; esac; }
 say() { printf '\n$ %s\n' "$*"; "$@"; }
@@ -67,6 +67,7 @@ gap() { # NAME MODEL DATA options: NAME.json and NAME.html
   ./"$model" gap "$data" "$@" --seeds "$seeds" --out "$name.json" --html "$name.html" --quiet
   picture "$name.html" 'Lines: ELBO against iterations' "$name"
   picture "$name.html" 'Boxes: iterations to' "${name}_boxes"
+  picture "$name.html" 'Bars: what each one loses' "${name}_bars" || true # where there is one function and one set of inputs
 }
 if [ "$only" = defaults ]; then
   wanted linear && gap linear linear linear.data.json --degree '0; 2; 1'
