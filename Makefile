@@ -1,6 +1,7 @@
 # pgmc: everything generated goes under build/.
 #   make            compiler and runtime          make check    set up, build, test (under five minutes)
 #   make demo       set up, build, three models   make asan     the tests under AddressSanitizer and UBSan
+#   make experiments (experiments-published)       those of the literature: docs/experiments.md
 #   make install PREFIX=... DESTDIR=... (uninstall)   make promote  accept the current diagnostics and dumps as golden files
 #   make tables     the reference's tables and the editors' grammars anew       make fuzz     libFuzzer on front end and data reader (clang)
 
@@ -131,6 +132,25 @@ deps:
 	echo "installing$$missing"; \
 	$$as apt-get update -qq && $$as env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $$missing >/dev/null
 
+# ---- experiments: docs/experiments.md ---------------------------------------------------------------------------------------------------------
+# By the tool's own optimisers (a quarter of an hour); by the published one, with the networks on images (hours; what was stopped goes on where it
+# was, and no run begins after MINUTES for each model). make experiments-keep: their tables and small pictures into experiments/results.
+SEEDS ?= 10
+MINUTES ?= 100000
+E := $(B)/experiments
+experiments: all
+	experiments/margossian_blei/run.sh --seeds $(SEEDS) --out $(E)/margossian_blei $(B)/pgmc
+	experiments/conditioning/run.sh --out $(E)/conditioning $(B)/pgmc
+experiments-published: all
+	experiments/margossian_blei/run.sh --only published --seeds $(SEEDS) --minutes $(MINUTES) --out $(E)/margossian_blei $(B)/pgmc
+	experiments/margossian_blei/run.sh --only network --seeds 1 --minutes $(MINUTES) --out $(E)/margossian_blei $(B)/pgmc
+	experiments/autoencoder/run.sh --out $(E)/autoencoder $(B)/pgmc
+experiments-keep:
+	for d in margossian_blei conditioning autoencoder; do \
+	  mkdir -p experiments/results/$$d; \
+	  for f in $(E)/$$d/*.csv $$(find $(E)/$$d -maxdepth 1 -name '*.svg' -size -60k); do [ ! -e $$f ] || cp $$f experiments/results/$$d/; done; \
+	done
+
 # make again, because what make looks up when it starts may have come with the packages
 demo: deps
 	@$(MAKE) --no-print-directory -s -j$$(nproc) all
@@ -159,5 +179,5 @@ clean:
 	rm -rf $(B)
 
 -include $(shell find $(B) -name '*.d' 2>/dev/null)
-.PHONY: all check check-long demo deps fuzz tables asan install promote clean unit tests-built uninstall
+.PHONY: experiments experiments-published experiments-keep all check check-long demo deps fuzz tables asan install promote clean unit tests-built uninstall
 .SECONDARY:

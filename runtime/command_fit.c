@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "gather.h"
+#include "khat.h"
 #include "net.h"
 #include "progress.h"
 
@@ -429,13 +430,25 @@ static void print_functions(const PgmModel *model, const PgmFit *fit)
   }
 }
 
-static void print_health(const PgmFit *fit)
+static void print_khat(const PgmFit *fit)
+{
+  if (isnan(fit->khat))
+    fputs("; Pareto k-hat is not defined: the importance weights are not finite", stdout);
+  else if (isinf(fit->khat))
+    fputs("; the importance weights are all the same: q is the posterior", stdout);
+  else if (fit->khat <= 0.7 || !pgm_khat_trusted(fit->khat, fit->khat_effective))
+    printf("; Pareto k-hat %.2f%s", fit->khat, fit->khat > 0.7 ? ": q is far from the posterior" : "");
+  else
+    printf("; Pareto k-hat %.2f, of importance weights that hardly differ: q is close to the posterior", fit->khat);
+}
+
+static void print_health(const PgmFit *fit, bool measured)
 {
   printf("\n  health       gradient norm %.2g", fit->gradient_norm);
-  if (isnan(fit->khat))
-    fputs("; k-hat not measured (--khat)", stdout);
+  if (measured)
+    print_khat(fit);
   else
-    printf("; Pareto k-hat %.2f%s", fit->khat, fit->khat > 0.7 ? ": q is far from the posterior" : "");
+    fputs("; k-hat not measured (--khat)", stdout);
   putchar('\n');
 }
 
@@ -453,7 +466,7 @@ static bool print_summary(const PgmCli *cli, const PgmSession *s, const PgmFit *
   printf("  parameters   %ld variational\n", fit->variational_parameters);
   print_functions(cli->model, fit);
   if (!print_factors(s, fit)) return false;
-  print_health(fit);
+  print_health(fit, cli->fit.khat);
   if (cli->out) printf("  written to   %s\n", cli->out);
   return true;
 }

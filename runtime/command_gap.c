@@ -225,7 +225,7 @@ static void print_method(const PgmGap *gap, PgmGapMethodName k, const char *name
 {
   const PgmGapMethod *m = &gap->method[k];
   if (!m->fit) return;
-  printf("  %-14s %16.4f", name, m->elbo);
+  printf("  %-14s %16.4f", name, fabs(m->elbo) < 5e-5 ? 0 : m->elbo);
   if (gap->blocks > 1) printf(" +- %-8.2g", m->se);
   printf("  %s%s%s\n", m->fit->converged ? "" : "NOT converged  ", inputs ? inputs : "", "");
 }
@@ -269,10 +269,14 @@ static void print_evidence(const PgmGap *gap)
            e->given ? "no way to integrate the local variables out" : "Pareto k-hat is not defined");
     return;
   }
-  printf("  %-14s %16.4f", "log evidence", e->value);
+  printf("  %-14s %16.4f", "log evidence", fabs(e->value) < 5e-5 ? 0 : e->value);
   if (e->se > 0 && e->kind == PGM_EVIDENCE_PSIS) printf(" +- %-8.2g", e->se);
   printf("  %s%s%s", e->kind == PGM_EVIDENCE_BOUND ? "lower bound only: " : "", e->how, given);
-  if (isfinite(e->khat)) printf(", Pareto k-hat %.2f%s", e->khat, e->kind == PGM_EVIDENCE_BOUND ? " > 0.7" : "");
+  if (isfinite(e->khat))
+    printf(", Pareto k-hat %.2f%s", e->khat,
+           e->kind == PGM_EVIDENCE_BOUND ? " > 0.7" : e->khat > 0.7 ? ", of weights that hardly differ" : "");
+  else if (e->kind == PGM_EVIDENCE_BOUND)
+    fputs(", Pareto k-hat is not defined", stdout);
   putchar('\n');
 }
 

@@ -40,7 +40,7 @@ enum {
 };
 enum { INNER_DRAWS = 1000, INNER_DRAWS_NESTED = 100, NESTED_DRAWS = 20, SEED_INNER = 0x1A7Eu };
 static const double LOG_2PI = 1.8378770664093454836;
-static const double LIMIT_KHAT = 0.7, REACH = 9, MOST_WORK = 4e10, MOST_MEMORY = 4e7;
+static const double REACH = 9, MOST_WORK = 4e10, MOST_MEMORY = 4e7;
 
 static PgmStatus no_memory(PgmError *error)
 {
@@ -346,6 +346,7 @@ static double by_draws(Locals *w, unsigned long seed, long draw)
     }
     for (long k = 0; k < w->rows; k++) ratio[k] = w->units[k * w->n + i];
     w->khat[i] = pgm_psis(w->rows, ratio, &value);
+    if (w->khat[i] > 0 && pgm_khat_trusted(INFINITY, pgm_effective(w->rows, ratio, 1))) w->khat[i] = -INFINITY; /* as good as all the same */
     w->variance += log_mean_variance(w->rows, ratio);
     sum += value;
   }
@@ -432,9 +433,9 @@ static double usual_khat(Locals *w)
   return w->khat[(long)(0.95 * (double)(w->n - 1))];
 }
 
-static PgmEvidenceKind trusted(double khat)
+static PgmEvidenceKind kind_of(double khat, double effective)
 {
-  return khat <= LIMIT_KHAT ? PGM_EVIDENCE_PSIS : PGM_EVIDENCE_BOUND;
+  return pgm_khat_trusted(khat, effective) ? PGM_EVIDENCE_PSIS : PGM_EVIDENCE_BOUND;
 }
 
 /* From the ratios of `draws` draws of the globals to a value. */
@@ -457,12 +458,13 @@ static void conclude(Locals *w, int draws, const double *ratio, PgmEvidence *out
   } else {
     out->khat = pgm_psis(draws, ratio, &value);
     out->se = sqrt(log_mean_variance(draws, ratio));
-    out->kind = isnan(out->khat) ? PGM_EVIDENCE_NONE : trusted(out->khat);
+    out->kind = isnan(out->khat) ? PGM_EVIDENCE_NONE : kind_of(out->khat, pgm_effective(draws, ratio, 1));
     snprintf(out->how, sizeof out->how, "importance sampling of the globals, %d draws, local variables %s", draws, ways[w->by]);
   }
   if (w->by == PGM_LOCALS_SAMPLED) {
-    out->khat = usual_khat(w);
-    out->kind = trusted(out->khat);
+    const double units = usual_khat(w); /* the weaker of both is what counts */
+    if (out->kind == PGM_EVIDENCE_EXACT || out->kind == PGM_EVIDENCE_PSIS) out->kind = kind_of(units, 0);
+    if (isnan(out->khat) || isnan(units) || units > out->khat) out->khat = units;
   }
   if (!isfinite(value)) out->kind = PGM_EVIDENCE_NONE;
   if (!isfinite(out->khat)) out->khat = NAN; /* all ratios the same: q is the posterior */
@@ -500,7 +502,7 @@ static PgmStatus from_everything(PgmSession *s, int draws, unsigned long seed, P
       out->draws = draws;
       out->value = value;
       out->se = sqrt(log_mean_variance(draws, ratio));
-      out->kind = trusted(out->khat);
+      out->kind = kind_of(out->khat, pgm_effective(draws, ratio, 1));
       if (!isfinite(out->khat)) out->khat = NAN;
       snprintf(out->how, sizeof out->how, "importance sampling, %d draws of q", draws);
     }

@@ -122,7 +122,7 @@ static PgmStatus make_fit(PgmFit **out, PgmSession *s, const PgmSources *q, cons
   fit->threads = s->threads;
   fit->variational_parameters = q->size;
   fit->observations = count_observations(s);
-  fit->elbo = fit->elbo_se = fit->elbo_per_observation = fit->gradient_norm = fit->khat = NAN;
+  fit->elbo = fit->elbo_se = fit->elbo_per_observation = fit->gradient_norm = fit->khat = fit->khat_effective = NAN;
   for (int i = 0; ok && i < q->n; i++) {
     const PgmSource *f = &q->source[i];
     const PgmLayout *l = &s->layout[f->family];
@@ -776,7 +776,7 @@ PgmStatus pgm_fit_run(PgmSession *s, const PgmFitOptions *options, PgmFit **out,
     fit->converged = solution.converged;
     memcpy(fit->criterion, solution.criterion, sizeof fit->criterion);
     memcpy(fit->stopped, solution.stopped, sizeof fit->stopped);
-    fit->khat = o->khat ? pgm_khat(s, 1000, o->seed, NULL) : NAN;
+    fit->khat = o->khat ? pgm_khat(s, 1000, o->seed, NULL, &fit->khat_effective) : NAN;
     fit->seconds = pgm_run_seconds(&run);
     fit->method_note = note;
     note = NULL;

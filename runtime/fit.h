@@ -92,6 +92,7 @@ typedef struct PgmFit {
   PgmMethodName method;
   int n_factors; PgmFactors *factors;            /* one per latent and param family, in order of families */
   double elbo, elbo_se, elbo_per_observation, seconds, gradient_norm, khat;   /* NaN: not measured */
+  double khat_effective;                         /* share of the draws of k-hat that count; in no file */
   long iterations, variational_parameters, observations;
   bool converged; char criterion[160]; char stopped[16];   /* "converged", "max-iter", "signal", "nan" */
   unsigned long seed; int threads;
@@ -111,9 +112,9 @@ PgmStatus pgm_fit_apply(PgmSession *s, const PgmFit *fit, PgmError *error);
 PgmStatus pgm_fit_locals(PgmSession *s, const PgmFit *fit, PgmError *error);
 /* ELBO at the layouts' mean and sd, with its standard error (0 where nothing is sampled). */
 double pgm_elbo(PgmSession *s, int samples, unsigned long seed, double *se);
-/* Pareto k-hat of the importance weights p(data, values) / q at the layouts' factors (khat.c), and the smoothed log evidence (may be NULL);
- * NaN where the weights are not finite or out of memory. */
-double pgm_khat(PgmSession *s, int draws, unsigned long seed, double *log_evidence);
+/* Pareto k-hat of the importance weights p(data, values) / q at the layouts' factors (khat.c), and the smoothed log evidence and the share
+ * of draws that count (both may be NULL); NaN where the weights are not finite or out of memory. */
+double pgm_khat(PgmSession *s, int draws, unsigned long seed, double *log_evidence, double *effective);
 
 /* ---- store.c: safetensors ------------------------------------------------------------------------------------------------------------ */
 /* Notes in the fit which data it belongs to: their hash (SHA-256 of the names, boxes and values of inputs and observed families) and sizes. */

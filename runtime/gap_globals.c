@@ -10,6 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "khat.h"
 #include "philox.h"
 
 enum { DEGREES = 5, SEED_GLOBALS = 0xB17u, SEED_TAILS = 0x7A11u };
@@ -133,29 +134,17 @@ double pgm_globals_draw(PgmGlobals *g, unsigned long seed, long d)
   return value;
 }
 
-/* Draws that count at w^beta, as a share of n. */
-static double effective(long n, const double *ratio, double most, double beta)
-{
-  double sum = 0, square = 0;
-  for (long i = 0; i < n; i++) {
-    const double w = exp(beta * (ratio[i] - most));
-    sum += w;
-    square += w * w;
-  }
-  return sum * sum / square / (double)n;
-}
-
 bool pgm_globals_adapt(PgmGlobals *g, unsigned long seed, long first, long n, const double *ratio)
 {
   const long d = g->n;
   double most = -INFINITY, beta = 1, total = 0;
   for (long i = 0; i < n; i++) most = fmax(most, ratio[i]);
   if (!g->adaptive || !d || !isfinite(most)) return true;
-  if (effective(n, ratio, most, 1) < EFFECTIVE) {
+  if (pgm_effective(n, ratio, 1) < EFFECTIVE) {
     double lo = 0, hi = 1;
     for (int k = 0; k < 50; k++) {
       beta = 0.5 * (lo + hi);
-      if (effective(n, ratio, most, beta) < EFFECTIVE)
+      if (pgm_effective(n, ratio, beta) < EFFECTIVE)
         hi = beta;
       else
         lo = beta;

@@ -31,10 +31,23 @@ static const PgmGapVariant *first_window(const PgmGap *gap)
 
 /* ---- the verdict --------------------------------------------------------------------------------------------------------------------- */
 
+/* Can the function hold every local variable by heart? */
+static bool memorises(const PgmGap *gap, const PgmFit *functions)
+{
+  return functions && pgm_gap_weights(functions) > gap->locals;
+}
+
 static void judge_closing(PgmGap *gap, PgmGapNumber loss)
 {
   const double left = fabs(gap->gaps.amortisation.value) < 1e-6 ? 0 : gap->gaps.amortisation.value;
-  gap->agrees = loss.value <= pgm_gap_nothing(gap, loss);
+  const bool closes = loss.value <= pgm_gap_nothing(gap, loss);
+  if (closes && isfinite(gap->gaps.constant.value) && gap->gaps.constant.value < 1e-6) {
+    snprintf(gap->message, sizeof gap->message,
+             "these data cannot tell whether the verdict holds: even constant factors lose nothing (%ld observation%s)", gap->observations,
+             gap->observations == 1 ? "" : "s");
+    return;
+  }
+  gap->agrees = closes;
   if (gap->agrees)
     snprintf(gap->message, sizeof gap->message,
              "as the verdict says, amortised inference closes the gap: %.3g of %.4g nats that constant factors lose remain", left,
@@ -49,7 +62,15 @@ static void judge_closing(PgmGap *gap, PgmGapNumber loss)
 static void judge_open(PgmGap *gap)
 {
   const PgmGapNumber a = gap->gaps.amortisation, first = first_window(gap) ? first_window(gap)->loss : a;
-  gap->agrees = first.value > 3 * first.se + 1e-3;
+  const PgmFit *narrowest = first_window(gap) ? pgm_gap_variant(gap, first_window(gap))->fit : gap->method[PGM_GAP_FULL].fit;
+  const bool stays = first.value > 3 * first.se + 1e-3;
+  if (!stays && memorises(gap, narrowest)) {
+    snprintf(gap->message, sizeof gap->message,
+             "too few observations to tell whether the verdict holds: a function of %ld weights can hold %ld local variables by heart",
+             pgm_gap_weights(narrowest), gap->locals);
+    return;
+  }
+  gap->agrees = stays;
   if (!gap->agrees)
     snprintf(gap->message, sizeof gap->message,
              "the verdict says that the gap stays open, yet on these data it is %.2g nats: nothing to be seen", first.value);
@@ -74,6 +95,12 @@ void pgm_gap_judge(PgmGap *gap)
     snprintf(gap->message, sizeof gap->message, "the model has no local latent variables: there is nothing to amortise");
     return;
   }
+  if (!gap->observations) {
+    snprintf(gap->message, sizeof gap->message,
+             "there is no observation that is not missing: all that was measured is the prior, which says nothing about the verdict '%s'",
+             verdict);
+    return;
+  }
   if (!isfinite(a.value)) {
     snprintf(gap->message, sizeof gap->message,
              "the amortisation gap was not measured: no local latent variable has inputs (--window or --inputs name some)");
@@ -92,7 +119,7 @@ void pgm_gap_judge(PgmGap *gap)
     snprintf(gap->message, sizeof gap->message,
              "the verdict is '%s', which promises nothing for the model as a whole; measured: %.4g nats with %s", verdict, a.value,
              gap->full);
-  if (pgm_gap_weights(functions) > gap->locals)
+  if (gap->agrees >= 0 && memorises(gap, functions))
     pgm_gap_append(gap->message, sizeof gap->message,
                    "; the function has %ld weights for %ld local variables and may have memorised these data (--test FILE tells)",
                    pgm_gap_weights(functions), gap->locals);
@@ -159,7 +186,7 @@ static void say_windows(Advice *a)
 {
   const PgmGapList *list = &a->gap->list[PGM_GAP_WINDOWS];
   const PgmGapVariant *w = enough(a->gap);
-  if (list->n < 2) return;
+  if (list->n < 2 || memorises(a->gap, pgm_gap_variant(a->gap, &list->at[0])->fit)) return;
   const PgmGapVariant *last = &list->at[list->n - 1];
   if (w)
     say(a,
@@ -171,6 +198,16 @@ static void say_windows(Advice *a)
         last->w, last->w, 2 * last->w);
 }
 
+/* Does the function lose clearly more per observation on the test data than on its own? */
+static bool learnt_by_heart(const Advice *a)
+{
+  const PgmGapNumber there = a->test->gaps.amortisation, here = a->gap->gaps.amortisation;
+  const double more = per(a->test, there.value) - per(a->gap, here.value);
+  return isfinite(there.value) && seen(a->test, there) &&
+         more * (double)a->test->observations > 0.5 * pgm_gap_nothing(a->test, there) &&
+         per(a->test, there.value) > 1.5 * per(a->gap, fmax(here.value, 0));
+}
+
 static void say_amortisation(Advice *a)
 {
   const PgmGap *gap = a->gap;
@@ -179,7 +216,12 @@ static void say_amortisation(Advice *a)
   char inputs[600];
   if (!isfinite(g->amortisation.value)) return;
   inputs_of(gap, inputs, sizeof inputs);
-  if (!seen(gap, g->amortisation)) {
+  if (!seen(gap, g->amortisation) && (a->test ? learnt_by_heart(a) : weights > gap->locals)) {
+    say(a,
+        "On the data that it was fitted to, a function of %s costs nothing that can be seen against a factor for every unit; it has %ld "
+        "weights for %ld local variables%s.",
+        inputs, weights, gap->locals, a->test ? "" : " and may have learnt them by heart, which --test FILE tells");
+  } else if (!seen(gap, g->amortisation)) {
     say(a,
         "Amortise: a function of %s costs nothing that can be seen against a factor for every unit; after fit --method avi, new "
         "observations take one pass (infer).",
@@ -201,7 +243,7 @@ static void say_amortisation(Advice *a)
         "Longer training: this run is %.3g nats short of the best that the same function class reached; more seeds (--seeds), more "
         "iterations (--max-iter) or a smaller tolerance (--tol) find it.",
         g->optimisation.value);
-  if (!a->test && weights > gap->locals)
+  if (!a->test && seen(gap, g->amortisation) && weights > gap->locals)
     say(a,
         "Other data: the function has %ld weights for %ld local variables and may have learnt them by heart; --test FILE tells what it "
         "loses on data that it was not fitted to.",
@@ -252,9 +294,7 @@ static void say_test(Advice *a)
   if (!a->test) return;
   const PgmGapNumber there = a->test->gaps.amortisation, here = a->gap->gaps.amortisation;
   if (!isfinite(there.value) || !a->test->observations || !a->gap->observations) return;
-  const double more = per(a->test, there.value) - per(a->gap, here.value);
-  if (seen(a->test, there) && more * (double)a->test->observations > 0.5 * pgm_gap_nothing(a->test, there) &&
-      per(a->test, there.value) > 1.5 * per(a->gap, fmax(here.value, 0)))
+  if (learnt_by_heart(a))
     say(a,
         "Fewer weights or more data: on the test data the function loses %.3g nats per observation, on its own %.3g, so it has learnt "
         "these in part by heart.",
@@ -267,6 +307,10 @@ void pgm_gap_advise(const PgmGap *gap, const PgmGap *test, char *text, size_t si
 {
   Advice a = {gap, test, text, size};
   text[0] = '\0';
+  if (!gap->observations) {
+    say(&a, "Other data: every observed value is missing, so that the numbers are those of the prior.");
+    return;
+  }
   if (!gap->locals) {
     say(&a, "There are no local latent variables, so nothing can be amortised; F-VI is the method.");
   } else {

@@ -11,6 +11,8 @@
 #include "fit.h"
 #include "objective.h"
 
+static const double LIMIT_KHAT = 0.7, NEARLY_ALL = 0.99;
+
 static int ascending(const void *a, const void *b)
 {
   const double x = *(const double *)a, y = *(const double *)b;
@@ -85,11 +87,32 @@ double pgm_psis(long n, const double *log_ratio, double *log_mean)
   return k;
 }
 
-double pgm_khat(PgmSession *s, int draws, unsigned long seed, double *log_evidence)
+double pgm_effective(long n, const double *log_ratio, double beta)
+{
+  double most = -INFINITY, sum = 0, square = 0;
+  for (long i = 0; i < n; i++) most = fmax(most, log_ratio[i]);
+  for (long i = 0; i < n; i++) {
+    const double w = exp(beta * (log_ratio[i] - most));
+    sum += w;
+    square += w * w;
+  }
+  return sum * sum / square / (double)n;
+}
+
+bool pgm_khat_trusted(double khat, double effective)
+{
+  return khat <= LIMIT_KHAT || (khat > LIMIT_KHAT && effective >= NEARLY_ALL);
+}
+
+double pgm_khat(PgmSession *s, int draws, unsigned long seed, double *log_evidence, double *effective)
 {
   double *ratio = malloc((size_t)draws * sizeof *ratio), k = NAN;
   if (log_evidence) *log_evidence = NAN;
-  if (ratio && pgm_log_ratios(s, draws, seed, ratio)) k = pgm_psis(draws, ratio, log_evidence);
+  if (effective) *effective = NAN;
+  if (ratio && pgm_log_ratios(s, draws, seed, ratio)) {
+    k = pgm_psis(draws, ratio, log_evidence);
+    if (effective && !isnan(k)) *effective = pgm_effective(draws, ratio, 1);
+  }
   free(ratio);
   return k;
 }

@@ -335,7 +335,14 @@ static void elbo_table(FILE *out, const PgmGap *gap)
   fputs("<td>", out);
   text(out, e->how);
   if (isfinite(e->khat))
-    fprintf(out, "; Pareto k\xcc\x82 %.2f%s", e->khat, e->kind == PGM_EVIDENCE_BOUND ? ": above 0.7, a lower bound only" : "");
+    fprintf(out, "; Pareto k\xcc\x82 %.2f%s", e->khat,
+            e->kind == PGM_EVIDENCE_BOUND ? ": above 0.7, a lower bound only"
+            : e->khat > 0.7               ? ", of weights that hardly differ"
+                                          : "");
+  else if (e->kind == PGM_EVIDENCE_BOUND)
+    fputs("; Pareto k\xcc\x82 is not defined: a lower bound only", out);
+  else if (e->kind == PGM_EVIDENCE_NONE)
+    fputs(e->given ? "no way to integrate the local variables out" : "Pareto k\xcc\x82 is not defined", out);
   fputs("</td></tr>\n</tbody></table></div>\n", out);
 }
 

@@ -138,6 +138,20 @@ near "--fix: F-VI stays" "$(get fixed.out elbo.fvi)" "$(get linear.out elbo.fvi)
 gap saw short.out saw.json --max-iter 1
 [ "$(get short.out agrees_with_verdict)" = null ] && pass "not converged: no comparison" || fail "not converged: no comparison"
 get short.out not_converged | grep -q 'A-VI' && pass "not converged: named" || fail "not converged: named"
+
+# data that cannot tell: all missing, one observation, fewer than a function holds by heart
+echo '{"x": [null, null, null]}' >missing.json
+gap linear missing.out missing.json
+[ "$(get missing.out agrees_with_verdict)" = null ] && get missing.out message | grep -q 'no observation' && pass "all missing: said" || fail "all missing: said"
+[ "$(get missing.out per_observation.amortisation)" = null ] && pass "all missing: nothing per observation" || fail "all missing: nothing per observation"
+./linear gap missing.json --quiet 2>&1 | grep -q nan && fail "all missing: no nan" || pass "all missing: no nan"
+echo '{"x": [1.5]}' >one.json
+gap linear one.out one.json
+[ "$(get one.out agrees_with_verdict)" = null ] && pass "one observation: no comparison" || fail "one observation: no comparison"
+get one.out advice | grep -q 'by heart' && pass "one observation: memorised" || fail "one observation: memorised"
+echo '{"flow": [1100, 1000, 900]}' >three.json
+gap nile three.out three.json
+[ "$(get three.out agrees_with_verdict)" = null ] && get three.out message | grep -q 'too few observations' && pass "three years: too few" || fail "three years: too few"
 refuse 2 "" ./saw gap saw.json --degree 1 --hidden 4
 refuse 2 "" ./saw gap saw.json --hidden '4; x'
 refuse 2 "" ./saw gap saw.json --window 3..1

@@ -152,6 +152,25 @@ static void importance_sampling_agrees_with_the_closed_form(void **state)
   close_case(&c);
 }
 
+/* Weights 1 + s c^2, c the quantiles of half a Cauchy distribution: a heavy tail, which hardly shows where s is small. */
+static void weights_that_hardly_differ_are_trusted(void **state)
+{
+  (void)state;
+  enum { DRAWS = 1000 };
+  static const double scale[] = {1e-9, 1};
+  double ratio[DRAWS], value;
+  for (int k = 0; k < 2; k++) {
+    for (int i = 0; i < DRAWS; i++) ratio[i] = log1p(scale[k] * pow(tan(acos(-1) * (i + 0.5) / (2 * DRAWS)), 2));
+    const double khat = pgm_psis(DRAWS, ratio, &value), effective = pgm_effective(DRAWS, ratio, 1);
+    assert_true(khat > 0.7);
+    assert_int_equal(pgm_khat_trusted(khat, effective), k == 0);
+  }
+  assert_true(pgm_khat_trusted(0.5, 0.1));
+  assert_false(pgm_khat_trusted(NAN, 1));
+  for (int i = 0; i < DRAWS; i++) ratio[i] = i < DRAWS / 4 ? 3 : -1e6;
+  near(pgm_effective(DRAWS, ratio, 1), 0.25, 1e-12);
+}
+
 /* Given the globals' factors: E_q log p(x | theta), a Gaussian integral, less the divergence of q(theta) from its prior. */
 static void evidence_given_the_globals(void **state)
 {
@@ -449,6 +468,7 @@ int main(void)
     cmocka_unit_test(evidence_of_quadratic_models_is_exact),
     cmocka_unit_test(exact_evidence_needs_no_optimum),
     cmocka_unit_test(importance_sampling_agrees_with_the_closed_form),
+    cmocka_unit_test(weights_that_hardly_differ_are_trusted),
     cmocka_unit_test(evidence_given_the_globals),
     cmocka_unit_test(locals_are_integrated_out),
     cmocka_unit_test(proposals_adapt),
