@@ -299,7 +299,7 @@ void pgm_svg_boxes(FILE *out, const char *title, PgmScale x, const PgmBoxRow *ro
     if (k > longest) longest = k;
     never = never || row[i].never;
   }
-  const int left = name_room(longest), right = never ? 92 : RIGHT, height = TOP + n * ROW + BOTTOM;
+  const int left = name_room(longest), right = never ? 112 : RIGHT, height = TOP + n * ROW + BOTTOM;
   const Axis a = {x, left, WIDTH - right};
   open_svg(out, title, WIDTH, height);
   draw_x(out, &a, TOP, height - BOTTOM);

@@ -1,20 +1,23 @@
 #!/bin/bash
 # The Bayesian neural network of Margossian & Blei (2024) on Fashion-MNIST: constant factors, F-VI and A-VI by the width of its two hidden
-# layers, and the mean squared error of the reconstructions of training and test images, against the time it took.
-#   experiments/margossian_blei/network.sh [--seeds S] [--images N] [--iterations I] [--widths LIST] [--quick] [--out DIRECTORY] [PGMC]
+# layers, and the mean squared error of the reconstructions of training and test images on the way.
+#   experiments/margossian_blei/network.sh [--seeds S] [--images N] [--passes LIST] [--widths LIST] [--minutes M] [--quick] [--out DIRECTORY] [PGMC]
 # Published: 10 000 images in batches of 1000, one draw, Adam 1e-3, 5000 passes (50 000 iterations), widths 1, 64, 128, 256. Here the same
-# model, images and batches, and the tool's Adam (docs/runtime.md) for at most I iterations (5000), since 50 000 take hours on two cores.
-# A fit that is there already is kept, and one that was interrupted goes on from its checkpoint. Out: network.csv, a row per fit.
+# model and images, ten batches to a pass, and the tool's Adam (docs/runtime.md) with one draw; every fit stops after each number of passes of the
+# list, where the errors are taken, and goes on from there. What is there already is kept, and no part begins after M minutes.
+# Out: network.csv, a row per fit and number of passes.
 set -eu
 root=$(cd "$(dirname "$0")/../.." && pwd)
-seeds=1 images=10000 iterations=5000 widths='1 64 128 256' out=$root/build/experiments/margossian_blei/network pgmc=$root/build/pgmc
+seeds=1 images=10000 passes='10 20 50 100 200 500' widths='1 64 128 256' minutes=100000
+out=$root/build/experiments/margossian_blei/network pgmc=$root/build/pgmc
 while [ $# -gt 0 ]; do
   case $1 in
   --seeds) seeds=$2; shift ;;
   --images) images=$2; shift ;;
-  --iterations) iterations=$2; shift ;;
+  --passes) passes=$2; shift ;;
   --widths) widths=$2; shift ;;
-  --quick) images=500 iterations=200 widths='1 64' ;;
+  --minutes) minutes=$2; shift ;;
+  --quick) images=500 passes='5 10' widths='1 64' ;;
   --out) out=$2; shift ;;
   -*) sed -n '2,8s/^# \{0,1\}//p' "$0" >&2; exit 2 ;;
   *) pgmc=$1 ;;
@@ -38,37 +41,45 @@ fi
 "$pgmc" bnn.pgm --library
 cc -O2 idx2npy.c -o idx2npy -lz
 cc -O2 sheet.c libbnn.a -o sheet -fopenmp -lgsl -lopenblas -ljansson -lz -lm
+cc -O2 "$root/tests/e2e/json_get.c" -ljansson -o get
 ./idx2npy $source/train-images-idx3-ubyte.gz 0 "$images" train.npy
 ./idx2npy $source/t10k-images-idx3-ubyte.gz 0 "$images" test.npy
 batch=$((images / 10))
 
-# The value of a key of a fit's JSON.
-key() { sed -n "s/^  \"$2\": \([^,]*\),\{0,1\}\$/\1/p" "$1"; }
-
+# All parts of one fit; each is a file NAME_SEED_PASSES.fit that the next one goes on from.
 fit() { # NAME SEED options
-  local name=$1_$2 seed=$2
+  local name=$1_$2 seed=$2 before= pass from
   shift 2
-  [ -e "$name.fit" ] && return
-  local from="$* --seed $seed"
-  [ -e "$name.checkpoint" ] && from="--resume $name.checkpoint"
-  echo "\$ ./bnn fit --data x=train.npy --batch $batch --step 0.003 --max-iter $iterations $from --out $name.fit"
-  ./bnn fit --data x=train.npy --batch "$batch" --step 0.003 --max-iter "$iterations" $from --trace "$name.trace.csv" \
-    --checkpoint "$name.checkpoint" --every 120 --json --quiet --out "$name.fit" >"$name.json"
+  for pass in $passes; do
+    from="$* --seed $seed --step 0.003 --samples 1"
+    [ -z "$before" ] || from="--resume $before"
+    before=${name}_$pass.fit
+    [ ! -e "$before" ] || continue
+    [ $SECONDS -lt $((60 * minutes)) ] || return 0
+    echo "\$ ./bnn fit --data x=train.npy --batch $batch --max-iter $((10 * pass)) $from --out $before"
+    ./bnn fit --data x=train.npy --batch "$batch" --max-iter $((10 * pass)) $from --json --quiet --out "$before" >"${before%.fit}.json" 2>/dev/null
+    ./sheet "$before" train.npy test.npy $source/t10k-labels-idx1-ubyte.gz "${before%.fit}.html" >"${before%.fit}.errors"
+  done
 }
-
-head=method,seed,images,iterations,seconds,converged,elbo,mse_train,mse_test
-rows=()
+rows() { # NAME SEED: seconds are those of all parts so far
+  local pass run seconds=0
+  for pass in $passes; do
+    run=$1_$2_$pass
+    [ -e "$run.errors" ] || return 0
+    seconds=$(awk -v a="$seconds" -v b="$(./get "$run.json" seconds)" 'BEGIN { printf "%.1f", a + b }')
+    echo "$1,$2,$images,$pass,$(./get "$run.json" iterations),$seconds,$(./get "$run.json" converged),$(./get "$run.json" elbo | awk '{ printf "%.0f", $1 }'),$(
+      awk '/training,/ { print $4 }' "$run.errors"),$(awk '/test, all/ { print $5 }' "$run.errors")"
+  done
+}
 for seed in $(seq "$seeds"); do
   fit const "$seed" --method const
   fit fvi "$seed" --method fvi
   for width in $widths; do fit "avi_$width" "$seed" --method avi --hidden "$width,$width" --activation leaky_relu --skip none; done
-  for name in const fvi $(for width in $widths; do echo "avi_$width"; done); do
-    run=${name}_$seed
-    [ -e "$run.errors" ] || ./sheet "$run.fit" train.npy test.npy $source/t10k-labels-idx1-ubyte.gz "$run.html" >"$run.errors"
-    row=$name,$seed,$images
-    for k in iterations seconds converged elbo; do row+=,$(key "$run.json" $k); done
-    rows+=("$row,$(awk '/training,/ { print $4 }' "$run.errors"),$(awk '/test, all/ { print $5 }' "$run.errors")")
-  done
 done
-{ echo "$head"; printf '%s\n' "${rows[@]}"; } >network.csv
+{
+  echo method,seed,images,passes,iterations,seconds,converged,elbo,mse_train,mse_test
+  for seed in $(seq "$seeds"); do
+    for name in const fvi $(for width in $widths; do echo "avi_$width"; done); do rows "$name" "$seed"; done
+  done
+} >network.csv
 column -s, -t network.csv
