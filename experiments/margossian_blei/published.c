@@ -199,7 +199,7 @@ static void make_function(const Lab *lab, const Arm *arm, PgmSourceSpec *spec)
   }
   f->free_scale = arm->kind == POLYNOMIAL;
   f->n_outputs = f->free_scale ? 1 : 2;
-  stop(pgm_net_open(&net, f, &error));
+  stop(pgm_net_open(&net, f, NULL, &error));
   f->n_weights = net.n_weights + f->free_scale;
   pgm_net_close(&net);
   pgm_gather_close(spec->gather);

@@ -25,8 +25,8 @@ awk -F, '$1 == "F-VI at 0.01" { seen = $7 + 0 > 0 } END { exit !seen }' publishe
 cp published/published_saw.csv before.csv
 (cd published && ./published saw saw.data.json --seeds 1 --iterations 3000 --minutes 0 --runs runs/saw --table again.csv) &&
   cmp -s before.csv published/again.csv && pass "published: what is there is kept" || fail "published: what is there is kept"
-(cd published && ./published saw saw.data.json --seeds 1 --iterations 2000 --minutes 0 --runs runs/saw 2>/dev/null) && fail "published: other runs" ||
-  pass "published: other runs are refused"
+(cd published && ./published saw saw.data.json --seeds 1 --iterations 2000 --minutes 0 --runs runs/saw) 2>&1 | grep -q 'of another experiment' &&
+  pass "published: other runs are refused" || fail "published: other runs are refused"
 awk -F, 'NR > 1 { n++; d = $2 - $3; bad = bad || d > 1e-4 || d < -1e-4 } END { exit !(n == 7 && !bad) }' conditioning/one_bit.csv &&
   pass "one bit: d^2 / 8" || fail "one bit: d^2 / 8"
 for r in 0.3 1 3; do
