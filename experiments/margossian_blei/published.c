@@ -343,9 +343,9 @@ static void keep(const Lab *lab, const Run *run, const char *directory)
   PgmAtomicFile file;
   path_of(lab, run, directory, path);
   stop(pgm_atomic_open(&file, path, &error));
-  fprintf(file.stream, "# step %.17g, iterations %ld, seconds %.3f, failed %d, data %s\nelbo\n", run->arm->step, lab->iterations,
+  fprintf(file.stream, "# step %.17g, iterations %ld, seconds %.17g, failed %d, data %s\nelbo\n", run->arm->step, lab->iterations,
           run->seconds, run->failed, lab->hash);
-  for (long i = 0; i < run->n; i++) fprintf(file.stream, "%.9g\n", run->elbo[i]);
+  for (long i = 0; i < run->n; i++) fprintf(file.stream, "%.17g\n", run->elbo[i]);
   stop(pgm_atomic_commit(&file, &error));
 }
 

@@ -19,8 +19,10 @@ below "nonlinear: width 1 does not" "$(calc "- $(get own/nonlinear.json architec
 below "nonlinear: width 32 does, nearly" "$(get own/nonlinear.json architectures.6.amortisation)" 3
 below "hmm: each window leaves less" "$(get own/hmm.json windows.2.amortisation)" "$(get own/hmm.json windows.1.amortisation)"
 below "dense: and of sets of inputs the larger" "$(get own/dense.json alternatives.3.amortisation)" "$(get own/dense.json alternatives.0.amortisation)"
-# Adam comes within 1 % of F-VI; a second call finds every run and makes none; runs of another experiment are refused
-awk -F, '$1 == "F-VI at 0.01" { seen = $7 + 0 > 0 } END { exit !seen }' published/published_linear.csv && pass "published: linear" || fail "published: linear"
+# Adam comes within 10 nats of F-VI's optimum, and constant factors never do; a second call finds every run and makes none; runs of another
+# experiment are refused
+awk -F, '$1 == "d=1" { seen = $9 + 0 > 0 } $1 == "constant" { never = $9 == "never" } END { exit !(seen && never) }' published/published_linear.csv &&
+  pass "published: linear" || fail "published: linear"
 [ "$(grep -c . published/published_saw.csv)" = 11 ] && grep -q '</html>' published/published_saw.html && pass "published: saw" || fail "published: saw"
 cp published/published_saw.csv before.csv
 (cd published && ./published saw saw.data.json --seeds 1 --iterations 3000 --minutes 0 --runs runs/saw --table again.csv) &&
