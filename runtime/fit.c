@@ -414,7 +414,7 @@ static void start_layouts(PgmSession *s, const PgmFitOptions *o, int start)
     const long n = l->elements * l->uwidth;
     const PgmKey key = {o->seed, (uint64_t)f, SEED_INITIAL + (uint64_t)start};
     const bool matrix = family->rank == 2 && l->dim[0] > 1 && l->dim[1] > 1;
-    static const double wider[] = {1, 10, 30};
+    static const double wider[] = {1, 3, 10};
     const double spread = l->table ? 1 : local && family->separable ? 0 : matrix && !local ? 1 / sqrt((double)l->dim[1]) : 0.1 * (local ? 1 : wider[start % 3]);
     if (n) pgm_philox_normals(key, 0, n, l->mean);
     for (long e = 0; e < n; e++) {
@@ -575,6 +575,13 @@ static long pinned(const PgmFitOptions *o, const PgmSources *q)
   return o->fix ? q->globals : 0;
 }
 
+static bool has_tables(const PgmSources *q)
+{
+  bool any = false;
+  for (int i = 0; i < q->n; i++) any = any || q->source[i].table;
+  return any;
+}
+
 /* From how many starts: with discrete variables, with a factor or summed out, the ELBO has many optima, those of a mixture's labels exchanged and worse
  * ones. Fewer where each takes long, by its size or its draws. */
 static int count_starts(const PgmSession *s, const PgmFitOptions *o, const PgmSources *q)
@@ -584,32 +591,40 @@ static int count_starts(const PgmSession *s, const PgmFitOptions *o, const PgmSo
     several = several || (q->source[i].table && (pinned(o, q) < q->globals || !s->model->families[q->source[i].family].separable));
   for (int f = 0; f < s->model->n_families; f++) several = several || (s->model->families[f].role == PGM_MARGINAL && pinned(o, q) < q->globals);
   if (!several || o->one_start || pgm_solve_stochastic(s, o)) return 1;
-  const int starts = q->size <= 20000 ? 24 : q->size <= 1000000 ? 8 : 3;
-  return starts > 8 && pgm_needs_draws(s->model) ? 8 : starts;
+  if (pgm_needs_draws(s->model)) return has_tables(q) ? 4 : 8;
+  return q->size <= 20000 ? 24 : q->size <= 1000000 ? 8 : 3;
 }
 
-/* A cold start: from several for a while, from the best one to the end. */
+/* A cold start: from several for a while, from the best one to the end. Where there are discrete factors, globals go first, under random tables: they begin
+ * near the data, and no value of a discrete variable is left without any. */
 static PgmStatus solve_cold(PgmRun *run, PgmSession *s, PgmSources *q, bool rough, double *x, PgmSolution *out, PgmError *error)
 {
+  enum { JUDGED_BY = 50 };
   const PgmFitOptions *o = run->options;
+  const PgmStart start = has_tables(q) ? PGM_START_TABLES : PGM_START_COLD;
   const int starts = count_starts(s, o, q);
-  if (starts == 1) return pgm_solve(run, q, pinned(o, q), PGM_START_COLD, rough, x, out, error);
+  if (starts == 1) return pgm_solve(run, q, pinned(o, q), start, rough, x, out, error);
   double *trial = malloc((size_t)(2 * q->size + 1) * sizeof *trial), *best = trial + q->size, elbo = -INFINITY;
   if (!trial) return no_memory(error);
   PgmStatus st = PGM_OK;
   for (int k = 0; k < starts && !st && !run->interrupted; k++) {
     PgmError quiet; /* one start may fail */
-    if (k) start_layouts(s, o, k);
-    if (k) pgm_sources_read(q, trial);
-    else memcpy(trial, x, (size_t)q->size * sizeof *x);
+    if (k) {
+      start_layouts(s, o, k);
+      pgm_sources_read(q, trial);
+    } else {
+      memcpy(trial, x, (size_t)q->size * sizeof *x);
+    }
     st = load_fixed(s, o->fix, q, trial, error);
-    if (st || pgm_solve(run, q, pinned(o, q), k % 2 ? PGM_START_TABLES : PGM_START_COLD, true, trial, out, &quiet) != PGM_OK || !(out->elbo > elbo)) continue;
-    elbo = out->elbo;
+    if (st || pgm_solve(run, q, pinned(o, q), start, true, trial, out, &quiet) != PGM_OK) continue;
+    const double value = pgm_needs_draws(s->model) ? pgm_elbo(s, JUDGED_BY, o->seed, NULL) : out->elbo; /* few fixed draws may have been fitted */
+    if (!(value > elbo)) continue;
+    elbo = value;
     memcpy(best, trial, (size_t)q->size * sizeof *x);
   }
   if (!st && elbo > -INFINITY) memcpy(x, best, (size_t)q->size * sizeof *x);
   free(trial);
-  return st ? st : pgm_solve(run, q, pinned(o, q), elbo > -INFINITY ? PGM_START_NEAR : PGM_START_COLD, rough, x, out, error);
+  return st ? st : pgm_solve(run, q, pinned(o, q), elbo > -INFINITY ? PGM_START_NEAR : start, rough, x, out, error);
 }
 
 /* Factors of F-VI, roughly, into the layouts: where inference functions start from. */

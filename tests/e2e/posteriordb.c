@@ -3,7 +3,7 @@
  *
  *   posteriordb point MODEL DATA SEED
  *     -> a point as JSON, for `grad --at`: unconstrained coordinates uniform on (-1, 1); on a smaller interval where the scale is bounded,
- *     so that values stay within 1 of the middle
+ *     so that values stay within 1 of the middle; discrete variables uniform on their values
  *   posteriordb compare MODEL DATA POINT GRAD LIMIT
  *     GRAD is what `grad --at POINT` printed -> the largest relative errors of the log joint and of its gradient, on the scale of the model
  *     and unconstrained; status 1 when one is above LIMIT
@@ -24,7 +24,7 @@ enum { MOST = 12 };
 typedef long double Real;
 typedef struct { double *v; long n; } Column;                       /* an array of the data, row by row; a number is an array of one */
 
-typedef enum { REAL, POSITIVE, INTERVAL, ORDERED } Kind;
+typedef enum { REAL, POSITIVE, INTERVAL, ORDERED, SIMPLEX, SIMPLEXES, LABEL } Kind;   /* SIMPLEXES: as many as each has entries */
 typedef struct {
   const char *name;
   Kind kind;
@@ -187,6 +187,18 @@ static Real normal_mixture(const Column *d, Real *const *p)
   Real sum = uniform(theta, 0, 1) + normal(mu[0], 0, 10) + normal(mu[1], 0, 10);
   for (long n = 0; n < d[0].n; n++)
     sum += log_sum_exp(logl(theta) + normal(d[0].v[n], mu[0], 1), log1pl(-theta) + normal(d[0].v[n], mu[1], 1));
+  return sum;
+}
+
+static Real hmm_gaussian(const Column *d, Real *const *p)
+{
+  const Real *pi1 = p[0], *A = p[1], *mu = p[2], *sigma = p[3], *z = p[4];
+  const long K = (long)d[1].v[0];
+  Real sum = logl(pi1[(long)z[0] - 1]);
+  for (long t = 0; t < d[0].n; t++) {
+    const long k = (long)z[t] - 1;
+    sum += normal(d[0].v[t], mu[k], sigma[k]) + (t ? logl(A[((long)z[t - 1] - 1) * K + k]) : 0);
+  }
   return sum;
 }
 
@@ -437,6 +449,10 @@ static const Model models[] = {
    {WITHIN("alpha", -20, 20), WITHIN("beta1", -10, 10), WITHIN("beta2", -10, 10), WITHIN("beta3", -10, 10), WITHIN("sigma", 0, 5),
     VECTOR("eps", REAL, "n", 0)},
    {"C", "year"}, GLMM_Poisson},
+  {"hmm_gaussian",
+   {VECTOR("pi1", SIMPLEX, "K", 0), VECTOR("A", SIMPLEXES, "K", 0), VECTOR("mu", ORDERED, "K", 0), VECTOR("sigma", POSITIVE, "K", 0),
+    {"z", LABEL, "T", 0, 1, 3}},
+   {"y", "K"}, hmm_gaussian},
   {"seeds",
    {SCALAR("alpha0", REAL), SCALAR("alpha1", REAL), SCALAR("alpha2", REAL),
     SCALAR("alpha12", REAL), SCALAR("tau", POSITIVE), VECTOR("b", REAL, "I", 0)},
@@ -469,21 +485,60 @@ static const Model models[] = {
 
 /* ---- transforms ---------------------------------------------------------------------------------------------------------------------- */
 
+/* Stick breaking: x_k = z_k prod_{j<k} (1 - z_j), z_k = logit^-1(u_k - log(K - 1 - k)), k from 0 */
+static void constrain_simplex(const Real *u, Real *x, long K)
+{
+  Real stick = 1;
+  for (long k = 0; k + 1 < K; k++) {
+    x[k] = stick / (1 + expl(-u[k] + logl(K - 1 - k)));
+    stick -= x[k];
+  }
+  x[K - 1] = stick;
+}
+
+/* As unconstrain(), for one simplex: d x_j / d u_k = x_k (1 - z_k) for j = k, -x_j z_k for j > k; the log Jacobian is the sum of log stick_k z_k (1 - z_k). */
+static Real unconstrain_simplex(const Real *x, const Real *g, Real *gu, long K)
+{
+  Real log_jacobian = 0, stick = 1;
+  for (long k = 0; k + 1 < K; k++) {
+    const Real z = x[k] / stick;
+    gu[k] = g[k] * x[k] * (1 - z) + 1 - 2 * z - (K - 2 - k) * z;
+    for (long j = k + 1; j < K; j++) gu[k] -= g[j] * x[j] * z;
+    log_jacobian += logl(stick) + logl(z) + log1pl(-z);
+    stick -= x[k];
+  }
+  return log_jacobian;
+}
+
 /* x of n unconstrained coordinates u */
 static void constrain(const Parameter *p, const Real *u, Real *x, long n)
 {
+  const long K = p->kind == SIMPLEXES ? lroundl(sqrtl(n)) : n;
+  for (long i = 0; i < n && (p->kind == SIMPLEX || p->kind == SIMPLEXES); i += K) constrain_simplex(u + i, x + i, K);
+  if (p->kind == SIMPLEX || p->kind == SIMPLEXES) return;
   for (long i = 0; i < n; i++) {
-    if (p->kind == REAL) x[i] = u[i];
+    if (p->kind == LABEL) x[i] = floorl(p->lo + (p->hi - p->lo + 1) * (u[i] + 1) / 2.000001L);
+    else if (p->kind == REAL) x[i] = u[i];
     else if (p->kind == POSITIVE) x[i] = expl(u[i]);
     else if (p->kind == INTERVAL) x[i] = p->lo + (p->hi - p->lo) / (1 + expl(-u[i]));
     else x[i] = i ? x[i - 1] + expl(u[i]) : u[i];
   }
 }
 
+/* Unconstrained coordinates of n entries; those of simplexes lie together. */
+static long coordinates(const Parameter *p, long n)
+{
+  return p->kind == LABEL ? 0 : p->kind == SIMPLEX ? n - 1 : p->kind == SIMPLEXES ? n - lroundl(sqrtl(n)) : n;
+}
+
 /* log |dx / du|; and the gradient g in x becomes that of f(x(u)) + log |dx / du| in u */
 static Real unconstrain(const Parameter *p, const Real *x, const Real *g, Real *gu, long n)
 {
   Real log_jacobian = 0, later = 0;
+  const long K = p->kind == SIMPLEXES ? lroundl(sqrtl(n)) : n;
+  for (long i = 0; i < n && (p->kind == SIMPLEX || p->kind == SIMPLEXES); i += K)
+    log_jacobian += unconstrain_simplex(x + i, g + i, gu + i / K * (K - 1), K);
+  if (p->kind == SIMPLEX || p->kind == SIMPLEXES) return log_jacobian;
   for (long i = n - 1; i >= 0; i--) {
     const Real lo = p->lo, hi = p->hi;
     later += g[i];
@@ -555,7 +610,7 @@ static long entries(const Parameter *p, const json_t *data, bool *scalar)
 {
   const long n = (p->size ? (long)column(data, p->size).v[0] : 0) + p->more;
   *scalar = !p->size && !p->more;
-  return *scalar ? 1 : n;
+  return *scalar ? 1 : p->kind == SIMPLEXES ? n * n : n;
 }
 
 static void point(const Model *m, const json_t *data, unsigned seed)
@@ -569,7 +624,9 @@ static void point(const Model *m, const json_t *data, unsigned seed)
     for (long i = 0; i < n; i++) u[i] = width * (2 * (Real)rand() / RAND_MAX - 1);
     constrain(p, u, x, n);
     printf("%s\"%s\": %s", p == m->parameter ? "{" : ", ", p->name, scalar ? "" : "[");
-    for (long i = 0; i < n; i++) printf("%s%.17Lg", i ? ", " : "", x[i]);
+    const long row = p->kind == SIMPLEXES ? lroundl(sqrtl(n)) : 0;
+    for (long i = 0; i < n; i++)
+      printf("%s%s%.17Lg%s", i ? ", " : "", row && i % row == 0 ? "[" : "", x[i], row && i % row == row - 1 ? "]" : "");
     fputs(scalar ? "" : "]", stdout);
   }
   puts("}");
@@ -613,16 +670,16 @@ static int compare(const Model *m, const json_t *data, const json_t *at, const j
   Real worst_gradient = 0, worst_free = 0, log_jacobian = 0;
   long at_u = 0;
   for (int k = 0; m->parameter[k].name; k++) {
+    if (m->parameter[k].kind == LABEL) continue;
     const Column theirs = column(json_object_get(grad, "gradient"), m->parameter[k].name);
-    if (theirs.n != n[k] || free_gradient.n < at_u + n[k]) exit(3);
+    const long free_n = coordinates(&m->parameter[k], n[k]);
+    if (theirs.n != n[k] || free_gradient.n < at_u + free_n) exit(3);
     Real g[n[k]], gu[n[k]];
     for (long i = 0; i < n[k]; i++) g[i] = difference(m, d, p, &p[k][i]);
     log_jacobian += unconstrain(&m->parameter[k], p[k], g, gu, n[k]);
-    for (long i = 0; i < n[k]; i++) {
-      worst_gradient = fmaxl(worst_gradient, relative(theirs.v[i], g[i]));
-      worst_free = fmaxl(worst_free, relative(free_gradient.v[at_u + i], gu[i]));
-    }
-    at_u += n[k];
+    for (long i = 0; i < n[k]; i++) worst_gradient = fmaxl(worst_gradient, relative(theirs.v[i], g[i]));
+    for (long i = 0; i < free_n; i++) worst_free = fmaxl(worst_free, relative(free_gradient.v[at_u + i], gu[i]));
+    at_u += free_n;
   }
   const Real error[4] = {relative(column(grad, "log_joint").v[0], log_joint),
                          relative(column(grad, "log_joint_unconstrained").v[0], log_joint + log_jacobian), worst_gradient, worst_free};
