@@ -90,4 +90,29 @@ echo '{"s": [0, 2]}' >outside.json
 refuse 1 "outside.json: s: is outside its support" ./spins grad spins.json --at outside.json
 echo '{"I": 1, "n": [20000], "y": [3]}' >many.json
 refuse 1 "counts.pgm:6: k has 20001 values; a discrete latent variable may have 10000" ./counts fit many.json --quiet
+cat >sums.pgm <<'PGM'
+model sums {
+  input N : int;
+  input K : int<lower=3>;
+  input w : vector[K];
+  plate k in 1..K { latent z[k] ~ bernoulli(0.5); }
+  latent big : int<lower=0, upper=200000> ~ poisson(3);
+  plate n in 1..N {
+    latent c[n] : int<lower=1, upper=3> ~ categorical([0.2, 0.3, 0.5]);
+    latent m[n] ~ binomial(c[n], 0.5);
+    observed x[n] ~ normal(sum(k in 1..K: z[k] * w[k]), 1);
+    observed y[n] ~ normal(sum(z[1..3]) + m[n], 1);
+    observed u[n] ~ normal(big, 1);
+  }
+  plate n in 6..N { observed v[n] ~ normal(c[n] + c[n-1] + c[n-2] + c[n-3] + c[n-4], 1); }
+}
+PGM
+for text in \
+  "9:28: error: a bound that depends on another latent variable is not supported by code generation yet" \
+  "10:43: error: the elements of 'z' in this sum have too many joint values to be summed over" \
+  "11:32: error: a slice of 'z' has too many joint values to be summed over" \
+  "12:5: error: this sums over 200001 values of discrete latent variables; at most 100000 are supported" \
+  "14:21: error: this mentions more than 4 discrete latent elements; the sum over their joint values is not supported by code generation"; do
+  refuse 1 "sums.pgm:$text" "$PGMC" sums.pgm -o sums
+done
 finish
