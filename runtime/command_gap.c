@@ -239,8 +239,10 @@ static void print_gap(const PgmGap *gap, const char *name, PgmGapNumber x, const
       printf(" +- %-8.2g", x.se);
     else
       printf("%12s", "");
-    if (gap->observations) printf("%14.3g", x.value / (double)gap->observations);
-    else printf("%14s", "-");
+    if (gap->observations)
+      printf("%14.3g", x.value / (double)gap->observations);
+    else
+      printf("%14s", "-");
   } else {
     printf(" %14s", "not measured");
   }
@@ -329,6 +331,16 @@ static void print_list(const PgmGap *gap, const PgmGap *test, PgmGapListName nam
   }
 }
 
+/* The half-width of 1 %. */
+static void print_half_width(const PgmGap *gap)
+{
+  bool measured;
+  long w;
+  if (!pgm_gap_half_width(gap, PGM_GAP_SHARE, &w, &measured)) return;
+  printf("\n  half-width %ld: at most 1 %% of the gap without any input%s\n", w,
+         measured ? "" : ", extrapolated (the gap of a window falls by a constant factor per step)");
+}
+
 /* Line after line, wrapped to 110 columns. */
 static void print_lines(const char *name, const char *text)
 {
@@ -351,7 +363,10 @@ static void print_text(const PgmCli *cli, const PgmGap *gap, const PgmGap *test,
   print_methods(gap);
   print_evidence(gap);
   print_gaps(gap, false);
-  for (int l = 0; l < PGM_GAP_LISTS; l++) print_list(gap, test, (PgmGapListName)l);
+  for (int l = 0; l < PGM_GAP_LISTS; l++) {
+    print_list(gap, test, (PgmGapListName)l);
+    if (l == PGM_GAP_WINDOWS) print_half_width(gap);
+  }
   if (gap->method[PGM_GAP_FVI].n_runs > 1) {
     printf("\n  %-14s %16s %16s\n", "over seeds", "least ELBO", "greatest");
     print_spread(&gap->method[PGM_GAP_CONST], "constant");
@@ -491,6 +506,21 @@ static void json_list(PgmJson *j, const PgmGap *gap, PgmGapListName name)
   pgm_json_end(j);
 }
 
+static void json_half_width(PgmJson *j, const PgmGap *gap)
+{
+  bool measured;
+  long w;
+  if (!pgm_gap_half_width(gap, PGM_GAP_SHARE, &w, &measured)) {
+    pgm_json_string(j, "half_width", NULL);
+    return;
+  }
+  pgm_json_object(j, "half_width");
+  pgm_json_integer(j, "w", w);
+  pgm_json_number(j, "share", PGM_GAP_SHARE);
+  pgm_json_bool(j, "measured", measured);
+  pgm_json_end(j);
+}
+
 static void write_json(const PgmGap *gap, const PgmGap *test, const char *advice, FILE *out)
 {
   PgmJson j = pgm_json_start(out);
@@ -507,6 +537,7 @@ static void write_json(const PgmGap *gap, const PgmGap *test, const char *advice
     pgm_json_null(&j, "test");
   }
   for (int l = 0; l < PGM_GAP_LISTS; l++) json_list(&j, gap, (PgmGapListName)l);
+  json_half_width(&j, gap);
   pgm_json_string(&j, "restarted", gap->restarted[0] ? gap->restarted : NULL);
   pgm_json_string(&j, "not_converged", gap->unconverged[0] ? gap->unconverged : NULL);
   if (gap->agrees < 0)

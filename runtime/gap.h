@@ -109,6 +109,10 @@ bool pgm_gap_reach(const PgmGapRun *run, double elbo, double *iteration, double 
 /* Nats that count as nothing: three standard errors and a thousandth of a nat per local element, or a hundredth of what constant factors
  * lose. */
 double pgm_gap_nothing(const PgmGap *gap, PgmGapNumber x);
+/* The half-width of the window that leaves at most this share of the gap of constant factors: measured, or extrapolated from the last two. False:
+ * it cannot be told. */
+#define PGM_GAP_SHARE 0.01
+bool pgm_gap_half_width(const PgmGap *gap, double share, long *w, bool *measured);
 /* Fills agrees and message. */
 void pgm_gap_judge(PgmGap *gap);
 /* What to do, in plain words: sentences, one to a line. `test` may be NULL. */

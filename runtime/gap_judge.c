@@ -172,6 +172,26 @@ static const PgmGapVariant *enough(const PgmGap *gap)
   return NULL;
 }
 
+/* A window's gap falls like rho^(2 w) (docs/analysis.md, "How fast a window converges"): beyond the widest one measured, by the last ratio. */
+bool pgm_gap_half_width(const PgmGap *gap, double share, long *w, bool *measured)
+{
+  const PgmGapList *list = &gap->list[PGM_GAP_WINDOWS];
+  const double wanted = share * gap->gaps.constant.value;
+  if (list->n < 2 || !(wanted > 0)) return false;
+  for (int i = 0; i < list->n; i++)
+    if (list->at[i].loss.value <= wanted) {
+      *w = list->at[i].w;
+      *measured = true;
+      return true;
+    }
+  const PgmGapVariant *last = &list->at[list->n - 1], *before = last - 1;
+  const double fall = log(last->loss.value / before->loss.value) / (double)(last->w - before->w);
+  if (!(fall < -1e-3)) return false;
+  *w = last->w + (long)ceil(log(wanted / last->loss.value) / fall);
+  *measured = false;
+  return true;
+}
+
 /* "x[n-1], x[n]" of "z from x[n-1], x[n]", or the window. */
 static void inputs_of(const PgmGap *gap, char *to, size_t size)
 {

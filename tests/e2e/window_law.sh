@@ -15,6 +15,14 @@ while read -r w gap _; do
   [ -n "$gap" ] || continue
   near "half-width $w: nats below F-VI" "$(calc "$fvi - $(elbo --method avi --degree 1 --window "$w")")" "$gap" 1e-5
 done <reference
+# the half-width of 1 %: measured where it is among the windows, extrapolated where it is not
+wide=$(tail -n 1 reference)
+for range in 0..5 0..2; do
+  ./window_law gap data.json --degree 1 --window $range --json --quiet >gap.json 2>gap.err || { fail gap; cat gap.err; }
+  near "the half-width that gap recommends from $range" "$(get gap.json half_width.w)" "$wide" 0
+done
+[ "$(get gap.json half_width.measured)" = false ] && pass "extrapolated" || fail "extrapolated: $(get gap.json half_width.measured)"
+
 while read -r w gap law; do
   [ -n "$gap" ] || continue
   near "half-width $w: the law, in shares" "$(calc "$gap / $law")" 1 0.1
