@@ -37,8 +37,8 @@ int build_plates(Builder *b, int plate, int *axes)
     int axis = -1;
     for (int a = 0; a < b->d->axes.n; a++)
       if (b->d->axes.at[a].var == var) axis = a;
-    if (axis < 0) axis = dag_axis(b->d, i ? AX_PLATE : AX_UNIT, v->name, var, build_scalar(b, v->lo), build_scalar(b, v->hi));
-    if (b->span && !i) b->d->axes.at[axis].extent = x_count(b->d);
+    if (axis < 0) axis = dag_axis(b->d, i || b->outside ? AX_PLATE : AX_UNIT, v->name, var, build_scalar(b, v->lo), build_scalar(b, v->hi));
+    if (b->span && !i && !b->outside) b->d->axes.at[axis].extent = x_count(b->d);
     b->env[var] = x_axis(b->d, axis);
     axes[i] = axis;
   }

@@ -29,6 +29,7 @@ typedef struct {
   LeafMode mode;
   Node *env;                           /* per Var of the model: its node */
   bool span;                           /* for kernels over spans: the unit axis' extent is the span's count */
+  bool outside;                        /* for terms outside plates, in which labels may be summed out with all of some plate: no axis is a unit's */
   int *enumerated;                     /* per family: the axis that a marginal latent variable is summed over, plus 1; 0 where it is not */
   bool simulating;                     /* latent variables have values, on their own scale: draws */
   AxisSet open;                        /* reductions being built */

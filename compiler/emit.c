@@ -196,6 +196,7 @@ static int group_of(Emission *e, int plate)
   g.point = build_new(g.d, e->m, LEAF_VALUE);
   g.random = build_new(g.d, e->m, LEAF_RANDOM);
   g.point->span = g.random->span = true;
+  g.point->outside = g.random->outside = outer < 0;
   g.point->lenient = g.random->lenient = e->options.lenient;
   VEC_PUSH(e->groups, g);
   return e->groups.n - 1;

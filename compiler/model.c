@@ -571,11 +571,18 @@ void model_counts(const Model *m, SizeCounts *out)
         const Var *v = &m->vars.at[a->term[0].id];
         if (!mexpr_const_int(v->lo, &one) || one != 1 || v->hi->kind != M_REF || v->hi->n_index) continue;
         long extra = 0;
+        bool whole = true;              /* besides, there are but elements at constant indices, and ranges with the same end */
         for (int q = 0; q < f->n_statements; q++) {
           const Stmt *o = &m->stmts.at[f->statements[q]];
-          if (o != s && o->index[k].affine.n == 0 && !(o->kind == ST_INPUT && o->value)) extra++;
+          const Affine *b = &o->index[k].affine;
+          const Var *u = b->n == 1 && b->term[0].kind == ATOM_VAR ? &m->vars.at[b->term[0].id] : NULL;
+          if (o == s) continue;
+          if (b->n == 0)
+            extra += !(o->kind == ST_INPUT && o->value);
+          else
+            whole = whole && u && u->hi->kind == M_REF && !u->hi->n_index && u->hi->family == v->hi->family;
         }
-        VEC_PUSH(*out, (SizeCount){v->hi->family, i, k, extra});
+        if (whole) VEC_PUSH(*out, (SizeCount){v->hi->family, i, k, extra});
       }
     for (int k = 0; k < type_rank(f->type.kind); k++) {
       const MExpr *x = f->type.dim[k];

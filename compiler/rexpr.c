@@ -717,7 +717,7 @@ static MExpr *resolve_cond(Resolver *r, const AExpr *a)
   bool fine = c && x && y;
   if (c) fine = require_scalar(r, c, "a condition") && fine;
   if (c && !expr_only_known(r, c)) {
-    diag_error(c->span, NULL, "a condition depends on indices and inputs only");
+    diag_error(c->span, "comparisons are 0 or 1: (t < s) * a + (t >= s) * b", "a condition depends on indices and inputs only");
     note_random(r, c);
     fine = false;
   }
