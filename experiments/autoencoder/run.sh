@@ -53,7 +53,7 @@ per_image() { # FILE LEVEL PATH
   awk -v x="$(./get "$1" "$2$3")" -v n="$(./get "$1" "$2observations")" 'BEGIN { print x == "null" ? "" : sprintf("%.4f", x / n) }'
 }
 {
-  echo images,encoder,weights,converged,approximation,amortisation,test_approximation,test_amortisation,evidence,test_evidence
+  echo images,encoder,parameters,converged,approximation,amortisation,test_approximation,test_amortisation,evidence,test_evidence
   for n in $images; do
     for k in 0 1 2 3 4 5 6 7; do
       at=architectures.$k f=vae_$n.json
