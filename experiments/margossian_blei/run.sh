@@ -111,7 +111,7 @@ fi
 
 # ---- the neural network ------------------------------------------------------------------------------------------------------------------
 if [ "$only" = network ]; then
-  "$here/network.sh" --seeds "$seeds" --minutes "$minutes" ${quick:+--quick} --out "$out/network" "$pgmc"
+  "$here/network.sh" --seeds "$seeds" --minutes "$minutes" ${quick:+--quick} --out "$PWD/network" "$pgmc"
   cp network/network.csv .
 fi
 
