@@ -447,7 +447,10 @@ static Node log_tail(Dag *d, int dist, Node x, const Node *args, int n, bool low
     return FN(std_normal_lcdf, lower ? z : NEG(z));
   case DIST_cauchy:                                                         /* P(Z <= z) = angle of (-z, 1) / pi, exact in the tail */
     z = standardised(d, x, a, b);
-    return SUB(LOG(FN2(atan2, C(1), lower ? NEG(z) : z)), C(LOG_PI));
+    if (!lower) z = NEG(z);
+    t = x_compare(d, X_LT, z, C(0));
+    z = MUL(C(1 / M_PI), FN2(atan2, C(1), x_cond(d, t, NEG(z), z)));
+    return x_cond(d, t, LOG(z), FN(log1p, NEG(z)));
   case DIST_double_exponential:                                             /* exp(z) / 2 for z < 0, 1 - exp(-z) / 2 above */
     z = standardised(d, x, a, b);
     if (!lower) z = NEG(z);
@@ -466,7 +469,8 @@ static Node log_tail(Dag *d, int dist, Node x, const Node *args, int n, bool low
     t = NEG(EXP(MUL(a, log_ratio(d, x, b))));
     return lower ? FN(log1m_exp, t) : t;
   case DIST_pareto:
-    t = MUL(b, log_ratio(d, a, x));
+    t = x_cond(d, x_compare(d, X_LT, x, MUL(C(2), a)), FN(log1p, FN2(fmax, DIV(SUB(a, x), x), C(-0.6))), log_ratio(d, a, x));       /* log(y_min / x) */
+    t = MUL(b, t);
     return lower ? FN(log1m_exp, t) : t;
   case DIST_uniform:
     return LOG(DIV(lower ? SUB(x, a) : SUB(b, x), SUB(b, a)));
