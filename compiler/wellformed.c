@@ -440,8 +440,13 @@ static void check_references(const Check *c)
     check_indices(c, s->n_index, s->index, NULL);
     for (int k = 0; k < s->n_from; k++) {
       const FromRef *f = &s->from[k];
-      for (int j = 0; j < f->n_index; j++)
+      MExpr input = {.kind = M_REF, .span = f->span, .family = f->family, .n_index = f->n_index, .index = f->index};
+      bool whole = f->set_var >= 0;
+      for (int j = 0; j < f->n_index; j++) {
+        whole = whole || f->star[j];
         if (!f->star[j] && f->set_var < 0) check_indices(c, 1, &f->index[j], NULL);
+      }
+      if (!whole) check_reference(c, &input, NULL);
     }
   }
   for (int i = 0; i < c->m->plates.n; i++) {
