@@ -29,6 +29,9 @@ typedef struct {
   const char *option;                   /* command-line words that apply it, or NULL where the tool has none yet */
   const char *note;                     /* one sentence for people */
   int pinned;                           /* of kind "pin": the family kept free; -1: elements at constant indices of the latent's own */
+  bool has_half_width;                  /* of kind "window": theory gives the half-width that leaves 1 % of the gap without input */
+  int half_width;
+  const char *law;                      /* ... in words */
 } Remedy;
 
 /* Of the elements of a range with a data set: those in q, the components they are in, the number of them in the largest of these and in the one of the

@@ -90,8 +90,11 @@ static void print_remedies(Text *t, const Model *m, const LatentVerdict *v)
     if ((r->option != NULL) != (i < v->remedies.n)) continue;
     indent(t);
     sb_printf(t->out, "%s ", printed++ ? "     or:" : "instead:");
-    if (!strcmp(r->kind, "window")) sb_printf(t->out, "%s, and measure: ./%s gap data.json --window 0..5\n", r->option, m->name);
-    else if (r->option) sb_printf(t->out, "%s: %s\n", r->option, r->note);
+    if (!strcmp(r->kind, "window")) {
+      int widest = r->has_half_width && r->half_width > 5 ? r->half_width : 5;
+      sb_printf(t->out, "%s, and measure: ./%s gap data.json --window 0..%d\n", r->option, m->name, widest);
+      if (r->has_half_width) indent(t), sb_printf(t->out, "         %s\n", r->law);
+    } else if (r->option) sb_printf(t->out, "%s: %s\n", r->option, r->note);
     else sb_printf(t->out, "%s: %s\n", r->note, r->domain.n ? joined(&r->domain, ", ") : "no input");
   }
   if (v->has_this_data) {
@@ -297,6 +300,7 @@ static void json_latent(StrBuf *b, const LatentVerdict *v, bool data)
     sb_puts(b, ", \"boundary\": "), json_list(b, &r->boundary);
     sb_puts(b, ", \"option\": "), json_string(b, r->option);
     sb_puts(b, ", \"note\": "), json_string(b, r->note);
+    if (!strcmp(r->kind, "window")) sb_printf(b, ", \"half_width\": %s", r->has_half_width ? arena_printf("%d", r->half_width) : "null");
     sb_putc(b, '}');
   }
   sb_printf(b, v->remedies.n ? "\n      ]" : "]");

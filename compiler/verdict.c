@@ -13,6 +13,7 @@
 #include "analysis.h"
 #include "coupling.h"
 #include "dist.h"
+#include "law.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -1528,6 +1529,13 @@ static void find_remedies(Judge *j, const Component *c, const BoxList *outside, 
         } else sb_putc(&b, *p++);
       }
       VEC_PUSH(r.domain, sb_text(&b));
+    }
+    WindowLaw law;
+    if (window_law(j->m, v->family, &law)) {
+      r.has_half_width = true;
+      r.half_width = law.half_width;
+      r.law = arena_printf("half-width %d leaves at most 1 %% of the gap without input, %s; a factor %.2g per step in the end", law.half_width,
+                           law.stationary ? "in expectation over data from the model" : "in expectation over white data", law.per_step);
     }
     VEC_PUSH(v->remedies, r);
   }

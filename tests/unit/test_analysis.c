@@ -6,6 +6,7 @@
 #include "report.h"
 #include "resolve.h"
 
+#include <math.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <string.h>
@@ -251,6 +252,37 @@ static void exchangeable_on_one_data_set(void **state)
 }
 
 /* Membership in a random lattice by brute force over small coefficients. */
+/* The table of the window law: half-widths that leave 1 % of the gap without input, over data from the model. The last two have no stationary law or other
+ * terms. */
+static void window_laws(void **state)
+{
+  (void)state;
+  static const struct { double phi, variance, tau; int half_width; } table[] = {{0.5, 1, 1, 1},     {0.9, 1, 1, 2},        {0.9, 0.19, 1, 5},
+                                                                                {0.95, 0.0975, 0.5, 10}, {0.99, 0.0199, 1, 14}, {0.99, 0.0199, 0.1, 52}};
+  for (size_t i = 0; i < sizeof table / sizeof *table; i++) {
+    arena_reset();
+    const char *text = arena_printf("model m { input T : int<lower=2>; input drift; input phi = %.17g; latent z[1] ~ normal(0, 1);"
+                                    " plate t in 2..T { latent z[t] ~ normal(phi * z[t-1] + drift, %.17g); }"
+                                    " plate t in 1..T { observed x[t] ~ normal(-2 * z[t], %.17g / 2); } }",
+                                    table[i].phi, sqrt(table[i].variance), 4 / sqrt(table[i].tau));
+    Analysis *a = analysis_of(text, NULL);
+    const LatentVerdict *v = &a->latents.at[0];
+    const Remedy *r = &v->remedies.at[v->remedies.n - 1];
+    assert_true(r->has_half_width);
+    assert_int_equal(r->half_width, table[i].half_width);
+  }
+  static const char *const none[] = {
+    "latent q : real<lower=0> ~ normal(0, 1); plate t in 2..T { latent z[t] ~ normal(z[t-1], q); } plate t in 1..T { observed x[t] ~ normal(z[t], 1); }",
+    "plate t in 2..T { latent z[t] ~ normal(0.5 * z[t-1], 1); } plate t in 1..T { observed x[t] ~ poisson(exp(z[t])); }",
+    "plate t in 2..T { latent z[t] ~ normal(0.5 * z[t-1], 1); } plate t in 1..T { observed x[t] ~ normal(z[t], 1); observed y[t] ~ normal(z[t], 1); }"};
+  for (size_t i = 0; i < sizeof none / sizeof *none; i++) {
+    arena_reset();
+    Analysis *a = analysis_of(arena_printf("model m { input T : int<lower=2>; latent z[1] ~ normal(0, 1); %s }", none[i]), NULL);
+    for (int k = 0; k < a->latents.n; k++)
+      for (int p = 0; p < a->latents.at[k].remedies.n; p++) assert_false(a->latents.at[k].remedies.at[p].has_half_width);
+  }
+}
+
 static void lattices(void **state)
 {
   (void)state;
@@ -310,7 +342,7 @@ int main(void)
 {
   const struct CMUnitTest tests[] = {
     cmocka_unit_test(verdicts), cmocka_unit_test(witness_of_a_chain), cmocka_unit_test(inputs_by_hand),
-    cmocka_unit_test(exchangeable_on_one_data_set), cmocka_unit_test(lattices), cmocka_unit_test(reports),
+    cmocka_unit_test(exchangeable_on_one_data_set), cmocka_unit_test(window_laws), cmocka_unit_test(lattices), cmocka_unit_test(reports),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }
