@@ -7,6 +7,7 @@ shopt -u patsub_replacement 2>/dev/null
 objects=("$B"/compiler/*.o "$B"/grammar/pgm.tab.o "$B"/grammar/pgm.lex.o)
 flags=(-std=gnu11 -O1 -w -I"$root/compiler" -I"$root/runtime" -I"$B/grammar")
 cd "$root" || exit 3
+only=${1:-}                             # an argument: those mistakes alone whose names contain it
 libs=$(sed -n 's/^LIBS *= *//p' Makefile)
 
 # The test with one object replaced (FILE.c of compiler/; none: as it is), then pgmc the same way.
@@ -30,6 +31,7 @@ caught() { # who finds a mistake: prints it; status 1 when nobody does
 
 mutant() { # NAME FILE OLD NEW
   local text by
+  [[ $1 == *"$only"* ]] || return
   text=$(<"compiler/$2")
   if [[ $text != *"$3"* || ${text#*"$3"} == *"$3"* ]]; then fail "$1: the text to change is not in $2 exactly once"; return; fi
   printf '%s\n' "${text/"$3"/"$4"}" >"$work/$2"
