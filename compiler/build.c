@@ -846,17 +846,17 @@ static Value let_value(Builder *b, const MExpr *e)
 {
   const Family *f = &b->m->families.at[e->family];
   Node index[8];
-  int slice = -1, axis = -1;
+  int slices = 0, axis[2] = {0, 0};
   for (int i = 0; i < e->n_index; i++) {
     if (e->index[i].kind != IX_SLICE) { index[i] = build_index(b, &e->index[i]); continue; }
-    if (slice >= 0 || type_rank(f->type.kind)) return refused(b, e, "a slice of a let in two indices, or of vectors,");
+    if (type_rank(f->type.kind)) return refused(b, e, "a slice of a let of vectors");
     /* its definition over an axis of its own, which nothing in the definition can mean */
     Node lo = build_scalar(b, e->index[i].lo), extent = x_add(b->d, x_sub(b->d, build_scalar(b, e->index[i].hi), lo), x_int(b->d, 1));
-    slice = i, axis = dag_axis(b->d, AX_DIM, arena_printf("s%d_", b->d->axes.n), -1, x_int(b->d, 0), x_sub(b->d, extent, x_int(b->d, 1)));
-    index[i] = x_add(b->d, lo, x_axis(b->d, axis));
+    axis[slices] = dag_axis(b->d, AX_DIM, arena_printf("s%d_", b->d->axes.n), -1, x_int(b->d, 0), x_sub(b->d, extent, x_int(b->d, 1)));
+    index[i] = x_add(b->d, lo, x_axis(b->d, axis[slices++]));
   }
   Value v = b->m->recurrence[e->family] ? recurrent_let(b, e, index) : let_at(b, e->family, e->n_index, index);
-  return slice >= 0 ? over(b, 1, axis, 0, value_over(b, &v, NULL)) : v;
+  return slices ? over(b, slices, axis[0], axis[1], value_over(b, &v, NULL)) : v;
 }
 
 /* ---- operations --------------------------------------------------------------------------------------------------------------------------------- */

@@ -204,7 +204,7 @@ const char *cprint_array(CPrint *p, Node n)
     sb_puts(&size, extent_text(p, axes[i]));
   }
   if (p->heap) {
-    sb_printf(&p->scratch_decls, "  double *restrict const %s = malloc(sizeof(double) * (size_t)(%s) + 8);\n", name, sb_text(&size));
+    sb_printf(&p->scratch_decls, "  double *restrict const %s = calloc((size_t)(%s) + 1, sizeof(double));\n", name, sb_text(&size));
     sb_printf(&p->scratch_free, "  free(%s);\n", name);
   } else {
     sb_printf(&p->scratch_decls, "  double *restrict const %s = scratch;\n  scratch += PGM_PAD(%s);\n", name, sb_text(&size));

@@ -1099,7 +1099,7 @@ static void emit_check(CheckWalk *w, const MExpr *ref, bool missing)
     cprint_line(p, w->holds.at[i] ? "if (%s) {" : "if (!(%s)) {", c);
     p->indent++;
   }
-  int slice = -1, labels = 0, discrete[MAX_AXES];
+  int slices = 0, labels = 0, discrete[MAX_AXES];
   Node mentioned = x_int(w->d, 0);
   for (int k = 0; k < ref->n_index; k++)                                    /* discrete latent elements likewise */
     if (ref->index[k].kind == IX_LOOKUP && mexpr_mentions(e->m, ref->index[k].expr, 1u << ROLE_GLOBAL | 1u << ROLE_LOCAL))
@@ -1125,18 +1125,20 @@ static void emit_check(CheckWalk *w, const MExpr *ref, bool missing)
     labels++;
   }
   for (int k = 0; k < ref->n_index; k++) {
-    if (ref->index[k].kind == IX_SLICE) {
-      slice = k;
-      cprint_line(p, "for (long k_ = %s; k_ <= %s; k_++) {", cprint_expr(p, build_scalar(w->b, ref->index[k].lo)), cprint_expr(p, build_scalar(w->b, ref->index[k].hi)));
+    const bool slice = ref->index[k].kind == IX_SLICE;
+    const char *at = slice ? arena_printf("k%d_", ++slices) : cprint_expr(p, build_index(w->b, &ref->index[k]));
+    if (slice) {
+      cprint_line(p, "for (long %s = %s; %s <= %s; %s++) {", at, cprint_expr(p, build_scalar(w->b, ref->index[k].lo)), at,
+                  cprint_expr(p, build_scalar(w->b, ref->index[k].hi)), at);
       p->indent++;
     }
-    sb_printf(&tuple, "%s%s", k ? ", " : "", slice == k ? "k_" : cprint_expr(p, build_index(w->b, &ref->index[k])));
+    sb_printf(&tuple, "%s%s", k ? ", " : "", at);
   }
   cprint_line(p, "const long index[] = {%s};", sb_text(&tuple));
   StrBuf units = {0};
   for (int i = 0; i < w->n_axes; i++) sb_printf(&units, " miss->unit[%d] = %s;", i, c_axis(w->d, w->axes[i]));
   cprint_line(p, "if (!pgm_defined(defined, miss, %d, index) && miss->n == 1) {%s }", ref->n_index, sb_text(&units));
-  close_loops(p, opened + w->reductions.n + w->conditions.n + labels + (slice >= 0));
+  close_loops(p, opened + w->reductions.n + w->conditions.n + labels + slices);
   for (int i = 0; i < e->m->families.n; i++) w->b->enumerated[i] = 0;
   for (int i = 0; i < w->reductions.n && i < 8; i++) w->b->env[w->reductions.at[i]] = keep[i];
   StrBuf text = {0};

@@ -428,12 +428,13 @@ static MExpr *family_reference(Resolver *r, int family, int n, AExpr **args, Spa
   int slices = 0;
   for (int i = 0; i < e->n_index; i++) {
     if (index[i].kind != IX_SLICE) continue;
-    if (slices++ || !is_scalar(&element)) {
+    if (slices++ > 1 || !is_scalar(&element)) {
       diag_error(index[i].span, NULL,
-                 slices > 1 ? "only one index of '%s' can be a slice" : "a slice needs scalar elements; those of '%s' are not", f->name);
+                 slices > 2 ? "only two indices of '%s' can be slices" : "a slice needs scalar elements; those of '%s' are not", f->name);
       return NULL;
     }
-    e->type = vector(TY_VECTOR, slice_length(r, &index[i]));
+    MExpr *length = slice_length(r, &index[i]);
+    e->type = slices > 1 ? matrix(e->type.dim[0], length) : vector(TY_VECTOR, length);
   }
   if (slices) return e;
   return entry_type(r, &element, e->n_entry, e->entry, span, &e->type) ? e : NULL;
