@@ -8,7 +8,7 @@
 #include "encoder.h"
 #include "source.h"
 
-enum { FARTHEST = 8, MAX_LEVELS = 32, MAX_PRODUCTS = 64 };
+enum { FARTHEST = 8, MAX_PRODUCTS = 64 };
 
 typedef enum { K_ENTRIES, K_STORED, K_SLOTS, K_MEMBERS } InputKind;
 
@@ -123,21 +123,6 @@ static bool plan_slots(PgmReader *p, Input *in, long rows, int latent)
   return true;
 }
 
-/* Few whole numbers among the values of an input: their range. */
-static bool few_levels(const PgmSession *s, int family, long *lo, long *hi)
-{
-  const PgmLayout *l = &s->layout[family];
-  *lo = LONG_MAX;
-  *hi = LONG_MIN;
-  for (long i = 0; i < l->elements; i++) {
-    if ((l->piece && !l->piece[i]) || pgm_entry_missing(s, family, i)) continue;
-    const long v = (long)pgm_entry_value(s, family, i);
-    *lo = v < *lo ? v : *lo;
-    *hi = v > *hi ? v : *hi;
-  }
-  return *lo < *hi && *hi - *lo<MAX_LEVELS && * hi - *lo> 1;
-}
-
 /* How an input is taken, as its text says or as its reference suggests. */
 typedef enum { AS_ENTRIES, AS_NUMBER, AS_SET, AS_SLICE } Form;
 static const char *const form_words[] = {"entries ", "number ", "set ", "slice "};
@@ -193,7 +178,7 @@ static bool plan_input(PgmReader *p, Input *in, int latent, long rows, const cha
     in->kind = K_MEMBERS;
     in->slice = form == AS_SLICE;
     if (!made || (chosen && !levels))
-      levels = integer && in->n_entries == 1 && s->layout[r->family].width == 1 && few_levels(s, r->family, &lo, &hi);
+      levels = integer && in->n_entries == 1 && s->layout[r->family].width == 1 && pgm_few_levels(s, r->family, &lo, &hi);
     in->levels = levels;
     in->lo = lo, in->hi = hi;
     in->columns = 0;
@@ -218,7 +203,7 @@ static bool plan_input(PgmReader *p, Input *in, int latent, long rows, const cha
           lo = (long)column[row] < lo ? (long)column[row] : lo;
           hi = (long)column[row] > hi ? (long)column[row] : hi;
         }
-      levels = lo < hi && hi - lo < MAX_LEVELS && hi - lo > 1;
+      levels = lo < hi && hi - lo < PGM_FEW_LEVELS && hi - lo > 1;
     }
     if (ok && discrete && levels) {
       ok = plan_levels(p, in, rows, column, lo, hi);

@@ -232,6 +232,61 @@ void pgm_window_advice(const PgmSession *s, char *text, size_t size)
   if (named && named == locals) snprintf(text, size, "--window 1");
 }
 
+/* The elements of a global that `index` ("g[n]", or a bare "t") chooses, as a reference to its factor's parameters; the index itself says little once it
+ * has many values. NULL: there is none (or no memory). `condition`: " | jj[n] = j" of a set, or "". */
+static char *slot_of_index(const PgmSession *s, int latent, const char *index, const char *condition)
+{
+  const PgmModel *m = s->model;
+  const PgmFamily *unit = &m->families[latent];
+  char text[300];
+  for (int f = 0; f < m->n_families; f++) {
+    const PgmFamily *global = &m->families[f];
+    if ((global->role != PGM_GLOBAL && global->role != PGM_PARAM) || global->n_index != 1) continue;
+    bool found = false;
+    for (int k = 0; k < unit->n_index && !*condition; k++) /* t itself: the global has the latent's axis */
+      found = found || (!strcmp(unit->index[k], index) && global->axis[0] >= 0 && global->axis[0] == unit->axis[k]);
+    snprintf(text, sizeof text, "%s[%s]", global->name, index);
+    for (int r = 0; r < m->n_refs && !found; r++) found = m->refs[r].family == f && !strcmp(m->refs[r].text, text);
+    if (found) return pgm_text("%s[%s%s]", global->name, index, condition);
+  }
+  return NULL;
+}
+
+/* Indices of many values, in the verdict's inputs, give way to the parameters of the globals that they choose. */
+static bool use_slots(const PgmSession *s, int latent, PgmInputs *in)
+{
+  for (int i = 0; i < in->n; i++) {
+    char name[64], index[200];
+    const char *text = in->text[i], *open = strchr(text, '['), *bar = strstr(text, " | "), *condition = "";
+    long lo, hi;
+    snprintf(name, sizeof name, "%.*s", open ? (int)(open - text) : 63, text);
+    const int f = pgm_family_named(s->model, name);
+    if (open) {
+      if (f < 0 || !s->model->families[f].integer || s->model->families[f].role != PGM_INPUT) continue;
+      pgm_few_levels(s, f, &lo, &hi);
+    } else {
+      const PgmFamily *unit = &s->model->families[latent];
+      int k = 0;
+      while (k < unit->n_index && strcmp(unit->index[k], name) != 0) k++;
+      if (k == unit->n_index) continue;
+      lo = s->layout[latent].lo[k];
+      hi = s->layout[latent].hi[k];
+    }
+    if (hi - lo < PGM_FEW_LEVELS) continue;
+    snprintf(index, sizeof index, "%.*s%s", bar ? (int)(bar - text) : (int)sizeof index - 2, text, bar ? "]" : "");
+    if (bar) condition = bar;
+    char *bare = bar ? strndup(condition, strlen(condition) - 1) : strdup(""); /* without the closing bracket */
+    char *slot = bare ? slot_of_index(s, latent, index, bare) : NULL;
+    if (slot) {
+      free(in->text[i]);
+      in->text[i] = slot;
+    }
+    free(bare);
+    if (!bare) return false;
+  }
+  return true;
+}
+
 PgmStatus pgm_inputs_find(const PgmSession *s, const PgmFitOptions *o, int family, PgmInputs *out, PgmError *error)
 {
   const PgmModel *m = s->model;
@@ -280,5 +335,7 @@ PgmStatus pgm_inputs_find(const PgmSession *s, const PgmFitOptions *o, int famil
   out->free_scale = a->sd_inputs && !a->sd_inputs[0];
   out->origin = a->amortize ? PGM_OF_AMORTIZE : PGM_OF_VERDICT;
   snprintf(out->where, sizeof out->where, "%s", a->amortize ? "amortize" : m->name);
-  return copy_texts(out, a->inputs, error);
+  PgmStatus st = copy_texts(out, a->inputs, error);
+  if (!st && !a->amortize && !use_slots(s, family, out)) st = pgm_fail(error, PGM_SYSTEM, "out of memory");
+  return st;
 }

@@ -628,6 +628,20 @@ bool pgm_reference_width(const PgmSession *s, const PgmReference *r, int latent,
   return *width > 0;
 }
 
+bool pgm_few_levels(const PgmSession *s, int family, long *lo, long *hi)
+{
+  const PgmLayout *l = &s->layout[family];
+  *lo = LONG_MAX;
+  *hi = LONG_MIN;
+  for (long i = 0; i < l->elements; i++) {
+    if ((l->piece && !l->piece[i]) || pgm_entry_missing(s, family, i)) continue;
+    const long v = (long)pgm_entry_value(s, family, i);
+    *lo = v < *lo ? v : *lo;
+    *hi = v > *hi ? v : *hi;
+  }
+  return *lo < *hi && *hi - *lo<PGM_FEW_LEVELS && * hi - *lo> 1;
+}
+
 char *pgm_text(const char *format, ...)
 {
   char buffer[512];

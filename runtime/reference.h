@@ -15,7 +15,7 @@
 
 #include "session.h"
 
-enum { PGM_MAX_NODES = 96 };
+enum { PGM_MAX_NODES = 96, PGM_FEW_LEVELS = 32 };
 
 /* Integer expressions in the indices of the latent variable, sizes, lookups, and the bound variable of a set. */
 typedef enum { N_NUMBER, N_INDEX, N_BOUND, N_LOOKUP, N_NEG, N_ADD, N_SUB, N_MUL, N_DIV } NodeKind;
@@ -82,6 +82,8 @@ char *pgm_text(const char *format, ...) __attribute__((format(printf, 1, 2)));
 
 bool pgm_entry_missing(const PgmSession *s, int family, long entry);
 double pgm_entry_value(const PgmSession *s, int family, long entry);
+/* Are the values of an integer variable few whole numbers, from 3 to PGM_FEW_LEVELS? Their range, in any case. */
+bool pgm_few_levels(const PgmSession *s, int family, long *lo, long *hi);
 long pgm_row_flat(const PgmSession *s, int family, long row);
 void pgm_flat_position(const PgmSession *s, int family, long flat, long *index);
 void pgm_row_index(const PgmSession *s, int family, long row, long *index);
