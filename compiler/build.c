@@ -84,6 +84,9 @@ Node family_box_len(Dag *d, int family, int k)
   return x_box(d, X_BOX_LEN, family, k);
 }
 
+/* Latent variables of integers, summed out or not. */
+static bool has_levels(const Family *f) { return f->role == ROLE_MARGINAL || is_discrete_latent(f); }
+
 bool is_discrete_latent(const Family *f) { return f->type.kind == TY_INT && (f->role == ROLE_GLOBAL || f->role == ROLE_LOCAL); }
 
 /* The most values that an element of a discrete latent variable has. */
@@ -107,7 +110,7 @@ static Node family_levels(Dag *d, int family)
 Node family_dim(Dag *d, int family, int k)
 {
   const Family *f = &d->model->families.at[family];
-  if (is_discrete_latent(f)) return family_levels(d, family);
+  if (has_levels(f)) return family_levels(d, family);
   Builder *b = build_new(d, d->model, LEAF_VALUE);
   return build_scalar(b, f->type.dim[k]);
 }
@@ -442,6 +445,21 @@ static Node marginal_label(Builder *b, const MExpr *e)
   return x_leaf(b->d, X_VALUE, e->family, e->n_index, args, true);
 }
 
+int build_values(Builder *b, int family, const Node *index)
+{
+  Dag *d = b->d;
+  const char *name = b->m->families.at[family].name;
+  int before = 0;
+  Node end[2];
+  for (int i = 0; i < 2; i++) {
+    double v;
+    end[i] = build_bound(b, family, i, index);
+    if (dag_is_const(d, end[i], &v)) end[i] = x_int(d, (long)v);
+  }
+  for (int i = 0; i < d->labels.n; i++) before += d->labels.at[i].family == family;
+  return dag_axis(d, AX_REDUCTION, before ? arena_printf("%s%d_", name, before + 1) : arena_printf("%s_", name), -1, end[0], end[1]);
+}
+
 /* The values of a discrete latent element: the axis of its label; or the one that it has, in simulations. */
 static Node discrete_label(Builder *b, const MExpr *e)
 {
@@ -468,15 +486,7 @@ static Node discrete_label(Builder *b, const MExpr *e)
     const Label *k = &d->labels.at[i];
     if (k->family == l.family && !memcmp(k->args, l.args, sizeof(Node) * (size_t)l.n_args)) return x_axis(d, k->axis);
   }
-  Node end[2];
-  for (int i = 0; i < 2; i++) {
-    double v;
-    end[i] = build_bound(b, e->family, i, l.args);
-    if (dag_is_const(d, end[i], &v)) end[i] = x_int(d, (long)v);
-  }
-  int before = 0;
-  for (int i = 0; i < d->labels.n; i++) before += d->labels.at[i].family == l.family;
-  l.axis = dag_axis(d, AX_REDUCTION, before ? arena_printf("%s%d_", name, before + 1) : arena_printf("%s_", name), -1, end[0], end[1]);
+  l.axis = build_values(b, e->family, l.args);
   VEC_PUSH(d->labels, l);
   return x_axis(d, l.axis);
 }

@@ -95,6 +95,8 @@ Bounds build_support(const Model *m, int family);
 bool is_discrete_latent(const Family *f);
 /* lower (which 0) or upper (1) bound of an element of the family with the given indices, and entries where the bound is a vector */
 Node build_bound(Builder *b, int family, int which, const Node *index);
+/* A new axis over the values of an element of a discrete family. */
+int build_values(Builder *b, int family, const Node *index);
 /* The value at an unconstrained coordinate, and the coordinate of a value, of an element (and entry) of a family with bounds. */
 Node build_constrained(Builder *b, int family, Node u, const Node *index);
 Node build_unconstrained(Builder *b, int family, Node value, const Node *index);

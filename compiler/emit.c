@@ -246,19 +246,17 @@ static const char *method_word(const Term *t)
   return t->method == EXPECT_SAMPLED ? "fixed-draws" : t->method == EXPECT_QUADRATURE ? "quadrature" : t->labels ? "enumeration" : "closed-form";
 }
 
-/* Log density of the statements of a joined term under one builder, summed over the label. */
-static Node joined_density(Emission *e, Builder *b, const Joined *j, Term *t)
+static void definition_index(Builder *b, const Stmt *s, Node *args);
+
+/* Log density of the statements of a joined term under one builder, over the axis of the label's values. */
+static Node joined_values(Emission *e, Builder *b, const Joined *j, Term *t, int *label_axis)
 {
   Dag *d = b->d;
   const Stmt *first = STMT(e, j->stmts.at[0]);
+  Node sum = x_const(d, 0), index[8];
   t->n_axes = build_plates(b, first->plate, t->axes);
-  if (j->label < 0) return build_term(b, first);
-  const DistCall *c = &first->dist;
-  const MExpr *probabilities = c->args[c->n_args - 1];
-  Node sum = x_const(d, 0), count = probabilities->type.dim[0] ? build_scalar(b, probabilities->type.dim[0]) : x_int(d, 2);
-  if (c->dist == DIST_ordered_logistic) count = x_add(d, count, x_int(d, 1));
-  bool binary = dist_info[c->dist].support == SUP_BINARY;
-  int axis = dag_axis(d, AX_REDUCTION, arena_printf("%s_", FAMILY(e, j->label)->name), -1, x_int(d, !binary), binary ? x_int(d, 1) : count);
+  definition_index(b, first, index);
+  int axis = *label_axis = build_values(b, j->label, index);
   b->enumerated[j->label] = axis + 1;
   for (int i = 0; i < j->stmts.n; i++) {
     const Stmt *s = STMT(e, j->stmts.at[i]);
@@ -275,7 +273,20 @@ static Node joined_density(Emission *e, Builder *b, const Joined *j, Term *t)
     sum = x_add(d, sum, lp);
   }
   b->enumerated[j->label] = 0;
-  return x_log_sum_exp(d, axis, sum);
+  return sum;
+}
+
+/* Log density of a term under one builder, a label of its own summed out. */
+static Node joined_density(Emission *e, Builder *b, const Joined *j, Term *t)
+{
+  if (j->label >= 0) {
+    int axis;
+    Node values = joined_values(e, b, j, t, &axis);
+    return b->failed ? values : x_log_sum_exp(b->d, axis, values);
+  }
+  const Stmt *first = STMT(e, j->stmts.at[0]);
+  t->n_axes = build_plates(b, first->plate, t->axes);
+  return build_term(b, first);
 }
 
 enum { MAX_LABELS = 4, MAX_JOINT_VALUES = 100000 };
@@ -364,6 +375,16 @@ static void add_term(Emission *e, const Joined *j)
   VEC_PUSH(e->terms, t);
 }
 
+/* A marginal latent variable's statement, and those that mention it. */
+static Joined joined_with(const Emission *e, int stmt)
+{
+  Joined j = {.label = STMT(e, stmt)->family};
+  VEC_PUSH(j.stmts, stmt);
+  for (int i = 0; i < e->m->stmts.n; i++)
+    if (i != stmt && has_term(e, i) && mentions_label(e, STMT(e, i), j.label)) VEC_PUSH(j.stmts, i);
+  return j;
+}
+
 static void prepare_term(Emission *e, int stmt)
 {
   const Stmt *s = STMT(e, stmt);
@@ -374,10 +395,7 @@ static void prepare_term(Emission *e, int stmt)
            "a marginal latent variable with several definitions is not supported by code generation yet");
       return;
     }
-    Joined j = {.label = s->family};
-    VEC_PUSH(j.stmts, stmt);
-    for (int i = 0; i < e->m->stmts.n; i++)
-      if (i != stmt && has_term(e, i) && mentions_label(e, STMT(e, i), s->family)) VEC_PUSH(j.stmts, i);
+    Joined j = joined_with(e, stmt);
     add_term(e, &j);
     return;
   }
@@ -1869,6 +1887,41 @@ static int emit_lets(Emission *e)
   return any;
 }
 
+/* Of each marginal latent variable the log density of its values at a point, not normalised: out[element * levels + value - lowest]. */
+static int emit_labels(Emission *e)
+{
+  const Model *m = e->m;
+  StrBuf table = {0};
+  int any = 0;
+  for (int i = 0; i < m->families.n; i++) {
+    const Family *f = FAMILY(e, i);
+    if (f->role != ROLE_MARGINAL || is_pruned(e, i) || f->n_statements > 1 || !has_term(e, f->statements[0])) { sb_puts(&table, "NULL, "); continue; }
+    const Stmt *s = STMT(e, f->statements[0]);
+    Dag *d = new_dag(e);
+    Builder *b = build_new(d, m, LEAF_VALUE);
+    b->simulating = true;
+    Joined j = joined_with(e, f->statements[0]);
+    Term t = {0};
+    int axis;
+    Node args[8], values = joined_values(e, b, &j, &t, &axis);
+    CPrint *p = plain_printer(e, d, 0);
+    definition_index(b, s, args);
+    args[s->n_index] = x_sub(d, x_axis(d, axis), d->axes.at[axis].lo);
+    LoopOut o = {.kind = OUT_STORE, .value = values, .leaf = NO_NODE, .axes = axis_set(t.axes, t.n_axes) | AXIS_BIT(axis), .n_args = 1};
+    o.args[0] = family_position(d, i, s->n_index + 1, args);
+    VEC_PUSH(p->k->outs, o);
+    p->statement = store_statement;
+    p->statement_data = "out";
+    kernel_lower(p->k);
+    cprint_kernel(p);
+    emit_function(e, arena_printf("static void %s_label_%s(const void *env, double *out)", e->name, f->name), p, "");
+    sb_printf(&table, "%s_label_%s, ", e->name, f->name);
+    any++;
+  }
+  if (any) put(e, "static void (*const %s_labels[])(const void *, double *) = {%s};\n\n", e->name, sb_text(&table));
+  return any;
+}
+
 /* Does every span of the plate's units compute a recurrence along them? */
 static bool recurs(const Group *g)
 {
@@ -1969,7 +2022,7 @@ void emit_source(Emission *e, const char *text, const char *json, const char *do
   emit_checks(e);
   emit_lengths(e);
   emit_simulate(e);
-  bool lets = emit_lets(e);
+  bool lets = emit_lets(e), labels = emit_labels(e);
   emit_families(e);
   emit_statements(e);
   int counts = emit_counts(e), amortize = emit_amortize(e);
@@ -1999,6 +2052,7 @@ void emit_source(Emission *e, const char *text, const char *json, const char *do
   if (m->lengths.n) put(e, "  .n_lengths = %d, .lengths = %s_lengths,\n", m->lengths.n, e->name);
   put(e, "  .n_axes = %d, .shape = %s_shape, .simulate = %s_simulate,\n", e->n_axes, e->name, e->name);
   if (lets) put(e, "  .lets = %s_lets,\n", e->name);
+  if (labels) put(e, "  .labels = %s_labels,\n", e->name);
   put(e, "  .verdict = \"%s\",\n  .check_text =\n  ", e->a->verdict);
   put_string(out, text);
   put(e, ",\n  .check_json =\n  ");

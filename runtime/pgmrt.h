@@ -267,6 +267,9 @@ typedef struct PgmModel {
   int (*simulate)(const void *env, PgmRng *rng, const unsigned char *draw, long *where);
   /* values of `let` families from the env's values; parallel to families with role PGM_LET, NULL elsewhere */
   void (*const *lets)(const void *env, double *out);
+  /* log densities of the values of marginal families at the env's values of the others, not normalised: out[flat * levels + value - lower bound], `levels`
+   * as in PgmLatent; parallel to families, NULL elsewhere */
+  void (*const *labels)(const void *env, double *out);
   const char *verdict;                 /* of the model: "closes", "partly", ... */
   const char *check_text, *check_json, *check_dot;     /* what `check` prints */
 } PgmModel;

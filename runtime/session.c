@@ -1425,10 +1425,10 @@ static PgmStatus opening_run(Opening *o)
   bool incomplete = false; /* bounds may read arrays that were not given */
   for (int f = 0; f < m->n_families; f++) incomplete |= holds_data(&m->families[f]) && !s->layout[f].data && !s->layout[f].idata;
   for (int f = 0; f < m->n_families && !status; f++)
-    if (pgm_is_discrete(&m->families[f]) && (m->families[f].uniform_bounds || !incomplete)) status = find_levels(o, f);
+    if ((pgm_is_discrete(&m->families[f]) || m->families[f].role == PGM_MARGINAL) && (m->families[f].uniform_bounds || !incomplete)) status = find_levels(o, f);
   if (!status) status = open_latents(o);
   for (int f = 0; f < m->n_families && !status; f++) {
-    if (!pgm_is_discrete(&m->families[f]) && (m->families[f].uniform_bounds || !incomplete)) status = find_bounds(o, f);
+    if (!s->layout[f].table && (m->families[f].uniform_bounds || !incomplete)) status = find_bounds(o, f);
     if (!status && holds_data(&m->families[f]) && (s->layout[f].data || s->layout[f].idata)) {
       status = check_values(o, f);
       if (!status) status = check_bounds(o, f);

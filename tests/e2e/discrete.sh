@@ -108,7 +108,7 @@ model sums {
 }
 PGM
 for text in \
-  "9:28: error: a bound that depends on another latent variable is not supported by code generation yet" \
+  "9:28: error: a bound that depends on a discrete latent variable is not supported by code generation yet" \
   "10:43: error: the elements of 'z' in this sum have too many joint values to be summed over" \
   "11:32: error: a slice of 'z' has too many joint values to be summed over" \
   "12:5: error: this sums over 200001 values of discrete latent variables; at most 100000 are supported" \
