@@ -1729,7 +1729,7 @@ static void emit_families(Emission *e)
     if (f->role == ROLE_LET) sb_puts(&table, ", .place = PGM_NONE");
     else sb_printf(&table, ",\n   .place = offsetof(struct %s_env, %s)", e->name, c_name(f->name));
     if (f->role == ROLE_OBSERVED) sb_printf(&table, ", .present = offsetof(struct %s_env, %s_present)", e->name, c_name(f->name));
-    if (latent) sb_printf(&table, ", .transform = %s", is_discrete_latent(f) ? "PGM_T_DISCRETE" : transform_names[s.transform]);
+    if (latent) sb_printf(&table, ", .transform = %s", f->type.kind == TY_INT ? "PGM_T_DISCRETE" : transform_names[s.transform]);
     if (bounded) sb_printf(&table, ",\n   .has_lower = %s, .has_upper = %s, .uniform_bounds = %s, .bounds = %s_bounds_%s", s.has_lower ? "true" : "false",
                            s.has_upper ? "true" : "false", uniform ? "true" : "false", e->name, f->name);
     sb_puts(&table, sb_text(&views));

@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "labels.h"
 #include "philox.h"
 #include "source.h"
 
@@ -46,8 +47,9 @@ PgmStatus pgm_cli_draws_open(PgmCli *cli, PgmSession *s, PgmDraws **out)
   for (int i = 0; i < model->n_statements; i++) {
     const PgmStatement *statement = &model->statements[i];
     bool pruned = statement->kind == PGM_S_LATENT && model->families[statement->family].role == PGM_PRUNED;
+    bool label = statement->kind == PGM_S_LATENT && model->families[statement->family].role == PGM_MARGINAL; /* of new observations: from its prior */
     d->pruned[i] = pruned;
-    d->with_observed[i] = pruned || statement->kind == PGM_S_OBSERVED;
+    d->with_observed[i] = pruned || label || statement->kind == PGM_S_OBSERVED;
     d->any_pruned = d->any_pruned || pruned;
   }
   return PGM_OK;
@@ -61,7 +63,7 @@ static double draw_family(PgmDraws *d, int f, long i, double *log_g)
   long size = l->elements * l->uwidth, defined = l->list ? l->defined : l->elements;
   const PgmKey key = {.seed = d->cli->fit.seed, .iteration = (uint64_t)i, .stream = (uint64_t)f};
   if (l->table) {
-    *log_g += pgm_draw_table(d->s, f, key);
+    *log_g += pgm_draw_table(d->s, f, l->mean, key);
     return 0;
   }
   memcpy(d->u, l->mean, (size_t)size * sizeof *d->u);
@@ -88,6 +90,9 @@ PgmStatus pgm_cli_draw(PgmDraws *d, long i, bool observed, double *log_p, double
   }
   if (log_p) *log_p = pgm_engine_run(d->s, PGM_KERNEL_POINT, &everything) + d->s->constant + jacobian;
   pgm_values_show(d->s);
+  const PgmKey labels = {.seed = d->cli->fit.seed, .iteration = (uint64_t)i, .stream = (uint64_t)model->n_families};
+  PgmStatus status = observed ? PGM_OK : pgm_draw_labels(d->s, labels, &d->cli->error);
+  if (status != PGM_OK) return status;
   if (d->any_pruned || observed) {
     long where[PGM_MAX_INDEX] = {0};
     int failed = model->simulate(d->s->env, d->rng, observed ? d->with_observed : d->pruned, where);

@@ -11,6 +11,7 @@
 #include <sys/stat.h>
 #include <time.h>
 
+#include "labels.h"
 #include "posterior.h"
 
 int pgm_prepare_infer(PgmCli *cli)
@@ -165,9 +166,10 @@ static PgmStatus check_latent(PgmCli *cli)
   bool any = false;
   for (int f = 0; f < cli->model->n_families; f++) {
     const PgmFamily *family = &cli->model->families[f];
-    any = any || family->role == PGM_LOCAL;
+    const bool local = family->role == PGM_LOCAL || (pgm_has_labels(cli->model, f) && family->n_index);
+    any = any || local;
     if (!cli->latent || strcmp(family->name, cli->latent) != 0) continue;
-    if (family->role == PGM_LOCAL) return PGM_OK;
+    if (local) return PGM_OK;
     return pgm_fail(&cli->error, PGM_BAD_USAGE, "%s infer: '%s' is no local latent variable", cli->program, cli->latent);
   }
   if (cli->latent) return pgm_fail(&cli->error, PGM_BAD_USAGE, "%s infer: there is no '%s' in the model", cli->program, cli->latent);

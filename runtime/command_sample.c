@@ -2,13 +2,15 @@
  * comments, a header, one row per draw. Indices are counted from 1 at a family's lowest element, columns in column-major order.
  *
  * In: a fit and the data it belongs to (or, with an inference function, other data). Out: for `sample` lp__ (the log joint on the
- * unconstrained scale, as Stan's), log_p__ (the same), log_g__ (log density of q there), the latent variables and params, `let` variables,
+ * unconstrained scale, as Stan's), log_p__ (the same), log_g__ (log density of q there), the latent variables and params (labels that are summed out
+ * from their conditional distribution given the others; the densities are those without them), `let` variables,
  * with --log-lik the log density of every observation; for `predict` the observed variables. */
 #include "cli.h"
 
 #include <stdlib.h>
 #include <string.h>
 
+#include "labels.h"
 #include "posterior.h"
 #include "progress.h"
 
@@ -31,6 +33,12 @@ typedef struct {
 static bool is_observed_term(const Sampler *w, int t)
 {
   return w->s->model->statements[w->s->model->terms[t].statement].kind == PGM_S_OBSERVED;
+}
+
+/* Latent variables and params, and labels that are summed out, which are drawn given the others. */
+static bool is_shown(const PgmModel *model, int f)
+{
+  return pgm_cli_is_drawn(&model->families[f]) || pgm_has_labels(model, f);
 }
 
 static bool is_let(const Sampler *w, int f)
@@ -85,7 +93,7 @@ static void print_header(const Sampler *w, FILE *out)
   const PgmModel *model = w->s->model;
   fputs("lp__,log_p__,log_g__", out);
   for (int f = 0; f < model->n_families; f++) {
-    if (pgm_cli_is_drawn(&model->families[f])) pgm_cli_print_columns(out, w->s, f, false);
+    if (is_shown(model, f)) pgm_cli_print_columns(out, w->s, f, false);
   }
   for (int f = 0; f < model->n_families; f++) {
     if (is_let(w, f)) pgm_cli_print_columns(out, w->s, f, false);
@@ -117,7 +125,7 @@ static void print_row(const Sampler *w, FILE *out, double log_p, double log_g)
   const PgmModel *model = w->s->model;
   fprintf(out, "%.10g,%.10g,%.10g", log_p, log_p, log_g);
   for (int f = 0; f < model->n_families; f++) {
-    if (pgm_cli_is_drawn(&model->families[f])) pgm_cli_print_values(out, w->s, f, w->s->layout[f].value, false);
+    if (is_shown(model, f)) pgm_cli_print_values(out, w->s, f, w->s->layout[f].value, false);
   }
   for (int f = 0; f < model->n_families; f++) {
     if (!is_let(w, f)) continue;

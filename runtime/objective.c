@@ -557,7 +557,7 @@ double pgm_objective_ratio(PgmObjective *o, long iteration)
     const PgmSource *f = &o->q->source[i];
     PgmLayout *l = &o->s->layout[f->family];
     if (f->table) {
-      value -= pgm_draw_table(o->s, f->family, (PgmKey){o->options.seed, (uint64_t)iteration, (uint64_t)f->family << 16});
+      value -= pgm_draw_table(o->s, f->family, l->mean, (PgmKey){o->options.seed, (uint64_t)iteration, (uint64_t)f->family << 16});
       continue;
     }
     draw_noise(o, i, 0, NULL, iteration);

@@ -3,6 +3,7 @@
  * In: a fit file and named arrays. Out: means and sds per latent variable, on the scale of the model or the unconstrained one. Each call
  * opens a session of its own on the batch, so that calls do not meet; the posterior itself is read only. compiler/header.c
  * wraps it per model. */
+#include "labels.h"
 #include "posterior.h"
 
 #include <ctype.h>
@@ -193,7 +194,7 @@ static PgmStatus infer_units(const PgmPosterior *p, PgmSession *s, const char **
 }
 
 /* Probabilities of a discrete family's values, in columns that are the same values for all elements. */
-static bool copy_table(const PgmSession *s, int f, PgmMarginal *m)
+static bool copy_table(const PgmSession *s, int f, const double *table, PgmMarginal *m)
 {
   const PgmFamily *family = &s->model->families[f];
   const PgmLayout *l = &s->layout[f];
@@ -209,13 +210,13 @@ static bool copy_table(const PgmSession *s, int f, PgmMarginal *m)
   m->p = p;
   for (long r = 0; p && r < l->defined; r++) {
     const long e = l->list ? l->list[r] : r, shift = (long)(pgm_lowest(family, l, e) - least);
-    for (long k = 0; k < pgm_levels(family, l, e); k++) p[e * m->values + shift + k] = l->mean[e * l->uwidth + k];
+    for (long k = 0; k < pgm_levels(family, l, e); k++) p[e * m->values + shift + k] = table[e * l->uwidth + k];
   }
   return p != NULL;
 }
 
-/* The marginal of one family, copied out of the session; false when memory is out. */
-static bool copy_marginal(const PgmSession *s, int f, bool unconstrained, PgmMarginal *m)
+/* The marginal of one family, copied out of the session; `table`: its means, of a discrete one the probabilities. False when memory is out. */
+static bool copy_marginal(const PgmSession *s, int f, const double *table, bool unconstrained, PgmMarginal *m)
 {
   const PgmFamily *family = &s->model->families[f];
   const PgmLayout *l = &s->layout[f];
@@ -225,7 +226,7 @@ static bool copy_marginal(const PgmSession *s, int f, bool unconstrained, PgmMar
   double *mean = malloc(count * sizeof *mean), *sd = malloc(count * sizeof *sd);
   bool *defined = l->piece ? malloc((size_t)l->elements + 1) : NULL;
   *m = (PgmMarginal){.name = family->name,
-                     .local = family->role == PGM_LOCAL,
+                     .local = family->role == PGM_LOCAL || (family->role == PGM_MARGINAL && family->n_index),
                      .n_index = family->n_index,
                      .index = family->index,
                      .rank = unconstrained && l->uwidth != l->width ? 1 : family->rank,
@@ -244,9 +245,9 @@ static bool copy_marginal(const PgmSession *s, int f, bool unconstrained, PgmMar
     memcpy(mean, l->mean, (count - 1) * sizeof *mean);
     memcpy(sd, l->sd, (count - 1) * sizeof *sd);
   } else {
-    pgm_constrained_moments(s, f, l->mean, l->sd, mean, sd);
+    pgm_constrained_moments(s, f, table, l->sd, mean, sd);
   }
-  return !l->table || copy_table(s, f, m);
+  return !l->table || copy_table(s, f, table, m);
 }
 
 /* A session on part of the data may lack what the bounds of a variable depend on. */
@@ -262,12 +263,35 @@ static PgmStatus check_bounds(const PgmPosterior *p, const PgmSession *s, PgmErr
   return PGM_OK;
 }
 
+/* Labels need what they explain; one pass of inference functions may do without. */
+static bool has_all_data(const PgmSession *s)
+{
+  for (int f = 0; f < s->model->n_families; f++) {
+    const PgmFamily *family = &s->model->families[f];
+    const bool array = family->role == PGM_OBSERVED || (family->role == PGM_INPUT && (family->n_index || family->rank));
+    if (array && s->layout[f].elements && !s->layout[f].data && !s->layout[f].idata) return false;
+  }
+  return true;
+}
+
+enum { LABEL_DRAWS = 200 };
+
 static PgmStatus copy_marginals(const PgmPosterior *p, const PgmSession *s, bool unconstrained, PgmInference **out, PgmError *error)
 {
   PgmInference *r = calloc(1, sizeof *r);
-  if (r) r->at = calloc((size_t)p->fit->n_factors + 1, sizeof *r->at);
+  if (r) r->at = calloc((size_t)(p->fit->n_factors + p->model->n_families) + 1, sizeof *r->at);
   bool ok = r && r->at;
-  for (int i = 0; ok && i < p->fit->n_factors; i++) ok = copy_marginal(s, p->fit->factors[i].family, unconstrained, &r->at[r->n++]);
+  for (int i = 0; ok && i < p->fit->n_factors; i++) {
+    const int f = p->fit->factors[i].family;
+    ok = copy_marginal(s, f, s->layout[f].mean, unconstrained, &r->at[r->n++]);
+  }
+  for (int f = 0; ok && f < p->model->n_families; f++) {
+    if (!pgm_has_labels(p->model, f) || !has_all_data(s)) continue;
+    double *table = malloc((size_t)(s->layout[f].elements * s->layout[f].uwidth + 1) * sizeof *table);
+    ok = table && pgm_average_labels(s, f, LABEL_DRAWS, p->fit->seed, table, error) == PGM_OK &&
+         copy_marginal(s, f, table, unconstrained, &r->at[r->n++]);
+    free(table);
+  }
   if (ok) {
     *out = r;
     return PGM_OK;

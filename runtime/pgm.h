@@ -87,7 +87,9 @@ PgmStatus pgm_posterior_infer(const PgmPosterior *posterior, const PgmValues *da
 void pgm_inference_free(PgmInference *inference);
 
 int pgm_inference_count(const PgmInference *inference);
-const PgmMarginal *pgm_inference_at(const PgmInference *inference, int i); /* as outputs; NULL when i is out of range */
+/* As outputs; then, where all data are given, the labels that the model sums out, with their conditional probabilities averaged over draws from q. NULL when
+ * i is out of range. */
+const PgmMarginal *pgm_inference_at(const PgmInference *inference, int i);
 const PgmMarginal *pgm_inference_find(const PgmInference *inference, const char *name);
 /* How it was obtained: "one forward pass of the inference functions", ... */
 const char *pgm_inference_how(const PgmInference *inference);

@@ -268,13 +268,13 @@ double pgm_table_optimum(const PgmLayout *l, long flat, const double *logit, dou
   return isfinite(gain) ? fmax(gain, 0) : 0;
 }
 
-double pgm_draw_table(const PgmSession *s, int family, PgmKey key)
+double pgm_draw_table(const PgmSession *s, int family, const double *table, PgmKey key)
 {
   const PgmLayout *l = &s->layout[family];
   double total = 0;
   for (long r = 0; r < l->defined; r++) {
     const long flat = l->list ? l->list[r] : r;
-    const double *p = l->mean + flat * l->uwidth;
+    const double *p = table + flat * l->uwidth;
     double left = pgm_philox_uniform(key, (uint64_t)flat);
     long at = 0;
     for (long k = 0; k < l->uwidth; k++) {

@@ -77,8 +77,8 @@ double pgm_table_fill(const PgmSession *s, int family, long flat, const double *
  * exp(slope_k), slopes as the last evaluation left them in the layout. Returns the nats to be gained, the divergence of the table from that one. Where it
  * is not known the logit stays what it was. */
 double pgm_table_optimum(const PgmLayout *l, long flat, const double *logit, double *optimum);
-/* Draws the values of a discrete family from its tables; returns their log probability. */
-double pgm_draw_table(const PgmSession *s, int family, PgmKey key);
+/* Draws the values of a discrete family from tables, those of its factors (the layout's mean) or others; returns their log probability. */
+double pgm_draw_table(const PgmSession *s, int family, const double *table, PgmKey key);
 
 /* x from the layouts (free sources: exactly; shared: the average over elements); functions are left alone. */
 void pgm_sources_read(const PgmSources *q, double *x);

@@ -34,6 +34,14 @@ done
 elbo=$(get mixture.fit.json elbo)
 ./mixture_marginal fit mixture.json --seed 2 --quiet --json >marginal.json || fail "mixture_marginal: fit"
 below "F-VI with labels is no better than without" "$elbo" "$(calc "$(get marginal.json elbo) + 3 * $(get marginal.json elbo_se)")"
+./mixture_marginal fit mixture.json --seed 2 --quiet -o marginal.fit >marginal.txt
+./mixture_marginal infer marginal.fit mixture.json --out marginal.csv --quiet || fail "mixture_marginal: infer"
+near "conditional probabilities of labels and their factors" "$(awk -F, 'FNR == 1 { next } NR == FNR { for (k = 2; k <= 4; k++) p[FNR, k] = $k; next }
+  { for (k = 2; k <= 4; k++) for (j = 2; j <= 4; j++) both[k, j] += p[FNR, k] * $j } END {
+  for (k = 2; k <= 4; k++) { best = 0; for (j = 2; j <= 4; j++) if (both[k, j] > best) best = both[k, j]; sum += best } print sum / (FNR - 1) }' mixture.csv marginal.csv)" \
+  "$(awk -F, 'NR > 1 { for (k = 2; k <= 4; k++) s += $k * $k } END { print s / (NR - 1) }' mixture.csv)" 0.01
+./mixture_marginal sample marginal.fit mixture.json --draws 2000 --out draws.csv --quiet || fail "mixture_marginal: sample"
+near "draws of a label" "$(awk -F, '/^[-0-9]/ { n++; if ($7 == 2) s++ } END { print s / n }' draws.csv)" "$(awk -F, '$1 == 1 { print $3 }' marginal.csv)" 0.05
 near "the summed-out labels' ELBO" "$(get marginal.json elbo)" "$elbo" 3
 for way in "avi 0.05" "fvi 0.01 --optimizer lbfgs" "fvi 0.5 --batch 100 --init mixture.fit"; do
   read -r method tolerance options <<<"$way"
