@@ -3,28 +3,52 @@
 
 #include <string.h>
 
-/* Does the definition of `from` lead to `target`, by at least one step and not through families in `without`? */
-static bool leads_to(const Model *m, int from, int target, const bool *without, bool *seen)
+/* Which definitions mention which: per family, those of lets in its definition. */
+typedef VEC(int) IntList;
+
+static IntList *mentions_of(const Model *m)
 {
-  const Family *f = &m->families.at[from];
-  for (int i = 0; i < f->n_statements; i++) {
+  IntList *to = NEW_ARRAY(IntList, m->families.n);
+  for (int i = 0; i < m->stmts.n; i++) {
+    const Stmt *s = &m->stmts.at[i];
     RefList refs = {0};
-    mexpr_refs(m->stmts.at[f->statements[i]].value, &refs);
-    for (int r = 0; r < refs.n; r++) {
-      const int g = refs.at[r]->family;
-      if (m->families.at[g].role != ROLE_LET || (without && without[g])) continue;
-      if (g == target) return true;
-      if (seen[g]) continue;
-      seen[g] = true;
-      if (leads_to(m, g, target, without, seen)) return true;
-    }
+    if (s->kind != ST_LET) continue;
+    mexpr_refs(s->value, &refs);
+    for (int r = 0; r < refs.n; r++)
+      if (m->families.at[refs.at[r]->family].role == ROLE_LET) VEC_PUSH(to[s->family], refs.at[r]->family);
   }
-  return false;
+  return to;
 }
 
-static bool reaches(const Model *m, int from, int target, const bool *without)
+/* Strongly connected components (Tarjan 1972): component[] of families that mention each other is the same. */
+typedef struct { const IntList *to; int counter, top, *index, *low, *stack, *component; } Tarjan;
+
+static void connect(Tarjan *t, int v)
 {
-  return leads_to(m, from, target, without, NEW_ARRAY(bool, m->families.n));
+  t->index[v] = t->low[v] = ++t->counter;
+  t->stack[t->top++] = v;
+  for (int i = 0; i < t->to[v].n; i++) {
+    const int w = t->to[v].at[i];
+    if (!t->index[w]) connect(t, w);
+    if (t->component[w] < 0 && t->low[w] < t->low[v]) t->low[v] = t->low[w];
+  }
+  if (t->low[v] != t->index[v]) return;
+  int w;
+  do t->component[w = t->stack[--t->top]] = v;
+  while (w != v);
+}
+
+/* Does a way lead from `v` back to it through families of the cycle that are not in `without`? */
+static bool returns(const IntList *to, const bool *cycle, const bool *without, int v, int from, bool *seen)
+{
+  for (int i = 0; i < to[from].n; i++) {
+    const int w = to[from].at[i];
+    if (w == v) return true;
+    if (!cycle[w] || without[w] || seen[w]) continue;
+    seen[w] = true;
+    if (returns(to, cycle, without, v, w, seen)) return true;
+  }
+  return false;
 }
 
 /* The offset of a reference from the element that the statement defines, at index position k; false where it is not one number. */
@@ -68,16 +92,15 @@ static void find_direction(const Model *m, const bool *cycle, struct Recurrence 
   }
 }
 
-static struct Recurrence *new_recurrence(const Model *m, const bool *cycle)
+static struct Recurrence *new_recurrence(const Model *m, const IntList *to, const bool *cycle)
 {
   struct Recurrence *r = NEW(struct Recurrence);
   bool *taken = NEW_ARRAY(bool, m->families.n);
   find_direction(m, cycle, r);
   for (int round = 0; round < 2; round++)                                   /* those that look at themselves; then what still is in a cycle */
     for (int f = 0; f < m->families.n; f++) {
-      bool *others = NEW_ARRAY(bool, m->families.n);
-      for (int g = 0; g < m->families.n; g++) others[g] = round ? taken[g] : g != f;
-      if (!cycle[f] || taken[f] || !reaches(m, f, f, others)) continue;
+      const bool *without = round ? taken : cycle;
+      if (!cycle[f] || taken[f] || !returns(to, cycle, without, f, f, NEW_ARRAY(bool, m->families.n))) continue;
       if (r->n == RECURRENCE_PARTS) {
         r->refusal = "a recurrence of so many variables";
         return r;
@@ -91,13 +114,21 @@ static struct Recurrence *new_recurrence(const Model *m, const bool *cycle)
 
 void recurrences_find(Model *m)
 {
-  m->recurrence = NEW_ARRAY(struct Recurrence *, m->families.n);
-  for (int f = 0; f < m->families.n; f++) {
-    if (m->families.at[f].role != ROLE_LET || m->recurrence[f] || !reaches(m, f, f, NULL)) continue;
-    bool *cycle = NEW_ARRAY(bool, m->families.n);
-    for (int g = 0; g < m->families.n; g++) cycle[g] = g == f || (reaches(m, f, g, NULL) && m->families.at[g].role == ROLE_LET && reaches(m, g, f, NULL));
-    struct Recurrence *r = new_recurrence(m, cycle);
-    for (int g = 0; g < m->families.n; g++)
+  const int n = m->families.n;
+  const IntList *to = mentions_of(m);
+  Tarjan t = {.to = to, .index = NEW_ARRAY(int, n), .low = NEW_ARRAY(int, n), .stack = NEW_ARRAY(int, n), .component = NEW_ARRAY(int, n)};
+  m->recurrence = NEW_ARRAY(struct Recurrence *, n);
+  for (int f = 0; f < n; f++) t.component[f] = -1;
+  for (int f = 0; f < n; f++)
+    if (!t.index[f]) connect(&t, f);
+  for (int f = 0; f < n; f++) {
+    bool loops = false;
+    for (int i = 0; i < to[f].n; i++) loops = loops || t.component[to[f].at[i]] == t.component[f];
+    if (!loops || m->recurrence[f]) continue;
+    bool *cycle = NEW_ARRAY(bool, n);
+    for (int g = 0; g < n; g++) cycle[g] = t.component[g] == t.component[f];
+    struct Recurrence *r = new_recurrence(m, to, cycle);
+    for (int g = 0; g < n; g++)
       if (cycle[g]) m->recurrence[g] = r;
   }
 }

@@ -929,6 +929,7 @@ Model *resolve(const Ast *ast)
     }
   set_ranges(r);
   check_wellformed(r);
+  if (diag_errors()) return NULL;
   recurrences_find(r->m);
-  return diag_errors() ? NULL : r->m;
+  return r->m;
 }
