@@ -5,6 +5,7 @@
  *   - times exp(B), B affine: E[exp(B) P(u)] = exp(E B + Var B / 2) E P(u + cov(u, B)), the exponential tilting of a Gaussian;
  *   - the square of a sum of independent parts: (sum E)^2 + sum Var, where the variance of a product of independent factors comes from theirs, and that of
  *     a sum over an axis is the sum of variances: nothing cancels as it would in the expanded square;
+ *   - the same for the solution of a triangular system with a certain matrix;
  *   - a branch on data is taken on the outside;
  *   - any other function is conditioned on its affine argument (one leaf, or a whole linear predictor when its leaves occur nowhere else), which
  *     becomes mean + sd * x_q on a quadrature axis; the rest of the group is then integrated given that value. Two such axes at most.
@@ -456,6 +457,23 @@ static bool part_moments(Expect *e, Node n, Node *mean, Node *var)
   return second >= 0;
 }
 
+/* Those of w = L^-1 b (or L^-T b) for a certain L and independent entries of b: L^-1 E b, and the sum over j of (L^-1)[i,j]^2 Var b[j]. */
+static bool solve_moments(Expect *e, Node n, Node *mean, Node *var)
+{
+  Dag *d = e->d;
+  const XNode x = *dag_node(d, n);
+  Node m, v;
+  int j = -1;
+  if (dag_node(d, x.args[0])->random || !independent_along(e, x.args[1], x.aux) || !part_moments(e, x.args[1], &m, &v)) return false;
+  const AxisSet taken = dag_axes(d, x.args[0]) | dag_axes(d, m) | dag_axes(d, v) | AXIS_BIT(x.aux) | AXIS_BIT(x.aux2);
+  for (int k = 0; j < 0 || (taken & AXIS_BIT(j)); k++) j = dag_dim_axis(d, d->axes.at[x.aux].extent, k);
+  const bool transposed = x.op == X_TRISOLVE_T;
+  Node unit = x_compare(d, X_EQ, x_axis(d, x.aux), x_axis(d, j)), inverse = x_trisolve(d, transposed, x.aux, x.aux2, x.args[0], unit);
+  *mean = x_trisolve(d, transposed, x.aux, x.aux2, x.args[0], m);
+  *var = x_sum(d, j, x_mul(d, x_square(d, inverse), x_at(d, v, x.aux, x_axis(d, j))));
+  return true;
+}
+
 static bool product_moments(Expect *e, Node n, Node *mean, Node *var)
 {
   Dag *d = e->d;
@@ -543,17 +561,18 @@ static bool moments(Expect *e, Node n, Node *mean, Node *var)
     *mean = x_cond(d, x.args[0], m[0], m[1]), *var = x_cond(d, x.args[0], v[0], v[1]);
     return true;
   }
+  if (x_is_solve(x.op)) return solve_moments(e, n, mean, var);
   if (x.op == X_MUL || x.op == X_DIV || (x.op == X_FN && (x.aux == F_exp || x.aux == F_square))) return product_moments(e, n, mean, var);
   return false;
 }
 
-/* E (s_1 + ... )^2 of a sum, over an axis or not, of independent parts. */
+/* E (s_1 + ... )^2 of a sum, over an axis or not, of independent parts; a triangular solve is one. */
 static Node square_of_sum(Expect *e, Node base)
 {
   Dag *d = e->d;
   XOp op = dag_node(d, base)->op;
   Node mean, var;
-  if ((op != X_ADD && op != X_SUB && op != X_SUM && op != X_COND) || !moments(e, base, &mean, &var)) return NO_NODE;
+  if ((op != X_ADD && op != X_SUB && op != X_SUM && op != X_COND && !x_is_solve(op)) || !moments(e, base, &mean, &var)) return NO_NODE;
   return x_add(d, x_square(d, mean), var);
 }
 
@@ -801,6 +820,9 @@ static Node find(Expect *e, Node n)
     if (!independent_along(e, x.args[0], x.aux) || (a = expect(e, x.args[0])) < 0) return NO_NODE;
     return x_reduce(d, X_PROD, x.aux, a);
   case X_MAX: case X_MIN: case X_SCAN: case X_VALUE: return NO_NODE;
+  case X_TRISOLVE: case X_TRISOLVE_T:
+    if (dag_node(d, x.args[0])->random || (a = expect(e, x.args[1])) < 0) return NO_NODE;
+    return x_trisolve(d, x.op == X_TRISOLVE_T, x.aux, x.aux2, x.args[0], a);
   default: return x_is_whole(x.op) ? NO_NODE : expect_product(e, n);
   }
 }
