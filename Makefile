@@ -3,6 +3,7 @@
 #   make demo       set up, build, three models   make asan     the tests under AddressSanitizer and UBSan
 #   make experiments (experiments-published)       those of the literature: docs/experiments.md
 #   make install PREFIX=... DESTDIR=... (uninstall)   make promote  accept the current diagnostics and dumps as golden files
+#   make bench      times side by side with others
 #   make tables     the reference's tables and the editors' grammars anew       make fuzz     libFuzzer on front end and data reader (clang)
 
 CC      = gcc
@@ -151,6 +152,11 @@ experiments-keep:
 	  for f in $(E)/$$d/*.csv $$(find $(E)/$$d -maxdepth 1 -name '*.svg' -size -60k); do [ ! -e $$f ] || cp $$f experiments/results/$$d/; done; \
 	done
 
+# Times side by side with what else there is: bench/run.sh, docs/performance.md. ROUNDS: how often.
+ROUNDS ?= 5
+bench: all
+	@bench/run.sh --rounds $(ROUNDS) $(B)
+
 # make again, because what make looks up when it starts may have come with the packages
 demo: deps
 	@$(MAKE) --no-print-directory -s -j$$(nproc) all
@@ -179,5 +185,5 @@ clean:
 	rm -rf $(B)
 
 -include $(shell find $(B) -name '*.d' 2>/dev/null)
-.PHONY: experiments experiments-published experiments-keep all check check-long demo deps fuzz tables asan install promote clean unit tests-built uninstall
+.PHONY: bench experiments experiments-published experiments-keep all check check-long demo deps fuzz tables asan install promote clean unit tests-built uninstall
 .SECONDARY:

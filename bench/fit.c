@@ -1,0 +1,71 @@
+/* Fits of one model in this process, timed without start, reading and writing.
+ *   fit_NAME [options] DATA...      DATA: FILE, or NAME=FILE for one array
+ *     -m fvi|const|avi   -t THREADS   -r REPEATS   -i MAX_ITER   -1 (one start)   -a DRAWS (Adam with that many fresh draws)   -o TOL
+ * -> one line: seconds of processor time, seconds, iterations, ELBO. Of the repeats the one with the least processor time. Processor time is what a fit on one
+ * thread takes on an idle machine; other work on this one inflates only the second number.
+ * Compiled with -DMODEL=NAME_model, the emitted C of the model (-DPGM_LIBRARY) and libpgmrt.a. */
+#define _GNU_SOURCE
+#include <getopt.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#include "fit.h"
+
+const PgmModel *MODEL(void);
+
+static double seconds(clockid_t clock)
+{
+  struct timespec t;
+  clock_gettime(clock, &t);
+  return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
+}
+
+static int fail(const PgmError *error)
+{
+  fprintf(stderr, "%s\n", error->text);
+  return 1;
+}
+
+int main(int argc, char **argv)
+{
+  PgmFitOptions o = pgm_fit_defaults();
+  PgmSessionOptions how = {.threads = 1};
+  PgmError error = {0};
+  int repeats = 1, c;
+  while ((c = getopt(argc, argv, "m:t:r:i:1a:o:")) != -1) {
+    if (c == 'm') o.method = !strcmp(optarg, "fvi") ? PGM_FVI : !strcmp(optarg, "const") ? PGM_CONST : PGM_AVI;
+    if (c == 't') how.threads = atoi(optarg);
+    if (c == 'r') repeats = atoi(optarg);
+    if (c == 'i') o.max_iter = atol(optarg);
+    if (c == '1') o.one_start = true;
+    if (c == 'a') o.optimizer = PGM_OPT_ADAM, o.expectation = PGM_EXP_MONTE_CARLO, o.samples = atoi(optarg);
+    if (c == 'o') o.tol = atof(optarg);
+    if (c == '?') return 2;
+  }
+  PgmData *data = pgm_data_new();
+  PgmSession *s = NULL;
+  for (int i = optind; i < argc; i++) {
+    char *equals = strchr(argv[i], '=');
+    if (equals) *equals = '\0';
+    if (equals ? pgm_data_read_named(data, argv[i], equals + 1, &error) : pgm_data_read(data, argv[i], &error)) return fail(&error);
+  }
+  if (pgm_session_open(&s, MODEL(), data, &how, &error)) return fail(&error);
+  double best_cpu = INFINITY, best = INFINITY, elbo = NAN;
+  long iterations = 0;
+  for (int r = 0; r < repeats; r++) {
+    PgmFit *fit = NULL;
+    const double cpu = seconds(CLOCK_PROCESS_CPUTIME_ID), wall = seconds(CLOCK_MONOTONIC);
+    if (pgm_fit_run(s, &o, &fit, &error)) return fail(&error);
+    best_cpu = fmin(best_cpu, seconds(CLOCK_PROCESS_CPUTIME_ID) - cpu);
+    best = fmin(best, seconds(CLOCK_MONOTONIC) - wall);
+    elbo = fit->elbo;
+    iterations = fit->iterations;
+    pgm_fit_free(fit);
+  }
+  printf("%.9f %.9f %ld %.10g\n", best_cpu, best, iterations, elbo);
+  pgm_session_close(s);
+  pgm_data_free(data);
+  return 0;
+}
