@@ -79,5 +79,14 @@ for target in -march=x86-64 -march=x86-64-v3 "-march=x86-64-v4 -mprefer-vector-w
     nm "$work/special.o" | grep -Eq "U _ZGVeN8v_$call" || { echo "vector_math: special.c does not call the vector $call ($target)" >&2; status=1; }
   done
 done
+# the steps of Newton's method (with fewer registers GCC 12 leaves these loops scalar)
+# shellcheck disable=SC2086
+$CC -std=gnu11 $flags -march=x86-64-v4 -mprefer-vector-width=512 -Iruntime -S -o "$work/newton.s" runtime/newton.c
+for function in first_scalars judge_scalars; do
+  sed -n "/^$function:/,/\.size[[:space:]]*$function/p" "$work/newton.s" > "$work/one.s"
+  for call in exp log; do
+    grep -Eq "_ZGV[bde]N[248]v_$call\b" "$work/one.s" || { echo "vector_math: $function in newton.c does not call the vector $call (-march=x86-64-v4 -mprefer-vector-width=512)" >&2; status=1; }
+  done
+done
 [ $status = 0 ] && echo "vector_math: every kernel calls vector functions"
 exit $status
