@@ -95,7 +95,7 @@ static void print_remedies(Text *t, const Model *m, const LatentVerdict *v)
       sb_printf(t->out, "%s, and measure: ./%s gap data.json --window 0..%d\n", r->option, m->name, widest);
       if (r->has_half_width) indent(t), sb_printf(t->out, "         %s\n", r->law);
     } else if (r->option) sb_printf(t->out, "%s: %s\n", r->option, r->note);
-    else sb_printf(t->out, "%s: %s\n", r->note, r->domain.n ? joined(&r->domain, ", ") : "no input");
+    else sb_printf(t->out, "%s%s%s\n", r->note, r->domain.n ? ": " : "", joined(&r->domain, ", "));
   }
   if (v->has_this_data) {
     indent(t);
