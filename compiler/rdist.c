@@ -314,7 +314,8 @@ static bool check_labels(Resolver *r, const Stmt *s, const Type *t)
   Affine top, length;
   DistId d = (DistId)s->dist.dist;
   if ((d != DIST_categorical && d != DIST_categorical_logit) || !t->upper) return true;
-  const MExpr *n = s->dist.args[0]->type.dim[0];
+  MExpr *n = (MExpr *)s->dist.args[0]->type.dim[0];
+  if (s->kind == ST_LATENT) same_length(r, (MExpr *)t->upper, n); /* else the data must agree: sums over the values read all probabilities */
   if (!mexpr_affine(r->m, t->upper, &top) || !mexpr_affine(r->m, n, &length) || !affine_combine(&top, -1, &length, &top) || top.n ||
       top.constant <= 0)
     return true;

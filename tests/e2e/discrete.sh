@@ -96,6 +96,17 @@ echo '{"mu": [-3, 0, 4], "c": 9}' >outside.json
 refuse 1 "outside.json: c: has one number, where the model wants 300" ./mixture grad mixture.json --at outside.json
 echo '{"s": [0, 2]}' >outside.json
 refuse 1 "outside.json: s: is outside its support" ./spins grad spins.json --at outside.json
+cat >longer.pgm <<'PGM'
+model longer {
+  input K : int;  input J : int;
+  input p : simplex[J];
+  latent c : int<lower=1, upper=K> ~ categorical(p);
+  observed x ~ normal(c, 1);
+}
+PGM
+compile longer.pgm
+echo '{"K": 4, "J": 2, "p": [0.5, 0.5], "x": 1}' >longer.json
+refuse 1 "longer.pgm:4:3: lengths that must be equal differ: K is 4, J is 2" ./longer fit longer.json --quiet
 echo '{"I": 1, "n": [20000], "y": [3]}' >many.json
 refuse 1 "counts.pgm:6: k has 20001 values; a discrete latent variable may have 10000" ./counts fit many.json --quiet
 cat >sums.pgm <<'PGM'
