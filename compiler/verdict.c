@@ -585,8 +585,11 @@ static void texts(PatternList list, TextList *out)
   const Pattern **sorted = NEW_ARRAY(const Pattern *, list.n);
   for (int i = 0; i < list.n; i++) sorted[i] = &list.at[i];
   if (list.n) qsort(sorted, (size_t)list.n, sizeof *sorted, pattern_compare);
-  for (int i = 0; i < list.n; i++)
-    if (!i || strcmp(sorted[i]->text, sorted[i - 1]->text)) VEC_PUSH(*out, sorted[i]->text);
+  for (int i = 0; i < list.n; i++) {
+    bool there = false;
+    for (int k = i - 1; k >= 0 && sorted[k]->rank == sorted[i]->rank && !there; k--) there = !strcmp(sorted[k]->text, sorted[i]->text);
+    if (!there) VEC_PUSH(*out, sorted[i]->text);
+  }
 }
 
 /* ---- class and domain -------------------------------------------------------------------------------------------------------------- */
@@ -1465,22 +1468,26 @@ static void try_pins(Judge *j, const Component *c, const BoxList *outside, Laten
   }
 }
 
-/* Groups within the group: what remains when one of the other families is taken out, as x[a,b,*] of x[a,*,*]. */
+/* Groups within the group: what remains when one of the other families is taken out, or elements at constant indices, or both, as x[a,b,*] of x[a,*,*]. */
 static void add_levels(Judge *j, const Component *c, PatternList *domain)
 {
   bool *in = NEW_ARRAY(bool, j->g->families.n);
+  bool constants = false;
   int n = 0, own = j->g->families.at[c->unit.family].model;
   for (int i = 0; i < c->nodes.n; i++) {
     const CNode *x = &c->nodes.at[i];
+    for (int p = 0; p < x->n && !x->is_term && x->id == c->unit.family; p++) constants = constants || (c->unit.runs[p] && x->at[p].kind == AT_ABS);
     if (x->is_term || j->g->families.at[x->id].model == own || graph_family(j->g, x->id)->role != ROLE_LOCAL) continue;
     n += !in[x->id];
     in[x->id] = true;
   }
-  for (int f = 0; f < j->g->families.n && n <= PIN_MAX_FAMILIES; f++) {
-    if (!in[f]) continue;
+  for (int at = constants ? -2 : 0; at < 2 * j->g->families.n && n <= PIN_MAX_FAMILIES; at++) {
+    int f = at < 0 ? -1 : at / 2;
+    bool hubs = at & 1;
+    if ((f < 0 && !hubs) || (f >= 0 && !in[f]) || (hubs && !constants)) continue;
     bool *pinned = NEW_ARRAY(bool, j->g->families.n);
-    for (int i = 0; i < j->g->families.n; i++) pinned[i] = j->g->families.at[i].model == j->g->families.at[f].model;
-    Component *k = explore(j->g, j->axes, &c->unit, &(ExploreOptions){.pinned = pinned});
+    for (int i = 0; i < j->g->families.n && f >= 0; i++) pinned[i] = j->g->families.at[i].model == j->g->families.at[f].model;
+    Component *k = explore(j->g, j->axes, &c->unit, &(ExploreOptions){.pinned = pinned, .pin_constant = hubs});
     for (int i = 0; i < k->entries.n; i++) {
       const Entry *e = &k->entries.at[i];
       Pattern x = e->pinned || !counts(j, k, e) ? (Pattern){0} : pattern_of(j, k, e, true);
