@@ -749,26 +749,14 @@ static bool axis_offset(const Dag *d, Node n, int axis, long *offset)
 static void list_prevs(const Dag *d, Node n, int axis, NodeMap *seen, Node *list, int *n_list, bool *plain)
 {
   const XNode *x = dag_node(d, n);
-  if (!x->carried && x->op != X_SCAN) return;
-  if (*node_map(seen, n) != NODE_NEW) return;
+  if (!x->carried || *node_map(seen, n) != NODE_NEW) return;
   *node_map(seen, n) = 1;
   if (x->op == X_PREV) {
     if (x->aux != axis || *n_list == 64) *plain = false;
     else list[(*n_list)++] = n;
     return;
   }
-  bool carries = false;
-  for (int i = 0; i < x->n_args; i++) carries = carries || dag_node(d, x->args[i])->carried;
-  if (x->op == X_SCAN) {                                                    /* finished, but for what it may look back at outside */
-    for (int i = 0; i < x->n_args; i++) {
-      Node inner[64];
-      int n_inner = 0;
-      NodeMap own = {0};
-      list_prevs(d, x->args[i], x->aux, &own, inner, &n_inner, plain);
-    }
-    return;
-  }
-  if (carries && (x->op == X_SUM || x->op == X_MAX || x->op == X_MIN || x->op == X_AT || x->op == X_TRISOLVE || x->op == X_TRISOLVE_T)) *plain = false;
+  if (x->op < X_ADD || x->op > X_COND) *plain = false;                      /* not element by element */
   for (int i = 0; i < x->n_args; i++) list_prevs(d, x->args[i], axis, seen, list, n_list, plain);
 }
 
