@@ -36,7 +36,10 @@ PgmStatus given_read(const Model *m, const char *path, Given **out, PgmError *er
   Given *d = *out = NEW(Given);
   PgmData *data = pgm_data_new();
   PgmStatus status = data ? pgm_data_read(data, path, error) : pgm_fail(error, PGM_SYSTEM, "out of memory");
-  if (status) return status;
+  if (status) {
+    pgm_data_free(data);
+    return status;
+  }
   *d = (Given){.file = path, .m = m, .data = data, .has_size = NEW_ARRAY(bool, m->families.n), .size = NEW_ARRAY(long, m->families.n),
                .array = NEW_ARRAY(const PgmArray *, m->families.n)};
   for (int i = 0; i < data->n; i++) d->keys = d->keys || strchr(data->array[i].name, '[');
