@@ -614,13 +614,17 @@ static PgmStatus read_function(const Reader *r, const char *name, bool table, Pg
   const Tensor *center = find_tensor(r, name, "center");
   if (!center || center->shape[0] > INT_MAX) return REFUSE(r, "damaged: it lacks tensor '%s.center'", name);
   char **shapes = NULL;
-  if ((status = get_list(r, name, "encoders", &f->n_encoders, &shapes)) != PGM_OK) return status;
+  status = get_list(r, name, "encoders", &f->n_encoders, &shapes);
   bool shaped = f->n_encoders <= PGM_MAX_ENCODERS;
   for (int e = 0; e < f->n_encoders; e++) {
     shaped = shaped && encoder_of_text(shapes[e], &f->encoders[e]);
     free(shapes[e]);
   }
   free(shapes);
+  if (status != PGM_OK) {
+    f->n_encoders = 0;
+    return status;
+  }
   if (!shaped) {
     f->n_encoders = 0;
     return REFUSE(r, "damaged: the metadata '%s.encoders'", name);
