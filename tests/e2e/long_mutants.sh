@@ -82,4 +82,3 @@ mutant "pinned parameters forgotten" verdict.c '  if (e->pinned || !input_elemen
   if (!input_element(j->m, e->family, e)) return true;'
 mutant "hubs kept for this data set" coupling.c '  if (!has_total(w, ref) && !(term & ~element)) return false;' '  return false;'
 finish
-/root/.pyenv/libexec/pyenv-hooks: line 24: enable: cannot open shared object /root/.pyenv/libexec/pyenv-realpath.dylib: /root/.pyenv/libexec/pyenv-realpath.dylib: cannot open shared object file: No such file or directory
