@@ -193,3 +193,14 @@ _Noreturn void bug_abort(const char *file, int line, const char *format, ...)
   va_end(args);
   exit(5);
 }
+
+long gcd(long a, long b)
+{
+  a = labs(a), b = labs(b);
+  while (b) {
+    long t = a % b;
+    a = b;
+    b = t;
+  }
+  return a;
+}

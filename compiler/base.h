@@ -39,6 +39,8 @@ void sb_vprintf(StrBuf *b, const char *format, va_list args);
 const char *sb_text(const StrBuf *b);                 /* "" when empty */
 const char *arena_printf(const char *format, ...) __attribute__((format(printf, 1, 2)));
 
+long gcd(long a, long b);                             /* not negative; gcd(a, 0) is |a| */
+
 /* Our own bugs end here: names the place, asks for a report, exits with status 5. */
 #define BUG(...) bug_abort(__FILE__, __LINE__, __VA_ARGS__)
 _Noreturn void bug_abort(const char *file, int line, const char *format, ...) __attribute__((format(printf, 3, 4)));

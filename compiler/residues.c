@@ -34,17 +34,6 @@ typedef struct {
   VEC(int) next;                        /* per family of the graph */
 } Split;
 
-static long gcd(long a, long b)
-{
-  a = labs(a), b = labs(b);
-  while (b) {
-    long t = a % b;
-    a = b;
-    b = t;
-  }
-  return a;
-}
-
 static long floor_div(long a, long b) { return a / b - (a % b != 0 && (a < 0) != (b < 0)); }
 
 static int find(const Split *s, int i, long *num, long *den)

@@ -22,17 +22,6 @@
 
 /* ---- text of places ------------------------------------------------------------------------------------------------------------- */
 
-static long gcd(long a, long b)
-{
-  a = labs(a), b = labs(b);
-  while (b) {
-    long t = a % b;
-    a = b;
-    b = t;
-  }
-  return a;
-}
-
 /* Name number r for a whole number that is not named in the model: k, l, m, ... */
 static const char *step_name(const Graph *g, int r)
 {
