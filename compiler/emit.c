@@ -1851,6 +1851,10 @@ static int emit_amortize(Emission *e)
     int pins = emit_pins(e, v);
     sb_printf(&table, "  {.family = %d, .verdict = \"%s\", .domain_kind = \"%s\", .domain = \"", i, v->verdict, v->domain_kind);
     for (int k = 0; k < v->domain.n; k++) sb_printf(&table, "%s%s", k ? ", " : "", v->domain.at[k]);
+    if (v->has_this_data) {
+      sb_puts(&table, "\", .this_data = \"");
+      for (int k = 0; k < v->this_data_domain.n; k++) sb_printf(&table, "%s%s", k ? ", " : "", v->this_data_domain.at[k]);
+    }
     sb_printf(&table, "\",\n   .inputs = %s, .sd_inputs = %s, .window = %s_window_%s, .amortize = %s, .n_pins = %d, .pins = %s},\n", inputs ? arena_printf("%s_inputs_%s", e->name, v->name) : "NULL",
               v->amortize ? "NULL" : arena_printf("%s_sd_inputs_%s", e->name, v->name), e->name, v->name, v->amortize ? "true" : "false", pins,
               pins ? arena_printf("%s_pins_%s", e->name, v->name) : "NULL");

@@ -127,7 +127,7 @@ static const Option options[] = {
     {"inputs", "Z=REF,REF; ...", O_INPUTS, GAP, "inputs of Z's inference function, whose conditioning gap is told; several sets: compared"},
     {"window", "[Z=]W", O_WINDOW, FIT, "avi: inputs at offsets -W..W along the last plate"},
     {"window", "[Z=]W|A..B", O_WINDOW, GAP, "inputs at offsets -W..W along the last plate; A..B: what each of these windows leaves"},
-    {"pin", "NAME", O_PIN, FIT, "avi: NAME keeps free factors, whose parameters are inputs where the verdict says that this helps"},
+    {"pin", "NAME", O_PIN, FIT | GAP, "avi: NAME keeps free factors, whose parameters are inputs where the verdict says that this helps"},
     {"expectation", "KIND", O_EXPECTATION, FIT | GAP, "exact, quadrature, fixed-draws or monte-carlo (default: the best each factor admits)"},
     {"samples", "S", O_SAMPLES, FIT | GAP, "draws per evaluation, where expectations are sampled"},
     {"optimizer", "NAME", O_OPTIMIZER, FIT | GAP, "profile, lbfgs or adam"},

@@ -175,7 +175,7 @@ static PgmStatus make_setup(PgmCli *cli, Setup *u)
     if (u->family[0]) o->window_family = u->family;
     if (u->family[0] && !is_local(cli->model, u->family))
       return pgm_fail(&cli->error, PGM_BAD_USAGE, "%s gap: --window: '%s' is no local latent variable", cli->program, u->family);
-  } else if (needs_window(cli->model)) {
+  } else if (!cli->fit.n_pins && needs_window(cli->model)) {
     o->windows = true;
     o->window_hi = DEFAULT_WINDOW;
     pgm_cli_note(cli, "no bounded domain: windows 0..%d are tried, the widest stands for it (--window A..B chooses others)",

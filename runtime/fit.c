@@ -261,23 +261,27 @@ PgmStatus pgm_fit_apply(PgmSession *s, const PgmFit *fit, PgmError *error)
   return PGM_OK;
 }
 
-PgmStatus pgm_fit_locals(PgmSession *s, const PgmFit *fit, PgmError *error)
+PgmStatus pgm_fit_locals(PgmSession *s, const PgmFit *fit, PgmFit **out, PgmError *error)
 {
+  PgmFitOptions o = pgm_fit_defaults();
+  PgmSolution solution = {.converged = true};
   PgmSources *q;
   double *x;
   long loose;
   PgmStatus st = sources_of_fit(s, fit, true, &q, &x, &loose, error);
+  *out = NULL;
   if (st) return st;
+  o.seed = fit->seed;
+  o.method = fit->method;
   if (loose) {
-    PgmFitOptions o = pgm_fit_defaults();
     PgmRun run;
-    PgmSolution solution;
-    o.seed = fit->seed;
     pgm_run_begin(&run, s, &o);
     st = pgm_solve(&run, q, q->functions, PGM_START_COLD, false, x, &solution, error);
   } else {
     pgm_sources_forward(q, x, NULL);
   }
+  if (!st) st = make_fit(out, s, q, x, &o, error);
+  if (!st) (*out)->converged = fit->converged && solution.converged;
   pgm_sources_close(q);
   free(x);
   return st;

@@ -108,8 +108,9 @@ PgmFit *pgm_fit_copy(const PgmFit *fit);
 /* Fills the layouts' mean and sd of every latent family from a fit (running the inference functions on the session's data). F-VI fits
  * whose sizes differ from the session's: PGM_BAD_INPUT. */
 PgmStatus pgm_fit_apply(PgmSession *s, const PgmFit *fit, PgmError *error);
-/* F-VI or constant fit on new data: optimises the local factors with globals and params fixed at the fit's. */
-PgmStatus pgm_fit_locals(PgmSession *s, const PgmFit *fit, PgmError *error);
+/* A fit on new data: optimises its free local factors, all else as the fit has it. *out: the fit with the factors of these units, `converged` telling
+ * whether their optimisation did too; the layouts hold them. */
+PgmStatus pgm_fit_locals(PgmSession *s, const PgmFit *fit, PgmFit **out, PgmError *error);
 /* ELBO at the layouts' mean and sd, with its standard error (0 where nothing is sampled). */
 double pgm_elbo(PgmSession *s, int samples, unsigned long seed, double *se);
 /* Pareto k-hat of the importance weights p(data, values) / q at the layouts' factors (khat.c), and the smoothed log evidence and the share

@@ -11,6 +11,7 @@
  * first seed) is short of that best. */
 #include "gap_work.h"
 
+#include <float.h>
 #include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
@@ -115,19 +116,10 @@ static PgmGapNumber difference(const PgmGap *gap, const PgmGapMethod *a, const P
   return a->block && b->block ? mean_of(a->block, b->block, gap->blocks) : (PgmGapNumber){NAN, NAN};
 }
 
-/* Evaluates m->fit on the session. `globals`: a fit whose globals and params replace the fit's own; NULL: none. */
-static PgmStatus measure(PgmGap *gap, PgmSession *s, PgmGapMethod *m, const PgmFit *globals, unsigned long seed, PgmError *error)
+/* Evaluates m->fit on the session. */
+static PgmStatus measure(PgmGap *gap, PgmSession *s, PgmGapMethod *m, unsigned long seed, PgmError *error)
 {
   PgmStatus st = pgm_fit_apply(s, m->fit, error);
-  for (int i = 0; !st && globals && i < globals->n_factors; i++) {
-    const PgmFactors *p = &globals->factors[i];
-    const PgmLayout *l = &s->layout[p->family];
-    if (s->model->families[p->family].role == PGM_LOCAL || p->elements != l->elements) continue;
-    for (long e = 0; e < p->elements * p->uwidth; e++) {
-      l->mean[e] = p->mean[e];
-      l->sd[e] = p->log_sd ? exp(p->log_sd[e]) : 0;
-    }
-  }
   free(m->block);
   m->block = st ? NULL : malloc((size_t)gap->blocks * sizeof *m->block);
   if (!st && !m->block) st = no_memory(error);
@@ -237,14 +229,14 @@ static void free_arrangement(Arrangement *a)
   *a = (Arrangement){0};
 }
 
-static const PgmAmortize *amortize_of(const PgmModel *m, int family)
+const PgmAmortize *pgm_gap_amortize(const PgmModel *m, int family)
 {
   for (int i = 0; i < m->n_amortize; i++)
     if (m->amortize[i].family == family) return &m->amortize[i];
   return NULL;
 }
 
-static bool closed(const PgmAmortize *a)
+bool pgm_gap_closes(const PgmAmortize *a)
 {
   return a && (!strcmp(a->verdict, "closes") || !strcmp(a->verdict, "set") || !strcmp(a->verdict, "slice"));
 }
@@ -252,7 +244,7 @@ static bool closed(const PgmAmortize *a)
 /* Is there a bounded domain, and a form of it that can be gathered? */
 static bool has_domain(const PgmAmortize *a)
 {
-  return closed(a) && (a->inputs || a->amortize);
+  return pgm_gap_closes(a) && (a->inputs || a->amortize);
 }
 
 /* Are there references that --window can shift? */
@@ -286,7 +278,7 @@ static PgmStatus arrange(Arrangement *a, const PgmModel *m, const char *only, bo
   PgmStatus st = open_arrangement(a, m, error);
   char text[1200];
   for (int f = 0; f < m->n_families && !st && w >= 0; f++) {
-    const PgmAmortize *d = amortize_of(m, f);
+    const PgmAmortize *d = pgm_gap_amortize(m, f);
     if (m->families[f].role != PGM_LOCAL) continue;
     if (only ? strcmp(only, m->families[f].name) != 0 : !has_window(d) || (!all && has_domain(d))) continue;
     snprintf(text, sizeof text, "%s=%ld", m->families[f].name, w);
@@ -294,7 +286,7 @@ static PgmStatus arrange(Arrangement *a, const PgmModel *m, const char *only, bo
     a->n_windows++;
   }
   for (int f = 0; f < m->n_families && !st; f++) {
-    const PgmAmortize *d = amortize_of(m, f);
+    const PgmAmortize *d = pgm_gap_amortize(m, f);
     const bool windowed = w >= 0 && (only ? !strcmp(only, m->families[f].name) : has_window(d) && (all || !has_domain(d)));
     if (m->families[f].role != PGM_LOCAL || windowed || !d || !d->amortize || !has_domain(d) || inputs_are_domain(d)) continue;
     snprintf(text, sizeof text, "%s=%s", m->families[f].name, d->domain);
@@ -383,7 +375,7 @@ static PgmStatus free_fit(PgmSession *s, const PgmFit *fit, PgmFit **out, PgmErr
     p->log_sd = calloc((size_t)n + 1, sizeof *p->log_sd);
     if (!p->mean || !p->log_sd) st = no_memory(error);
     for (long e = 0; !st && e < n; e++) {
-      p->mean[e] = l->mean[e];
+      p->mean[e] = l->table ? log(fmax(l->mean[e], DBL_MIN)) : l->mean[e];
       p->log_sd[e] = l->sd[e] > 0 ? log(l->sd[e]) : 0;
     }
     p->kind = PGM_FREE;
@@ -417,7 +409,7 @@ static PgmStatus restart_from(Work *w, const PgmGapMethod *other, const char *wh
   if (st) return st;
   const double before = fvi->elbo;
   PgmGapMethod again = {.fit = fit};
-  st = measure(gap, w->s, &again, NULL, w->options->fit.seed, w->error);
+  st = measure(gap, w->s, &again, w->options->fit.seed, w->error);
   if (!st) st = keep_run(w, fvi, fit, &o, NULL);
   if (!st && again.elbo > before) {
     pgm_fit_free(fvi->fit);
@@ -474,7 +466,7 @@ static PgmStatus train_on(Work *w, const PgmGapMethod *m, const PgmFit *other, c
   }
   best->fit = top;
   if (st) return st;
-  st = measure(gap, w->s, best, NULL, w->options->fit.seed, w->error);
+  st = measure(gap, w->s, best, w->options->fit.seed, w->error);
   if (!st && best->elbo < m->elbo) { /* fresh numbers may reverse what was near */
     memcpy(best->block, m->block, (size_t)gap->blocks * sizeof *best->block);
     best->elbo = m->elbo;
@@ -507,7 +499,7 @@ static PgmGap *new_gap(const PgmSession *s)
 
 static PgmStatus measure_kept(Work *w, PgmGapMethod *m)
 {
-  return measure(w->gap, w->s, m, NULL, w->options->fit.seed, w->error);
+  return measure(w->gap, w->s, m, w->options->fit.seed, w->error);
 }
 
 /* ---- lists --------------------------------------------------------------------------------------------------------------------------- */
@@ -515,12 +507,11 @@ static PgmStatus measure_kept(Work *w, PgmGapMethod *m)
 /* Adds one entry to a list: fits by all seeds, or what `same` was measured as. */
 static PgmStatus fit_variant(Work *w, PgmGapList *list, const PgmFitOptions *o, const char *what, PgmGapMethodName same)
 {
-  PgmGap *gap = w->gap;
   PgmGapVariant *v = &list->at[list->n++];
   *v = (PgmGapVariant){.same = same, .own = {.elbo = NAN, .se = NAN}, .loss = {NAN, NAN}};
   if (same < PGM_GAP_METHODS) return PGM_OK;
   PgmStatus st = fit_seeds(w, &v->own, *o, what, false, NULL);
-  if (!st) st = measure(gap, w->s, &v->own, NULL, w->options->fit.seed, w->error);
+  if (!st) st = measure_kept(w, &v->own);
   return st ? st : restart_from(w, &v->own, what);
 }
 
@@ -666,7 +657,7 @@ static PgmStatus fit_amortised(Work *w, const PgmFitOptions *base, PgmGapMethod 
   Arrangement a = {0};
   PgmFit *other = NULL;
   bool open = false;
-  for (int f = 0; f < m->n_families; f++) open = open || (m->families[f].role == PGM_LOCAL && !has_domain(amortize_of(m, f)));
+  for (int f = 0; f < m->n_families; f++) open = open || (m->families[f].role == PGM_LOCAL && !has_domain(pgm_gap_amortize(m, f)));
   gap->stands_in = open && options->windows ? options->window_hi : -1;
   PgmStatus st = arrange(&a, m, gap->stands_in >= 0 ? options->window_family : NULL, false, gap->stands_in, w->error);
   PgmFitOptions full = with(base, &a), chosen = *base;
@@ -778,7 +769,7 @@ static PgmFitOptions base_options(const PgmGapOptions *options)
 static PgmFitOptions free_factors(const PgmFitOptions *base)
 {
   PgmFitOptions o = *base;
-  o.n_inputs = o.n_windows = 0;
+  o.n_inputs = o.n_windows = o.n_pins = 0;
   o.method = PGM_FVI;
   o.method_given = true;
   return o;
@@ -827,11 +818,23 @@ PgmStatus pgm_gap_run(PgmSession *s, const PgmGapOptions *options, PgmGap **out,
 
 /* ---- data that were not fitted ------------------------------------------------------------------------------------------------------- */
 
-/* A method as it was fitted, on the session's data, with these globals. */
-static PgmStatus carry_over(Work *w, const PgmGapMethod *from, const PgmFit *globals, PgmGapMethod *to)
+/* A method as it was fitted, on the session's data: globals and params of that other fit, local factors that are free optimised anew. */
+static PgmStatus carry_over(Work *w, const PgmGapMethod *from, const PgmFit *globals, const char *what, PgmGapMethod *to)
 {
-  to->fit = pgm_fit_copy(from->fit);
-  PgmStatus st = to->fit ? measure(w->gap, w->s, to, globals, w->options->fit.seed, w->error) : no_memory(w->error);
+  PgmFit *fit = pgm_fit_copy(from->fit);
+  if (!fit) return no_memory(w->error);
+  for (int i = 0; i < fit->n_factors; i++) {
+    const PgmFactors *p = &globals->factors[i];
+    PgmFactors *mine = &fit->factors[i];
+    const size_t bytes = (size_t)(p->elements * p->uwidth) * sizeof *p->mean;
+    if (w->s->model->families[p->family].role == PGM_LOCAL || mine->elements != p->elements) continue;
+    memcpy(mine->mean, p->mean, bytes);
+    if (p->log_sd && mine->log_sd) memcpy(mine->log_sd, p->log_sd, bytes);
+  }
+  PgmStatus st = pgm_fit_locals(w->s, fit, &to->fit, w->error);
+  if (!st && from->fit->converged) note_unconverged(w->gap, to->fit, what);
+  pgm_fit_free(fit);
+  if (!st) st = measure_kept(w, to);
   return st ? st : restart_from(w, to, "the functions");
 }
 
@@ -847,7 +850,7 @@ static PgmStatus carry_lists(Work *w, const PgmGap *train, const PgmFit *globals
       PgmGapVariant *v = &to->at[to->n++];
       *v = from->at[i];
       v->own = (PgmGapMethod){.elbo = NAN, .se = NAN};
-      if (v->same == PGM_GAP_METHODS) st = carry_over(w, &from->at[i].own, globals, &v->own);
+      if (v->same == PGM_GAP_METHODS) st = carry_over(w, &from->at[i].own, globals, v->text, &v->own);
     }
   }
   return st;
@@ -876,7 +879,7 @@ PgmStatus pgm_gap_test(PgmSession *s, const PgmGap *train, const PgmGapOptions *
   if (!st) st = measure_kept(&w, &gap->method[PGM_GAP_FVI]);
   if (!st) gap->observations = gap->method[PGM_GAP_FVI].fit->observations;
   for (int k = 0; k < PGM_GAP_METHODS && !st; k++)
-    if (k != PGM_GAP_FVI && train->method[k].fit) st = carry_over(&w, &train->method[k], globals, &gap->method[k]);
+    if (k != PGM_GAP_FVI && train->method[k].fit) st = carry_over(&w, &train->method[k], globals, names[k], &gap->method[k]);
   if (!st) st = carry_lists(&w, train, globals);
   if (!st) st = measure_evidence(&w);
   if (!st) {

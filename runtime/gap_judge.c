@@ -37,8 +37,54 @@ static bool memorises(const PgmGap *gap, const PgmFit *functions)
   return functions && pgm_gap_weights(functions) > gap->locals;
 }
 
+/* Do the functions read the parameters of factors that are kept free (--pin), and does every one have all that it needs so? */
+static bool pins_close(const PgmGap *gap)
+{
+  const PgmFit *fit = gap->method[PGM_GAP_FULL].fit;
+  bool any = false;
+  for (int i = 0; fit && i < fit->n_factors; i++) {
+    const PgmFunction *f = fit->factors[i].function;
+    if (!f) continue;
+    if (f->origin != PGM_OF_PIN && !pgm_gap_closes(pgm_gap_amortize(gap->model, fit->factors[i].family))) return false;
+    any = any || f->origin == PGM_OF_PIN;
+  }
+  return any;
+}
+
+/* Can the functions reach F-VI, as far as the verdict goes? */
+static bool promised(const PgmGap *gap)
+{
+  return !strcmp(gap->model->verdict, "closes") || pins_close(gap);
+}
+
+/* Whose factors keep free parameters beside the functions? */
+static bool keeps_free_factors(const PgmGap *gap)
+{
+  const PgmFit *fit = gap->method[PGM_GAP_FULL].fit;
+  bool any = false;
+  for (int i = 0; fit && i < fit->n_factors; i++)
+    any = any || (gap->model->families[fit->factors[i].family].role == PGM_LOCAL && fit->factors[i].kind == PGM_FREE);
+  return any;
+}
+
+/* "r from y[i,1..J]": what suffices on one data set, by the verdict, for the functions whose gap stays open on others. False: for some of them nothing
+ * does. */
+static bool suffices_here(const PgmGap *gap, char *text, size_t size)
+{
+  const PgmFit *fit = gap->method[PGM_GAP_FULL].fit;
+  text[0] = '\0';
+  for (int i = 0; fit && i < fit->n_factors; i++) {
+    const PgmAmortize *a = pgm_gap_amortize(gap->model, fit->factors[i].family);
+    if (!fit->factors[i].function || pgm_gap_closes(a)) continue;
+    if (!a || !a->this_data) return false;
+    pgm_gap_append(text, size, "%s%s from %s", text[0] ? "; " : "", gap->model->families[a->family].name, a->this_data[0] ? a->this_data : "nothing");
+  }
+  return text[0] != '\0';
+}
+
 static void judge_closing(PgmGap *gap, PgmGapNumber loss)
 {
+  const char *of = pins_close(gap) ? " of --pin" : "";
   const double left = fabs(gap->gaps.amortisation.value) < 1e-6 ? 0 : gap->gaps.amortisation.value;
   const bool closes = loss.value <= pgm_gap_nothing(gap, loss);
   if (closes && isfinite(gap->gaps.constant.value) && gap->gaps.constant.value < 1e-6) {
@@ -50,12 +96,12 @@ static void judge_closing(PgmGap *gap, PgmGapNumber loss)
   gap->agrees = closes;
   if (gap->agrees)
     snprintf(gap->message, sizeof gap->message,
-             "as the verdict says, amortised inference closes the gap: %.3g of %.4g nats that constant factors lose remain", left,
+             "as the verdict says%s, amortised inference closes the gap: %.3g of %.4g nats that constant factors lose remain", of, left,
              gap->gaps.constant.value);
   else
     snprintf(
         gap->message, sizeof gap->message,
-        "the verdict says that the gap can close; this function class leaves %.4g nats (wider --hidden or higher --degree may close it)",
+        "the verdict says%s that the gap can close; this function class leaves %.4g nats (wider --hidden or higher --degree may close it)", of,
         loss.value);
 }
 
@@ -64,14 +110,21 @@ static void judge_open(PgmGap *gap)
   const PgmGapNumber a = gap->gaps.amortisation, first = first_window(gap) ? first_window(gap)->loss : a;
   const PgmFit *narrowest = first_window(gap) ? pgm_gap_variant(gap, first_window(gap))->fit : gap->method[PGM_GAP_FULL].fit;
   const bool stays = first.value > 3 * first.se + 1e-3;
+  char inputs[512];
   if (!stays && memorises(gap, narrowest)) {
     snprintf(gap->message, sizeof gap->message,
              "too few observations to tell whether the verdict holds: a function of %ld weights can hold %ld local variables by heart",
              pgm_gap_weights(narrowest), gap->locals);
     return;
   }
-  gap->agrees = stays;
-  if (!gap->agrees)
+  const bool here = !stays && suffices_here(gap, inputs, sizeof inputs);
+  gap->agrees = stays || here;
+  if (here)
+    snprintf(gap->message, sizeof gap->message,
+             "the verdict is about functions that carry over to other data; on one data set, it says, a function suffices (%s), and here %.2g nats are "
+             "left (--test FILE tells what they are on others)",
+             inputs, fabs(first.value));
+  else if (!stays)
     snprintf(gap->message, sizeof gap->message,
              "the verdict says that the gap stays open, yet on these data it is %.2g nats: nothing to be seen", first.value);
   else if (seen(gap, a))
@@ -111,7 +164,7 @@ void pgm_gap_judge(PgmGap *gap)
              gap->unconverged);
     return;
   }
-  if (!strcmp(verdict, "closes"))
+  if (promised(gap))
     judge_closing(gap, c);
   else if (!strcmp(verdict, "open"))
     judge_open(gap);
@@ -161,6 +214,8 @@ static void say_unconverged(Advice *a)
 {
   if (a->gap->unconverged[0])
     say(a, "Not converged: %.300s; let them train longer (--max-iter) before their rows are compared.", a->gap->unconverged);
+  if (a->test && a->test->unconverged[0])
+    say(a, "Not converged on the test data: %.300s; what is told of these data is no comparison.", a->test->unconverged);
 }
 
 /* The smallest window that loses no more than the widest, as far as can be seen; NULL: there is no list, or only the widest will do. */
@@ -243,11 +298,10 @@ static void say_amortisation(Advice *a)
         inputs, weights, gap->locals, a->test ? "" : " and may have learnt them by heart, which --test FILE tells");
   } else if (!seen(gap, g->amortisation)) {
     say(a,
-        "Amortise: a function of %s costs nothing that can be seen against a factor for every unit; after fit --method avi, new "
-        "observations take one pass (infer).",
-        inputs);
+        "Amortise: a function of %s costs nothing that can be seen against a factor for every unit%s.", inputs,
+        keeps_free_factors(gap) ? "" : "; after fit --method avi, new observations take one pass (infer)");
   } else if (seen(gap, g->capacity) && g->capacity.value >= 0.5 * g->amortisation.value) {
-    if (!strcmp(gap->model->verdict, "closes"))
+    if (promised(gap))
       say(a,
           "More capacity: the best function of this class that was found is %.3g nats (%.3g per observation) short of F-VI, and by the "
           "verdict a richer one can close this; try wider layers (--hidden 64,64) or a higher degree.",
@@ -313,8 +367,14 @@ static void say_test(Advice *a)
 {
   if (!a->test) return;
   const PgmGapNumber there = a->test->gaps.amortisation, here = a->gap->gaps.amortisation;
+  char inputs[512];
   if (!isfinite(there.value) || !a->test->observations || !a->gap->observations) return;
-  if (learnt_by_heart(a))
+  if (learnt_by_heart(a) && !promised(a->gap) && suffices_here(a->gap, inputs, sizeof inputs))
+    say(a,
+        "Not on other data: on the test data the function loses %.3g nats per observation, on its own %.3g, because it holds as constants what it "
+        "does not see of its own data; by the verdict no bounded inputs carry over.",
+        per(a->test, there.value), fmax(per(a->gap, here.value), 0));
+  else if (learnt_by_heart(a))
     say(a,
         "Fewer weights or more data: on the test data the function loses %.3g nats per observation, on its own %.3g, so it has learnt "
         "these in part by heart.",

@@ -189,8 +189,13 @@ static PgmStatus infer_units(const PgmPosterior *p, PgmSession *s, const char **
     *how = "the factors of the fit, which is of these data";
     return pgm_fit_apply(s, p->fit, error);
   }
-  *how = "factors of the new units optimised, those of globals and params as fitted";
-  return pgm_fit_locals(s, p->fit, error);
+  PgmFit *units;
+  PgmStatus status = pgm_fit_locals(s, p->fit, &units, error);
+  *how = status == PGM_OK && p->fit->converged && !units->converged
+             ? "factors of the new units optimised, though NOT until they converged, those of globals and params as fitted"
+             : "factors of the new units optimised, those of globals and params as fitted";
+  pgm_fit_free(units);
+  return status;
 }
 
 /* Probabilities of a discrete family's values, in columns that are the same values for all elements. */

@@ -239,6 +239,7 @@ typedef struct {                        /* one per local (or pruned) latent fami
   const char *const *sd_inputs;        /* of those, what the sd needs; NULL: the same; empty: one free scalar per entry */
   const char *const *window;           /* generic references ("x[t]") that --window W shifts; NULL-terminated */
   bool amortize;                       /* inputs come from an `amortize` statement */
+  const char *this_data;               /* display: what suffices for a function of this data set alone, which does not carry over; NULL: nothing does */
   int n_pins; const PgmPin *pins;      /* of a verdict that is not positive */
 } PgmAmortize;
 

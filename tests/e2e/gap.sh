@@ -115,6 +115,45 @@ done
 pass "saw.html: sections"
 grep -q 'Input windows' nile.html && grep -q 'class="edge other marked"\|class="edge marked other"' nile.html && pass "nile.html: windows and witness" || fail "nile.html: windows and witness"
 
+# crossed effects: on one data set a function of the row suffices, as the verdict says; on another it does not; with the columns pinned it is promised
+cat >grid.pgm <<'MODEL'
+model grid {
+  input I : int;
+  input J : int;
+  plate i in 1..I { latent r[i] ~ normal(0, 1); }
+  plate j in 1..J { latent c[j] ~ normal(0, 1); }
+  plate i in 1..I { plate j in 1..J { observed y[i,j] ~ normal(r[i] + c[j], 0.5); } }
+}
+MODEL
+compile grid.pgm || finish
+./grid simulate --set I=100 --set J=8 --seed 1 --out grid.json --quiet || exit 3
+./grid simulate --set I=100 --set J=8 --seed 2 --out other_grid.json --quiet || exit 3
+gap grid grid.out grid.json --inputs 'r=y[i,1..J]' --degree 1 --test other_grid.json
+near "crossed: nothing is left" "$(get grid.out gaps.amortisation)" 0 1e-6
+[ "$(get grid.out agrees_with_verdict)" = true ] && get grid.out message | grep -q 'y\[i,1..J\]' && pass "crossed: as this_data says" || fail "crossed: as this_data says"
+get grid.out advice | grep -q '^Not on other data' && pass "crossed: not on other data" || fail "crossed: not on other data"
+./grid fit grid.json --method avi --inputs 'r=y[i,1..J]' --degree 1 --out grid.fit --quiet >/dev/null || fail "crossed: fit"
+./grid fit other_grid.json --method fvi --quiet --json >grid_free.out || fail "crossed: fit"
+near "crossed: F-VI on test data" "$(get grid.out test.elbo.fvi)" "$(get grid_free.out elbo)" 1e-6
+# r's factors are those of the function; c's best for them: a mean of residuals each, shrunk
+near "crossed: free factors fitted to the test data" "$(./grid infer grid.fit other_grid.json --latent r --quiet | awk -F, -v y="$(get other_grid.json y)" '
+  NR > 1 { r[NR - 1] = $2; s[NR - 1] = $3 }
+  END {
+    n = split(y, x, /[^-0-9.e]+/); for (k = 1; k <= n; k++) if (x[k] != "") v[m++] = x[k]
+    I = 100; J = 8; p = 1 + I / 0.25; pi = atan2(0, -1)
+    for (j = 0; j < J; j++) {
+      c = 0
+      for (i = 1; i <= I; i++) c += (v[(i - 1) * J + j] - r[i]) / 0.25 / p
+      e += -0.5 * (c * c + 1 / p) + 0.5 - 0.5 * log(p)
+      for (i = 1; i <= I; i++) e -= 0.5 * log(2 * pi * 0.25) + 0.5 * ((v[(i - 1) * J + j] - r[i] - c) ^ 2 + s[i] ^ 2 + 1 / p) / 0.25
+    }
+    for (i = 1; i <= I; i++) e += -0.5 * (r[i] ^ 2 + s[i] ^ 2) + 0.5 + log(s[i])
+    printf "%.6f", e }')" "$(get grid.out test.elbo.avi)" 1e-3
+gap grid pin.out grid.json --pin c --degree 1
+near "--pin: closes" "$(get pin.out gaps.amortisation)" 0 1e-6
+[ "$(get pin.out agrees_with_verdict)" = true ] && get pin.out message | grep -q 'of --pin' && pass "--pin: promised" || fail "--pin: promised"
+get pin.out inputs.full | grep -q '^r from entries c\[1..J\]' && pass "--pin: inputs" || fail "--pin: inputs"
+
 # Poisson counts with exponential rates are geometric: log p = -(x + 1) log 2 each; the local variable is bounded, and there is no global
 cat >counts.pgm <<'MODEL'
 model counts {

@@ -567,7 +567,10 @@ static void functions_serve_new_data(void **state)
   s = open_session(&saw_model, d, 1);
   assert_int_equal(pgm_fit_apply(s, fit, &error), PGM_BAD_INPUT);
   assert_string_equal(error.text, "the fit has 300 elements of 'z', these data have 100");
-  assert_int_equal(pgm_fit_locals(s, fit, &error), PGM_OK);
+  PgmFit *units;
+  assert_int_equal(pgm_fit_locals(s, fit, &units, &error), PGM_OK);
+  assert_true(units->converged && units->factors[1].elements == 100 && units->factors[1].mean[57] == s->layout[SAW_Z].mean[57]);
+  pgm_fit_free(units);
   assert_true(fabs(s->layout[SAW_Z].mean[57] - fit->factors[1].mean[57]) < 1e-6);
   assert_true(s->layout[SAW_THETA].mean[0] == fit->factors[0].mean[0]);
   pgm_fit_free(fit);
