@@ -230,7 +230,8 @@ static void print_method(const PgmGap *gap, PgmGapMethodName k, const char *name
   printf("  %s%s%s\n", m->fit->converged ? "" : "NOT converged  ", inputs ? inputs : "", "");
 }
 
-static void print_gap(const PgmGap *gap, const char *name, PgmGapNumber x, const char *sign, const char *note)
+/* The gap between methods a and b. */
+static void print_gap(const PgmGap *gap, const char *name, PgmGapNumber x, const char *sign, const char *note, PgmGapMethodName a, PgmGapMethodName b)
 {
   printf("  %-16s", name);
   if (isfinite(x.value)) {
@@ -246,7 +247,7 @@ static void print_gap(const PgmGap *gap, const char *name, PgmGapNumber x, const
   } else {
     printf(" %14s", "not measured");
   }
-  printf("%s%s\n", note && note[0] ? "  " : "", note ? note : "");
+  printf("  %s%s\n", isfinite(x.value) && !pgm_gap_settled(gap, a, b) ? "NOT converged  " : "", note);
 }
 
 static void print_spread(const PgmGapMethod *m, const char *name)
@@ -286,15 +287,16 @@ static void print_gaps(const PgmGap *gap, bool test)
 {
   const PgmGaps *g = &gap->gaps;
   printf("\n  %-16s %14s %10s %15s\n", "gap, in nats", "total", "", "per observation");
-  print_gap(gap, "approximation", g->approximation, gap->evidence.kind == PGM_EVIDENCE_BOUND ? ">=" : "", "log evidence - F-VI");
-  print_gap(gap, "amortisation", g->amortisation, "", "F-VI - A-VI, full domain");
+  print_gap(gap, "approximation", g->approximation, gap->evidence.kind == PGM_EVIDENCE_BOUND ? ">=" : "", "log evidence - F-VI", PGM_GAP_FVI,
+            PGM_GAP_FVI);
+  print_gap(gap, "amortisation", g->amortisation, "", "F-VI - A-VI, full domain", PGM_GAP_FVI, PGM_GAP_FULL);
   if (!test) {
-    print_gap(gap, "  capacity", g->capacity, "<=", "F-VI - the best function found");
-    print_gap(gap, "  optimisation", g->optimisation, ">=", "that best - this run");
+    print_gap(gap, "  capacity", g->capacity, "<=", "F-VI - the best function found", PGM_GAP_FVI, PGM_GAP_FVI);
+    print_gap(gap, "  optimisation", g->optimisation, ">=", "that best - this run", PGM_GAP_FULL, PGM_GAP_FULL);
   }
   print_gap(gap, "conditioning", g->conditioning, "",
-            gap->same_inputs ? "the inputs are the full domain" : "A-VI, full domain - A-VI, inputs chosen");
-  print_gap(gap, "constant", g->constant, "", "F-VI - constant factors");
+            gap->same_inputs ? "the inputs are the full domain" : "A-VI, full domain - A-VI, inputs chosen", PGM_GAP_FULL, PGM_GAP_CHOSEN);
+  print_gap(gap, "constant", g->constant, "", "F-VI - constant factors", PGM_GAP_FVI, PGM_GAP_CONST);
 }
 
 static void print_methods(const PgmGap *gap)

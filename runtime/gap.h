@@ -109,6 +109,8 @@ bool pgm_gap_reach(const PgmGapRun *run, double elbo, double *iteration, double 
 /* Nats that count as nothing: three standard errors and a thousandth of a nat per local element, or a hundredth of what constant factors
  * lose. */
 double pgm_gap_nothing(const PgmGap *gap, PgmGapNumber x);
+/* Did the fits of both methods converge, whose difference a gap is? One that was not made does not count. */
+bool pgm_gap_settled(const PgmGap *gap, PgmGapMethodName a, PgmGapMethodName b);
 /* The half-width of the window that leaves at most this share of the gap of constant factors: measured, or extrapolated from the last two. False:
  * it cannot be told. */
 #define PGM_GAP_SHARE 0.01

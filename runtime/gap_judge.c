@@ -23,6 +23,11 @@ static bool converged(const PgmGap *gap, PgmGapMethodName k)
   return gap->method[k].fit && gap->method[k].fit->converged;
 }
 
+bool pgm_gap_settled(const PgmGap *gap, PgmGapMethodName a, PgmGapMethodName b)
+{
+  return (!gap->method[a].fit || converged(gap, a)) && (!gap->method[b].fit || converged(gap, b));
+}
+
 static const PgmGapVariant *first_window(const PgmGap *gap)
 {
   const PgmGapList *list = &gap->list[PGM_GAP_WINDOWS];

@@ -214,6 +214,7 @@ typedef struct {
   const char *name, *colour, *meaning;
   PgmGapNumber x;
   bool sub, least, most;
+  PgmGapMethodName a, b; /* the fits that it stands on */
 } GapRow;
 
 static int gap_rows(const PgmGap *gap, GapRow row[8])
@@ -226,25 +227,30 @@ static int gap_rows(const PgmGap *gap, GapRow row[8])
                       g->approximation,
                       false,
                       gap->evidence.kind == PGM_EVIDENCE_BOUND,
-                      false};
+                      false,
+                      PGM_GAP_FVI,
+                      PGM_GAP_FVI};
   row[n++] = (GapRow){"amortisation",
                       "var(--full)",
                       "F-VI \xe2\x88\x92 A-VI on the full domain: what one function for all units loses",
                       g->amortisation,
                       false,
                       false,
-                      false};
+                      false,
+                      PGM_GAP_FVI,
+                      PGM_GAP_FULL};
   if (isfinite(g->capacity.value)) {
     row[n++] = (GapRow){"capacity", "var(--full)", "F-VI \xe2\x88\x92 the best function of this class that was found", g->capacity, true,
-                        false,      true};
-    row[n++] = (GapRow){"optimisation", "var(--full)", "that best \xe2\x88\x92 this run", g->optimisation, true, true, false};
+                        false,      true,          PGM_GAP_FVI,                                                             PGM_GAP_FVI};
+    row[n++] = (GapRow){"optimisation", "var(--full)", "that best \xe2\x88\x92 this run", g->optimisation, true, true, false, PGM_GAP_FULL, PGM_GAP_FULL};
   }
   if (!gap->same_inputs)
     row[n++] = (GapRow){
         "conditioning", "var(--chosen)", "A-VI on the full domain \xe2\x88\x92 A-VI on the inputs chosen", g->conditioning, false, false,
-        false};
+        false,          PGM_GAP_FULL,    PGM_GAP_CHOSEN};
   row[n++] = (GapRow){
-      "constant factors", "var(--const)", "F-VI \xe2\x88\x92 one factor for all units, for comparison", g->constant, false, false, false};
+      "constant factors", "var(--const)", "F-VI \xe2\x88\x92 one factor for all units, for comparison", g->constant, false, false, false,
+      PGM_GAP_FVI,        PGM_GAP_CONST};
   return n;
 }
 
@@ -261,7 +267,10 @@ static void gap_bars(FILE *out, const PgmGap *gap, const GapRow *row, int n)
   for (int i = 0; i < n; i++) {
     if (isfinite(row[i].x.value)) most = fmax(most, row[i].x.value + fmax(0, row[i].x.se));
     pgm_html_number(fabs(row[i].x.value) < 5e-5 ? 0 : row[i].x.value, 3, note[i]);
-    if (!isfinite(row[i].x.value)) strcpy(note[i], "not measured");
+    if (!isfinite(row[i].x.value))
+      strcpy(note[i], "not measured");
+    else if (!pgm_gap_settled(gap, row[i].a, row[i].b))
+      strcat(note[i], " (not converged)");
     bar[i] = (PgmBarRow){row[i].name, row[i].colour, note[i], row[i].x.value, row[i].x.se, row[i].sub};
   }
   const PgmScale x = {.label = "nats (logarithmic)", .log = true, .lo = 1e-3, .hi = power_above(most)};
@@ -289,7 +298,8 @@ static void gap_table(FILE *out, const PgmGap *gap, const GapRow *row, int n)
     error_cell(out, row[i].x.se);
     fputs("<td class=\"n\">", out);
     if (gap->observations) number(out, fabs(row[i].x.value) < 5e-5 ? 0 : row[i].x.value / (double)gap->observations, 2);
-    fprintf(out, "</td><td>%s</td></tr>\n", row[i].meaning);
+    fprintf(out, "</td><td>%s%s</td></tr>\n", isfinite(row[i].x.value) && !pgm_gap_settled(gap, row[i].a, row[i].b) ? "<b class=\"warn\">not converged.</b> " : "",
+            row[i].meaning);
   }
   fputs("</tbody></table></div>\n", out);
 }

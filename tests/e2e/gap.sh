@@ -177,6 +177,8 @@ near "--fix: F-VI stays" "$(get fixed.out elbo.fvi)" "$(get linear.out elbo.fvi)
 gap saw short.out saw.json --max-iter 1
 [ "$(get short.out agrees_with_verdict)" = null ] && pass "not converged: no comparison" || fail "not converged: no comparison"
 get short.out not_converged | grep -q 'A-VI' && pass "not converged: named" || fail "not converged: named"
+./saw gap saw.json --max-iter 1 --quiet --html short.html >short.txt 2>/dev/null || fail "not converged: status"
+grep -q '^  amortisation .*NOT converged' short.txt && grep -q '(not converged)' short.html && pass "not converged: said beside the gap" || fail "not converged: said beside the gap"
 
 # data that cannot tell: all missing, one observation, fewer than a function holds by heart
 echo '{"x": [null, null, null]}' >missing.json
