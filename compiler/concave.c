@@ -6,14 +6,13 @@
  * are tried. Everything else, other latent variables too, counts as a constant of unknown value. */
 #include "concave.h"
 
-#include <string.h>
-
 typedef enum { CONSTANT, AFFINE, CONVEX, CONCAVE, UNKNOWN } Curvature;
 
 typedef struct {
   const Dag *d;
   int family;
   signed char *known;                  /* per node: 1 + its curvature, 0: not looked at yet */
+  signed char *sign;                   /* per node: 2 + its sign, 0: not looked at yet */
 } Judge;
 
 static Curvature curvature(Judge *j, Node n);
@@ -28,8 +27,9 @@ static Curvature plus(Curvature a, Curvature b)
 static Curvature largest(Curvature a, Curvature b) { return a >= CONCAVE || b >= CONCAVE ? UNKNOWN : CONVEX; }
 static Curvature minus(Curvature a) { return a == CONVEX ? CONCAVE : a == CONCAVE ? CONVEX : a; }
 
-/* Sign of an expression whatever its leaves: 1: >= 0, -1: <= 0, 0: not known. */
-static int sign_of(const Judge *j, Node n)
+static int sign_of(Judge *j, Node n);
+
+static int find_sign(Judge *j, Node n)
 {
   const XNode *x = dag_node(j->d, n);
   int a, b;
@@ -58,6 +58,13 @@ static int sign_of(const Judge *j, Node n)
     }
   default: return 0;
   }
+}
+
+/* Sign of an expression whatever its leaves: 1: >= 0, -1: <= 0, 0: not known. */
+static int sign_of(Judge *j, Node n)
+{
+  if (!j->sign[n]) j->sign[n] = (signed char)(2 + find_sign(j, n));
+  return j->sign[n] - 2;
 }
 
 /* A function of one argument of known curvature: `of` its own, `slope` 1 if it increases, -1 if it decreases, 0 if neither. */
@@ -120,8 +127,7 @@ static Curvature curvature(Judge *j, Node n)
 
 bool dag_concave(const Dag *d, Node term, int family)
 {
-  Judge j = {.d = d, .family = family, .known = NEW_ARRAY(signed char, d->nodes.n + 1)};
-  memset(j.known, 0, (size_t)d->nodes.n + 1);
+  Judge j = {.d = d, .family = family, .known = NEW_ARRAY(signed char, d->nodes.n + 1), .sign = NEW_ARRAY(signed char, d->nodes.n + 1)};
   const Curvature c = curvature(&j, term);
   return c == CONSTANT || c == AFFINE || c == CONCAVE;
 }

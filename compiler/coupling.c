@@ -70,6 +70,8 @@ Axes *axes_build(const Graph *g)
   a->n_abs = NEW_ARRAY(int, g->families.n);
   a->node = NEW_ARRAY(int, g->families.n + g->terms.n);
   for (int k = 0; k < g->families.n + g->terms.n; k++) a->node[k] = -1;
+  a->entry = NEW_ARRAY(int, g->families.n + 1);
+  for (int f = 0; f <= g->families.n; f++) a->entry[f] = -1;
   bool *seen = NEW_ARRAY(bool, g->families.n);
   for (int i = 0; i < g->pieces.n; i++) {
     const GPiece *x = &g->pieces.at[i];
@@ -576,9 +578,10 @@ static void add_entry(Walk *w, int term_node, int r, bool pinned, bool own, cons
   Entry e = make_entry(w, term_node, r, from);
   e.pinned = pinned;
   e.own = own;
-  for (int i = 0; i < c->entries.n; i++) {
+  int *const list = &w->axes->entry[e.family - REF_INDEX];
+  for (int i = *list; i >= 0; i = c->entries.at[i].next) {
     Entry *x = &c->entries.at[i];
-    if (x->family != e.family || x->n != e.n || x->pinned != e.pinned) continue;
+    if (x->n != e.n || x->pinned != e.pinned) continue;
     bool same = true;
     for (int p = 0; p < e.n && same; p++) same = at_equal(x->at[p], e.at[p]);
     if (!same) continue;
@@ -586,6 +589,8 @@ static void add_entry(Walk *w, int term_node, int r, bool pinned, bool own, cons
     x->own = x->own || e.own;
     return;
   }
+  e.next = *list;
+  *list = c->entries.n;
   VEC_PUSH(c->entries, e);
 }
 
@@ -1127,6 +1132,7 @@ static Component *walk_once(Walk *w, const Unit *unit, const bool *merged)
   find_mirrors(w);
   component_lattice(c, w->axes);
   for (int i = 0; i < c->nodes.n; i++) *node_list(w, c->nodes.at[i].is_term, c->nodes.at[i].id) = -1;
+  for (int i = 0; i < c->entries.n; i++) w->axes->entry[c->entries.at[i].family - REF_INDEX] = -1;
   return c;
 }
 

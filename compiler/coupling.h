@@ -91,6 +91,7 @@ typedef struct {
   bool own;                             /* in a term that touches the unit itself */
   bool shared;                          /* known values that are the same for all units: constants of the function (verdict.c) */
   int term_node, ref;
+  int next;                             /* entry of the same family that was met before, -1 */
 } Entry;
 
 /* Units with all of lo[q] <= place on q <= hi[q] (for the axes used; twice the place where `twice`) differ from the generic one;
@@ -152,6 +153,7 @@ typedef struct {
   bool *has_constant;                   /* per family: some term mentions it at a constant index */
   /* of the walk that is under way: */
   int *node;                            /* per family, then per term: its nodes, linked by CNode.next; -1 between walks */
+  int *entry;                           /* per family, after REF_INDEX: its entries, linked by Entry.next; -1 between walks */
   int *n_abs;                           /* per family: nodes with a constant index */
   VEC(int) near_;                       /* nodes to leave from: without free places; ... */
   VEC(int) far[MAX_AXES + 1];           /* ... with that many of them */

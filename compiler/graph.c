@@ -181,6 +181,18 @@ Lin graph_bound(Graph *g, Lin a)
 
 /* ---- building ---------------------------------------------------------------------------------------------------------------- */
 
+/* A let at indices, in circumstances under which it stands for the same again. Without this, lets that mention others twice, and so on, take
+ * time exponential in their number. */
+typedef struct {
+  int family, next;                     /* next: the use of the same family before this one, -1 */
+  int n;
+  GIndex key[GRAPH_MAX_INDEX];          /* its indices; of a let without an index, what the variables of its plates stand for */
+  Guard guard;
+  bool in_condition, symmetric;
+  int along, expansion;
+  GExpr *value;
+} LetUse;
+
 typedef struct {
   Graph *g;
   const Model *m;
@@ -190,6 +202,9 @@ typedef struct {
   Guard guard;                          /* of the current place */
   bool *recurrent;                      /* per family: a let that looks back at itself */
   bool *inside;                         /* per family: its recurrence is being expanded */
+  int expansion, n_expansions;          /* number of the outermost recurrence that is being expanded, 0 outside; how many there were */
+  VEC(LetUse) uses;                     /* what the lets met in this term stand for, and ... */
+  int *last_use;                        /* ... per family the last of them, -1 */
   bool in_condition;
   bool symmetric;                       /* inside sum(...), mean(...): the order of a slice does not matter */
   int along;                            /* plate variable 1..length over the entries of an element-wise statement, -1 outside */
@@ -315,7 +330,7 @@ static GExpr *visit(Build *b, const MExpr *e);
 static GExpr *ge_new(GExprKind kind, int n, GExpr **args)
 {
   GExpr *e = NEW(GExpr);
-  *e = (GExpr){kind, -1, n, args};
+  *e = (GExpr){.kind = kind, .id = -1, .ref = -1, .n = n, .args = args};
   return e;
 }
 
@@ -336,15 +351,22 @@ static bool index_equal(const GIndex *a, const GIndex *b)
   return true;
 }
 
+static bool guard_equal(Guard a, Guard b)
+{
+  if (a.n != b.n) return false;
+  for (int k = 0; k < a.n; k++)
+    if (!lin_equal(a.form[k], b.form[k])) return false;
+  return true;
+}
+
 static int add_ref(Build *b, GRef r)
 {
   GTerm *t = b->term;
   for (int i = 0; i < t->refs.n; i++) {
     GRef *q = &t->refs.at[i];
-    if (q->family != r.family || q->n != r.n || q->guard.n != r.guard.n) continue;
+    if (q->family != r.family || q->n != r.n || !guard_equal(q->guard, r.guard)) continue;
     bool same = true;
     for (int k = 0; k < r.n && same; k++) same = index_equal(&q->ix[k], &r.ix[k]);
-    for (int k = 0; k < r.guard.n && same; k++) same = lin_equal(q->guard.form[k], r.guard.form[k]);
     if (!same) continue;
     q->selector = q->selector && r.selector;
     return i;
@@ -679,6 +701,8 @@ static int recurrence_position(const Build *b, int family, int *direction)
 static GExpr *visit_recurrence(Build *b, int family, const GIndex *ix)
 {
   const Family *f = &b->m->families.at[family];
+  const int expansion = b->expansion;
+  if (!expansion) b->expansion = ++b->n_expansions;
   b->inside[family] = true;
   int direction = 1, along = recurrence_position(b, family, &direction);
   GExpr **bodies = NEW_ARRAY(GExpr *, f->n_statements);
@@ -709,7 +733,39 @@ static GExpr *visit_recurrence(Build *b, int family, const GIndex *ix)
     memcpy(b->subst, old, sizeof *old * (size_t)b->m->vars.n);
   }
   b->inside[family] = false;
+  b->expansion = expansion;
   return ge_new(GE_FN, f->n_statements, bodies);
+}
+
+/* The circumstances of a let at these indices. */
+static LetUse let_use(const Build *b, const MExpr *e, const GIndex *ix)
+{
+  const Family *f = &b->m->families.at[e->family];
+  LetUse use = {.family = e->family, .next = b->last_use[e->family], .n = e->n_index, .guard = b->guard, .in_condition = b->in_condition,
+                .symmetric = b->symmetric, .along = b->along, .expansion = b->expansion};
+  for (int k = 0; k < e->n_index; k++) use.key[k] = ix[k];
+  if (!f->block_let) return use;
+  int plates[GRAPH_MAX_INDEX];
+  use.n = model_plate_chain(b->m, b->m->stmts.at[f->statements[0]].plate, plates, GRAPH_MAX_INDEX);
+  for (int k = 0; k < use.n; k++) {
+    const int v = b->m->plates.at[plates[k]].var;
+    use.key[k] = b->subst[v] ? *b->subst[v] : index_linear(lin_atom(v));
+  }
+  return use;
+}
+
+static GExpr *find_use(const Build *b, const LetUse *use)
+{
+  for (int i = use->next; i >= 0; i = b->uses.at[i].next) {
+    const LetUse *x = &b->uses.at[i];
+    bool same = x->n == use->n && x->in_condition == use->in_condition && x->symmetric == use->symmetric && x->along == use->along &&
+                x->expansion == use->expansion && guard_equal(x->guard, use->guard);
+    for (int k = 0; k < x->n && same; k++)
+      same = index_equal(&x->key[k], &use->key[k]) && x->key[k].ordered == use->key[k].ordered &&
+             (x->key[k].kind != GI_RANGE || (x->key[k].var == use->key[k].var && x->key[k].var_off == use->key[k].var_off));
+    if (same) return x->value;
+  }
+  return NULL;
 }
 
 static GExpr *visit_let(Build *b, const MExpr *e)
@@ -722,6 +778,8 @@ static GExpr *visit_let(Build *b, const MExpr *e)
   if (b->recurrent[e->family]) {
     return b->inside[e->family] ? ge_new(GE_CONST, 0, NULL) : visit_recurrence(b, e->family, ix);
   }
+  LetUse use = let_use(b, e, ix);
+  if ((use.value = find_use(b, &use))) return use.value;
   VEC(GExpr *) pieces = {0};
   for (int i = 0; i < f->n_statements; i++) {
     const Stmt *s = &b->m->stmts.at[f->statements[i]];
@@ -734,7 +792,11 @@ static GExpr *visit_let(Build *b, const MExpr *e)
     b->guard = guard;
     memcpy(b->subst, old, sizeof *old * (size_t)b->m->vars.n);
   }
-  return pieces.n == 1 ? pieces.at[0] : ge_new(GE_ADD, pieces.n, pieces.at);
+  use.value = pieces.n == 1 ? pieces.at[0] : ge_new(GE_ADD, pieces.n, pieces.at);
+  use.next = b->last_use[e->family];
+  b->last_use[e->family] = b->uses.n;
+  VEC_PUSH(b->uses, use);
+  return use.value;
 }
 
 /* Does the node work entry by entry? Slices inside the others are whole. */
@@ -912,6 +974,8 @@ static void open_term(Build *b, int stmt, GTerm *t, int n_vars, const int *vars)
     t->lo[i] = graph_bound(b->g, b->g->vars.at[vars[i]].lo);
     t->hi[i] = graph_bound(b->g, b->g->vars.at[vars[i]].hi);
   }
+  for (int i = 0; i < b->uses.n; i++) b->last_use[b->uses.at[i].family] = -1;
+  b->uses.n = 0;
   for (int v = 0; v < b->is_plate.n; v++) b->is_plate.at[v] = false;
   for (int i = 0; i < n_vars; i++) b->is_plate.at[vars[i]] = true;
   b->term = t;
@@ -924,9 +988,25 @@ static bool touches_latent(const GTerm *t)
   return false;
 }
 
+static void number_nodes(GTerm *t, GExpr *e)
+{
+  if (!e || e->id >= 0) return;
+  e->id = t->n_nodes++;
+  for (int i = 0; i < e->n; i++) number_nodes(t, e->args[i]);
+}
+
+void graph_number_nodes(GTerm *t)
+{
+  t->n_nodes = 0;
+  number_nodes(t, t->value);
+  for (int i = 0; i < t->n_args; i++) number_nodes(t, t->args[i]);
+}
+
 static void close_term(Build *b)
 {
-  if (touches_latent(b->term)) VEC_PUSH(b->g->terms, *b->term);
+  if (!touches_latent(b->term)) return;
+  graph_number_nodes(b->term);
+  VEC_PUSH(b->g->terms, *b->term);
 }
 
 static bool mentions_any(const Build *b, const MExpr *e)
@@ -1114,7 +1194,8 @@ Graph *graph_build(const Model *m)
     VEC_PUSH(g->families, x);
   }
   Build b = {.g = g, .m = m, .subst = NEW_ARRAY(GIndex *, m->vars.n + 1), .recurrent = NEW_ARRAY(bool, m->families.n),
-             .inside = NEW_ARRAY(bool, m->families.n), .along = -1};
+             .inside = NEW_ARRAY(bool, m->families.n), .last_use = NEW_ARRAY(int, m->families.n), .along = -1};
+  for (int f = 0; f < m->families.n; f++) b.last_use[f] = -1;
   for (int v = 0; v < m->vars.n; v++) new_var(&b, m->vars.at[v].name, lin_const(0), lin_const(0), m->vars.at[v].span, true);
   for (int v = 0; v < m->vars.n; v++) {
     g->vars.at[v].lo = bound_lin(&b, m->vars.at[v].lo);

@@ -77,9 +77,15 @@ typedef struct {
   Span span;
 } GRef;
 
-/* Shape of an expression, enough to tell what is affine in what. */
+/* Shape of an expression, enough to tell what is affine in what. What a `let` stands for is one node, however often it is mentioned. */
 typedef enum { GE_CONST, GE_REF, GE_ADD, GE_MUL, GE_FN } GExprKind;
-typedef struct GExpr { GExprKind kind; int ref; int n; struct GExpr **args; } GExpr;
+typedef struct GExpr {
+  GExprKind kind;
+  int id;                               /* among the nodes of its term, 0 ... GTerm.n_nodes - 1 */
+  int ref;
+  int n;
+  struct GExpr **args;
+} GExpr;
 
 typedef struct {
   int stmt;                             /* in Model.stmts */
@@ -92,6 +98,7 @@ typedef struct {
   GExpr *value;                         /* of the distribution; or the summand */
   int n_args;
   GExpr **args;                         /* of the distribution */
+  int n_nodes;                          /* of value and args */
   bool restricted;                      /* truncation or bounds that contain references */
 } GTerm;
 
@@ -141,6 +148,7 @@ typedef struct {
 Graph *graph_build(const Model *m);
 
 static inline const Family *graph_family(const Graph *g, int f) { return &g->m->families.at[g->families.at[f].model]; }
+void graph_number_nodes(GTerm *t);                    /* of new nodes, all with the id -1 */
 int graph_symbol(Graph *g, const char *text);         /* the atom of a symbol; the same for the same text */
 /* The form with variables of outer plates by their names, as symbols: for bounds of ragged plates. */
 Lin graph_bound(Graph *g, Lin a);

@@ -307,25 +307,27 @@ static int replace_ref(Split *s, const GRef *old, const Instance *in, GTerm *out
   return n;
 }
 
-/* The expression with references renumbered: old number r is now first[r] ... first[r+1]-1. */
-static GExpr *replace_expr(const GExpr *e, const int *first)
+/* The expression with references renumbered: old number r is now first[r] ... first[r+1]-1. copy: per old node the new one, NULL: none yet. */
+static GExpr *replace_expr(const GExpr *e, const int *first, GExpr **copy)
 {
   if (!e) return NULL;
-  GExpr *r = NEW(GExpr);
+  if (copy[e->id]) return copy[e->id];
+  GExpr *r = copy[e->id] = NEW(GExpr);
   *r = *e;
+  r->id = -1;
   if (e->kind == GE_REF) {
     int n = first[e->ref + 1] - first[e->ref];
     r->ref = first[e->ref];
     if (n == 1) return r;
-    *r = (GExpr){.kind = n ? GE_ADD : GE_CONST, .ref = -1, .n = n, .args = NEW_ARRAY(GExpr *, n)};
+    *r = (GExpr){.kind = n ? GE_ADD : GE_CONST, .id = -1, .ref = -1, .n = n, .args = NEW_ARRAY(GExpr *, n)};
     for (int i = 0; i < n; i++) {
       r->args[i] = NEW(GExpr);
-      *r->args[i] = (GExpr){.kind = GE_REF, .ref = first[e->ref] + i};
+      *r->args[i] = (GExpr){.kind = GE_REF, .id = -1, .ref = first[e->ref] + i};
     }
     return r;
   }
   r->args = NEW_ARRAY(GExpr *, e->n);
-  for (int i = 0; i < e->n; i++) r->args[i] = replace_expr(e->args[i], first);
+  for (int i = 0; i < e->n; i++) r->args[i] = replace_expr(e->args[i], first, copy);
   return r;
 }
 
@@ -344,9 +346,11 @@ static bool instance(Split *s, const GTerm *old, const Instance *in, GTerm *out)
   int *first = NEW_ARRAY(int, old->refs.n + 1);
   memset(&out->refs, 0, sizeof out->refs);
   for (int r = 0; r < old->refs.n; r++) first[r + 1] = first[r] + replace_ref(s, &old->refs.at[r], in, out);
-  out->value = replace_expr(old->value, first);
+  GExpr **copy = NEW_ARRAY(GExpr *, old->n_nodes);
+  out->value = replace_expr(old->value, first, copy);
   out->args = NEW_ARRAY(GExpr *, old->n_args);
-  for (int i = 0; i < old->n_args; i++) out->args[i] = replace_expr(old->args[i], first);
+  for (int i = 0; i < old->n_args; i++) out->args[i] = replace_expr(old->args[i], first, copy);
+  graph_number_nodes(out);
   return true;
 }
 

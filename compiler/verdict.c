@@ -185,6 +185,7 @@ typedef struct {
   int *rank;                            /* per family of the model: its place in alphabetical order */
   int *head;                            /* per family of the graph, -1 between uses: lists of patterns (choose_domain) */
   VEC(PatternList) spare;               /* memory to be used again: there are as many patterns as pairs of families */
+  StrBuf *scratch;                      /* likewise, of their texts, which are interned */
 } Judge;
 
 static PatternList take_list(Judge *j)
@@ -400,15 +401,19 @@ static int set_inside(const Component *c, At a, int depth)
 
 static void spell(const Judge *j, Pattern *x)
 {
-  StrBuf b = {0};
+  StrBuf *const b = j->scratch;
   int n = x->n;
   if (!graph_family(j->g, x->family)->n_index)
     while (n && x->star[n - 1]) n--;    /* all entries of a vector: the vector */
-  sb_puts(&b, x->name);
-  for (int p = 0; p < n; p++) sb_printf(&b, "%s%s", !p ? "[" : x->stepped ? ", " : ",", x->pos[p]);
-  sb_puts(&b, x->conditions);
-  if (n) sb_putc(&b, ']');
-  x->text = sb_text(&b);
+  b->length = 0;
+  sb_puts(b, x->name);
+  for (int p = 0; p < n; p++) {
+    sb_puts(b, !p ? "[" : x->stepped ? ", " : ",");
+    sb_puts(b, x->pos[p]);
+  }
+  sb_puts(b, x->conditions);
+  if (n) sb_putc(b, ']');
+  x->text = intern_n(sb_text(b), b->length);
 }
 
 static Pattern pattern_of(const Judge *j, const Component *c, const Entry *e, bool raw)
@@ -940,54 +945,79 @@ static Verdict classify(Judge *j, Component *c)
 
 /* ---- what the scale needs ------------------------------------------------------------------------------------------------------------ */
 
-static void mark_refs(const GExpr *e, bool *mark)
+#define NOT_QUADRATIC 3
+#define UNSEEN (-1)
+
+/* A walk over the nodes of a term, each once: they are shared. */
+typedef struct {
+  int n;                                /* nodes */
+  const bool *own;                      /* per reference: the unit's element */
+  bool *coef;                           /* per reference: multiplies it; marked by the walk */
+  bool *marked;                         /* per node: its references are in coef */
+  int *degree;                          /* per node, or UNSEEN */
+} DegreeWalk;
+
+static DegreeWalk degree_walk(const GTerm *t, const bool *own, bool *coef)
 {
-  if (!e) return;
-  if (e->kind == GE_REF) mark[e->ref] = true;
-  for (int i = 0; i < e->n; i++) mark_refs(e->args[i], mark);
+  DegreeWalk w = {t->n_nodes, own, coef, NEW_ARRAY(bool, t->n_nodes), NEW_ARRAY(int, t->n_nodes)};
+  for (int i = 0; i < w.n; i++) w.degree[i] = UNSEEN;
+  return w;
 }
 
-#define NOT_QUADRATIC 3
+static void mark_refs(DegreeWalk *w, const GExpr *e)
+{
+  if (!e || w->marked[e->id]) return;
+  w->marked[e->id] = true;
+  if (e->kind == GE_REF) w->coef[e->ref] = true;
+  for (int i = 0; i < e->n; i++) mark_refs(w, e->args[i]);
+}
 
 /* Degree of e in the unit's element: 0, 1, 2, or NOT_QUADRATIC. References that multiply it are marked in coef. */
-static int degree(const GTerm *t, const GExpr *e, const bool *own, bool *coef)
+static int degree(DegreeWalk *w, const GExpr *e)
 {
-  int d, total = 0;
+  int *const d = &w->degree[e->id], total = 0;
+  if (*d != UNSEEN) return *d;
   switch (e->kind) {
-  case GE_CONST: return 0;
-  case GE_REF: return own[e->ref];
+  case GE_CONST: return *d = 0;
+  case GE_REF: return *d = w->own[e->ref];
   case GE_ADD:
-    for (int i = 0; i < e->n; i++)
-      if ((d = degree(t, e->args[i], own, coef)) > total) total = d;
-    return total;
-  case GE_MUL: {
-    int *of = NEW_ARRAY(int, e->n);
-    for (int i = 0; i < e->n; i++) total += of[i] = degree(t, e->args[i], own, coef);
+    for (int i = 0; i < e->n; i++) {
+      const int of = degree(w, e->args[i]);
+      if (of > total) total = of;
+    }
+    return *d = total;
+  case GE_MUL:
+    for (int i = 0; i < e->n; i++) {
+      total += degree(w, e->args[i]);
+      if (total > NOT_QUADRATIC) total = NOT_QUADRATIC;
+    }
     for (int i = 0; i < e->n && total; i++)
-      if (!of[i]) mark_refs(e->args[i], coef);
-    return total < NOT_QUADRATIC ? total : NOT_QUADRATIC;
-  }
+      if (!degree(w, e->args[i])) mark_refs(w, e->args[i]);
+    return *d = total;
   case GE_FN:
     for (int i = 0; i < e->n; i++)
-      if (degree(t, e->args[i], own, coef)) return NOT_QUADRATIC;
-    return 0;
+      if (degree(w, e->args[i])) total = NOT_QUADRATIC;
+    return *d = total;
   }
   return NOT_QUADRATIC;
 }
 
-/* The same for a potential, marking what multiplies the square only. */
-static int potential_degree(const GTerm *t, const GExpr *e, const bool *own, bool *coef)
+/* The same for a potential, marking what multiplies the square only. seen: sums that were met before. */
+static int potential_degree(const GTerm *t, const GExpr *e, const bool *own, bool *coef, bool *seen)
 {
+  if (seen[e->id]) return 0;
+  seen[e->id] = true;
   if (e->kind == GE_ADD) {
     int max = 0;
     for (int i = 0; i < e->n; i++) {
-      int d = potential_degree(t, e->args[i], own, coef);
+      int d = potential_degree(t, e->args[i], own, coef, seen);
       if (d > max) max = d;
     }
     return max;
   }
   bool *marks = NEW_ARRAY(bool, t->refs.n);
-  int d = degree(t, e, own, marks);
+  DegreeWalk w = degree_walk(t, own, marks);
+  int d = degree(&w, e);
   for (int r = 0; r < t->refs.n && d == 2; r++) coef[r] = coef[r] || marks[r];
   return d;
 }
@@ -998,7 +1028,7 @@ static bool quadratic(const GTerm *t, const bool *own, bool *coef)
   if (t->restricted) return false;
   int location = -1, scale = -1;
   switch (t->dist) {
-  case -1: return potential_degree(t, t->value, own, coef) <= 2;
+  case -1: return potential_degree(t, t->value, own, coef, NEW_ARRAY(bool, t->n_nodes)) <= 2;
   case DIST_flat: return t->value->kind == GE_REF;
   case DIST_std_normal: break;
   case DIST_normal:
@@ -1007,12 +1037,13 @@ static bool quadratic(const GTerm *t, const bool *own, bool *coef)
   case DIST_lognormal: location = 0, scale = 1; break;
   default: return false;
   }
-  int d = degree(t, t->value, own, coef);
+  DegreeWalk w = degree_walk(t, own, coef);
+  int d = degree(&w, t->value);
   if (d > 1 || (d && t->dist == DIST_lognormal)) return false;
-  if (location >= 0 && degree(t, t->args[location], own, coef) > 1) return false;
+  if (location >= 0 && degree(&w, t->args[location]) > 1) return false;
   if (scale >= 0) {
-    if (degree(t, t->args[scale], own, coef)) return false;
-    mark_refs(t->args[scale], coef);
+    if (degree(&w, t->args[scale])) return false;
+    mark_refs(&w, t->args[scale]);
   }
   return true;
 }
@@ -1681,24 +1712,31 @@ static void choose_inputs(const Judge *j, const Component *c, LatentVerdict *v)
   if (v->missing.n) v->conditioning = "gap";
 }
 
-static void find_window(const Judge *j, const Component *c, LatentVerdict *v)
+static void find_window(Judge *j, const Component *c, LatentVerdict *v)
 {
-  PatternList list = {0};
+  PatternList list = take_list(j);
   for (int i = 0; i < c->entries.n; i++) {
     const Entry *e = &c->entries.at[i];
     if (e->family == REF_INDEX || e->pinned || !(counts(j, c, e) || e->shared)) continue;
-    Entry *centre = NEW(Entry);
-    *centre = *e;
-    bool unit = e->n > 0;
+    Entry centre = *e;
+    bool unit = e->n > 0, moved = false;
     for (int p = 0; p < e->n; p++) {
       At a = e->at[p].kind == AT_SPAN ? *e->at[p].hi : e->at[p];
       unit = unit && a.kind == AT_UNIT && a.sign > 0;
+      moved = moved || a.kind != e->at[p].kind || a.off.n || a.off.c;
       a.off = lin_const(0);
-      centre->at[p] = a;
+      centre.at[p] = a;
     }
-    if (unit) VEC_PUSH(list, pattern_of(j, c, centre, true));
+    if (!unit) continue;
+    if (moved) {
+      Entry *copy = NEW(Entry);
+      *copy = centre;
+      e = copy;
+    }
+    VEC_PUSH(list, pattern_of(j, c, e, true));
   }
   texts(list, &v->window);
+  give_list(j, list);
 }
 
 /* ---- a range of a family -------------------------------------------------------------------------------------------------------------------------- */
@@ -1900,7 +1938,7 @@ Analysis *analyse(const Model *m) { return analyse_given(m, NULL); }
 
 Analysis *analyse_given(const Model *m, const Given *given)
 {
-  Judge j = {.m = m, .g = graph_build(m), .a = NEW(Analysis)};
+  Judge j = {.m = m, .g = graph_build(m), .a = NEW(Analysis), .scratch = NEW(StrBuf)};
   rank_names(&j);
   j.axes = axes_build(j.g);
   j.ground = ground_build(j.g, &j.a->unchecked);
