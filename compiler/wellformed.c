@@ -25,6 +25,7 @@ typedef struct {
   Facts *facts;
   bool *sound;     /* by family: all its definitions were understood */
   Extent **extent; /* by statement, by position of its index */
+  bool *by_size;   /* by family: declared_by_size has spoken */
 } Check;
 
 static bool understood(const Check *c, int family)
@@ -305,11 +306,40 @@ static const char *corner_text(const Check *c, const Corner *p)
   return sb_text(&b);
 }
 
+static bool has_variable(const Affine *a)
+{
+  for (int i = 0; i < a->n; i++)
+    if (a->term[i].kind == ATOM_VAR) return true;
+  return false;
+}
+
+/* `input x[N];` beside references x[n]: the habit of languages whose declarations give sizes. Here it is the one element with index N. */
+static bool declared_by_size(const Check *c, const MExpr *ref)
+{
+  const Family *f = &c->m->families.at[ref->family];
+  if (f->n_statements != 1 || f->role == ROLE_LET) return false;
+  const Stmt *s = &c->m->stmts.at[f->statements[0]];
+  for (int k = 0; k < s->n_index; k++) {
+    const Affine *size = &s->index[k].affine;
+    if (size->n != 1 || size->term[0].kind != ATOM_INPUT || size->term[0].coef != 1 || size->constant) continue;
+    if (ref->index[k].kind == IX_AFFINE && !has_variable(&ref->index[k].affine)) continue;
+    const MExpr element = {.kind = M_REF, .family = ref->family, .n_index = s->n_index, .index = s->index};
+    if (!c->by_size[ref->family]) {
+      diag_error(ref->span, arena_printf("for all of them: plate i in 1..%s { ... %s[i] ... }", mexpr_text(c->m, s->index[k].expr), f->name),
+                 "%s is declared, which is one element, and not %s", mexpr_text(c->m, &element), mexpr_text(c->m, ref));
+      note_family(c->r, ref->family);
+    }
+    c->by_size[ref->family] = true;
+    return true;
+  }
+  return false;
+}
+
 static void check_reference(const Check *c, const MExpr *ref, const Guard *guard)
 {
   int vars[MAX_VARS + 16], n = 0, wide = -1;
   const Family *f = &c->m->families.at[ref->family];
-  if (!f->n_index || f->block_let || !family_sound(c, ref->family)) return;
+  if (!f->n_index || f->block_let || !family_sound(c, ref->family) || declared_by_size(c, ref)) return;
   Affine end[2][16];
   for (int k = 0; k < ref->n_index; k++) {
     if (!index_end(c, &ref->index[k], false, &end[0][k]) || !index_end(c, &ref->index[k], true, &end[1][k])) return;
@@ -989,7 +1019,8 @@ static void check_marginals(const Check *c)
 
 void check_wellformed(Resolver *r)
 {
-  Check c = {r, r->m, facts_of(r->m, true), NEW_ARRAY(bool, r->m->families.n), NEW_ARRAY(Extent *, r->m->stmts.n)};
+  Check c = {r, r->m, facts_of(r->m, true), NEW_ARRAY(bool, r->m->families.n), NEW_ARRAY(Extent *, r->m->stmts.n),
+             NEW_ARRAY(bool, r->m->families.n)};
   for (int i = 0; i < r->m->families.n; i++) c.sound[i] = understood(&c, i);
   for (int i = 0; i < r->m->stmts.n; i++)
     if (r->m->stmts.at[i].index) c.extent[i] = index_extents(&c, r->m->stmts.at[i].n_index, r->m->stmts.at[i].index);

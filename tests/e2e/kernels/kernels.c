@@ -22,7 +22,9 @@
 #define JOIN(a, b) JOIN_(a, b)
 const PgmModel *JOIN(MODEL, _model)(void);
 
-enum { DRAWS = 20000 };
+#ifndef DRAWS
+#define DRAWS 20000 /* long_draws.sh: a million */
+#endif
 static int faults;
 static const PgmBatch whole = {.axis = -1, .weight = 1};
 
