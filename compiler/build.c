@@ -977,8 +977,11 @@ static Value build_binary(Builder *b, const MExpr *e)
   default: {
     Node x = value_ready(b, p).node, y = value_ready(b, q).node;
     static const XOp op[] = {[OP_LT] = X_LT, [OP_LE] = X_LE, [OP_GT] = X_LT, [OP_GE] = X_LE, [OP_EQ] = X_EQ, [OP_NE] = X_NE, [OP_AND] = X_AND, [OP_OR] = X_OR};
-    bool swap = e->op == OP_GT || e->op == OP_GE;
-    return scalar(x_compare(d, op[e->op], swap ? y : x, swap ? x : y));
+    const bool swap = e->op == OP_GT || e->op == OP_GE;
+    const Node low = swap ? y : x, high = swap ? x : y;
+    /* so that both sides of a threshold are seen to be complements: expect.c */
+    if (op[e->op] == X_LE && (dag_node(d, low)->random || dag_node(d, high)->random)) return scalar(x_sub(d, x_int(d, 1), x_compare(d, X_LT, high, low)));
+    return scalar(x_compare(d, op[e->op], low, high));
   }
   }
 }

@@ -355,6 +355,9 @@ static void add_term(Emission *e, const Joined *j)
   if (build_labels(d, t.constant, labels, MAX_LABELS)) t.value = point, latent = random, constant = t.constant = x_const(d, 0);
   t.random = latent;
   t.expected = dag_expect(d, x_add(d, latent, x_sub(d, constant, t.constant)), &t.method);
+  if (dag_steps(d, t.method == EXPECT_SAMPLED ? latent : t.expected))
+    diag(SEV_WARNING, first->span, "smooth instead: inv_logit((a - b) / width) for a > b",
+         "this has a step in a latent variable and no expectation in closed form: gradients do not see the step");
   t.labels = n_labels > 0;
   if (n_labels) {
     Node density = t.value;

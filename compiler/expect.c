@@ -6,6 +6,9 @@
  *   - the square of a sum of independent parts: (sum E)^2 + sum Var, where the variance of a product of independent factors comes from theirs, and that of
  *     a sum over an axis is the sum of variances: nothing cancels as it would in the expanded square;
  *   - the same for the solution of a triangular system with a certain matrix;
+ *   - moments on one side of a threshold: [A > 0] B C and max(A, 0) B, of jointly Gaussian A, B, C; |A|, max(A, B) and min(A, B) are written by max(A, 0).
+ *     Gauss-Hermite sums are off by hundredths at a kink, and have no gradient at a step. A comparison inside other functions is taken outside first;
+ *   - sin A, cos A, Phi(A);
  *   - a branch on data is taken on the outside;
  *   - any other function is conditioned on its affine argument (one leaf, or a whole linear predictor when its leaves occur nowhere else), which
  *     becomes mean + sd * x_q on a quadrature axis; the rest of the group is then integrated given that value. Two such axes at most.
@@ -30,7 +33,7 @@ typedef struct {
   int quad_axis[MAX_QUADRATURE];       /* -1 until made */
   int expansions;                      /* products distributed on the current path */
   int work;
-  NodeMap means, variables_of, form_of;            /* what is known of nodes; the latter two index the lists */
+  NodeMap means, variables_of, form_of, kinks;     /* what is known of nodes; the second and third index the lists */
   VEC(Variables *) variables;
   VEC(Form *) forms;
   NodeMap result[MAX_QUADRATURE + 1];  /* expectations found, per depth */
@@ -297,6 +300,19 @@ static void split_exponent(Dag *d, Node n, double sign, Product *p)
   }
 }
 
+/* |a|, max(a, b) and min(a, b) by max(., 0); others as they are. */
+static Node by_ramps(Dag *d, Node n)
+{
+  const XNode x = *dag_node(d, n);
+  if (x.op != X_FN) return n;
+  switch (x.aux) {
+  case F_fabs: return x_sub(d, x_mul(d, x_const(d, 2), x_fn1(d, F_relu, x.args[0])), x.args[0]);
+  case F_fmax: return x_add(d, x.args[1], x_fn1(d, F_relu, x_sub(d, x.args[0], x.args[1])));
+  case F_fmin: return x_sub(d, x.args[0], x_fn1(d, F_relu, x_sub(d, x.args[0], x.args[1])));
+  default: return n;
+  }
+}
+
 static void split_product(Dag *d, Node n, int power, Product *p)
 {
   XNode x = *dag_node(d, n);
@@ -317,9 +333,12 @@ static void split_product(Dag *d, Node n, int power, Product *p)
     if (x.aux == F_square && abs(power) <= 32) { split_product(d, x.args[0], 2 * power, p); return; }
     if (x.aux == F_exp) { split_exponent(d, x.args[0], power, p); return; }
     break;
+  case X_LT:                                                                /* 0 or 1 */
+    if (power > 1) power = 1;
+    break;
   default: break;
   }
-  push_factor(p, n, power, false);
+  push_factor(p, power > 0 ? by_ramps(d, n) : n, power, false);
 }
 
 static Node factor_node(Dag *d, const Factor *f) { return f->is_exp ? x_exp(d, f->base) : int_power(d, f->base, f->power); }
@@ -381,6 +400,78 @@ static Node closed_form(Expect *e, const Factor *f, int n)
       if (!covariance(d, form[i], form[j], &cov[i][j])) return NO_NODE;
   }
   return x_mul(d, front, isserlis(d, degree, mean, cov));
+}
+
+/* ---- thresholds ------------------------------------------------------------------------------------------------------------------------ */
+
+enum { MAX_BESIDE = 2 };
+
+static Node normal_density(Dag *d, Node x)
+{
+  return x_mul(d, x_const(d, 0.5 * M_2_SQRTPI * M_SQRT1_2), x_exp(d, x_mul(d, x_const(d, -0.5), x_square(d, x))));
+}
+
+/* E [A > 0] B_1 .. B_n of jointly Gaussian variables, n <= 2, with m, s, r = m / s of A and k_i = cov(A, B_i) / s:
+ *   Phi(r),  E B Phi(r) + k phi(r),  (E B C) Phi(r) + (E B k_C + E C k_B - r k_B k_C) phi(r)
+ * by Stein's lemma (Stein 1981). Factors max(A, 0) are [A > 0] A. All thresholds must be the same. */
+static Node beyond_threshold(Expect *e, const Factor *f, int n)
+{
+  Dag *d = e->d;
+  Node threshold = NO_NODE, beside[MAX_BESIDE], var, cov, mean[MAX_BESIDE], k[MAX_BESIDE];
+  int count = 0;
+  for (int i = 0; i < n; i++) {
+    const XNode x = *dag_node(d, f[i].base);
+    const bool step = x.op == X_LT, ramp = x.op == X_FN && x.aux == F_relu;
+    const Node a = step ? x_sub(d, x.args[1], x.args[0]) : ramp ? x.args[0] : NO_NODE;
+    if (f[i].is_exp || f[i].power < 1 || (a >= 0 && threshold >= 0 && a != threshold)) return NO_NODE;
+    if (a >= 0) threshold = a;
+    for (int p = 0; !step && p < f[i].power; p++) {
+      if (count == MAX_BESIDE) return NO_NODE;
+      beside[count++] = ramp ? a : f[i].base;
+    }
+  }
+  const Form *form = threshold < 0 ? NULL : affine(e, threshold), *other[MAX_BESIDE];
+  if (!form || !form->n || !covariance(d, form, form, &var)) return NO_NODE;
+  const Node m = with_means(e, threshold), s = x_sqrt(d, x_add(d, var, x_const(d, 1e-280))), r = x_div(d, m, s); /* certain A: no 0 / 0 */
+  const Node above = x_fn1(d, F_Phi, r), at = normal_density(d, r);
+  for (int i = 0; i < count; i++) {
+    if (!(other[i] = affine(e, beside[i])) || !covariance(d, form, other[i], &cov)) return NO_NODE;
+    mean[i] = with_means(e, beside[i]);
+    k[i] = beside[i] == threshold ? s : x_div(d, cov, s);
+  }
+  if (count == 0) return above;
+  if (count == 1) return x_add(d, x_mul(d, mean[0], above), x_mul(d, k[0], at));
+  if (!covariance(d, other[0], other[1], &cov)) return NO_NODE;
+  const Node both = x_add(d, x_mul(d, mean[0], mean[1]), cov);
+  const Node edge = x_sub(d, x_add(d, x_mul(d, mean[0], k[1]), x_mul(d, mean[1], k[0])), x_mul(d, r, x_mul(d, k[0], k[1])));
+  return x_add(d, x_mul(d, both, above), x_mul(d, edge, at));
+}
+
+/* E sin A = exp(-v / 2) sin m, E cos A alike; E Phi(A) = Phi(m / sqrt(1 + v)). */
+static Node known_function(Expect *e, const Factor *f)
+{
+  Dag *d = e->d;
+  const XNode x = *dag_node(d, f->base);
+  const Form *a;
+  Node v;
+  if (f->is_exp || f->power != 1 || x.op != X_FN || (x.aux != F_sin && x.aux != F_cos && x.aux != F_Phi)) return NO_NODE;
+  if (!(a = affine(e, x.args[0])) || !covariance(d, a, a, &v)) return NO_NODE;
+  const Node m = with_means(e, x.args[0]);
+  if (x.aux == F_Phi) return x_fn1(d, F_Phi, x_div(d, m, x_sqrt(d, x_add(d, x_const(d, 1), v))));
+  return x_mul(d, x_exp(d, x_mul(d, x_const(d, -0.5), v)), x_fn1(d, (Fn)x.aux, m));
+}
+
+/* Does it contain a kink or a step in something random? */
+static bool kinked(Expect *e, Node n)
+{
+  const XNode x = *dag_node(e->d, n);
+  if (!x.random) return false;
+  const int known = *node_map(&e->kinks, n);
+  if (known != NODE_NEW) return known;
+  bool found = x.op == X_LT || (x.op == X_FN && (x.aux == F_relu || x.aux == F_fabs || x.aux == F_fmax || x.aux == F_fmin));
+  for (int i = 0; i < x.n_args && !found; i++) found = kinked(e, x.args[i]);
+  *node_map(&e->kinks, n) = found;
+  return found;
 }
 
 /* Summands of a sum, signs applied; -1: too many. */
@@ -450,7 +541,7 @@ static bool part_moments(Expect *e, Node n, Node *mean, Node *var)
   Dag *d = e->d;
   if (moments(e, n, mean, var)) return true;
   if ((*mean = expect(e, n)) < 0) return false;
-  *var = quadrature(e, x_square(d, x_sub(d, n, *mean)));
+  *var = kinked(e, n) ? NO_NODE : quadrature(e, x_square(d, x_sub(d, n, *mean)));
   if (*var >= 0) return true;
   Node second = expect(e, x_square(d, n));
   *var = second < 0 ? NO_NODE : x_sub(d, second, x_square(d, *mean));
@@ -698,15 +789,15 @@ static Node quadrature(Expect *e, Node whole)
 
 /* ---- expectations --------------------------------------------------------------------------------------------------------------------------- */
 
-/* A branch on data inside `n` that can be taken outside; NO_NODE: none. */
-static Node find_branch(const Dag *d, Node whole, Node n, NodeMap *seen)
+/* A branch on data (X_COND) or a comparison (X_LT) inside `n` that can be taken outside; NO_NODE: none. */
+static Node find_branch(const Dag *d, XOp op, Node whole, Node n, NodeMap *seen)
 {
   const XNode *x = dag_node(d, n);
   if (!x->random || *node_map(seen, n) != NODE_NEW) return NO_NODE;
   *node_map(seen, n) = 1;
-  if (x->op == X_COND && !dag_node(d, x->args[0])->random && single(d, whole, n, dag_axes(d, x->args[0]))) return n;
+  if (x->op == op && (op == X_LT ? single(d, whole, n, dag_axes(d, n)) : !dag_node(d, x->args[0])->random && single(d, whole, n, dag_axes(d, x->args[0])))) return n;
   for (int i = 0; i < x->n_args; i++) {
-    Node found = find_branch(d, whole, x->args[i], seen);
+    Node found = find_branch(d, op, whole, x->args[i], seen);
     if (found >= 0) return found;
   }
   return NO_NODE;
@@ -716,13 +807,30 @@ static Node expect_branch(Expect *e, Node whole)
 {
   Dag *d = e->d;
   NodeMap seen = {0};
-  Node branch = find_branch(d, whole, whole, &seen);
+  Node branch = find_branch(d, X_COND, whole, whole, &seen);
   if (branch < 0) return NO_NODE;
   XNode x = *dag_node(d, branch);
   Node a = expect(e, dag_replace(d, whole, branch, x.args[1]));
   if (a < 0) return NO_NODE;
   Node b = expect(e, dag_replace(d, whole, branch, x.args[2]));
   return b < 0 ? NO_NODE : x_cond(d, x.args[0], a, b);
+}
+
+/* With b = 0 or 1 a comparison inside a factor: f(b) = b f(1) + f(0) - b f(0). What shares no variable with b is then independent of it. */
+static Node expect_step(Expect *e, const Factor *f, int n)
+{
+  Dag *d = e->d;
+  const Node whole = factors_node(d, f, n);
+  for (int i = 0; i < n; i++) {
+    NodeMap seen = {0};
+    if (!f[i].is_exp && dag_node(d, f[i].base)->op == X_LT) continue;
+    const Node step = find_branch(d, X_LT, whole, f[i].base, &seen);
+    if (step < 0) continue;
+    const Node on = dag_replace(d, whole, step, x_int(d, 1)), off = dag_replace(d, whole, step, x_int(d, 0));
+    const Node a = expect(e, x_mul(d, step, on)), b = a < 0 ? a : expect(e, off), c = b < 0 ? b : expect(e, x_mul(d, step, off));
+    return c < 0 ? NO_NODE : x_add(d, b, x_sub(d, a, c));
+  }
+  return NO_NODE;
 }
 
 /* Over the summands of one of the factors. */
@@ -756,6 +864,9 @@ static Node expect_group(Expect *e, const Factor *f, int n)
   if (n == 1 && !f[0].is_exp && f[0].power == 1 && (op == X_ADD || op == X_SUB || op == X_SUM || op == X_PROD || op == X_COND || op == X_U || op == X_AT))
     return expect(e, f[0].base);
   Node r = closed_form(e, f, n);
+  if (r < 0) r = beyond_threshold(e, f, n);
+  if (r < 0 && n == 1) r = known_function(e, f);
+  if (r < 0) r = expect_step(e, f, n);
   if (r >= 0) return r;
   if (n == 1 && !f[0].is_exp && f[0].power == 2) {
     r = square_of_sum(e, f[0].base);
@@ -764,6 +875,7 @@ static Node expect_group(Expect *e, const Factor *f, int n)
   Node whole = factors_node(d, f, n);
   r = expect_branch(e, whole);
   if (r >= 0) return r;
+  if (kinked(e, whole) && (r = distribute(e, f, n)) >= 0) return r;
   Atoms atoms = {0};
   nonlinear_atoms(e, whole, false, &atoms);
   return atoms.n ? quadrature(e, whole) : distribute(e, f, n);
@@ -844,4 +956,22 @@ Node dag_expect(Dag *d, Node n, ExpectMethod *method)
   Node r = dag_node(d, n)->point ? NO_NODE : expect(&e, n);                 /* a point value has no moments */
   *method = r < 0 ? EXPECT_SAMPLED : dag_node(d, r)->quadrature ? EXPECT_QUADRATURE : EXPECT_CLOSED_FORM;
   return r;
+}
+
+static bool steps(const Dag *d, Node n, NodeMap *seen)
+{
+  const XNode *x = dag_node(d, n);
+  if ((!x->random && !x->quadrature) || *node_map(seen, n) != NODE_NEW) return false;
+  *node_map(seen, n) = 1;
+  if (x->op == X_LT || x->op == X_LE || x->op == X_EQ || x->op == X_NE) return true;
+  if (x->op == X_FN && (x->aux == F_floor || x->aux == F_ceil || x->aux == F_round)) return true;
+  for (int i = x->op == X_COND; i < x->n_args; i++)
+    if (steps(d, x->args[i], seen)) return true;
+  return false;
+}
+
+bool dag_steps(const Dag *d, Node n)
+{
+  NodeMap seen = {0};
+  return steps(d, n, &seen);
 }

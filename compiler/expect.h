@@ -9,6 +9,10 @@ typedef enum { EXPECT_CLOSED_FORM, EXPECT_QUADRATURE, EXPECT_SAMPLED } ExpectMet
 /* E_q of `n`, or NO_NODE (and EXPECT_SAMPLED) when neither a closed form nor quadrature in at most two dimensions applies. */
 Node dag_expect(Dag *d, Node n, ExpectMethod *method);
 
+/* Does the value of `n` contain a step in something random, or in a quadrature node: a comparison as a number, or a rounding? Its derivative at a point is
+ * 0, though that of its expectation is not: nodes and draws do not see it. */
+bool dag_steps(const Dag *d, Node n);
+
 /* Whether two leaves are different elements for certain. */
 bool leaves_distinct(const Dag *d, Node a, Node b);
 

@@ -488,6 +488,9 @@ Node x_fn1(Dag *d, Fn f, Node a)
 Node x_fn2(Dag *d, Fn f, Node a, Node b)
 {
   Node args[2] = {a, b};
+  double v;
+  for (int i = 0; i < 2 && (f == F_fmax || f == F_fmin); i++)               /* bounds that are none */
+    if (dag_is_const(d, args[i], &v) && isinf(v) && (v < 0) == (f == F_fmax)) return args[1 - i];
   return make(d, X_FN, (int)f, 0, 0, 2, args, false);
 }
 

@@ -281,7 +281,7 @@ static Node log_sum_exp(Node body) { return x_log_sum_exp(now->d, I, body); }
   _(SAMPLED, SQ(SUMI(MUL(V, ADD(A, XI)))))                                                                                                          \
   _(SAMPLED, MUL(SUMI(V), SUMJ(U1(FV, J_))))                                                                                                        \
   _(SAMPLED, SQ(SUMI(FN(tanh, ADD(MUL(A, B), V)))))                                                                                                 \
-  _(SAMPLED, FN(sin, MUL(A, MUL(B, C_))))                                                                                                           \
+  _(SAMPLED, FN(tanh, MUL(A, MUL(B, C_))))                                                                                                          \
   _(SAMPLED, log_sum_exp(V))                                                                                                                        \
   _(SAMPLED, x_reduce(now->d, X_MAX, I, V))                                                                                                         \
   _(SAMPLED, MUL(A, x_leaf(now->d, X_VALUE, FB, 0, NULL, false)))                                                                                   \
@@ -375,6 +375,45 @@ static void test_small_variances(void **unused)
   assert_true(fabs(evaluate(&w, logs) - wanted) <= 1e-6 * wanted);
 }
 
+/* Kinks and steps have closed forms, alone and beside other factors, and in squares: against a fine grid over a and Gauss-Hermite nodes over b and c. */
+static void test_thresholds(void **unused)
+{
+  (void)unused;
+  state = 3;
+  World w = world_new(20);
+  now = &w;
+  enum { CELLS = 1500, OTHERS = 8 };
+  double x[OTHERS], weight[OTHERS];
+  normal_rule(OTHERS, x, weight);
+  const Node above = x_compare(w.d, X_LT, X, A), both = x_compare(w.d, X_LT, B, ADD(A, X)), below = SUB(K(1), above), larger = x_fn2(w.d, F_fmax, A, X);
+  const Node cases[] = {
+    above, both, below, MUL(above, above), MUL(above, below), MUL(above, B), MUL(above, A), MUL(above, SQ(ADD(A, B))), MUL(both, MUL(B, ADD(A, C_))),
+    SQ(SUB(Y, ADD(MUL(above, B), MUL(below, C_)))), SQ(SUB(Y, MUL(both, C_))),
+    FN(relu, A), FN(relu, SUB(A, B)), SQ(FN(relu, SUB(A, X))), MUL(FN(relu, A), B), MUL(FN(relu, A), ADD(A, B)), SQ(SUB(Y, MUL(B, FN(relu, SUB(A, X))))),
+    FN(fabs, SUB(A, X)), FN(fabs, SUB(A, MUL(B, X))), MUL(FN(fabs, A), B), SQ(SUB(Y, FN(fabs, A))), larger, SQ(larger), SQ(SUB(larger, B)),
+    x_fn2(w.d, F_fmin, A, B), LP(double_exponential, X, A, EXP(B)), LP(double_exponential, A, B, EXP(C_)), LP(normal, Y, FN(relu, ADD(A, X)), EXP(B)),
+    MUL(B, FN(cos, MUL(above, C_))),
+    FN(sin, SUB(A, MUL(B, X))), FN(cos, A), FN(Phi, ADD(A, B)), MUL(FN(cos, A), SQ(B)),
+  };
+  for (size_t k = 0; k < sizeof cases / sizeof *cases; k++) {
+    ExpectMethod method;
+    const Node r = dag_expect(w.d, cases[k], &method);
+    if (r < 0 || method != EXPECT_CLOSED_FORM) fail_msg("threshold case %zu: no closed form", k);
+    for (int trial = 0; trial < 3; trial++) {
+      draw_point(&w);
+      const double m = w.mean[FA][0], s = w.sd[FA][0], got = evaluate(&w, r);
+      double wanted = 0, *other[] = {w.value[FB], w.value[FC]};
+      const double means[] = {w.mean[FB][0], w.mean[FC][0]}, sds[] = {w.sd[FB][0], w.sd[FC][0]};
+      for (int i = 0; i < CELLS; i++) {
+        const double u = -7 + 14 * (i + 0.5) / CELLS;
+        w.value[FA][0] = m + s * u;
+        wanted += 14.0 / CELLS * exp(-0.5 * u * u) / sqrt(2 * M_PI) * tensor(&w, cases[k], other, means, sds, 2, x, weight, OTHERS);
+      }
+      if (!(fabs(got - wanted) <= 4e-3 * (1 + fabs(wanted)))) fail_msg("threshold case %zu: %.12g, not %.12g", k, got, wanted);
+    }
+  }
+}
+
 /* Long chains and long sums end soon, with an answer or without one. */
 static void test_long(void **unused)
 {
@@ -406,6 +445,7 @@ static void test_long(void **unused)
 
 int main(void)
 {
-  const struct CMUnitTest tests[] = {cmocka_unit_test(test_cases), cmocka_unit_test(test_offsets), cmocka_unit_test(test_small_variances), cmocka_unit_test(test_long)};
+  const struct CMUnitTest tests[] = {cmocka_unit_test(test_cases), cmocka_unit_test(test_offsets), cmocka_unit_test(test_small_variances),
+                                     cmocka_unit_test(test_thresholds), cmocka_unit_test(test_long)};
   return cmocka_run_group_tests(tests, NULL, NULL);
 }
