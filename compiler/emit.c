@@ -2,13 +2,14 @@
  *
  * Per outermost plate there is one DAG with the terms under it, twice: at a point (constrained values) and as random variables, which expect.c
  * integrates. Four kernels come of it: `point` (every term), `expected` (terms with closed form or quadrature), `rest` (the others, at a point) and
- * `constant` (summands of data alone, evaluated once). Each is a value and its reverse-mode gradient, lowered together. The rest of the file is
+ * `constant` (summands of data alone, evaluated once); three more where local variables can be eliminated (eliminate.c). Each is a value and its reverse-mode gradient, lowered together. The rest of the file is
  * description: sizes, elements, bounds, references, simulation, tables. What the runtime does with it: runtime/pgmrt.h. */
 #include "emit.h"
 #include "build.h"
 #include "concave.h"
 #include "cprint.h"
 #include "dist.h"
+#include "eliminate.h"
 #include "func.h"
 #include "grad.h"
 #include "pieces.h"
@@ -43,8 +44,8 @@ typedef struct {
   VEC(int) shared;
   int *own_offset;                     /* per family: offset of own references; INT_MIN none */
   int *own_position;
-  bool has_block;
-  bool has_point, has_expected, has_rest, has_constant, has_scratch;
+  bool has_block, has_scratch;
+  Eliminations eliminated;             /* local elements with a best factor in closed form: all that the terms mention, or none */
 } Group;
 
 struct Emission {
@@ -891,16 +892,17 @@ static RefClass classify_leaf(void *data, Node leaf, RefSlot *slot)
   return REF_BUFFER;
 }
 
-typedef enum { K_POINT, K_EXPECTED, K_REST, K_CONSTANT } KernelKind;
-static const char *const kernel_names[] = {"point", "expected", "rest", "constant"};
+typedef enum { K_POINT, K_EXPECTED, K_REST, K_CONSTANT, K_ELIMINATED, K_COMPLETE, K_RESTORE, KERNEL_KINDS } KernelKind;
+static const char *const kernel_names[] = {"point", "expected", "rest", "constant", "eliminated", "complete", "restore"};
 
 static Node term_node(const Term *t, KernelKind kind)
 {
   switch (kind) {
   case K_POINT: return t->value;
-  case K_EXPECTED: return t->method == EXPECT_SAMPLED ? NO_NODE : t->expected;
+  case K_EXPECTED: case K_ELIMINATED: case K_COMPLETE: return t->method == EXPECT_SAMPLED ? NO_NODE : t->expected;
   case K_REST: return t->method == EXPECT_SAMPLED ? t->averaged : NO_NODE;
   case K_CONSTANT: return t->constant;
+  case K_RESTORE: case KERNEL_KINDS: break;
   }
   return NO_NODE;
 }
@@ -948,7 +950,86 @@ static bool mentions(const char *text, const char *name)
   return false;
 }
 
-/* Value and gradient of a group's terms. Returns false when there is nothing to compute. */
+/* As the kernel has it: with the best factors in place of those of eliminated elements, with nothing missing. */
+static Node for_kernel(const Group *g, KernelKind kind, Node n)
+{
+  if (kind == K_ELIMINATED || kind == K_COMPLETE) n = dag_eliminated(g->d, n, &g->eliminated);
+  return kind == K_COMPLETE ? dag_complete(g->d, n) : n;
+}
+
+/* The sum of the entropies of the best factors, within a unit. */
+static Node eliminated_entropy(const Group *g)
+{
+  const double half_log_2pi_e = 1.41893853320467274178;
+  Dag *d = g->d;
+  Node sum = x_const(d, 0);
+  for (int i = 0; i < g->eliminated.n; i++) {
+    const Eliminated *z = &g->eliminated.at[i];
+    Node entropy = x_sub(d, x_const(d, half_log_2pi_e), x_mul(d, x_const(d, 0.5), x_log(d, z->precision)));
+    int axes[MAX_AXES], n = axes_in_order(d, dag_axes(d, z->mean) & ~AXIS_BIT(0), axes);
+    while (n--) entropy = x_sum(d, axes[n], entropy);
+    sum = x_add(d, sum, entropy);
+  }
+  return sum;
+}
+
+/* The group's terms as the kernel has them, added up, without the elimination's replacements; NO_NODE where there are none. With `p`: labels them there. */
+static Node group_sum(Emission *e, Group *g, KernelKind kind, CPrint *p)
+{
+  Dag *d = g->d;
+  Node sum = x_const(d, 0);
+  bool any = false;
+  for (int i = 0; i < g->terms.n; i++) {
+    const Term *t = &e->terms.at[g->terms.at[i]];
+    Node n = term_node(t, kind);
+    double zero;
+    if (n < 0 || (dag_is_const(d, n, &zero) && zero == 0)) continue;
+    any = true;
+    if (p) label_term(e, p, t, for_kernel(g, kind, n));
+    sum = x_add(d, sum, sum_inner(d, t, n));
+  }
+  return any ? sum : NO_NODE;
+}
+
+static void accumulate(CPrint *p, ClassifyData *data, Node leaf, Node value)
+{
+  RefSlot slot;
+  classify_leaf(data, leaf, &slot);                                         /* in a fixed order, bare references first come by node order */
+  VEC_PUSH(p->k->outs, (LoopOut){.kind = OUT_ACCUMULATE, .value = value, .leaf = leaf});
+}
+
+/* What the kernel computes: value and gradient of the terms; of restore the best factors, as if they were adjoints. False: nothing. */
+static bool kernel_outputs(Emission *e, Group *g, KernelKind kind, CPrint *p)
+{
+  Dag *d = g->d;
+  ClassifyData *data = p->data;
+  LeafAdjoints adjoints = {0};
+  if (kind >= K_ELIMINATED && !g->eliminated.n) return false;
+  if (kind == K_RESTORE) {
+    VEC_PUSH(p->k->outs, (LoopOut){.kind = OUT_VALUE, .value = x_const(d, 0), .leaf = NO_NODE});
+    for (int i = 0; i < g->eliminated.n; i++) {
+      accumulate(p, data, g->eliminated.at[i].mean, g->eliminated.at[i].best_mean);
+      accumulate(p, data, g->eliminated.at[i].sd, g->eliminated.at[i].best_sd);
+    }
+    return true;
+  }
+  Node sum = group_sum(e, g, kind, p);
+  if (sum < 0) return false;
+  Node root = g->plate >= 0 ? x_sum(d, 0, sum) : sum, value = root;
+  if (kind >= K_ELIMINATED) value = for_kernel(g, kind, x_sum(d, 0, x_add(d, sum, eliminated_entropy(g))));
+  VEC_PUSH(p->k->outs, (LoopOut){.kind = OUT_VALUE, .value = value, .leaf = NO_NODE});
+  if (kind == K_EXPECTED || kind >= K_ELIMINATED) dag_gradient(d, root, x_weight(d), X_MEAN, X_SD, &adjoints);
+  else if (kind != K_CONSTANT) dag_gradient(d, root, x_weight(d), X_VALUE, X_MEAN, &adjoints);   /* means: probabilities of discrete values */
+  for (int i = 0; i < adjoints.n; i++) {
+    const Node leaf = adjoints.at[i].leaf;
+    bool gone = false;
+    for (int k = 0; k < g->eliminated.n && kind >= K_ELIMINATED; k++) gone = gone || leaf == g->eliminated.at[k].mean || leaf == g->eliminated.at[k].sd;
+    if (!gone) accumulate(p, data, leaf, for_kernel(g, kind, adjoints.at[i].adjoint));
+  }
+  return true;
+}
+
+/* Returns false when there is nothing to compute. */
 static bool emit_kernel(Emission *e, Group *g, KernelKind kind)
 {
   Dag *d = g->d;
@@ -959,28 +1040,7 @@ static bool emit_kernel(Emission *e, Group *g, KernelKind kind)
   p->env_name = e->name;
   p->span = g->plate >= 0;
   p->classify = classify_leaf, p->data = &data;
-  Node sum = x_const(d, 0);
-  bool any = false;
-  for (int i = 0; i < g->terms.n; i++) {
-    const Term *t = &e->terms.at[g->terms.at[i]];
-    Node n = term_node(t, kind);
-    double zero;
-    if (n < 0 || (dag_is_const(d, n, &zero) && zero == 0)) continue;
-    any = true;
-    label_term(e, p, t, n);
-    sum = x_add(d, sum, sum_inner(d, t, n));
-  }
-  if (!any) return false;
-  Node root = g->plate >= 0 ? x_sum(d, 0, sum) : sum;
-  LeafAdjoints adjoints = {0};
-  if (kind == K_EXPECTED) dag_gradient(d, root, x_weight(d), X_MEAN, X_SD, &adjoints);
-  else if (kind != K_CONSTANT) dag_gradient(d, root, x_weight(d), X_VALUE, X_MEAN, &adjoints);   /* means: probabilities of discrete values */
-  VEC_PUSH(p->k->outs, (LoopOut){.kind = OUT_VALUE, .value = root, .leaf = NO_NODE});
-  for (int i = 0; i < adjoints.n; i++) {
-    RefSlot slot;
-    classify_leaf(&data, adjoints.at[i].leaf, &slot);                       /* in a fixed order, bare references first come by node order */
-    VEC_PUSH(p->k->outs, (LoopOut){.kind = OUT_ACCUMULATE, .value = adjoints.at[i].adjoint, .leaf = adjoints.at[i].leaf});
-  }
+  if (!kernel_outputs(e, g, kind, p)) return false;
   kernel_lower(p->k);
   dump_kernel(e, g, kernel_names[kind], p->k);
   p->units_given = true;
@@ -1937,6 +1997,49 @@ static bool recurs(const Group *g)
   return false;
 }
 
+/* ---- elimination -------------------------------------------------------------------------------------------------------------------------------------------- */
+
+static bool mentions_family(const Dag *d, Node n, int family, NodeMap *seen)
+{
+  const XNode *x = dag_node(d, n);
+  if (x->op == X_U && x->aux == family) return true;
+  if (!x->latent || *node_map(seen, n) != NODE_NEW) return false;
+  *node_map(seen, n) = 1;
+  bool any = false;
+  for (int i = 0; i < x->n_args && !any; i++) any = mentions_family(d, x->args[i], family, seen);
+  return any;
+}
+
+/* A local family of one statement, whose density is among the group's terms (so that these meet all its elements), mentioned by no other group's, real and
+ * without bounds, in terms that are concave in it. */
+static bool may_go(const Emission *e, const Group *g, int family)
+{
+  const Family *f = FAMILY(e, family);
+  const LatentVerdict *v = verdict_of(e, family);
+  if (f->role != ROLE_LOCAL || f->n_statements != 1 || f->type.kind == TY_INT || !v || !v->separable) return false;
+  const Bounds support = build_support(e->m, family);
+  const int own = e->statement_term[f->statements[0]];
+  if (support.transform != TR_IDENTITY || support.computed || own < 0 || &e->groups.at[e->terms.at[own].group] != g) return false;
+  for (int i = 0; i < e->terms.n; i++) {
+    const Term *t = &e->terms.at[i];
+    NodeMap seen = {0};
+    if (&e->groups.at[t->group] != g && mentions_family(e->groups.at[t->group].d, t->random, family, &seen)) return false;
+  }
+  return is_concave(e, family);
+}
+
+static void find_eliminated(Emission *e, Group *g)
+{
+  bool *candidate = NEW_ARRAY(bool, e->m->families.n + 1), any = false;
+  if (g->plate < 0) return;
+  for (int i = 0; i < g->terms.n; i++)
+    if (e->terms.at[g->terms.at[i]].method == EXPECT_SAMPLED) return;
+  for (int i = 0; i < e->m->families.n; i++) any |= candidate[i] = may_go(e, g, i);
+  Node sum = any ? group_sum(e, g, K_EXPECTED, NULL) : NO_NODE;
+  Eliminations list = {0};
+  if (sum >= 0 && dag_eliminate(g->d, x_sum(g->d, 0, sum), candidate, &list)) g->eliminated = list;
+}
+
 /* ---- the file --------------------------------------------------------------------------------------------------------------------------------------------- */
 
 static void emit_group(Emission *e, Group *g)
@@ -1957,14 +2060,13 @@ static void emit_group(Emission *e, Group *g)
   if (g->plate < 0) put(e, "/* ---- terms outside plates ---- */\n\n");
   else put(e, "/* ---- line %d: %s ---- */\n\n", source_place(m->plates.at[g->plate].span.begin).line, comment_text(source_slice(m->plates.at[g->plate].span)));
   dag_order_axes(g->d);
-  bool *has[] = {&g->has_point, &g->has_expected, &g->has_rest, &g->has_constant};
-  const char *name[4];
+  find_eliminated(e, g);
+  const char *name[KERNEL_KINDS];
   StrBuf sizes = {0};
   int n_sizes = 0;
-  for (int k = 0; k < 4; k++) {
+  for (int k = 0; k < KERNEL_KINDS; k++) {
     g->has_scratch = false;
-    *has[k] = emit_kernel(e, g, (KernelKind)k);
-    name[k] = *has[k] ? arena_printf("%s_%s_%s", e->name, suffix, kernel_names[k]) : "NULL";
+    name[k] = emit_kernel(e, g, (KernelKind)k) ? arena_printf("%s_%s_%s", e->name, suffix, kernel_names[k]) : "NULL";
     if (g->has_scratch) sb_printf(&sizes, "  n = %s_%s_%s_scratch(env, count);\n  if (n > most) most = n;\n", e->name, suffix, kernel_names[k]), n_sizes++;
   }
   if (n_sizes)
@@ -2004,13 +2106,21 @@ static void emit_group(Emission *e, Group *g)
     owns = true;
   }
   if (owns) put(e, "{-1, 0, 0}};\n\n");
+  if (g->eliminated.n) {
+    put(e, "static const int %s_%s_eliminates[] = {", e->name, suffix);
+    for (int i = 0; i < g->eliminated.n; i++) put(e, "%d, ", dag_node(g->d, g->eliminated.at[i].mean)->aux);
+    put(e, "-1};\n\n");
+  }
   if (g->plate < 0) sb_printf(&e->plate_table, "  {.variable = NULL, .axis = -1");
   else {
     int var = m->plates.at[g->plate].var;
     sb_printf(&e->plate_table, "  {.variable = \"%s\", .line = %d, .axis = %d", m->vars.at[var].name, source_place(m->plates.at[g->plate].span.begin).line, e->axis_of_var[var]);
   }
-  sb_printf(&e->plate_table, ", .first_term = %d, .n_terms = %d,\n   .point = %s, .expected = %s, .rest = %s, .constant = %s", g->terms.n ? g->terms.at[0] : 0, g->terms.n, name[0],
-            name[1], name[2], name[3]);
+  sb_printf(&e->plate_table, ", .first_term = %d, .n_terms = %d,\n   .point = %s, .expected = %s, .rest = %s, .constant = %s", g->terms.n ? g->terms.at[0] : 0, g->terms.n, name[K_POINT],
+            name[K_EXPECTED], name[K_REST], name[K_CONSTANT]);
+  if (g->eliminated.n)
+    sb_printf(&e->plate_table, ",\n   .eliminates = %s_%s_eliminates, .eliminated = %s, .complete = %s, .restore = %s", e->name, suffix, name[K_ELIMINATED], name[K_COMPLETE],
+              name[K_RESTORE]);
   if (recurs(g)) sb_puts(&e->plate_table, ",\n   .block = -1");
   else if (g->has_block) sb_puts(&e->plate_table, ",\n   .block = 256");
   if (n_sizes) sb_printf(&e->plate_table, ", .scratch = %s_%s_scratch", e->name, suffix);

@@ -50,6 +50,7 @@ typedef struct {
 
 typedef struct {
   const PgmPlate *plate;
+  PgmKernel eliminated; /* which of the plate's two; NULL: it eliminates nothing */
   long lo, units;
   long block; /* units per span */
   long units_per_slot;
@@ -123,7 +124,14 @@ static long slot_start(long count, int n, int k)
 /* Whether the kernels' gradients are with respect to a family's factors, or its values. Terms at a point are averaged over discrete variables. */
 static bool by_factors(const PgmSession *s, int family, PgmKernelKind kind)
 {
-  return kind == PGM_KERNEL_EXPECTED || s->layout[family].table;
+  return kind == PGM_KERNEL_EXPECTED || kind == PGM_KERNEL_ELIMINATED || s->layout[family].table;
+}
+
+/* What the plate runs; NULL: nothing. */
+static PgmKernel kernel_of(const PlatePlan *p, PgmKernelKind kind)
+{
+  if (kind == PGM_KERNEL_ELIMINATED && p->eliminated) return p->eliminated;
+  return kind == PGM_KERNEL_POINT ? p->plate->point : kind == PGM_KERNEL_REST ? p->plate->rest : p->plate->expected;
 }
 
 /* The shared arrays of one family within a slot's sums; which of them are used depends on the kind. */
@@ -307,16 +315,52 @@ static long lower_bound(const long *units, long n, long v)
   return lo;
 }
 
-double pgm_engine_run_others(PgmSession *s, const bool *without)
+/* Do the plate's units run in blocks where the axis' do? */
+static bool in_blocks(const PlatePlan *p, PgmKernelKind kind)
+{
+  return p->plate->axis >= 0 && p->plate->expected && !(kind == PGM_KERNEL_ELIMINATED && p->eliminated);
+}
+
+double pgm_engine_run_others(PgmSession *s, PgmKernelKind kind, const bool *without)
 {
   double sum = 0;
   for (int i = 0; i < s->model->n_plates; i++) {
-    const PgmPlate *plate = &s->model->plates[i];
     const PlatePlan *p = &s->engine->plate[i];
-    const Work w = {.s = s, .plan = p, .kernel = plate->expected, .kind = PGM_KERNEL_EXPECTED, .gradient = true, .count = p->units, .weight = 1};
-    if (w.kernel && (plate->axis < 0 || !without[plate->axis])) sum += run_plate(&w);
+    const Work w = {.s = s, .plan = p, .kernel = kernel_of(p, kind), .kind = kind, .gradient = true, .count = p->units, .weight = 1};
+    if (w.kernel && !(in_blocks(p, kind) && without[p->plate->axis])) sum += run_plate(&w);
   }
   return sum;
+}
+
+bool pgm_eliminates(const PgmModel *m, int family)
+{
+  for (int p = 0; p < m->n_plates; p++)
+    for (const int *f = m->plates[p].eliminates; f && *f >= 0; f++)
+      if (*f == family || family < 0) return true;
+  return false;
+}
+
+void pgm_engine_restore(PgmSession *s)
+{
+  for (int i = 0; i < s->model->n_plates; i++) {
+    const PgmPlate *plate = &s->model->plates[i];
+    const PlatePlan *p = &s->engine->plate[i];
+    const Work w = {.s = s, .plan = p, .kernel = plate->restore, .kind = PGM_KERNEL_ELIMINATED, .count = p->units, .weight = 1};
+    if (!w.kernel) continue;
+    for (const int *f = plate->eliminates; *f >= 0; f++) { /* what is added to is the factors themselves */
+      const PgmLayout *l = &s->layout[*f];
+      PgmLatent *latent = pgm_session_latent(s, *f);
+      memset(l->mean, 0, (size_t)(l->elements * l->uwidth) * sizeof *l->mean);
+      memset(l->sd, 0, (size_t)(l->elements * l->uwidth) * sizeof *l->sd);
+      latent->mean_bar = l->mean;
+      latent->sd_bar = l->sd;
+    }
+    run_plate(&w);
+    for (const int *f = plate->eliminates; *f >= 0; f++) {
+      pgm_session_latent(s, *f)->mean_bar = s->layout[*f].mean_bar;
+      pgm_session_latent(s, *f)->sd_bar = s->layout[*f].sd_bar;
+    }
+  }
 }
 
 double pgm_engine_run(PgmSession *s, PgmKernelKind kind, const PgmBatch *batch)
@@ -324,12 +368,10 @@ double pgm_engine_run(PgmSession *s, PgmKernelKind kind, const PgmBatch *batch)
   const PgmModel *m = s->model;
   double sum = 0;
   for (int i = 0; i < m->n_plates; i++) {
-    const PgmPlate *plate = &m->plates[i];
     const PlatePlan *p = &s->engine->plate[i];
-    Work w = {.s = s, .plan = p, .kind = kind, .gradient = true, .count = p->units, .weight = 1};
-    w.kernel = kind == PGM_KERNEL_POINT ? plate->point : kind == PGM_KERNEL_EXPECTED ? plate->expected : plate->rest;
+    Work w = {.s = s, .plan = p, .kernel = kernel_of(p, kind), .kind = kind, .gradient = true, .count = p->units, .weight = 1};
     if (!w.kernel) continue;
-    if (batch && batch->axis >= 0 && plate->axis == batch->axis) {
+    if (batch && batch->axis >= 0 && p->plate->axis == batch->axis) {
       const long from = lower_bound(batch->units, batch->count, p->lo);
       w.units = batch->units + from;
       w.count = lower_bound(batch->units, batch->count, p->lo + p->units) - from;
@@ -450,7 +492,10 @@ static void plan_plate(const PgmSession *s, PlatePlan *p, int index)
 {
   const PgmPlate *plate = &s->model->plates[index];
   const long lo = s->shape.plate_lo[index], hi = s->shape.plate_hi[index];
+  bool complete = true;
+  for (int f = 0; f < s->model->n_families; f++) complete = complete && !s->layout[f].missing;
   p->plate = plate;
+  p->eliminated = complete ? plate->complete : plate->eliminated;
   p->lo = plate->variable ? lo : 0;
   p->units = !plate->variable ? 1 : hi >= lo ? hi - lo + 1 : 0;
   p->block = plate->block > 0 ? plate->block : plate->scratch ? LARGEST_BLOCK : p->units > 0 ? p->units : 1;
@@ -566,7 +611,7 @@ void pgm_blocks_close(PgmBlocks *b)
   free(b);
 }
 
-PgmStatus pgm_blocks_open(PgmBlocks **out, PgmSession *s, int axis, PgmError *error)
+PgmStatus pgm_blocks_open(PgmBlocks **out, PgmSession *s, int axis, PgmKernelKind kind, PgmError *error)
 {
   const PgmModel *m = s->model;
   PgmBlocks *b = calloc(1, sizeof *b);
@@ -578,7 +623,7 @@ PgmStatus pgm_blocks_open(PgmBlocks **out, PgmSession *s, int axis, PgmError *er
   b->shared = calloc((size_t)m->n_families + 1, sizeof *b->shared);
   for (int i = 0; b->plate && b->shared && i < m->n_plates; i++) {
     const PlatePlan *p = &s->engine->plate[i];
-    if (m->plates[i].axis != axis || !m->plates[i].expected || !p->units) continue;
+    if (m->plates[i].axis != axis || !in_blocks(p, kind) || !p->units) continue;
     if (!b->n_plates || p->lo < b->lo) b->lo = p->lo;
     if (!b->n_plates || p->lo + p->units - 1 > hi) hi = p->lo + p->units - 1;
     b->plate[b->n_plates++] = i;

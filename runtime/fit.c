@@ -98,6 +98,10 @@ static long count_observations(const PgmSession *s)
     int rank = 0;
     for (int k = 0; k < m->n_statements; k++)
       if (m->statements[k].family == f && rank < 255) observed[++rank] = m->statements[k].kind == PGM_S_OBSERVED;
+    if (!l->piece && !l->missing) {
+      total += observed[1] ? l->elements : 0;
+      continue;
+    }
     for (long e = 0; e < l->elements; e++) {
       if (!observed[l->piece ? l->piece[e] : 1]) continue;
       bool any = !l->missing;
@@ -114,20 +118,22 @@ static PgmStatus make_fit(PgmFit **out, PgmSession *s, const PgmSources *q, cons
   PgmFit *fit = calloc(1, sizeof *fit);
   *out = NULL;
   if (!fit) return no_memory(error);
-  fit->factors = calloc((size_t)q->n + 1, sizeof *fit->factors);
+  fit->factors = calloc((size_t)s->model->n_families + 1, sizeof *fit->factors);
   bool ok = fit->factors && copy_text(&fit->model, s->model->name) && copy_text(&fit->hash, s->model->hash) &&
             copy_text(&fit->version, s->model->version);
   fit->method = o->method;
   fit->seed = o->seed;
   fit->threads = s->threads;
-  fit->variational_parameters = q->size;
+  fit->variational_parameters = q->size + q->eliminated;
   fit->observations = count_observations(s);
   fit->elbo = fit->elbo_se = fit->elbo_per_observation = fit->gradient_norm = fit->khat = fit->khat_effective = NAN;
-  for (int i = 0; ok && i < q->n; i++) {
-    const PgmSource *f = &q->source[i];
-    const PgmLayout *l = &s->layout[f->family];
+  for (int family = 0; ok && family < s->model->n_families; family++) {
+    if (!pgm_is_latent(&s->model->families[family])) continue;
+    const PgmSource *f = pgm_sources_find(q, family);
+    const PgmLayout *l = &s->layout[family];
     PgmFactors *to = &fit->factors[fit->n_factors++];
-    *to = (PgmFactors){.family = f->family, .kind = f->kind, .elements = f->kind == PGM_SHARED ? 1 : l->elements, .uwidth = f->uwidth};
+    *to = (PgmFactors){.family = family, .kind = f ? f->kind : PGM_FREE, .elements = f && f->kind == PGM_SHARED ? 1 : l->elements, .uwidth = l->uwidth};
+    if (!f) continue; /* eliminated: restored from the others and the data */
     const long n = to->elements * to->uwidth;
     if (f->kind == PGM_FUNCTION) {
       if (!(ok = (to->function = pgm_function_copy(f->function)) != NULL)) break;
@@ -193,13 +199,28 @@ static void close_specs(PgmSourceSpec *specs, int n)
   free(specs);
 }
 
-/* Sources and their x as the fit has them. `new_units`: free local factors need not fit in size, and begin at mean 0; *loose counts them.
- * */
+/* Does the fit leave out what a pass over the data restores? */
+static bool to_be_restored(const PgmSession *s, const PgmFactors *p)
+{
+  return p->kind == PGM_FREE && !p->mean && pgm_eliminates(s->model, p->family);
+}
+
+/* F-VI: no function looks at what would be restored. */
+static bool all_free(const PgmFit *fit)
+{
+  bool free_ones = true;
+  for (int i = 0; i < fit->n_factors; i++) free_ones = free_ones && fit->factors[i].kind == PGM_FREE;
+  return free_ones;
+}
+
+/* Sources and their x as the fit has them. `new_units`: free local factors need not fit in size, and begin at mean 0; *loose counts them. Free families that
+ * plates eliminate are no sources where their factors are missing or those of new units. */
 static PgmStatus sources_of_fit(PgmSession *s, const PgmFit *fit, bool new_units, PgmSources **q, double **x, long *loose, PgmError *error)
 {
   const PgmModel *m = s->model;
   PgmSourceSpec *specs = calloc((size_t)m->n_families + 1, sizeof *specs);
   int n = 0;
+  bool eliminate = new_units && all_free(fit);
   PgmStatus st = PGM_OK;
   *q = NULL;
   *x = NULL;
@@ -218,6 +239,8 @@ static PgmStatus sources_of_fit(PgmSession *s, const PgmFit *fit, bool new_units
         st = no_memory(error);
       else
         st = pgm_gather_reopen(&specs[n].gather, s, f, specs[n].function, error);
+    } else if (to_be_restored(s, p)) {
+      eliminate = true;
     } else if (!same_shape(s, p) && !(new_units && m->families[f].role == PGM_LOCAL && p->kind == PGM_FREE)) {
       st = pgm_fail(error, PGM_BAD_INPUT, "the fit has %ld elements of '%s', these data have %ld", p->elements, m->families[f].name,
                     s->layout[f].elements);
@@ -228,7 +251,7 @@ static PgmStatus sources_of_fit(PgmSession *s, const PgmFit *fit, bool new_units
     close_specs(specs, n);
     return st;
   }
-  st = pgm_sources_open(q, s, n, specs, error);
+  st = pgm_sources_open(q, s, n, specs, eliminate, error);
   free(specs);
   if (st) return st;
   *x = calloc((size_t)(*q)->size + 1, sizeof **x);
@@ -256,9 +279,28 @@ PgmStatus pgm_fit_apply(PgmSession *s, const PgmFit *fit, PgmError *error)
   PgmStatus st = sources_of_fit(s, fit, false, &q, &x, &loose, error);
   if (st) return st;
   pgm_sources_forward(q, x, NULL);
+  if (q->eliminates) pgm_engine_restore(s);
   pgm_sources_close(q);
   free(x);
   return PGM_OK;
+}
+
+PgmStatus pgm_fit_restore(PgmSession *s, PgmFit *fit, PgmError *error)
+{
+  PgmStatus st = pgm_fit_apply(s, fit, error);
+  for (int i = 0; i < fit->n_factors && !st; i++) {
+    PgmFactors *p = &fit->factors[i];
+    const PgmLayout *l = &s->layout[p->family];
+    const long n = l->elements * l->uwidth;
+    if (!to_be_restored(s, p)) continue;
+    p->elements = l->elements;
+    p->mean = malloc((size_t)(n + 1) * sizeof *p->mean);
+    p->log_sd = malloc((size_t)(n + 1) * sizeof *p->log_sd);
+    if (!p->mean || !p->log_sd) return no_memory(error);
+    memcpy(p->mean, l->mean, (size_t)n * sizeof *p->mean);
+    for (long e = 0; e < n; e++) p->log_sd[e] = log(l->sd[e]);
+  }
+  return st;
 }
 
 PgmStatus pgm_fit_locals(PgmSession *s, const PgmFit *fit, PgmFit **out, PgmError *error)
@@ -280,6 +322,7 @@ PgmStatus pgm_fit_locals(PgmSession *s, const PgmFit *fit, PgmFit **out, PgmErro
   } else {
     pgm_sources_forward(q, x, NULL);
   }
+  if (!st && q->eliminates) pgm_engine_restore(s);
   if (!st) st = make_fit(out, s, q, x, &o, error);
   if (!st) (*out)->converged = fit->converged && solution.converged;
   pgm_sources_close(q);
@@ -289,8 +332,8 @@ PgmStatus pgm_fit_locals(PgmSession *s, const PgmFit *fit, PgmFit **out, PgmErro
 
 /* ---- evaluation ---------------------------------------------------------------------------------------------------------------------- */
 
-/* Free sources for every latent family: only to tell an objective what there is. */
-static PgmStatus plain_sources(PgmSources **q, PgmSession *s, PgmError *error)
+/* Free sources for every latent family: to tell an objective what there is, or for F-VI. */
+static PgmStatus plain_sources(PgmSources **q, PgmSession *s, bool eliminate, PgmError *error)
 {
   const PgmModel *m = s->model;
   PgmSourceSpec *specs = calloc((size_t)m->n_families + 1, sizeof *specs);
@@ -299,20 +342,21 @@ static PgmStatus plain_sources(PgmSources **q, PgmSession *s, PgmError *error)
   if (!specs) return no_memory(error);
   for (int f = 0; f < m->n_families; f++)
     if (pgm_is_latent(&m->families[f])) specs[n++] = (PgmSourceSpec){.family = f, .kind = PGM_FREE};
-  PgmStatus st = pgm_sources_open(q, s, n, specs, error);
+  PgmStatus st = pgm_sources_open(q, s, n, specs, eliminate, error);
   free(specs);
   return st;
 }
 
-double pgm_elbo(PgmSession *s, int samples, unsigned long seed, double *se)
+/* ELBO at the layouts' factors, whose entropy is given; eliminated factors at their best, their entropy apart. */
+static double elbo_at(PgmSession *s, bool eliminate, double entropy, int samples, unsigned long seed, double *se)
 {
   PgmSources *q;
   PgmObjective *objective;
   double value = NAN, error = NAN;
   const PgmObjectiveOptions options = {.draws = samples, .fresh = true, .seed = seed ^ SEED_EVALUATE, .axis = -1};
-  if (plain_sources(&q, s, NULL) == PGM_OK) {
+  if (plain_sources(&q, s, eliminate, NULL) == PGM_OK) {
     if (pgm_objective_open(&objective, s, q, &options, NULL) == PGM_OK) {
-      value = pgm_objective_expect(objective, 0, &error) + pgm_entropy(s);
+      value = pgm_objective_expect(objective, 0, &error) + entropy;
       pgm_objective_close(objective);
     }
     pgm_sources_close(q);
@@ -321,13 +365,18 @@ double pgm_elbo(PgmSession *s, int samples, unsigned long seed, double *se)
   return value;
 }
 
+double pgm_elbo(PgmSession *s, int samples, unsigned long seed, double *se)
+{
+  return elbo_at(s, false, pgm_entropy(s), samples, seed, se);
+}
+
 bool pgm_log_ratios(PgmSession *s, int draws, unsigned long seed, double *ratio)
 {
   PgmSources *q;
   PgmObjective *objective;
   bool ok = false;
   const PgmObjectiveOptions options = {.draws = 1, .fresh = true, .all_points = true, .seed = seed ^ SEED_RATIOS, .axis = -1};
-  if (plain_sources(&q, s, NULL) != PGM_OK) return false;
+  if (plain_sources(&q, s, false, NULL) != PGM_OK) return false;
   if (pgm_objective_open(&objective, s, q, &options, NULL) == PGM_OK) {
     for (int d = 0; d < draws; d++) ratio[d] = pgm_objective_ratio(objective, d);
     pgm_objective_close(objective);
@@ -408,12 +457,12 @@ static void tables_of_logits(PgmSession *s, int family)
 /* Where the factors start: means 0 for locals that separate, small random ones elsewhere, because 0 may be a point of symmetry (a product
  * of two latent variables, the components of a mixture); matrices like layers of a network, by their fan-in, and their sds as well, lest
  * noise that adds up over a layer drown the data. */
-static void start_layouts(PgmSession *s, const PgmFitOptions *o, int start)
+static void start_layouts(PgmSession *s, const PgmFitOptions *o, const PgmSources *q, int start)
 {
-  for (int f = 0; f < s->model->n_families; f++) {
+  for (int i = 0; i < q->n; i++) {
+    const int f = q->source[i].family;
     const PgmFamily *family = &s->model->families[f];
     PgmLayout *l = &s->layout[f];
-    if (!pgm_is_latent(family)) continue;
     const bool local = family->role == PGM_LOCAL;
     const long n = l->elements * l->uwidth;
     const PgmKey key = {o->seed, (uint64_t)f, SEED_INITIAL + (uint64_t)start};
@@ -614,14 +663,15 @@ static PgmStatus solve_cold(PgmRun *run, PgmSession *s, PgmSources *q, bool roug
   for (int k = 0; k < starts && !st && !run->interrupted; k++) {
     PgmError quiet; /* one start may fail */
     if (k) {
-      start_layouts(s, o, k);
+      start_layouts(s, o, q, k);
       pgm_sources_read(q, trial);
     } else {
       memcpy(trial, x, (size_t)q->size * sizeof *x);
     }
     st = load_fixed(s, o->fix, q, trial, error);
     if (st || pgm_solve(run, q, pinned(o, q), start, true, trial, out, &quiet) != PGM_OK) continue;
-    const double value = pgm_needs_draws(s->model) ? pgm_elbo(s, JUDGED_BY, o->seed, NULL) : out->elbo; /* few fixed draws may have been fitted */
+    const double value = pgm_needs_draws(s->model) ? elbo_at(s, q->eliminates, pgm_sources_forward(q, trial, NULL), JUDGED_BY, o->seed, NULL)
+                                                   : out->elbo; /* few fixed draws may have been fitted */
     if (!(value > elbo)) continue;
     elbo = value;
     memcpy(best, trial, (size_t)q->size * sizeof *x);
@@ -631,18 +681,25 @@ static PgmStatus solve_cold(PgmRun *run, PgmSession *s, PgmSources *q, bool roug
   return st ? st : pgm_solve(run, q, pinned(o, q), elbo > -INFINITY ? PGM_START_NEAR : start, rough, x, out, error);
 }
 
+/* Whether F-VI by these options can do without the factors that are best in closed form. */
+static bool may_eliminate(const PgmSession *s, const PgmFitOptions *o)
+{
+  return (o->optimizer == PGM_OPT_DEFAULT || o->optimizer == PGM_OPT_PROFILE) && o->expectation < PGM_EXP_FIXED_DRAWS && !pgm_solve_stochastic(s, o);
+}
+
 /* Factors of F-VI, roughly, into the layouts: where inference functions start from. */
 static PgmStatus free_factors(PgmRun *run, PgmSession *s, PgmError *error)
 {
   PgmSolution solution;
   PgmSources *q;
-  PgmStatus st = plain_sources(&q, s, error);
+  PgmStatus st = plain_sources(&q, s, may_eliminate(s, run->options), error);
   if (st) return st;
   double *x = calloc((size_t)q->size + 1, sizeof *x);
   if (!x) st = no_memory(error);
   if (!st) pgm_sources_read(q, x);
   if (!st) st = load_fixed(s, run->options->fix, q, x, error);
   if (!st) st = solve_cold(run, s, q, true, x, &solution, error);
+  if (!st && q->eliminates) pgm_engine_restore(s);
   free(x);
   pgm_sources_close(q);
   return st;
@@ -725,7 +782,7 @@ static PgmStatus solve_all(PgmRun *run, PgmSession *s, PgmSources *q, bool funct
 {
   const PgmFitOptions *o = run->options;
   bool factors = false, weights = false;
-  start_layouts(s, o, 0);
+  start_layouts(s, o, q, 0);
   pgm_sources_read(q, x);
   if (o->init) adopt_factors(s, o->init, q, x, &factors, &weights);
   PgmStatus st = load_fixed(s, o->fix, q, x, error);
@@ -775,7 +832,7 @@ PgmStatus pgm_fit_run(PgmSession *s, const PgmFitOptions *options, PgmFit **out,
   if (st) {
     close_specs(specs, n);
   } else {
-    st = pgm_sources_open(&q, s, n, specs, error);
+    st = pgm_sources_open(&q, s, n, specs, o->method == PGM_FVI && may_eliminate(s, o), error);
     free(specs);
   }
   for (int i = 0; !st && i < q->n; i++)
@@ -787,14 +844,15 @@ PgmStatus pgm_fit_run(PgmSession *s, const PgmFitOptions *options, PgmFit **out,
   if (!st) st = make_fit(out, s, q, x, o, error);
   if (!st) {
     PgmFit *fit = *out;
-    pgm_sources_forward(q, x, NULL);
-    fit->elbo = pgm_elbo(s, run.interrupted ? 2 : evaluation_draws(s), o->seed, &fit->elbo_se); /* who interrupts does not want to wait */
+    const double entropy = pgm_sources_forward(q, x, NULL);
+    fit->elbo = elbo_at(s, q->eliminates, entropy, run.interrupted ? 2 : evaluation_draws(s), o->seed, &fit->elbo_se); /* who interrupts does not want to wait */
     fit->elbo_per_observation = fit->observations ? fit->elbo / (double)fit->observations : NAN;
     fit->gradient_norm = solution.gradient_norm;
     fit->iterations = run.iteration;
     fit->converged = solution.converged;
     memcpy(fit->criterion, solution.criterion, sizeof fit->criterion);
     memcpy(fit->stopped, solution.stopped, sizeof fit->stopped);
+    if (q->eliminates && (o->khat || !isfinite(fit->elbo))) pgm_engine_restore(s);
     fit->khat = o->khat ? pgm_khat(s, 1000, o->seed, NULL, &fit->khat_effective) : NAN;
     fit->seconds = pgm_run_seconds(&run);
     fit->method_note = note;

@@ -81,7 +81,8 @@ typedef struct {
   int family;                                    /* in the model */
   PgmSourceKind kind;
   long elements, uwidth;                         /* free: the box; shared: 1 */
-  double *mean, *log_sd;                         /* free and shared (params: log_sd NULL) */
+  double *mean, *log_sd;                         /* free and shared (params: log_sd NULL); free local ones that plates eliminate may be NULL: one pass over
+                                                  * the data restores them from the others (pgm_fit_apply does) */
   PgmFunction *function;
 } PgmFactors;
 
@@ -108,6 +109,8 @@ PgmFit *pgm_fit_copy(const PgmFit *fit);
 /* Fills the layouts' mean and sd of every latent family from a fit (running the inference functions on the session's data). F-VI fits
  * whose sizes differ from the session's: PGM_BAD_INPUT. */
 PgmStatus pgm_fit_apply(PgmSession *s, const PgmFit *fit, PgmError *error);
+/* Writes into the fit the factors that it leaves to be restored, those of the session's data. */
+PgmStatus pgm_fit_restore(PgmSession *s, PgmFit *fit, PgmError *error);
 /* A fit on new data: optimises its free local factors, all else as the fit has it. *out: the fit with the factors of these units, `converged` telling
  * whether their optimisation did too; the layouts hold them. */
 PgmStatus pgm_fit_locals(PgmSession *s, const PgmFit *fit, PgmFit **out, PgmError *error);

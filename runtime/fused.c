@@ -35,6 +35,7 @@ typedef struct {
 struct PgmFused {
   PgmSession *s;
   PgmSources *q;
+  PgmKernelKind kind;
   int n_axes;
   Axis *axis;
   bool *on_axis; /* per axis of the model: its plates run in blocks */
@@ -92,7 +93,7 @@ static bool owns_others(const PgmFused *f, int axis)
 {
   const PgmModel *m = f->s->model;
   for (int p = 0; p < m->n_plates; p++)
-    for (const PgmOwn *own = m->plates[p].own; own && own->family >= 0 && m->plates[p].axis == axis; own++) {
+    for (const PgmOwn *own = m->plates[p].own; own && own->family >= 0 && m->plates[p].axis == axis && !(f->q->eliminates && m->plates[p].eliminates); own++) {
       const PgmSource *source = pgm_sources_find(f->q, own->family);
       if (!source || !source->local) return true;
     }
@@ -166,7 +167,7 @@ static bool open_axis(PgmFused *f, Axis *a, int axis, PgmError *error, PgmStatus
 {
   long per_unit = 0;
   size_t need = 0;
-  if ((*status = pgm_blocks_open(&a->blocks, f->s, axis, error))) return false;
+  if ((*status = pgm_blocks_open(&a->blocks, f->s, axis, f->kind, error))) return false;
   a->first = pgm_blocks_first(a->blocks, &a->units);
   if (!a->units || pgm_blocks_sums(a->blocks) > MOST_SUMS) return false;
   for (int i = 0; i < a->n; i++) {
@@ -193,6 +194,7 @@ PgmStatus pgm_fused_open(PgmFused **out, PgmSources *q, PgmError *error)
   if (ok) {
     f->s = q->s;
     f->q = q;
+    f->kind = q->eliminates ? PGM_KERNEL_ELIMINATED : PGM_KERNEL_EXPECTED;
     f->axis = calloc((size_t)q->s->model->n_axes + 1, sizeof *f->axis);
     f->on_axis = calloc((size_t)q->s->model->n_axes + 1, sizeof *f->on_axis);
     f->none = calloc((size_t)q->n + 1, sizeof *f->none);
@@ -335,7 +337,7 @@ double pgm_fused_value(PgmFused *f, const double *x, const double *from, double 
     if (!source->point && s->model->families[source->family].transform != PGM_IDENTITY)
       value += pgm_jacobian_expected(s, source->family, l->mean, l->sd, 1, l->mean_bar, l->sd_bar);
   }
-  value += pgm_engine_run_others(s, f->on_axis);
+  value += pgm_engine_run_others(s, f->kind, f->on_axis);
   for (int k = 0; k < f->n_axes; k++) {
     Axis *a = &f->axis[k];
     Job job = {f, a};

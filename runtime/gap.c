@@ -78,7 +78,7 @@ PgmStatus pgm_gap_sources(PgmSources **q, PgmSession *s, PgmError *error)
   if (!specs) return no_memory(error);
   for (int f = 0; f < s->model->n_families; f++)
     if (pgm_is_latent(&s->model->families[f])) specs[n++] = (PgmSourceSpec){.family = f, .kind = PGM_FREE};
-  PgmStatus st = pgm_sources_open(q, s, n, specs, error);
+  PgmStatus st = pgm_sources_open(q, s, n, specs, false, error);
   free(specs);
   return st;
 }

@@ -521,7 +521,7 @@ static double expectation(PgmObjective *o, const PgmRows *rows, const PgmBatch *
   clear_bars(o, rows);
   if (o->options.teacher_mean) return taught(o);
   double value = o->s->constant;
-  if (o->expected) value += pgm_engine_run(o->s, PGM_KERNEL_EXPECTED, batch);
+  if (o->expected) value += pgm_engine_run(o->s, o->q->eliminates ? PGM_KERNEL_ELIMINATED : PGM_KERNEL_EXPECTED, batch);
   value += expected_jacobians(o, rows);
   if (o->sampled) value += sampled_terms(o, rows, batch, iteration);
   return value;

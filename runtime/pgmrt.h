@@ -94,6 +94,12 @@ typedef struct {                        /* all terms under one outermost plate (
   PgmKernel expected;                  /* the terms with closed form or quadrature, in expectation; NULL if none */
   PgmKernel rest;                      /* the other terms, at a point; NULL if none */
   PgmKernel constant;                  /* summands that depend on data alone, which the three above leave out; NULL if none */
+  /* Local families whose best factors, given everything else, have a closed form: all that the terms mention, each defined by this plate and met in it alone.
+   * Ended by -1; NULL: none. */
+  const int *eliminates;
+  PgmKernel eliminated;                /* `expected` and the entropy of these families' factors at the best factors, with the gradient in everything else */
+  PgmKernel complete;                  /* the same where no observation is missing */
+  PgmKernel restore;                   /* adds the best means and sds to mean_bar and sd_bar of these families; value 0 */
   long block;                          /* largest span.count; 0: any; -1: every span computes a recurrence over all units, so the fewest spans */
   long (*scratch)(const void *env, long count);  /* doubles of scratch for a span of `count` units; NULL: none */
   const int *shared;                   /* families to whose X_sum the kernels add (shared references), ended by -1; NULL: none */

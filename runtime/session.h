@@ -89,7 +89,9 @@ void pgm_values_hide(const PgmSession *s);
 
 /* ---- the engine (engine.c): plates over threads, adjoints gathered ---------------------------------------------------------------------- */
 
-typedef enum { PGM_KERNEL_POINT, PGM_KERNEL_EXPECTED, PGM_KERNEL_REST } PgmKernelKind;
+/* Eliminated: as expected, but plates that eliminate local families (PgmPlate.eliminates) maximise over these families' factors, whose entropy is part of
+ * the value and whose arrays are neither read nor written. */
+typedef enum { PGM_KERNEL_POINT, PGM_KERNEL_EXPECTED, PGM_KERNEL_REST, PGM_KERNEL_ELIMINATED } PgmKernelKind;
 
 /* A minibatch, or everything. */
 typedef struct {
@@ -115,7 +117,8 @@ typedef struct {
 typedef struct PgmBlocks PgmBlocks;
 typedef double (*PgmBlockSolver)(PgmBlock *b, void *data); /* the block's value, after a last pgm_block_run at its solution */
 
-PgmStatus pgm_blocks_open(PgmBlocks **out, PgmSession *s, int axis, PgmError *error);
+/* `kind`: expected, or eliminated, where plates that eliminate local families are not among those that run in blocks. */
+PgmStatus pgm_blocks_open(PgmBlocks **out, PgmSession *s, int axis, PgmKernelKind kind, PgmError *error);
 void pgm_blocks_close(PgmBlocks *b);
 long pgm_blocks_first(const PgmBlocks *b, long *units); /* range of the axis' plates */
 long pgm_blocks_sums(const PgmBlocks *b);               /* doubles that every evaluation of a block clears, and every block adds up */
@@ -123,8 +126,13 @@ double pgm_block_run(PgmBlock *b);
 /* All blocks of `size` units; returns the sum of their values, and adds gradients into the bars of families that are shared or referred to through buffers.
  * The same bits for any number of threads. */
 double pgm_blocks_run(PgmBlocks *b, long size, PgmBlockSolver solver, void *data);
-/* The expected kernels of all plates but those of the axes in `without` (one flag per axis); else as pgm_engine_run. */
-double pgm_engine_run_others(PgmSession *s, const bool *without);
+/* The kernels (of the kind that the blocks were opened for) of all plates but those that run in blocks of the axes in `without` (one flag per axis); else
+ * as pgm_engine_run. */
+double pgm_engine_run_others(PgmSession *s, PgmKernelKind kind, const bool *without);
+/* Does some plate eliminate the family, or any family at all (family -1)? */
+bool pgm_eliminates(const PgmModel *m, int family);
+/* Fills means and sds of all eliminated families with the best factors, given those of all others in the layouts. */
+void pgm_engine_restore(PgmSession *s);
 PgmStatus pgm_engine_open(PgmSession *s, PgmError *error);
 void pgm_engine_close(PgmSession *s);
 /* Values of one term at each of its elements (expected or at the point); `out` has pgm_term_size doubles. */

@@ -820,6 +820,7 @@ static PgmStatus not_finite(Solve *v, PgmError *error)
   char text[800];
   const bool points = v->run->options->expectation >= PGM_EXP_FIXED_DRAWS;
   if (v->fused) pgm_sources_forward(v->q, v->x, NULL); /* local factors were in blocks only */
+  if (v->q->eliminates) pgm_engine_restore(v->run->s);
   if (pgm_find_nan(v->run->s, !points, text, sizeof text)) return pgm_fail(error, PGM_BAD_INPUT, "the log density is not finite: %s", text);
   return pgm_fail(error, PGM_BAD_INPUT, "the ELBO is not finite at the starting point");
 }

@@ -31,7 +31,7 @@ double pgm_run_seconds(const PgmRun *run);
 typedef enum { PGM_START_COLD, PGM_START_TABLES, PGM_START_NEAR, PGM_START_WARM } PgmStart;
 
 /* Maximises over x[pinned .. q->size); x holds the start: with PGM_START_COLD its log sds are set from the curvature first. `rough`: only
- * to get near (the factors that inference functions start from). The layouts end with the factors at x. */
+ * to get near (the factors that inference functions start from). The layouts end with the factors at x, those of eliminated families as they were. */
 PgmStatus pgm_solve(PgmRun *run, PgmSources *q, long pinned, PgmStart start, bool rough, double *x, PgmSolution *out, PgmError *error);
 
 /* Teaches q's functions the factors `mean` and `sd` (per source elements * uwidth, one after the other) as far as a few hundred iterations

@@ -134,7 +134,7 @@ void pgm_sources_close(PgmSources *q)
   free(q);
 }
 
-PgmStatus pgm_sources_open(PgmSources **out, PgmSession *s, int n, const PgmSourceSpec *specs, PgmError *error)
+PgmStatus pgm_sources_open(PgmSources **out, PgmSession *s, int n, const PgmSourceSpec *specs, bool eliminate, PgmError *error)
 {
   PgmStatus st = PGM_OK;
   PgmSources *q = calloc(1, sizeof *q);
@@ -149,11 +149,15 @@ PgmStatus pgm_sources_open(PgmSources **out, PgmSession *s, int n, const PgmSour
     return pgm_fail(error, PGM_SYSTEM, "out of memory");
   }
   q->s = s;
-  q->n = n;
+  q->eliminates = eliminate && pgm_eliminates(s->model, -1);
   for (int i = 0; i < n; i++) {
     const PgmFamily *family = &s->model->families[specs[i].family];
     const PgmLayout *l = &s->layout[specs[i].family];
-    PgmSource *f = &q->source[i];
+    if (q->eliminates && pgm_eliminates(s->model, specs[i].family)) {
+      q->eliminated += 2 * l->defined * l->uwidth;
+      continue;
+    }
+    PgmSource *f = &q->source[q->n++];
     *f = (PgmSource){.family = specs[i].family,
                      .kind = specs[i].kind,
                      .local = family->role == PGM_LOCAL,
@@ -170,7 +174,7 @@ PgmStatus pgm_sources_open(PgmSources **out, PgmSession *s, int n, const PgmSour
     if (f->kind == PGM_FUNCTION && !st) st = pgm_function_net(&f->net, f->function, error);
   }
   for (int part = 0; part < 3; part++) {
-    for (int i = 0; i < n; i++) {
+    for (int i = 0; i < q->n; i++) {
       PgmSource *f = &q->source[i];
       if (part != (!f->local ? 0 : f->kind != PGM_FREE ? 1 : 2)) continue;
       f->at = q->size;
@@ -185,7 +189,7 @@ PgmStatus pgm_sources_open(PgmSources **out, PgmSession *s, int n, const PgmSour
     if (part == 0) q->globals = q->functions = q->size;
     if (part == 1) q->functions = q->size;
   }
-  for (int i = 0; i < n && !st; i++) {
+  for (int i = 0; i < q->n && !st; i++) {
     PgmSource *f = &q->source[i];
     if (f->kind == PGM_FUNCTION) {
       f->slot_size = slot_doubles(f);

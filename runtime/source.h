@@ -44,6 +44,8 @@ typedef struct {
 
 typedef struct PgmSources {
   PgmSession *s;
+  bool eliminates;               /* local families that plates eliminate are no sources: their factors are the best ones, given those of the others */
+  long eliminated;               /* parameters of these factors */
   int n;
   PgmSource *source;             /* in order of families */
   long globals, functions, size; /* ends of the three parts of x */
@@ -56,8 +58,8 @@ typedef struct {
   PgmGather *gather;
 } PgmSourceSpec;
 
-/* Takes over the specs' functions and gathers, also on failure. Leaves the layouts alone. */
-PgmStatus pgm_sources_open(PgmSources **out, PgmSession *s, int n, const PgmSourceSpec *specs, PgmError *error);
+/* Takes over the specs' functions and gathers, also on failure. Leaves the layouts alone. `eliminate`: without the free families that plates eliminate. */
+PgmStatus pgm_sources_open(PgmSources **out, PgmSession *s, int n, const PgmSourceSpec *specs, bool eliminate, PgmError *error);
 void pgm_sources_close(PgmSources *q);
 PgmSource *pgm_sources_find(const PgmSources *q, int family);
 

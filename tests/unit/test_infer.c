@@ -424,7 +424,7 @@ static void check_gradient(PgmSession *s, PgmSourceKind kind, int degree, const 
   }
   PgmSources *q;
   PgmObjective *objective;
-  assert_int_equal(pgm_sources_open(&q, s, n, specs, &error), PGM_OK);
+  assert_int_equal(pgm_sources_open(&q, s, n, specs, false, &error), PGM_OK);
   assert_int_equal(pgm_objective_open(&objective, s, q, oo, &error), PGM_OK);
   double *x = calloc((size_t)q->size, sizeof *x), *g = calloc((size_t)q->size, sizeof *g);
   pgm_philox_normals((PgmKey){21, 0, 0}, 0, q->size, x);
@@ -489,7 +489,7 @@ static void batches_are_unbiased(void **state)
   PgmSources *q;
   PgmObjective *o;
   const PgmObjectiveOptions options = {.axis = 0};
-  assert_int_equal(pgm_sources_open(&q, c.s, 2, specs, &error), PGM_OK);
+  assert_int_equal(pgm_sources_open(&q, c.s, 2, specs, false, &error), PGM_OK);
   assert_int_equal(pgm_objective_open(&o, c.s, q, &options, &error), PGM_OK);
   double x[4] = {0.3, -0.2, 0.5, -0.1}, g[4], sum[4] = {0}, total = 0;
   for (int k = 0; k < 3; k++) {
