@@ -199,30 +199,60 @@ static void print_json(const PgmCli *cli)
   pgm_json_finish(&j);
 }
 
+/* Free local factors: none, kept in the fit, or restored from the data and its globals (the last where there are any of the kind). */
+typedef enum { NO_FACTORS, KEPT, RESTORED } Free;
+
+static Free free_factors(const PgmModel *model, const PgmFit *fit)
+{
+  Free how = NO_FACTORS;
+  for (int i = 0; i < fit->n_factors; i++) {
+    const PgmFactors *p = &fit->factors[i];
+    if (p->kind != PGM_FREE || model->families[p->family].role != PGM_LOCAL) continue;
+    if (!p->mean) return RESTORED;
+    how = KEPT;
+  }
+  return how;
+}
+
 /* Free factors belong to the data fitted; other data of the same sizes would go unnoticed. */
 static void check_data(const PgmCli *cli, const PgmSession *s, const PgmFit *fit)
 {
   char hash[65];
-  bool bound = false;
-  for (int i = 0; i < fit->n_factors; i++)
-    bound = bound || (fit->factors[i].kind == PGM_FREE && s->model->families[fit->factors[i].family].role == PGM_LOCAL);
-  if (!bound || !fit->data_hash) return;
+  const Free how = free_factors(s->model, fit);
+  if (how == NO_FACTORS || !fit->data_hash) return;
   pgm_data_hash(s, hash);
   if (strcmp(hash, fit->data_hash) != 0)
-    pgm_cli_warn(cli, "these are not the data of the fit, whose local factors are those of its own data");
+    pgm_cli_warn(cli, "these are not the data of the fit%s",
+                 how == KEPT ? ", whose local factors are those of its own data" : ": the local factors are those of these data, globals as fitted");
+}
+
+/* The posterior's fit with the local factors that it leaves to be restored, where the session in hand has no observations to restore them from, because it is
+ * to draw them; else NULL. */
+static PgmStatus keep_factors(PgmCli *cli, const PgmFit *fit, PgmFit **whole)
+{
+  PgmSession *s = NULL;
+  *whole = NULL;
+  if (free_factors(cli->model, fit) != RESTORED) return PGM_OK;
+  PgmStatus status = pgm_cli_session(cli, false, &s);
+  if (status == PGM_OK && !(*whole = pgm_fit_copy(fit))) status = pgm_fail(&cli->error, PGM_SYSTEM, "out of memory");
+  if (status == PGM_OK) status = pgm_fit_restore(s, *whole, &cli->error);
+  pgm_session_close(s);
+  return status;
 }
 
 static int run(PgmCli *cli, bool predict)
 {
   Sampler w = {.cli = cli, .predict = predict};
   PgmPosterior *posterior = NULL;
+  PgmFit *whole = NULL;
   PgmAtomicFile file;
   PgmStatus status = pgm_posterior_open(&posterior, cli->model, cli->fit_file, &cli->error);
   const PgmFit *fit = posterior ? pgm_posterior_fit(posterior) : NULL;
   if (status == PGM_OK) status = pgm_posterior_check_data(posterior, cli->data, &cli->error);
   if (status == PGM_OK) status = pgm_fit_add_sizes(fit, cli->model, cli->data, &cli->error);
+  if (status == PGM_OK && predict) status = keep_factors(cli, fit, &whole);
   if (status == PGM_OK) status = pgm_cli_session(cli, predict, &w.s); /* predict draws into the arrays of the observations */
-  if (status == PGM_OK) status = pgm_fit_apply(w.s, fit, &cli->error);
+  if (status == PGM_OK) status = pgm_fit_apply(w.s, whole ? whole : fit, &cli->error);
   if (status == PGM_OK) check_data(cli, w.s, fit);
   if (status == PGM_OK) status = open_sampler(&w);
   if (status == PGM_OK && (status = pgm_cli_output_open(cli, cli->out, &file)) == PGM_OK) {
@@ -234,6 +264,7 @@ static int run(PgmCli *cli, bool predict)
   }
   if (status == PGM_OK && cli->json) print_json(cli);
   close_sampler(&w);
+  pgm_fit_free(whole);
   pgm_posterior_close(posterior);
   pgm_session_close(w.s);
   return status == PGM_OK ? 0 : pgm_cli_fail(cli);
