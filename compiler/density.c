@@ -134,7 +134,8 @@ static Node inv_gamma(Dag *d, Node x, Node alpha, Node beta)
   return ADD(kernel, SUB(MUL(alpha, LOG(beta)), FN(lgamma, alpha)));
 }
 
-/* The known integer factors of a rate that may be 0, as the label of a mixture or a covariate: their product, NO_NODE without any. *rest: the others. */
+/* The known integer factors of a rate that may be 0, as the label of a mixture, 1 less it, or a covariate: their product, NO_NODE without any. *rest: the
+ * others. */
 static Node switch_of(Dag *d, Node rate, Node *rest)
 {
   XNode x = *dag_node(d, rate);
@@ -146,7 +147,8 @@ static Node switch_of(Dag *d, Node rate, Node *rest)
     *rest = MUL(r[0], r[1]);
     return f[0] < 0 ? f[1] : f[1] < 0 ? f[0] : MUL(f[0], f[1]);
   }
-  bool known = x.op == X_INPUT ? x.integer : x.op == X_AXIS && !(dag_is_const(d, d->axes.at[x.aux].lo, &lo) && lo > 0);
+  const bool positive = dag_is_const(d, rate, &lo) || (x.op == X_AXIS && dag_is_const(d, d->axes.at[x.aux].lo, &lo) && lo > 0);
+  const bool known = x.integer && !x.random && !positive;
   if (known) *rest = C(1);
   return known ? rate : NO_NODE;
 }

@@ -89,6 +89,23 @@ done
 check "nested: gradient at the values of a file" ./nested grad nested.json --at nested.json --check --quiet
 near "values in draws" "$(awk -F, '/^[-0-9]/ { for (i = 4; i <= 5; i++) if ($i != int($i) || $i < 0 || $i > 3) bad++ } END { print bad + 0 }' draws.csv)" 0 0
 
+# ---- a rate that one value of a label switches off, written as 1 less the label
+cat >absent.pgm <<'PGM'
+model absent {
+  latent a ~ normal(0, 2);
+  plate n in 1..2 {
+    marginal latent absent[n] ~ bernoulli(0.3);
+    observed y[n] : int ~ poisson((1 - absent[n]) * exp(a));
+  }
+}
+PGM
+compile absent.pgm
+echo '{"y": [0, 3]}' >absent.json
+echo '{"a": 1}' >at.json
+./absent grad absent.json --at at.json --check --quiet >absent.grad || fail "absent: grad"
+near "a rate switched off" "$(get absent.grad log_joint)" \
+  "$(awk 'BEGIN { r = exp(1); print log(.3 + .7 * exp(-r)) + log(.7 * exp(-r) * r ^ 3 / 6) - 1 / 8 - log(2) - 0.918938533204673 }')" 1e-9
+
 # ---- refused
 refuse 2 "--expectation fixed-draws draws every variable, but c is discrete: its sums are exact, draws of it have no gradient" \
   ./mixture fit mixture.json --expectation fixed-draws --quiet
