@@ -134,11 +134,11 @@ static PgmKernel kernel_of(const PlatePlan *p, PgmKernelKind kind)
   return kind == PGM_KERNEL_POINT ? p->plate->point : kind == PGM_KERNEL_REST ? p->plate->rest : p->plate->expected;
 }
 
-/* The shared arrays of one family within a slot's sums; which of them are used depends on the kind. */
-static double *point_sums(const PgmSession *s, const PlatePlan *p, double *next, int i, PgmKernelKind kind, PgmLatent *latent)
+/* Leads a shared family to its arrays within sums, which begin at `next`; returns where they end. Which of them are used depends on the kind. */
+static double *point_sums(const PgmSession *s, int family, double *next, PgmKernelKind kind, PgmLatent *latent)
 {
-  const PgmLayout *l = &s->layout[p->shared[i]];
-  if (by_factors(s, p->shared[i], kind)) {
+  const PgmLayout *l = &s->layout[family];
+  if (by_factors(s, family, kind)) {
     latent->mean_sum = next;
     latent->sd_sum = next + l->elements * l->uwidth;
     return next + 2 * l->elements * l->uwidth;
@@ -182,7 +182,7 @@ static void run_slot(const Work *w, int n, int k, double *scratch)
   double *next = slot->sums = w->s->engine->sums + k * p->sum_doubles;
   memcpy(slot->env, w->s->env, w->s->model->env_size);
   for (int i = 0; i < p->n_shared && w->gradient; i++)
-    next = point_sums(w->s, p, next, i, w->kind, (PgmLatent *)(slot->env + w->s->model->families[p->shared[i]].place));
+    next = point_sums(w->s, p->shared[i], next, w->kind, (PgmLatent *)(slot->env + w->s->model->families[p->shared[i]].place));
   memset(slot->sums, 0, (size_t)((char *)next - (char *)slot->sums));
   slot->value = run_spans(w, slot->env, scratch, slot_start(w->count, n, k), slot_start(w->count, n, k + 1));
 }
@@ -259,6 +259,23 @@ static void collect_ref(const Work *w, const RefPlan *r, const double *buffer, d
     gather_rows(w->s->engine, r, buffer, bar);
 }
 
+/* The adjoints in the buffers of the plate's references, to their families. */
+static void collect_refs(const Work *w)
+{
+  for (int r = 0; r < w->plan->n_refs; r++) {
+    const RefPlan *ref = &w->s->engine->ref[w->plan->refs[r]];
+    PgmLatent *latent = pgm_session_latent(w->s, ref->ref->family);
+    if (!by_factors(w->s, ref->ref->family, w->kind)) {
+      collect_ref(w, ref, ref->value, latent->value_bar);
+    } else if (w->s->layout[ref->ref->family].table) {
+      collect_ref(w, ref, ref->mean, latent->mean_bar);
+    } else if (ref->scalar_transform) {
+      collect_ref(w, ref, ref->mean, latent->mean_bar);
+      collect_ref(w, ref, ref->sd, latent->sd_bar);
+    }
+  }
+}
+
 static double run_plate(const Work *w)
 {
   PgmSession *s = w->s;
@@ -277,7 +294,7 @@ static double run_plate(const Work *w)
     for (int i = 0; i < p->n_shared && w->gradient; i++) {
       const PgmLayout *l = &s->layout[p->shared[i]];
       PgmLatent *latent = pgm_session_latent(s, p->shared[i]), first;
-      next = point_sums(s, p, next, i, w->kind, &first);
+      next = point_sums(s, p->shared[i], next, w->kind, &first);
       if (by_factors(s, p->shared[i], w->kind)) {
         add_slots(e, latent->mean_bar, first.mean_sum, n, l->elements * l->uwidth);
         add_slots(e, latent->sd_bar, first.sd_sum, n, l->elements * l->uwidth);
@@ -286,18 +303,7 @@ static double run_plate(const Work *w)
       }
     }
   }
-  for (int r = 0; r < p->n_refs && w->gradient; r++) {
-    const RefPlan *ref = &e->ref[p->refs[r]];
-    PgmLatent *latent = pgm_session_latent(s, ref->ref->family);
-    if (!by_factors(s, ref->ref->family, w->kind)) {
-      collect_ref(w, ref, ref->value, latent->value_bar);
-    } else if (s->layout[ref->ref->family].table) {
-      collect_ref(w, ref, ref->mean, latent->mean_bar);
-    } else if (ref->scalar_transform) {
-      collect_ref(w, ref, ref->mean, latent->mean_bar);
-      collect_ref(w, ref, ref->sd, latent->sd_bar);
-    }
-  }
+  if (w->gradient) collect_refs(w);
   return sum;
 }
 
@@ -318,7 +324,7 @@ static long lower_bound(const long *units, long n, long v)
 /* Do the plate's units run in blocks where the axis' do? */
 static bool in_blocks(const PlatePlan *p, PgmKernelKind kind)
 {
-  return p->plate->axis >= 0 && p->plate->expected && !(kind == PGM_KERNEL_ELIMINATED && p->eliminated);
+  return p->plate->axis >= 0 && kernel_of(p, kind) && !(kind == PGM_KERNEL_ELIMINATED && p->eliminated);
 }
 
 double pgm_engine_run_others(PgmSession *s, PgmKernelKind kind, const bool *without)
@@ -592,11 +598,14 @@ void pgm_engine_close(PgmSession *s)
 
 struct PgmBlocks {
   PgmSession *s;
+  PgmKernelKind kind;
   int n_plates, *plate;
   long lo, units;
   int n_shared, *shared; /* families that any of the plates shares */
-  long sum_doubles, sum_stride;
-  double *sums; /* of slots, then of threads */
+  long sum_doubles;  /* of one copy */
+  int copies, slots; /* slots: of the last run */
+  long sum_stride;
+  double *sums; /* all copies, of slots, then of threads */
   char *envs;   /* of threads */
   size_t env_stride;
 };
@@ -611,7 +620,14 @@ void pgm_blocks_close(PgmBlocks *b)
   free(b);
 }
 
-PgmStatus pgm_blocks_open(PgmBlocks **out, PgmSession *s, int axis, PgmKernelKind kind, PgmError *error)
+/* Doubles that the kernels add to for a shared family. */
+static long sums_of(const PgmSession *s, int family, PgmKernelKind kind)
+{
+  const PgmLayout *l = &s->layout[family];
+  return l->elements * (by_factors(s, family, kind) ? 2 * l->uwidth : l->width);
+}
+
+PgmStatus pgm_blocks_open(PgmBlocks **out, PgmSession *s, int axis, PgmKernelKind kind, int copies, PgmError *error)
 {
   const PgmModel *m = s->model;
   PgmBlocks *b = calloc(1, sizeof *b);
@@ -619,6 +635,8 @@ PgmStatus pgm_blocks_open(PgmBlocks **out, PgmSession *s, int axis, PgmKernelKin
   *out = NULL;
   if (!b) return no_memory(error);
   b->s = s;
+  b->kind = kind;
+  b->copies = copies;
   b->plate = calloc((size_t)m->n_plates + 1, sizeof *b->plate);
   b->shared = calloc((size_t)m->n_families + 1, sizeof *b->shared);
   for (int i = 0; b->plate && b->shared && i < m->n_plates; i++) {
@@ -632,11 +650,11 @@ PgmStatus pgm_blocks_open(PgmBlocks **out, PgmSession *s, int axis, PgmKernelKin
       while (known < b->n_shared && b->shared[known] != p->shared[k]) known++;
       if (known < b->n_shared) continue;
       b->shared[b->n_shared++] = p->shared[k];
-      b->sum_doubles += 2 * s->layout[p->shared[k]].elements * s->layout[p->shared[k]].uwidth;
+      b->sum_doubles += sums_of(s, p->shared[k], kind);
     }
   }
   b->units = b->n_plates ? hi - b->lo + 1 : 0;
-  b->sum_stride = (b->sum_doubles + 15) / 8 * 8; /* threads keep off each other's cache lines */
+  b->sum_stride = (b->copies * b->sum_doubles + 15) / 8 * 8; /* threads keep off each other's cache lines */
   b->env_stride = (m->env_size + 127) / 64 * 64;
   b->sums = aligned_doubles((double)b->sum_stride * (MAX_SLOTS + s->engine->threads));
   b->envs = aligned_alloc(64, b->env_stride * (size_t)s->engine->threads);
@@ -661,7 +679,15 @@ long pgm_blocks_sums(const PgmBlocks *b)
 static Work block_work(const PgmBlocks *b, int i)
 {
   const PlatePlan *p = &b->s->engine->plate[b->plate[i]];
-  return (Work){.s = b->s, .plan = p, .kernel = p->plate->expected, .kind = PGM_KERNEL_EXPECTED, .gradient = true, .count = p->units, .weight = 1};
+  return (Work){.s = b->s, .plan = p, .kernel = kernel_of(p, b->kind), .kind = b->kind, .gradient = true, .count = p->units, .weight = 1};
+}
+
+void pgm_block_copy(PgmBlock *b, int copy)
+{
+  const PgmBlocks *all = b->all;
+  double *next = b->sums = all->sums + (MAX_SLOTS + b->thread) * all->sum_stride + copy * all->sum_doubles;
+  for (int k = 0; k < all->n_shared; k++)
+    next = point_sums(b->s, all->shared[k], next, all->kind, (PgmLatent *)((char *)b->env + b->s->model->families[all->shared[k]].place));
 }
 
 double pgm_block_run(PgmBlock *b)
@@ -677,72 +703,54 @@ double pgm_block_run(PgmBlock *b)
   return sum;
 }
 
-/* Where the sums of the k-th shared family are; returns where those of the next one begin. */
-static double *block_sums(const PgmBlocks *b, int k, double *at, double **mean, double **sd)
-{
-  const PgmLayout *l = &b->s->layout[b->shared[k]];
-  *mean = at;
-  *sd = at + l->elements * l->uwidth;
-  return *sd + l->elements * l->uwidth;
-}
-
 double pgm_blocks_run(PgmBlocks *b, long size, PgmBlockSolver solver, void *data)
 {
   PgmSession *s = b->s;
   const PgmEngine *e = s->engine;
-  const long blocks = (b->units + size - 1) / size;
-  const int slots = blocks < MAX_SLOTS ? (int)blocks : MAX_SLOTS;
+  const long blocks = (b->units + size - 1) / size, doubles = b->copies * b->sum_doubles;
   double value[MAX_SLOTS], total = 0;
-  for (int t = 0; t < e->threads; t++) {
-    char *env = memcpy(b->envs + (size_t)t * b->env_stride, s->env, s->model->env_size);
-    double *next = b->sums + (MAX_SLOTS + t) * b->sum_stride;
-    for (int k = 0; k < b->n_shared; k++) {
-      PgmLatent *latent = (PgmLatent *)(env + s->model->families[b->shared[k]].place);
-      next = block_sums(b, k, next, &latent->mean_sum, &latent->sd_sum);
-    }
-  }
-#pragma omp parallel for schedule(dynamic, 1) num_threads(e->threads) if (e->threads > 1 && slots > 1)
-  for (int slot = 0; slot < slots; slot++) {
+  b->slots = blocks < MAX_SLOTS ? (int)blocks : MAX_SLOTS;
+  for (int t = 0; t < e->threads; t++) memcpy(b->envs + (size_t)t * b->env_stride, s->env, s->model->env_size);
+#pragma omp parallel for schedule(dynamic, 1) num_threads(e->threads) if (e->threads > 1 && b->slots > 1)
+  for (int slot = 0; slot < b->slots; slot++) {
     const int t = omp_get_thread_num();
-    double *sums = b->sums + slot * b->sum_stride;
-    PgmBlock block = {.s = s,
-                      .all = b,
-                      .env = b->envs + (size_t)t * b->env_stride,
-                      .thread = t,
-                      .sums = b->sums + (MAX_SLOTS + t) * b->sum_stride,
-                      .scratch = e->scratch + (size_t)t * e->scratch_stride};
-    memset(sums, 0, sizeof *sums * (size_t)b->sum_doubles);
+    double *sums = b->sums + slot * b->sum_stride, *own = b->sums + (MAX_SLOTS + t) * b->sum_stride;
+    PgmBlock block = {
+        .s = s, .all = b, .env = b->envs + (size_t)t * b->env_stride, .thread = t, .scratch = e->scratch + (size_t)t * e->scratch_stride};
+    pgm_block_copy(&block, 0);
+    memset(sums, 0, sizeof *sums * (size_t)doubles);
     value[slot] = 0;
-    for (long k = blocks * slot / slots; k < blocks * (slot + 1) / slots; k++) {
+    for (long k = blocks * slot / b->slots; k < blocks * (slot + 1) / b->slots; k++) {
       block.first = b->lo + k * size;
       block.count = (k + 1) * size < b->units ? size : b->units - k * size;
       value[slot] += solver(&block, data);
-      for (long i = 0; i < b->sum_doubles; i++) sums[i] += block.sums[i];
+      for (long i = 0; i < doubles; i++) sums[i] += own[i];
     }
   }
-  for (int slot = 0; slot < slots; slot++) {
-    double *next = b->sums + slot * b->sum_stride;
-    total += value[slot];
+  for (int slot = 0; slot < b->slots; slot++) total += value[slot];
+  return total;
+}
+
+void pgm_blocks_add(const PgmBlocks *b, int copy)
+{
+  for (int slot = 0; slot < b->slots; slot++) {
+    double *next = b->sums + slot * b->sum_stride + copy * b->sum_doubles;
     for (int k = 0; k < b->n_shared; k++) {
-      const PgmLayout *l = &s->layout[b->shared[k]];
-      double *mean, *sd;
-      next = block_sums(b, k, next, &mean, &sd);
-      for (long i = 0; i < l->elements * l->uwidth; i++) {
-        l->mean_bar[i] += mean[i];
-        l->sd_bar[i] += sd[i];
+      const PgmLayout *l = &b->s->layout[b->shared[k]];
+      PgmLatent from;
+      next = point_sums(b->s, b->shared[k], next, b->kind, &from);
+      if (!by_factors(b->s, b->shared[k], b->kind)) {
+        for (long i = 0; i < l->elements * l->width; i++) l->value_bar[i] += from.value_sum[i];
+        continue;
       }
+      for (long i = 0; i < l->elements * l->uwidth; i++) l->mean_bar[i] += from.mean_sum[i];
+      for (long i = 0; i < l->elements * l->uwidth && !l->table; i++) l->sd_bar[i] += from.sd_sum[i];
     }
   }
   for (int i = 0; i < b->n_plates; i++) {
     const Work w = block_work(b, i);
-    for (int r = 0; r < w.plan->n_refs; r++) {
-      const RefPlan *ref = &e->ref[w.plan->refs[r]];
-      if (!ref->scalar_transform) continue;
-      collect_ref(&w, ref, ref->mean, s->layout[ref->ref->family].mean_bar);
-      collect_ref(&w, ref, ref->sd, s->layout[ref->ref->family].sd_bar);
-    }
+    collect_refs(&w);
   }
-  return total;
 }
 
 /* ---- single terms -------------------------------------------------------------------------------------------------------------------- */

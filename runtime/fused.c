@@ -67,8 +67,7 @@ void pgm_fused_close(PgmFused *f)
   free(f);
 }
 
-/* The axis whose plates own all references to the family, with one offset, under its first index; -1 if that is not so. */
-static int axis_of(const PgmSession *s, int family, long *offset)
+int pgm_own_axis(const PgmSession *s, int family, long *offset)
 {
   const PgmModel *m = s->model;
   int axis = -1;
@@ -118,7 +117,7 @@ static bool open_families(PgmFused *f, int *axes)
     long offset = 0;
     if (!source->local) continue;
     if (source->kind != PGM_FREE || source->table || !m->families[source->family].separable || l->list || 2 * source->uwidth > PGM_NEWTON_COORDINATES) return false;
-    const int axis = axis_of(f->s, source->family, &offset);
+    const int axis = pgm_own_axis(f->s, source->family, &offset);
     if (axis < 0 || owns_others(f, axis)) return false;
     Axis *a = find_axis(f, axis, axes);
     if (!a->family && !(a->family = calloc((size_t)f->q->n, sizeof *a->family))) return false;
@@ -167,7 +166,7 @@ static bool open_axis(PgmFused *f, Axis *a, int axis, PgmError *error, PgmStatus
 {
   long per_unit = 0;
   size_t need = 0;
-  if ((*status = pgm_blocks_open(&a->blocks, f->s, axis, f->kind, error))) return false;
+  if ((*status = pgm_blocks_open(&a->blocks, f->s, axis, f->kind, 1, error))) return false;
   a->first = pgm_blocks_first(a->blocks, &a->units);
   if (!a->units || pgm_blocks_sums(a->blocks) > MOST_SUMS) return false;
   for (int i = 0; i < a->n; i++) {
@@ -342,6 +341,7 @@ double pgm_fused_value(PgmFused *f, const double *x, const double *from, double 
     Axis *a = &f->axis[k];
     Job job = {f, a};
     value += pgm_blocks_run(a->blocks, a->block, solve_block, &job);
+    pgm_blocks_add(a->blocks, 0);
     for (long i = 0; i < (a->units + a->block - 1) / a->block; i++) *left += a->left[i];
   }
   pgm_sources_backward(f->q, x, f->none, gradient);

@@ -10,6 +10,9 @@
 
 #include "source.h"
 
+/* The axis whose plates own all references to the family, with one offset (unit u: index u + offset), under its first index; -1 if that is not so. */
+int pgm_own_axis(const PgmSession *s, int family, long *offset);
+
 typedef struct PgmFused PgmFused;
 
 /* NULL in *out (and PGM_OK) where it is not possible. */

@@ -4,7 +4,15 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { DEFAULT_FRESH = 1, MOST_DRAWS = 65535 };
+#include "fused.h"
+
+enum {
+  DEFAULT_FRESH = 1,
+  MOST_DRAWS = 65535,
+  BLOCK_ENTRIES = 512, /* drawn at a time: some eight arrays of them are to stay in the first-level cache */
+  MOST_SHARED = 256,   /* entries that a block adds to shared families, in each draw; more would outweigh its own */
+  MOST_COPIES = 1 << 15 /* of all draws */
+};
 static const double HALF_LOG_2PI_E = 1.41893853320467274178;
 
 /* Rows of a family by the unit of the batch axis that they belong to: rows row[start[u - lo]] .. row[start[u - lo + 1] - 1]. */
@@ -16,6 +24,20 @@ typedef struct {
   long *stamp, *picked;
   double *weight;
 } Axis;
+
+/* An axis whose plates draw their own variables, block of units by block of units: all of it runs on one thread for all draws, and stays in the cache.
+ * Possible where the plates own these variables and share others of few entries. */
+typedef struct {
+  int source;         /* in PgmSources */
+  long first, stride; /* unit u has elements (u - first) * stride .. + stride - 1 */
+} Family;
+typedef struct {
+  int n;
+  Family *family;
+  PgmBlocks *blocks;
+  long first, units, block; /* units per block */
+  double *value;            /* [block][draw] */
+} BlockAxis;
 
 struct PgmObjective {
   PgmSession *s;
@@ -32,6 +54,11 @@ struct PgmObjective {
   PgmRows *rows;
   const PgmRows *touched;
   long epoch, *targets, targets_size;
+  int n_block_axes;
+  BlockAxis *block_axis;
+  bool *on_block_axis, *in_blocks; /* by axis of the model; by source */
+  long *shared_at, shared_size;    /* by source: where its values stand in those of a draw, -1: nowhere */
+  double *shared_values;
 };
 
 bool pgm_needs_draws(const PgmModel *m)
@@ -161,6 +188,16 @@ void pgm_objective_close(PgmObjective *o)
     free(a->picked);
     free(a->weight);
   }
+  for (int a = 0; o->block_axis && a < o->n_block_axes; a++) {
+    pgm_blocks_close(o->block_axis[a].blocks);
+    free(o->block_axis[a].family);
+    free(o->block_axis[a].value);
+  }
+  free(o->block_axis);
+  free(o->on_block_axis);
+  free(o->in_blocks);
+  free(o->shared_at);
+  free(o->shared_values);
   free(o->axis);
   free(o->rows);
   free(o->targets);
@@ -170,6 +207,79 @@ void pgm_objective_close(PgmObjective *o)
   free(o->order);
   free(o->draw_value);
   free(o);
+}
+
+/* The families that an axis' plates own, if each is owned by plates of this axis alone, under its first index, and nothing else is in the way. */
+static bool axis_families(const PgmObjective *o, int axis, BlockAxis *a)
+{
+  const PgmModel *m = o->s->model;
+  for (int r = 0; r < m->n_refs; r++)
+    if (m->plates[m->refs[r].plate].axis == axis) return false;
+  for (int p = 0; p < m->n_plates; p++)
+    if (m->plates[p].axis == axis && m->plates[p].block < 0) return false;
+  for (int i = 0; i < o->q->n; i++) {
+    const PgmSource *f = &o->q->source[i];
+    const PgmLayout *l = &o->s->layout[f->family];
+    bool owned = false, indexed = false;
+    long offset = 0;
+    for (int k = 0; k < m->families[f->family].n_index && f->local; k++) indexed = indexed || m->families[f->family].axis[k] == axis;
+    for (int p = 0; p < m->n_plates; p++)
+      for (const PgmOwn *own = m->plates[p].own; own && own->family >= 0 && m->plates[p].axis == axis; own++)
+        owned = owned || own->family == f->family;
+    if (!owned && !indexed) continue;
+    if (!owned || !f->local || l->list || pgm_own_axis(o->s, f->family, &offset) != axis) return false;
+    a->family[a->n++] = (Family){i, l->lo[0] - offset, l->stride[0]};
+  }
+  return true;
+}
+
+/* False: out of memory. */
+static bool open_blocks(PgmObjective *o)
+{
+  const PgmModel *m = o->s->model;
+  int axes = 0;
+  for (int p = 0; p < m->n_plates; p++) axes = m->plates[p].axis >= axes ? m->plates[p].axis + 1 : axes;
+  o->block_axis = calloc((size_t)axes + 1, sizeof *o->block_axis);
+  o->on_block_axis = calloc((size_t)axes + 1, sizeof *o->on_block_axis);
+  o->in_blocks = calloc((size_t)o->q->n + 1, sizeof *o->in_blocks);
+  o->shared_at = malloc(((size_t)o->q->n + 1) * sizeof *o->shared_at);
+  if (!o->block_axis || !o->on_block_axis || !o->in_blocks || !o->shared_at) return false;
+  for (int i = 0; i < o->q->n; i++) o->shared_at[i] = -1;
+  for (int axis = 0; axis < axes; axis++) {
+    BlockAxis *a = &o->block_axis[o->n_block_axes];
+    long entries = 1;
+    if (!(a->family = calloc((size_t)o->q->n + 1, sizeof *a->family))) return false;
+    if (axis_families(o, axis, a) && pgm_blocks_open(&a->blocks, o->s, axis, o->kind, o->options.draws, NULL)) return false;
+    if (a->blocks) a->first = pgm_blocks_first(a->blocks, &a->units);
+    const long sums = a->blocks ? pgm_blocks_sums(a->blocks) : 0;
+    if (!a->units || sums > MOST_SHARED || sums * o->options.draws > MOST_COPIES) {
+      pgm_blocks_close(a->blocks);
+      free(a->family);
+      *a = (BlockAxis){0};
+      continue;
+    }
+    for (int k = 0; k < a->n; k++) {
+      const int i = a->family[k].source;
+      const long own = a->family[k].stride * o->q->source[i].uwidth;
+      o->in_blocks[i] = true;
+      entries = own > entries ? own : entries;
+    }
+    for (int p = 0; p < m->n_plates; p++)
+      for (const int *shared = m->plates[p].shared; shared && *shared >= 0 && m->plates[p].axis == axis; shared++)
+        for (int i = 0; i < o->q->n; i++)
+          if (o->q->source[i].family == *shared && !o->q->source[i].table && o->shared_at[i] < 0) {
+            const PgmLayout *l = &o->s->layout[*shared];
+            o->shared_at[i] = o->shared_size;
+            o->shared_size += l->elements * l->width;
+          }
+    o->on_block_axis[axis] = true;
+    o->n_block_axes++;
+    a->block = entries >= BLOCK_ENTRIES ? 1 : BLOCK_ENTRIES / entries;
+    a->value = malloc(sizeof *a->value * (size_t)((a->units + a->block - 1) / a->block) * (size_t)o->options.draws);
+    if (!a->value) return false;
+  }
+  o->shared_values = malloc(((size_t)o->shared_size * (size_t)o->options.draws + 1) * sizeof *o->shared_values);
+  return o->shared_values != NULL;
 }
 
 /* Room for the targets of the references that a batch of any size makes. */
@@ -214,6 +324,7 @@ PgmStatus pgm_objective_open(PgmObjective **out, PgmSession *s, PgmSources *q, c
     o->tmp = o->u_bar + o->entries;
   }
   if (ok && o->sampled && !options->fresh) ok = make_fixed(o);
+  if (ok && o->sampled) ok = open_blocks(o);
   if (ok && options->axis >= 0) {
     o->axis = calloc((size_t)q->n + 1, sizeof *o->axis);
     o->rows = calloc((size_t)q->n + 1, sizeof *o->rows);
@@ -382,70 +493,68 @@ static double expected_jacobians(PgmObjective *o, const PgmRows *rows)
   return total;
 }
 
-static void draw_noise(PgmObjective *o, int i, int d, const PgmRows *r, long iteration)
+/* Draw d of the entries [a, b) of source i: eps, u, and, where the transform is the identity, the values, with their adjoints cleared. */
+static void draw_entries(PgmObjective *o, int i, int d, long iteration, long a, long b)
 {
   const PgmSource *f = &o->q->source[i];
   const PgmLayout *l = &o->s->layout[f->family];
-  double *eps = o->eps + o->offset[i], *u = o->u + o->offset[i];
+  const double *restrict mean = l->mean, *restrict sd = l->sd;
+  double *restrict eps = o->eps + o->offset[i];
   if (f->point) {
-    FOR_ENTRIES(
-        o, l, f, r, a, b, for (long e = a; e < b; e++) {
-          eps[e] = 0;
-          u[e] = l->mean[e];
-        });
+    memset(eps + a, 0, (size_t)(b - a) * sizeof *eps);
   } else if (o->options.fresh) {
-    const PgmKey key = {o->options.seed, (uint64_t)iteration, (uint64_t)f->family << 16 | (uint64_t)d};
-    FOR_ENTRIES(o, l, f, r, a, b, {
-      pgm_philox_normals(key, (uint64_t)a, b - a, eps + a);
-      for (long e = a; e < b; e++) u[e] = l->mean[e] + l->sd[e] * eps[e];
-    });
+    pgm_philox_normals((PgmKey){o->options.seed, (uint64_t)iteration, (uint64_t)f->family << 16 | (uint64_t)d}, (uint64_t)a, b - a, eps + a);
   } else {
     const uint16_t *order = o->order + (size_t)d * (size_t)o->entries + o->offset[i];
-    FOR_ENTRIES(
-        o, l, f, r, a, b, for (long e = a; e < b; e++) {
-          eps[e] = o->quantile[order[e]];
-          u[e] = l->mean[e] + l->sd[e] * eps[e];
-        });
+    for (long e = a; e < b; e++) eps[e] = o->quantile[order[e]];
+  }
+  const bool same = o->s->model->families[f->family].transform == PGM_IDENTITY;
+  double *restrict u = same ? l->value : o->u + o->offset[i];
+  if (f->point)
+    memcpy(u + a, mean + a, (size_t)(b - a) * sizeof *u);
+  else
+    for (long e = a; e < b; e++) u[e] = mean[e] + sd[e] * eps[e];
+  if (same) memset(l->value_bar + a, 0, (size_t)(b - a) * sizeof *l->value_bar);
+}
+
+/* Adds the gradient of a draw, from adjoints of u, to mean_bar and sd_bar. */
+static void collect_entries(PgmObjective *o, int i, const double *restrict bar, long a, long b)
+{
+  PgmLayout *l = &o->s->layout[o->q->source[i].family];
+  const double *restrict eps = o->eps + o->offset[i];
+  double *restrict mean_bar = l->mean_bar, *restrict sd_bar = l->sd_bar;
+  const double share = 1.0 / o->options.draws;
+  for (long e = a; e < b; e++) {
+    const double part = share * bar[e];
+    mean_bar[e] += part;
+    sd_bar[e] += part * eps[e];
   }
 }
 
-static void place_values(PgmObjective *o, int i, const PgmRows *r)
+/* One draw of a source's chosen rows; returns log |d value / d u|, of all rows. */
+static double draw_values(PgmObjective *o, int i, int d, const PgmRows *r, long iteration)
 {
   const PgmSource *f = &o->q->source[i];
-  const PgmTransform t = o->s->model->families[f->family].transform;
   PgmLayout *l = &o->s->layout[f->family];
-  const double *u = o->u + o->offset[i];
-  if (t == PGM_IDENTITY) {
-    FOR_ENTRIES(o, l, f, r, a, b, {
-      memcpy(l->value + a, u + a, (size_t)(b - a) * sizeof *u);
-      memset(l->value_bar + a, 0, (size_t)(b - a) * sizeof *u);
-    });
-    return;
-  }
+  FOR_ENTRIES(o, l, f, r, a, b, draw_entries(o, i, d, iteration, a, b););
+  if (o->s->model->families[f->family].transform == PGM_IDENTITY) return 0;
   memset(l->value_bar, 0, (size_t)(l->elements * l->width) * sizeof *l->value_bar);
-  pgm_constrain(o->s, f->family, u, l->value);
+  return pgm_constrain(o->s, f->family, o->u + o->offset[i], l->value);
 }
 
 /* Adds one draw's gradient, from the layouts' value_bar, to mean_bar and sd_bar. */
 static void collect_draw(PgmObjective *o, int i, const PgmRows *r)
 {
   const PgmSource *f = &o->q->source[i];
-  const PgmTransform t = o->s->model->families[f->family].transform;
   PgmLayout *l = &o->s->layout[f->family];
-  double *u_bar = o->u_bar + o->offset[i];
-  const double *u = o->u + o->offset[i], *eps = o->eps + o->offset[i], share = 1.0 / o->options.draws;
-  const double *bar = u_bar;
-  if (t == PGM_IDENTITY) {
-    bar = l->value_bar;
-  } else {
+  const double *bar = l->value_bar;
+  if (o->s->model->families[f->family].transform != PGM_IDENTITY) {
+    double *u_bar = o->u_bar + o->offset[i];
     memset(u_bar, 0, (size_t)(l->elements * f->uwidth) * sizeof *u_bar);
-    pgm_constrain_vjp(o->s, f->family, u, l->value, l->value_bar, 0, u_bar);
+    pgm_constrain_vjp(o->s, f->family, o->u + o->offset[i], l->value, l->value_bar, 0, u_bar);
+    bar = u_bar;
   }
-  FOR_ENTRIES(
-      o, l, f, r, a, b, for (long e = a; e < b; e++) {
-        l->mean_bar[e] += share * bar[e];
-        l->sd_bar[e] += share * bar[e] * eps[e];
-      });
+  FOR_ENTRIES(o, l, f, r, a, b, collect_entries(o, i, bar, a, b););
 }
 
 /* The terms at a point are averages over the discrete variables, with slopes with respect to their tables: before the draws these are put aside, after
@@ -467,20 +576,114 @@ static void table_slopes(PgmObjective *o, const PgmRows *rows, bool before)
   }
 }
 
+/* ---- draws inside blocks ------------------------------------------------------------------------------------------------------------- */
+
+/* What a block of units has of a family on the axis: elements [from, to). */
+static void block_elements(const PgmObjective *o, const Family *f, const PgmBlock *b, long *from, long *to)
+{
+  const long elements = o->s->layout[o->q->source[f->source].family].elements;
+  *from = (b->first - f->first) * f->stride;
+  *to = *from + b->count * f->stride;
+  *from = *from < 0 ? 0 : *from;
+  *to = *to > elements ? elements : *to;
+}
+
+typedef struct {
+  PgmObjective *o;
+  BlockAxis *axis;
+  long iteration;
+} BlockJob;
+
+/* All draws of one block: the arrays of its families stay in the cache from one to the next. */
+static double run_block(PgmBlock *b, void *data)
+{
+  const BlockJob *job = data;
+  PgmObjective *o = job->o;
+  const BlockAxis *axis = job->axis;
+  double total = 0, *value = axis->value + (b->first - axis->first) / axis->block * o->options.draws;
+  for (int d = 0; d < o->options.draws; d++) {
+    const double *shared = o->shared_values + d * o->shared_size;
+    for (int i = 0; i < o->q->n; i++) {
+      if (o->shared_at[i] < 0) continue;
+      PgmLatent *latent = (PgmLatent *)((char *)b->env + o->s->model->families[o->q->source[i].family].place);
+      latent->value = shared + o->shared_at[i];
+    }
+    for (int k = 0; k < axis->n; k++) {
+      const int i = axis->family[k].source, family = o->q->source[i].family;
+      PgmLayout *l = &o->s->layout[family];
+      long from, to;
+      block_elements(o, &axis->family[k], b, &from, &to);
+      if (from >= to || l->table) continue;
+      draw_entries(o, i, d, job->iteration, from * l->uwidth, to * l->uwidth);
+      if (o->s->model->families[family].transform == PGM_IDENTITY) continue;
+      memset(l->value_bar + from * l->width, 0, (size_t)((to - from) * l->width) * sizeof *l->value_bar);
+      pgm_constrain_part(o->s, family, from, to, o->u + o->offset[i], l->value);
+    }
+    pgm_block_copy(b, d);
+    value[d] = pgm_block_run(b);
+    total += value[d];
+    for (int k = 0; k < axis->n; k++) {
+      const int i = axis->family[k].source, family = o->q->source[i].family;
+      PgmLayout *l = &o->s->layout[family];
+      const double *bar = l->value_bar;
+      long from, to;
+      block_elements(o, &axis->family[k], b, &from, &to);
+      if (from >= to || l->table) continue;
+      if (o->s->model->families[family].transform != PGM_IDENTITY) {
+        double *u_bar = o->u_bar + o->offset[i];
+        memset(u_bar + from * l->uwidth, 0, (size_t)((to - from) * l->uwidth) * sizeof *u_bar);
+        pgm_constrain_vjp_part(o->s, family, from, to, o->u + o->offset[i], l->value, l->value_bar, u_bar);
+        bar = u_bar;
+      }
+      collect_entries(o, i, bar, from * l->uwidth, to * l->uwidth);
+    }
+  }
+  return total;
+}
+
+/* Runs the axes whose draws are made inside blocks; what they add to shared families waits to be collected draw by draw. */
+static void run_blocks(PgmObjective *o, long iteration)
+{
+  for (int d = 0; d < o->options.draws; d++)
+    for (int i = 0; i < o->q->n; i++) {
+      const PgmLayout *l = &o->s->layout[o->q->source[i].family];
+      if (o->shared_at[i] < 0) continue;
+      draw_values(o, i, d, NULL, iteration);
+      memcpy(o->shared_values + d * o->shared_size + o->shared_at[i], l->value, (size_t)(l->elements * l->width) * sizeof *l->value);
+    }
+  for (int a = 0; a < o->n_block_axes; a++) {
+    BlockJob job = {o, &o->block_axis[a], iteration};
+    pgm_blocks_run(job.axis->blocks, job.axis->block, run_block, &job);
+  }
+}
+
+/* Adds what the blocks have of draw d to the bars of shared families; returns its value. */
+static double add_blocks(const PgmObjective *o, int d)
+{
+  double value = 0;
+  for (int a = 0; a < o->n_block_axes; a++) {
+    const BlockAxis *axis = &o->block_axis[a];
+    pgm_blocks_add(axis->blocks, d);
+    for (long k = 0; k * axis->block < axis->units; k++) value += axis->value[k * o->options.draws + d];
+  }
+  return value;
+}
+
 /* Average over draws of the sampled terms; draw_value holds each. */
 static double sampled_terms(PgmObjective *o, const PgmRows *rows, const PgmBatch *batch, long iteration)
 {
+  const bool blocks = o->n_block_axes && !rows;
   double total = 0;
   table_slopes(o, rows, true);
+  if (blocks) run_blocks(o, iteration);
   for (int d = 0; d < o->options.draws; d++) {
-    for (int i = 0; i < o->q->n; i++) {
-      if (o->q->source[i].table) continue;
-      draw_noise(o, i, d, rows ? &rows[i] : NULL, iteration);
-      place_values(o, i, rows ? &rows[i] : NULL);
-    }
-    double value = pgm_engine_run(o->s, o->kind, batch);
+    double value = 0;
     for (int i = 0; i < o->q->n; i++)
-      if (!o->q->source[i].table) collect_draw(o, i, rows ? &rows[i] : NULL);
+      if (!o->q->source[i].table && !(blocks && o->in_blocks[i])) draw_values(o, i, d, rows ? &rows[i] : NULL, iteration);
+    if (blocks) value += add_blocks(o, d);
+    value += blocks ? pgm_engine_run_others(o->s, o->kind, o->on_block_axis) : pgm_engine_run(o->s, o->kind, batch);
+    for (int i = 0; i < o->q->n; i++)
+      if (!o->q->source[i].table && !(blocks && o->in_blocks[i])) collect_draw(o, i, rows ? &rows[i] : NULL);
     o->draw_value[d] = value;
     total += value;
   }
@@ -560,9 +763,7 @@ double pgm_objective_ratio(PgmObjective *o, long iteration)
       value -= pgm_draw_table(o->s, f->family, l->mean, (PgmKey){o->options.seed, (uint64_t)iteration, (uint64_t)f->family << 16});
       continue;
     }
-    draw_noise(o, i, 0, NULL, iteration);
-    memset(l->value_bar, 0, (size_t)(l->elements * l->width) * sizeof *l->value_bar);
-    double jacobian = pgm_constrain(o->s, f->family, o->u + o->offset[i], l->value);
+    const double jacobian = draw_values(o, i, 0, NULL, iteration);
     if (f->point) continue;
     value += jacobian;
     for (long r = 0; r < f->rows; r++)

@@ -72,6 +72,9 @@ char *pgm_element_name(const PgmSession *s, int family, long flat, long entry, c
 double pgm_constrain(const PgmSession *s, int family, const double *u, double *value);
 /* u_bar += J' value_bar + d log|J| / du * jacobian_weight, at u (value as pgm_constrain left it) */
 void pgm_constrain_vjp(const PgmSession *s, int family, const double *u, const double *value, const double *value_bar, double jacobian_weight, double *u_bar);
+/* The same of elements from .. to-1 of a family whose elements are all defined; without Jacobians. */
+void pgm_constrain_part(const PgmSession *s, int family, long from, long to, const double *u, double *value);
+void pgm_constrain_vjp_part(const PgmSession *s, int family, long from, long to, const double *u, const double *value, const double *value_bar, double *u_bar);
 /* u from value; false when a value is outside the support */
 bool pgm_unconstrain(const PgmSession *s, int family, const double *value, double *u);
 /* weight * E_q log |dvalue/du|, adding its gradient to mean_bar and sd_bar (may be NULL). Closed form where it is linear in u (bounds on one
@@ -104,28 +107,32 @@ typedef struct {
  * mean_bar and sd_bar), which the caller has cleared. The same bits for any number of threads. Constants are NOT included. */
 double pgm_engine_run(PgmSession *s, PgmKernelKind kind, const PgmBatch *batch);
 
-/* Blocks of units of one axis, each evaluated as often as its solver wants before what it adds counts: the `expected` kernels of all plates of the axis, on
- * one thread. `env` is the thread's own copy, in which the solver may lead families with own references to arrays of its own. */
+/* Blocks of units of one axis, each evaluated as often as its solver wants before what it adds counts: the kernels of one kind of all plates of the axis,
+ * on one thread. `env` is the thread's own copy, in which the solver may lead families to arrays of its own. What evaluations add to shared families is
+ * kept in `copies`, among which the solver chooses: where every evaluation counts (one per draw), as many as there are evaluations. */
 typedef struct {
   PgmSession *s;
   const struct PgmBlocks *all;
   void *env;
   long first, count; /* units */
   int thread;
-  double *sums, *scratch; /* what the last evaluation adds to shared families; of the kernels */
+  double *sums, *scratch; /* what the last evaluation of this copy adds to shared families; of the kernels */
 } PgmBlock;
 typedef struct PgmBlocks PgmBlocks;
-typedef double (*PgmBlockSolver)(PgmBlock *b, void *data); /* the block's value, after a last pgm_block_run at its solution */
+typedef double (*PgmBlockSolver)(PgmBlock *b, void *data); /* the block's value, after a last pgm_block_run of every copy that counts */
 
-/* `kind`: expected, or eliminated, where plates that eliminate local families are not among those that run in blocks. */
-PgmStatus pgm_blocks_open(PgmBlocks **out, PgmSession *s, int axis, PgmKernelKind kind, PgmError *error);
+/* `kind`: where it is eliminated, plates that eliminate local families are not among those that run in blocks. */
+PgmStatus pgm_blocks_open(PgmBlocks **out, PgmSession *s, int axis, PgmKernelKind kind, int copies, PgmError *error);
 void pgm_blocks_close(PgmBlocks *b);
 long pgm_blocks_first(const PgmBlocks *b, long *units); /* range of the axis' plates */
-long pgm_blocks_sums(const PgmBlocks *b);               /* doubles that every evaluation of a block clears, and every block adds up */
+long pgm_blocks_sums(const PgmBlocks *b);               /* doubles of a copy, that every evaluation of a block clears, and every block adds up */
+void pgm_block_copy(PgmBlock *b, int copy);             /* the copy of the next evaluations; 0 at first */
 double pgm_block_run(PgmBlock *b);
-/* All blocks of `size` units; returns the sum of their values, and adds gradients into the bars of families that are shared or referred to through buffers.
- * The same bits for any number of threads. */
+/* All blocks of `size` units; returns the sum of their values. The same bits for any number of threads. */
 double pgm_blocks_run(PgmBlocks *b, long size, PgmBlockSolver solver, void *data);
+/* Adds what a copy has, of all blocks of the last run, into the bars of shared families; and what the last evaluations left in the buffers of references
+ * (with more than one copy the plates should have none). */
+void pgm_blocks_add(const PgmBlocks *b, int copy);
 /* The kernels (of the kind that the blocks were opened for) of all plates but those that run in blocks of the axes in `without` (one flag per axis); else
  * as pgm_engine_run. */
 double pgm_engine_run_others(PgmSession *s, PgmKernelKind kind, const bool *without);

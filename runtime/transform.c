@@ -276,6 +276,14 @@ double pgm_constrain(const PgmSession *s, int family, const double *u, double *v
   return in_parts(&t, constrain_part);
 }
 
+void pgm_constrain_part(const PgmSession *s, int family, long from, long to, const double *u, double *value)
+{
+  Task t = new_task(s, family);
+  t.u = u;
+  t.out = value;
+  constrain_part(&t, from, to);
+}
+
 /* ---- vector-Jacobian product --------------------------------------------------------------------------------------------------------- */
 
 static double vjp_run(const Task *t, Bounds b, long at, long n)
@@ -405,6 +413,17 @@ void pgm_constrain_vjp(const PgmSession *s, int family, const double *u, const d
   t.weight = jacobian_weight;
   t.out = u_bar;
   in_parts(&t, vjp_part);
+}
+
+void pgm_constrain_vjp_part(const PgmSession *s, int family, long from, long to, const double *u, const double *value, const double *value_bar,
+                            double *u_bar)
+{
+  Task t = new_task(s, family);
+  t.u = u;
+  t.value = value;
+  t.value_bar = value_bar;
+  t.out = u_bar;
+  vjp_part(&t, from, to);
 }
 
 /* ---- unconstrain --------------------------------------------------------------------------------------------------------------------- */

@@ -8,13 +8,16 @@
  *   - gradients of the `point`, `expected` and `rest` kernels are central differences (extrapolated once) of their values;
  *   - E f at s = 0 is f at m, term by term and element by element;
  *   - E f is the mean of f over draws from q, term by term, within six standard errors;
- *   - one thread and two give the same bits; minibatches that cover an axis add up to the whole. */
+ *   - one thread and two give the same bits; minibatches that cover an axis add up to the whole;
+ *   - the ELBO by draws of everything, made inside blocks of units where that is possible, is that of a minibatch of everything, which goes draw after
+ *     draw over all units: the same numbers, and the same gradient; with one thread and two the same bits (./saw draws data.json: this alone). */
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "fit.h"
+#include "objective.h"
 #include "pgmrt.h"
 #include "session.h"
 
@@ -315,6 +318,19 @@ static void add_bars(const PgmSession *s, double factor, double *sum)
   }
 }
 
+/* The units of an axis; 0: it has none. */
+static long units_of(const PgmSession *s, int axis, long *lo)
+{
+  long hi = -1;
+  *lo = 0;
+  for (int p = 0; p < s->model->n_plates; p++) {
+    if (s->model->plates[p].axis != axis) continue;
+    if (hi < *lo || s->shape.plate_lo[p] < *lo) *lo = s->shape.plate_lo[p];
+    if (s->shape.plate_hi[p] > hi) hi = s->shape.plate_hi[p];
+  }
+  return hi < *lo ? 0 : hi - *lo + 1;
+}
+
 /* Odd units, even units, less what no unit of the axis gives (an empty batch), are everything. */
 static void check_batches(PgmSession *s)
 {
@@ -322,14 +338,8 @@ static void check_batches(PgmSession *s)
   for (int f = 0; f < s->model->n_families; f++)
     if (in_q(s, f)) entries += s->layout[f].elements * (s->layout[f].width + 2 * s->layout[f].uwidth);
   for (int axis = 0; axis < s->model->n_axes; axis++) {
-    long lo = 0, hi = -1;
-    for (int p = 0; p < s->model->n_plates; p++) {
-      if (s->model->plates[p].axis != axis) continue;
-      if (hi < lo || s->shape.plate_lo[p] < lo) lo = s->shape.plate_lo[p];
-      if (s->shape.plate_hi[p] > hi) hi = s->shape.plate_hi[p];
-    }
-    if (hi < lo) continue;
-    long n = hi - lo + 1, *units = allocate(n, sizeof *units);
+    long lo, n = units_of(s, axis, &lo), hi = lo + n - 1, *units = allocate(n, sizeof *units);
+    if (!n) continue;
     for (int kind = PGM_KERNEL_POINT; kind <= PGM_KERNEL_REST; kind++) {
       double *sum = allocate(entries, sizeof *sum), total = 0, size = 0;
       for (int part = 0; part < 3; part++) {
@@ -352,9 +362,75 @@ static void check_batches(PgmSession *s)
   }
 }
 
+/* ---- draws --------------------------------------------------------------------------------------------------------------------------------------------- */
+
+typedef struct {
+  PgmSources *sources;
+  PgmObjective *objective;
+  double *x, *gradient, value;
+} Objective;
+
+/* Free factors for all, at the layouts' means and sds. */
+static Objective open_objective(PgmSession *s, const PgmObjectiveOptions *options)
+{
+  Objective o = {0};
+  PgmError error;
+  PgmSourceSpec *specs = allocate(s->model->n_families, sizeof *specs);
+  int n = 0;
+  for (int f = 0; f < s->model->n_families; f++)
+    if (in_q(s, f)) specs[n++] = (PgmSourceSpec){.family = f, .kind = PGM_FREE};
+  if (pgm_sources_open(&o.sources, s, n, specs, &error) || pgm_objective_open(&o.objective, s, o.sources, options, &error)) exit(3);
+  free(specs);
+  o.x = allocate(o.sources->size, sizeof *o.x);
+  o.gradient = allocate(o.sources->size, sizeof *o.gradient);
+  pgm_sources_read(o.sources, o.x);
+  return o;
+}
+
+static void close_objective(Objective *o)
+{
+  pgm_objective_close(o->objective);
+  pgm_sources_close(o->sources);
+  free(o->x);
+  free(o->gradient);
+}
+
+static void evaluate(Objective *o, const PgmBatch *batch) { o->value = pgm_objective_value(o->objective, o->x, o->gradient, batch, 5); }
+
+static void check_draws(PgmSession *one, PgmSession *two)
+{
+  bool discrete = false, undefined = false;
+  for (int f = 0; f < one->model->n_families; f++) {
+    discrete = discrete || pgm_is_discrete(&one->model->families[f]);
+    undefined = undefined || (in_q(one, f) && one->layout[f].list);
+  }
+  for (int k = 0; k < 4 * one->model->n_axes; k++) {
+    const PgmObjectiveOptions options = {.draws = 3, .fresh = k % 2, .all_points = k / 2 % 2 && !discrete, .seed = 9, .axis = k / 4};
+    long lo, n = units_of(one, k / 4, &lo), *units = allocate(n, sizeof *units);
+    for (long i = 0; i < n; i++) units[i] = lo + i;
+    Objective a = open_objective(one, &options), b = open_objective(two, &options), c = open_objective(one, &options);
+    evaluate(&a, NULL);
+    evaluate(&b, NULL);
+    memcpy(b.x, a.x, (size_t)a.sources->size * sizeof *a.x);
+    evaluate(&b, NULL);
+    if (memcmp(&a.value, &b.value, sizeof a.value) || memcmp(a.gradient, b.gradient, (size_t)a.sources->size * sizeof *a.gradient))
+      fault("draws", "one thread and two", a.value, b.value);
+    if (n && !undefined) {
+      evaluate(&c, &(PgmBatch){.axis = k / 4, .units = units, .count = n, .weight = 1});
+      if (!near(a.value, c.value, 1e-11, fabs(c.value))) fault("draws", "everything and a batch of everything", a.value, c.value);
+      for (long i = 0; i < a.sources->size; i++)
+        if (!near(a.gradient[i], c.gradient[i], 1e-9, fabs(c.gradient[i]))) fault("draws", "its gradient", a.gradient[i], c.gradient[i]);
+    }
+    close_objective(&a);
+    close_objective(&b);
+    close_objective(&c);
+    free(units);
+  }
+}
+
 /* ---- all ---------------------------------------------------------------------------------------------------------------------------------------------- */
 
-static int check_kernels(const PgmModel *model, const char *file, unsigned long seed)
+static int check_kernels(const PgmModel *model, const char *file, unsigned long seed, bool draws_alone)
 {
   PgmError error;
   PgmSession *one = NULL, *two = NULL;
@@ -366,6 +442,10 @@ static int check_kernels(const PgmModel *model, const char *file, unsigned long 
   }
   PgmRng *rng = pgm_rng_new(seed);
   random_q(one, rng);
+  if (draws_alone) {
+    check_draws(one, two);
+    return faults > 0;
+  }
   check_sums(one);
   check_point_gradient(one, PGM_KERNEL_POINT, "gradient");
   check_point_gradient(one, PGM_KERNEL_REST, "gradient of the rest");
@@ -374,6 +454,7 @@ static int check_kernels(const PgmModel *model, const char *file, unsigned long 
   check_monte_carlo(one, rng);
   check_threads(one, two);
   check_batches(one);
+  check_draws(one, two);
   if (faults > 20) printf("... %d faults in all\n", faults);
   pgm_rng_free(rng);
   pgm_session_close(one);
@@ -385,6 +466,7 @@ static int check_kernels(const PgmModel *model, const char *file, unsigned long 
 int main(int argc, char **argv)
 {
   const PgmModel *model = JOIN(MODEL, _model)();
-  if (argc >= 3 && !strcmp(argv[1], "kernels")) return check_kernels(model, argv[2], argc > 3 ? strtoul(argv[3], NULL, 10) : 1);
+  if (argc >= 3 && !strcmp(argv[1], "kernels")) return check_kernels(model, argv[2], argc > 3 ? strtoul(argv[3], NULL, 10) : 1, false);
+  if (argc >= 3 && !strcmp(argv[1], "draws")) return check_kernels(model, argv[2], 1, true);
   return pgm_main(argc, argv, model);
 }
