@@ -379,7 +379,7 @@ static Objective open_objective(PgmSession *s, const PgmObjectiveOptions *option
   int n = 0;
   for (int f = 0; f < s->model->n_families; f++)
     if (in_q(s, f)) specs[n++] = (PgmSourceSpec){.family = f, .kind = PGM_FREE};
-  if (pgm_sources_open(&o.sources, s, n, specs, &error) || pgm_objective_open(&o.objective, s, o.sources, options, &error)) exit(3);
+  if (pgm_sources_open(&o.sources, s, n, specs, false, &error) || pgm_objective_open(&o.objective, s, o.sources, options, &error)) exit(3);
   free(specs);
   o.x = allocate(o.sources->size, sizeof *o.x);
   o.gradient = allocate(o.sources->size, sizeof *o.gradient);
