@@ -96,6 +96,11 @@ static const Habit functions[] = {
     {"c", "[a, b, c]"},
     {"array", "[a, b, c]"},
     {"increment_log_prob", "a statement: factor EXPRESSION;"},
+    {"inf", "positive_infinity()"},
+    {"infinity", "positive_infinity()"},
+    {"pow2", "square"},
+    {"squared", "square"},
+    {"abs_diff", "abs(x - y)"},
 };
 
 static const Habit distributions[] = {
@@ -123,6 +128,18 @@ static const Habit distributions[] = {
     {"expon", "exponential(beta), with the rate"},
     {"chi2", "chi_square(nu)"},
     {"improper_uniform", "flat()"},
+    {"improper", "flat()"},
+    {"Flat", "flat()"},
+    {"HalfFlat", "a bound: real<lower=0> ~ flat()"},
+    {"half_student_t", "a bound: real<lower=0> ~ student_t(nu, 0, sigma)"},
+    {"truncated_normal", "normal(mu, sigma) T[lo, hi]"},
+    {"TruncatedNormal", "normal(mu, sigma) T[lo, hi]"},
+    {"LogNormal", "lognormal(mu, sigma)"},
+    {"MultivariateNormal", "multi_normal(mu, Sigma)"},
+    {"LKJCholesky", "lkj_corr_cholesky(eta)"},
+    {"VonMises", "von_mises(mu, kappa)"},
+    {"ChiSquared", "chi_square(nu)"},
+    {"DiscreteUniform", "categorical(rep_vector(1.0 / K, K))"},
     {"lkj_corr", "lkj_corr_cholesky(eta) of a cholesky_factor_corr[K]"},
     {"lkj_cholesky", "lkj_corr_cholesky(eta)"},
     {"dirac", "let NAME = VALUE;"},
@@ -196,6 +213,33 @@ static const Habit constants[] = {
     {"null", "what is missing is said by the data"},
     {"NULL", "what is missing is said by the data"},
     {"target", "the log density cannot be read; it is added to by: factor EXPRESSION;"},
+};
+
+static const Habit roles[] = {
+    {"data", "input, of what is known; observed, of what has a distribution"},
+    {"const", "input"},
+    {"constant", "input"},
+    {"hyperparameter", "input"},
+    {"obs", "observed"},
+    {"observe", "observed"},
+    {"observation", "observed"},
+    {"prior", "latent"},
+    {"random", "latent"},
+    {"stochastic", "latent"},
+    {"hidden", "latent"},
+    {"sample", "latent"},
+    {"unknown", "latent"},
+    {"parameter", "latent; or param, which is estimated as a point"},
+    {"parameters", "latent; or param, which is estimated as a point"},
+    {"deterministic", "let"},
+    {"det", "let"},
+    {"define", "let"},
+    {"var", "let"},
+    {"transformed", "let"},
+    {"generated", "let"},
+    {"potential", "factor"},
+    {"repeat", "plate"},
+    {"each", "plate"},
 };
 
 static const char *find(const Habit *list, size_t n, const char *name)
@@ -349,11 +393,24 @@ static const char *turned_round(const TokenVec *t, int type, int name)
   return arena_printf("%s : %s", text(t, name, end), text(t, type, name));
 }
 
+static bool is_role(int kind)
+{
+  return kind == INPUT || kind == LATENT || kind == OBSERVED || kind == PARAM || kind == LET;
+}
+
+/* Is the name at token i declared by a statement before it? */
+static bool declared_before(const TokenVec *t, int i)
+{
+  for (int k = 1; k < i; k++)
+    if (is_role(t->at[k - 1].kind) && t->at[k].kind == NAME && t->at[k].name == t->at[i].name) return true;
+  return false;
+}
+
 void habit_report_statement(const TokenVec *tokens, int i)
 {
   const Token *t = &tokens->at[i], *next = t + 1;
   const char *name = t->name;
-  static const char *const roles = "a statement begins with input, latent, observed, param, let, factor, plate or amortize";
+  static const char *const beginnings = "a statement begins with input, latent, observed, param, let, factor, plate or amortize";
   if (!strcmp(name, "target") && (next->kind == PLUS_EQUALS || next->kind == ARROW || next->kind == '=')) {
     diag_error(((Span){t->span.begin, next->span.end}), "write: factor EXPRESSION;", "the log density is not assigned to");
     return;
@@ -364,6 +421,11 @@ void habit_report_statement(const TokenVec *tokens, int i)
   }
   if (!strcmp(name, "if")) {
     diag_error(t->span, "a value is chosen by: condition ? a : b", "there is no 'if' statement");
+    return;
+  }
+  if (!strcmp(name, "increment_log_prob") && next->kind == '(') {
+    int end = behind_brackets(tokens, i + 1, '(', ')');
+    diag_error(t->span, arena_printf("write: factor %s;", text(tokens, i + 2, end - 1)), "the log density is not assigned to");
     return;
   }
   if ((!strcmp(name, "print") || !strcmp(name, "reject")) && next->kind == '(') {
@@ -378,6 +440,11 @@ void habit_report_statement(const TokenVec *tokens, int i)
     diag_error(t->span, "a file is one model, and complete", "nothing is imported");
     return;
   }
+  if (next->kind == NAME && next[1].kind == '{' && (!strcmp(name, "transformed") || !strcmp(name, "generated"))) {
+    diag_error(((Span){t->span.begin, next->span.end}), "what follows from other variables is a let: let NAME = ...; new data are drawn by the command predict",
+               "there are no blocks but the model's");
+    return;
+  }
   if (next->kind == '{' || (next->kind == NAME && next[1].kind == '{') || (next->kind == MODEL && next[1].kind == '{')) {
     diag_error(t->span, "data are 'input' and 'observed' statements, parameters 'latent' ones, in one block: model NAME { ... }",
                "there are no blocks but the model's");
@@ -390,6 +457,15 @@ void habit_report_statement(const TokenVec *tokens, int i)
     const char *turned = declared < 0 ? "NAME : TYPE" : turned_round(tokens, i, declared);
     diag_error(t->span, arena_printf("write: input %s; or: latent %s ~ ...;", turned, turned),
                "a declaration begins with its role, not with the type");
+    return;
+  }
+  if (kind == '~' && declared_before(tokens, i)) {
+    const Token *dist = &tokens->at[k + 1];
+    const int d = dist->kind == NAME && dist[1].kind == '(' ? dist_find(dist->name) : -1;
+    const char *arguments = text(tokens, k + 3, behind_brackets(tokens, k + 2, '(', ')') - 1);
+    diag_error(t->span,
+               d < 0 ? NULL : arena_printf("a further term is: factor %s_lp%cf(%s | %s);", dist->name, dist_info[d].kind == DK_DISCRETE ? 'm' : 'd', target, arguments),
+               "'%s' is declared above, and its distribution belongs there", name);
     return;
   }
   if (kind == '~' || kind == ':') {
@@ -410,16 +486,16 @@ void habit_report_statement(const TokenVec *tokens, int i)
 #define KEYWORD_PART(word)
 #include "word.def"
   };
+  const char *here = next->kind == NAME ? FIND(roles, name) : NULL;
+  if (here) {
+    diag_error(t->span, arena_printf("here it is %s", here), "'%s' does not begin a statement", name);
+    return;
+  }
   const char *near = diag_nearest(name, words, sizeof words / sizeof *words);
-  diag_error(t->span, near ? arena_printf("did you mean '%s'?", near) : roles, "'%s' does not begin a statement", name);
+  diag_error(t->span, near ? arena_printf("did you mean '%s'?", near) : beginnings, "'%s' does not begin a statement", name);
 }
 
 /* ---- inside of statements -------------------------------------------------------------------------------------------------- */
-
-static bool is_role(int kind)
-{
-  return kind == INPUT || kind == LATENT || kind == OBSERVED || kind == PARAM || kind == LET;
-}
 
 /* input int N; latent real<lower=0> sigma ~ ... */
 static bool report_type_first(const TokenVec *t, int begin, int at)
@@ -453,6 +529,10 @@ static bool report_operator(const TokenVec *tokens, int at)
   if (t->kind == NAME && (!strcmp(t->name, "mod") || !strcmp(t->name, "div"))) {
     diag_error(t->span, "an index that needs it can be looked up in an integer input",
                "there is no whole-number division and no remainder here");
+    return true;
+  }
+  if (at && is_word(t - 1, "if") && (t->kind == NAME || t->kind == NUMBER)) {
+    diag_error(t[-1].span, "write: condition ? a : b", "there is no 'if' in expressions");
     return true;
   }
   if (is_word(t, "if") || is_word(t, "else")) {
@@ -500,6 +580,10 @@ static bool report_type(const TokenVec *tokens, int colon, int at)
   if (at == colon + 2 && t->kind == '(') {
     bool bounds = is_word(t + 1, "lower") || is_word(t + 1, "upper");
     int close = behind_brackets(tokens, at, '(', ')');
+    if (!bounds && (is_word(type, "real") || is_word(type, "int"))) {
+      diag_error(t->span, arena_printf("for example: %s<lower=0, upper=1>", type->name), "bounds stand in angle brackets");
+      return true;
+    }
     diag_error(t->span,
                arena_printf("write: %s%c%s%c", type->name, bounds ? '<' : '[', text(tokens, at + 1, close - 1), bounds ? '>' : ']'),
                bounds ? "bounds stand in angle brackets" : "dimensions stand in square brackets");
@@ -523,6 +607,29 @@ static bool report_type(const TokenVec *tokens, int colon, int at)
   return false;
 }
 
+/* normal(mu = 0, sigma = 1) */
+static bool report_named_argument(const TokenVec *tokens, int at)
+{
+  const Token *t = &tokens->at[at];
+  if (t->kind != '=' || at < 3 || t[-1].kind != NAME || (t[-2].kind != '(' && t[-2].kind != ',')) return false;
+  const int open = opening_bracket(tokens, at - 1);
+  int k = at - 2;
+  for (int depth = 0; k >= 0 && !ends_statement(tokens->at[k].kind); k--) {
+    const int kind = tokens->at[k].kind;
+    depth += kind == ')' || kind == ']' ? 1 : kind == '(' || kind == '[' ? -1 : 0;
+    if (depth < 0) break;
+  }
+  if (t[1].kind && t[2].kind == DOTS) {
+    diag_error(t->span, "for example: sum(m in 1..M: x[m])", "expected 'in' instead of '='");
+    return true;
+  }
+  if (open >= 0 || k < 1 || tokens->at[k].kind != '(' || tokens->at[k - 1].kind != NAME) return false;
+  const int d = dist_find(tokens->at[k - 1].name);
+  diag_error(((Span){t[-1].span.begin, t->span.end}), d >= 0 ? arena_printf("write: %s(%s)", dist_info[d].name, dist_info[d].arguments) : NULL,
+             "arguments have no names; their order tells which is which");
+  return true;
+}
+
 bool habit_report(const TokenVec *tokens, int begin, int at)
 {
   const Token *t = &tokens->at[at], *last = at > begin ? t - 1 : t;
@@ -538,12 +645,21 @@ bool habit_report(const TokenVec *tokens, int begin, int at)
     diag_error(t->span, NULL, "a statement ends with ';', not with '%c'", t->kind);
     return true;
   }
+  if (last->kind == PLATE && t->kind == '(') {
+    int close = behind_brackets(tokens, at, '(', ')');
+    diag_error(t->span, arena_printf("write: plate %s { ... }", text(tokens, at + 1, close - 1)), "a plate takes no parentheses");
+    return true;
+  }
   if (t->kind == PLUS_EQUALS) {
     diag_error(t->span, "the log density is added to by: factor EXPRESSION;", "'+=' is not an operator");
     return true;
   }
   if (at > begin + 1 && is_word(t - 2, "T") && t[-3].kind == ')' && last->kind == '[' && t->kind == ']') {
     diag_error(t->span, "T[lo, ], T[, hi] or T[lo, hi]", "a truncation needs at least one end");
+    return true;
+  }
+  if ((is_word(last, "I") || is_word(last, "C")) && last[-1].kind == ')' && t->kind == '(') {
+    diag_error(last->span, "write: T[lo, hi], or T[lo, ] and T[, hi]", "a truncation is marked by T");
     return true;
   }
   if (is_word(last, "T") && t->kind == '(') {
@@ -573,5 +689,5 @@ bool habit_report(const TokenVec *tokens, int begin, int at)
     diag_error(t->span, "a vector is written [a, b, c]", "braces belong to plates");
     return true;
   }
-  return report_operator(tokens, at);
+  return report_named_argument(tokens, at) || report_operator(tokens, at);
 }

@@ -156,9 +156,16 @@ static Range sum_of(Range a, Range b)
   return (Range){true, a.lo + b.lo, a.hi + b.hi, a.lo_open || b.lo_open, a.hi_open || b.hi_open};
 }
 
+static bool is_zero(Range r)
+{
+  return r.known && r.lo == 0 && r.hi == 0;
+}
+
 static Range product_of(Range a, Range b)
 {
   if (!a.known || !b.known) return unknown;
+  if (is_zero(a)) return a;
+  if (is_zero(b)) return b;
   if (a.lo >= 0 && b.lo >= 0) {
     bool zero_open = (a.lo > 0 || a.lo_open) && (b.lo > 0 || b.lo_open);
     double lo = a.lo == 0 || b.lo == 0 ? 0 : a.lo * b.lo;
@@ -171,7 +178,7 @@ static Range product_of(Range a, Range b)
 
 static Range inverse_of(Range r)
 {
-  if (!r.known) return unknown;
+  if (!r.known || is_zero(r)) return unknown;
   if (r.hi <= 0) return negative_of(inverse_of(negative_of(r)));
   if (r.lo < 0) return everything;
   return (Range){true, isinf(r.hi) ? 0 : 1 / r.hi, r.lo > 0 ? 1 / r.lo : INFINITY, r.hi_open, r.lo_open || r.lo == 0};
@@ -491,6 +498,20 @@ static void check_unused(const Lint *l)
   }
 }
 
+/* `observed y[N] ~ ...` outside of plates, of nothing else: meant as N elements. */
+static void check_single_elements(const Lint *l)
+{
+  for (int i = 0; i < l->m->families.n; i++) {
+    const Family *f = &l->m->families.at[i];
+    const Stmt *s = f->n_statements == 1 ? &l->m->stmts.at[f->statements[0]] : NULL;
+    long literal;
+    if (!s || s->plate >= 0 || s->n_index != 1 || s->value || (mexpr_const_int(s->index[0].expr, &literal) && literal < 2)) continue;
+    const char *size = mexpr_text(l->m, s->index[0].expr);
+    diag_warning(f->span, arena_printf("for several: plate k in 1..%s { ... %s[k] ... }, or %s : vector[%s]", size, f->name, f->name, size),
+                 "%s[%s] is one element, the one of index %s", f->name, size, size);
+  }
+}
+
 void warn_suspects(Resolver *r)
 {
   int n = r->m->families.n;
@@ -498,4 +519,5 @@ void warn_suspects(Resolver *r)
   check_unused(&l);
   check_informed(&l);
   check_arguments(&l);
+  check_single_elements(&l);
 }

@@ -512,7 +512,10 @@ static bool definition_index(Resolver *r, Stmt *s, const StmtWork *w)
       fine = false;
       continue;
     }
-    if (!resolve_index(r, e, index)) {
+    r->in_definition = true;
+    const bool resolved = resolve_index(r, e, index);
+    r->in_definition = false;
+    if (!resolved) {
       fine = false;
       continue;
     }

@@ -48,6 +48,7 @@ typedef struct Resolver {
   VEC(int) reductions;                  /* variables in scope */
   int visible_reductions;               /* those from here on count */
   bool in_index, in_condition;
+  bool in_definition;                   /* the index that a statement defines elements at */
   Span at;                              /* the statement */
   bool chain_reported;
   int level;                            /* of the recursion: nested expressions, and lets resolved because others need them */

@@ -145,6 +145,9 @@ void report_unknown(Resolver *r, Name name, Span span)
   for (int i = 0; i < r->m->plates.n && !hint; i++)
     if (r->m->vars.at[r->m->plates.at[i].var].name == name) hint = "the variable of a plate is known inside the plate only";
   const char *nearest = diag_nearest(name, near.at, near.n);
+  bool in_plate = false;
+  for (const Block *b = r->block; b; b = b->up) in_plate = in_plate || b->plate >= 0;
+  if (!hint && r->in_definition && !in_plate) hint = arena_printf("an index that runs is the variable of a plate: plate %s in 1..SIZE { ... }", name);
   if (!hint) hint = habit_constant(name);
   int func = func_find(name);
   if (!hint && func >= 0 && func_info[func].class_ == FC_CONSTANT)

@@ -369,6 +369,11 @@ static void check_reference(const Check *c, const MExpr *ref, const Guard *guard
       if (constant && (f->role == ROLE_OBSERVED || f->role == ROLE_LOCAL || f->role == ROLE_GLOBAL || f->role == ROLE_LET))
         hint = arena_printf("define it: %s %s %s ...%s", word, element, *word == 'l' && word[1] == 'a' ? "~" : "=",
                             p.n ? "; or begin the range later" : "");
+      const Stmt *only = f->n_statements == 1 ? &c->m->stmts.at[f->statements[0]] : NULL;
+      if (only && only->plate < 0 && only->n_index == 1 && !mexpr_has_var(only->index[0].expr))
+        hint = arena_printf("%s is one element; for several: plate k in 1..%s { ... %s[k] ... }, or %s : vector[%s]",
+                            element_text(c, ref->family, &only->index[0].affine, 1), mexpr_text(c->m, only->index[0].expr), f->name, f->name,
+                            mexpr_text(c->m, only->index[0].expr));
       if (!strcmp(text, element))
         diag_error(ref->span, hint, "%s is not defined", element);
       else
@@ -1010,7 +1015,10 @@ static void check_marginals(const Check *c)
     for (int k = 0; k < q.marginal.n; k++) {
       const char *other = mexpr_text(c->m, q.marginal.at[k]);
       if (!strcmp(own, other)) continue;
-      diag_error(q.marginal.at[k]->span, "declare one of them as latent, without marginal",
+      diag_error(q.marginal.at[k]->span,
+                 s->is_marginal && q.marginal.at[k]->family == s->family
+                   ? "a chain of labels is declared without marginal: each label then has a factor of its own"
+                   : "declare one of them as latent, without marginal",
                  "the marginal variables %s and %s meet in one factor", own, other);
       break;
     }

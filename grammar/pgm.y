@@ -719,6 +719,9 @@ static int yyreport_syntax_error(const yypcontext_t *context, Parser *p)
     const char *hint = compares                             ? "in a bound, a comparison stands in parentheses"
                        : p->tokens.at[begin].kind == PLATE ? "for example: plate n in 1..N { ... }"
                        : WANTS(':') && range               ? "for example: sum(m in 1..M: x[m])"
+                       : operators && (last->kind == NUMBER || at < 2 || !strchr("(,[", t[-2].kind)) && ends_expression(last->kind) &&
+                             (t->kind == NAME || t->kind == '(')
+                         ? "a product needs its '*'"
                                                            : NULL;
     if (list.n && list.n <= 6) diag_error(t->span, hint, "expected %s instead of %s", sb_text(&text), token_text(t));
     else diag_error(t->span, hint, "%s is not expected here", token_text(t));
