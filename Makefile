@@ -114,12 +114,18 @@ FUZZ_RUN      = -max_total_time=$(FUZZ_SECONDS) -timeout=10 -rss_limit_mb=2500 -
 $(B)/fuzz/front: tests/fuzz/fuzz_front.c $(FUZZ_FRONT) $(B)/grammar/pgm.tab.c $(B)/grammar/pgm.lex.c
 	@mkdir -p $(@D)/found-front
 	$(FUZZ_CC) $(FUZZ_FLAGS) -Icompiler -I$(B)/grammar $^ -o $@ -lm
+# Without those that need files or a C compiler.
+FUZZ_WHOLE   := $(filter-out compiler/main.c compiler/driver.c compiler/header.c,$(wildcard compiler/*.c)) $(addprefix runtime/,special.c cdf.c data.c error.c)
+$(B)/fuzz/whole: tests/fuzz/fuzz_whole.c $(FUZZ_WHOLE) $(B)/grammar/pgm.tab.c $(B)/grammar/pgm.lex.c
+	@mkdir -p $(@D)/found-whole
+	$(FUZZ_CC) $(FUZZ_FLAGS) -Icompiler -Iruntime -I$(B)/grammar $^ -o $@ -ljansson -lz -lm
 $(B)/fuzz/data: tests/fuzz/fuzz_data.c runtime/data.c runtime/error.c
 	@mkdir -p $(@D)/found-data
 	$(FUZZ_CC) $(FUZZ_FLAGS) -Iruntime $^ -o $@ -ljansson -lz -lm
-fuzz: $(B)/fuzz/front $(B)/fuzz/data $(B)/tables
+fuzz: $(B)/fuzz/front $(B)/fuzz/whole $(B)/fuzz/data $(B)/tables
 	$(B)/tables words >$(B)/fuzz/words
 	$(B)/fuzz/front $(FUZZ_RUN) -max_len=8192 -dict=$(B)/fuzz/words $(B)/fuzz/found-front tests/fuzz/corpus tests/bad tests/good
+	$(B)/fuzz/whole $(FUZZ_RUN) -max_len=2048 -dict=$(B)/fuzz/words $(B)/fuzz/found-whole tests/fuzz/corpus tests/good
 	$(B)/fuzz/data $(FUZZ_RUN) -max_len=1024 $(B)/fuzz/found-data
 
 # What building needs, from Debian; at once when it is there. Elsewhere it only says what to install.

@@ -462,10 +462,11 @@ void habit_report_statement(const TokenVec *tokens, int i)
   if (kind == '~' && declared_before(tokens, i)) {
     const Token *dist = &tokens->at[k + 1];
     const int d = dist->kind == NAME && dist[1].kind == '(' ? dist_find(dist->name) : -1;
-    const char *arguments = text(tokens, k + 3, behind_brackets(tokens, k + 2, '(', ')') - 1);
-    diag_error(t->span,
-               d < 0 ? NULL : arena_printf("a further term is: factor %s_lp%cf(%s | %s);", dist->name, dist_info[d].kind == DK_DISCRETE ? 'm' : 'd', target, arguments),
-               "'%s' is declared above, and its distribution belongs there", name);
+    const char *further = NULL;
+    if (d >= 0)
+      further = arena_printf("a further term is: factor %s_lp%cf(%s | %s);", dist->name, dist_info[d].kind == DK_DISCRETE ? 'm' : 'd', target,
+                             text(tokens, k + 3, behind_brackets(tokens, k + 2, '(', ')') - 1));
+    diag_error(t->span, further, "'%s' is declared above, and its distribution belongs there", name);
     return;
   }
   if (kind == '~' || kind == ':') {
