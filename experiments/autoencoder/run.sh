@@ -9,7 +9,7 @@
 set -eu
 here=$(cd "$(dirname "$0")" && pwd)
 root=$(cd "$here/../.." && pwd)
-images='100 400' hidden='2; 16; 64' test=200 decoder=2000 iterations=3000 out=$root/build/experiments/autoencoder pgmc=$root/build/pgmc
+images='100 400 1600' hidden='256; 64; 16' test=200 decoder=2000 iterations=3000 out=$root/build/experiments/autoencoder pgmc=$root/build/pgmc
 while [ $# -gt 0 ]; do
   case $1 in
   --images) images=$2; shift ;;
@@ -29,9 +29,7 @@ pgmc=$(realpath "$pgmc")
 mkdir -p "$out"
 cd "$out"
 export OMP_WAIT_POLICY=passive
-if [ -z "${OPENBLAS_CORETYPE:-}" ] && grep -q AuthenticAMD /proc/cpuinfo && grep -qw avx512dq /proc/cpuinfo; then
-  export OPENBLAS_CORETYPE=SKYLAKEX # see examples/fashion_mnist/run.sh
-fi
+. "$root/experiments/blas.sh"
 say() { printf '\n$ %s\n' "$*"; "$@"; }
 cp "$here/vae.pgm" .
 "$pgmc" vae.pgm

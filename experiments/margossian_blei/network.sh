@@ -36,9 +36,7 @@ pgmc=$(realpath "$pgmc")
 mkdir -p "$out"
 cd "$out"
 cp "$root"/examples/fashion_mnist/{bnn.pgm,idx2npy.c,sheet.c} .
-if [ -z "${OPENBLAS_CORETYPE:-}" ] && grep -q AuthenticAMD /proc/cpuinfo && grep -qw avx512dq /proc/cpuinfo; then
-  export OPENBLAS_CORETYPE=SKYLAKEX # see examples/fashion_mnist/run.sh
-fi
+. "$root/experiments/blas.sh"
 "$pgmc" bnn.pgm -o bnn
 "$pgmc" bnn.pgm --library
 cc -O2 idx2npy.c -o idx2npy -lz

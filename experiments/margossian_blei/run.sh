@@ -31,6 +31,7 @@ pgmc=$(realpath "$pgmc")
 mkdir -p "$out"
 cd "$out"
 export OMP_WAIT_POLICY=passive
+. "$root/experiments/blas.sh"
 large=10000 small=1000
 [ -n "$quick" ] && { large=1000 small=200; }
 
