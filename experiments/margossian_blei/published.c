@@ -222,7 +222,7 @@ static PgmSources *make_sources(const Lab *lab, const Arm *arm)
     }
     n++;
   }
-  stop(pgm_sources_open(&q, lab->s, n, spec, &error));
+  stop(pgm_sources_open(&q, lab->s, n, spec, false, &error));
   free(spec);
   return q;
 }
