@@ -444,12 +444,12 @@ static bool whole(const PgmLayout *l, const PgmRows *r)
     if (whole(l, r)) {                                                                                                                   \
       PGM_PIECES(total_, (o)->s->threads, begin, end, __VA_ARGS__);                                                                      \
     } else {                                                                                                                             \
-      const int rows_team_ = total_ > PGM_PARALLEL ? (o)->s->threads : 1;                                                                \
-      _Pragma("omp parallel for schedule(static) num_threads(rows_team_) if (rows_team_ > 1)")                                           \
-      for (long row_ = 0; row_ < entries_n_; row_++) {                                                                                   \
-        const long begin = row_flat(l, r, row_) * entries_w_, end = begin + entries_w_;                                                  \
-        __VA_ARGS__                                                                                                                      \
-      }                                                                                                                                  \
+      PGM_PIECES(entries_n_, total_ > PGM_PARALLEL ? (o)->s->threads : 1, row_from_, row_to_, {                                          \
+        for (long row_ = row_from_; row_ < row_to_; row_++) {                                                                            \
+          const long begin = row_flat(l, r, row_) * entries_w_, end = begin + entries_w_;                                                \
+          __VA_ARGS__                                                                                                                    \
+        }                                                                                                                                \
+      });                                                                                                                                \
     }                                                                                                                                    \
   } while (0)
 // clang-format on

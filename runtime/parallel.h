@@ -11,12 +11,20 @@ enum {
   PGM_PIECE = 4096
 };
 
-/* Runs the statements for pieces [from, to) of [0, n). */
+/* Runs the statements for pieces [from, to) of [0, n). A loop of few numbers does without OpenMP, which sets up a team even of one thread; whether it
+ * does depends on n alone, since the compiler may make different code of the two. */
 // clang-format off
 #define PGM_PIECES(n, threads, from, to, ...)                                                                                            \
   do {                                                                                                                                   \
     const long pieces_n_ = (n);                                                                                                          \
-    const int team_ = pieces_n_ > PGM_PARALLEL ? (threads) : 1;                                                                          \
+    if (pieces_n_ <= PGM_PARALLEL) {                                                                                                     \
+      for (long from = 0; from < pieces_n_; from += PGM_PIECE) {                                                                         \
+        const long to = from + PGM_PIECE < pieces_n_ ? from + PGM_PIECE : pieces_n_;                                                     \
+        __VA_ARGS__                                                                                                                      \
+      }                                                                                                                                  \
+      break;                                                                                                                             \
+    }                                                                                                                                    \
+    const int team_ = (threads);                                                                                                         \
     _Pragma("omp parallel for schedule(static) num_threads(team_) if (team_ > 1)")                                                       \
     for (long piece_ = 0; piece_ < (pieces_n_ + PGM_PIECE - 1) / PGM_PIECE; piece_++) {                                                  \
       const long from = piece_ * PGM_PIECE, to = from + PGM_PIECE < pieces_n_ ? from + PGM_PIECE : pieces_n_;                            \
