@@ -635,7 +635,7 @@ static void join_terms(Ground *gm)
 {
   for (int i = 0; i < gm->terms.n; i++) {
     const GroundTerm *t = &gm->terms.at[i];
-    const int *member = &gm->members.at[t->first];
+    const int *member = t->n ? &gm->members.at[t->first] : NULL;
     int first = -1;
     if (t->child >= 0 && gm->elements.at[t->child].barren) continue;
     for (int k = 0; k < t->n; k++) {

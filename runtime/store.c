@@ -360,18 +360,24 @@ typedef struct {
   json_t *metadata; /* within header */
   Tensors tensors;
   PgmError *error;
+  const char *here;    /* the version of this program, once the checksum is right: what is not understood then, another version has written */
 } Reader;
 
-#define REFUSE(r, ...) pgm_fail_file((r), __VA_ARGS__)
-static PgmStatus pgm_fail_file(const Reader *r, const char *format, ...) __attribute__((format(printf, 2, 3)));
-static PgmStatus pgm_fail_file(const Reader *r, const char *format, ...)
+#define REFUSE(r, ...)  fail_file((r), false, __VA_ARGS__)
+#define DAMAGED(r, ...) fail_file((r), true, __VA_ARGS__) /* what a fit of this version cannot have */
+static PgmStatus fail_file(const Reader *r, bool damage, const char *format, ...) __attribute__((format(printf, 3, 4)));
+static PgmStatus fail_file(const Reader *r, bool damage, const char *format, ...)
 {
   char text[800];
   va_list args;
   va_start(args, format);
   vsnprintf(text, sizeof text, format, args);
   va_end(args);
-  return pgm_fail(r->error, PGM_BAD_INPUT, "%s: %s", r->file, text);
+  if (!damage) return pgm_fail(r->error, PGM_BAD_INPUT, "%s: %s", r->file, text);
+  if (!r->here) return pgm_fail(r->error, PGM_BAD_INPUT, "%s: damaged: %s", r->file, text);
+  const char *version = json_string_value(json_object_get(r->metadata, "version"));
+  return pgm_fail(r->error, PGM_BAD_INPUT, "%s: written by another pgmc (version %.20s; this is %s): fit again (%s)", r->file, version ? version : "unknown",
+                  r->here, text);
 }
 
 /* {"dtype": "F64", "shape": [..], "data_offsets": [begin, end]} -> *t */
@@ -380,23 +386,23 @@ static PgmStatus read_tensor_entry(const Reader *r, const char *name, const json
   const char *dtype = json_string_value(json_object_get(entry, "dtype"));
   const json_t *shape = json_object_get(entry, "shape"), *offsets = json_object_get(entry, "data_offsets");
   if (!dtype || !json_is_array(shape) || !json_is_array(offsets) || json_array_size(offsets) != 2) {
-    return REFUSE(r, "damaged: the header's entry for tensor '%.100s' lacks dtype, shape or data_offsets", name);
+    return DAMAGED(r, "the header's entry for tensor '%.100s' lacks dtype, shape or data_offsets", name);
   }
   if (strcmp(dtype, "F64") != 0) return REFUSE(r, "tensor '%.100s' is of type %.20s, where a fit has F64", name, dtype);
-  if (json_array_size(shape) > 2) return REFUSE(r, "damaged: tensor '%.100s' has %zu dimensions", name, json_array_size(shape));
+  if (json_array_size(shape) > 2) return DAMAGED(r, "tensor '%.100s' has %zu dimensions", name, json_array_size(shape));
   size_t count = 1;
   t->rank = (int)json_array_size(shape);
   t->shape[0] = t->shape[1] = 1;
   for (int d = 0; d < t->rank; d++) {
     const json_t *extent = json_array_get(shape, (size_t)d);
-    if (!json_is_integer(extent) || json_integer_value(extent) < 0) return REFUSE(r, "damaged: the shape of tensor '%.100s'", name);
+    if (!json_is_integer(extent) || json_integer_value(extent) < 0) return DAMAGED(r, "the shape of tensor '%.100s'", name);
     t->shape[d] = (size_t)json_integer_value(extent);
-    if (__builtin_mul_overflow(count, t->shape[d], &count)) return REFUSE(r, "damaged: the shape of tensor '%.100s' is too large", name);
+    if (__builtin_mul_overflow(count, t->shape[d], &count)) return DAMAGED(r, "the shape of tensor '%.100s' is too large", name);
   }
   const json_t *begin = json_array_get(offsets, 0), *end = json_array_get(offsets, 1);
   if (!json_is_integer(begin) || !json_is_integer(end) || json_integer_value(begin) < 0 ||
       json_integer_value(end) < json_integer_value(begin)) {
-    return REFUSE(r, "damaged: the offsets of tensor '%.100s'", name);
+    return DAMAGED(r, "the offsets of tensor '%.100s'", name);
   }
   t->begin = (size_t)json_integer_value(begin);
   t->end = (size_t)json_integer_value(end);
@@ -405,7 +411,7 @@ static PgmStatus read_tensor_entry(const Reader *r, const char *name, const json
   }
   size_t bytes;
   if (__builtin_mul_overflow(count, sizeof(double), &bytes) || bytes != t->end - t->begin) {
-    return REFUSE(r, "damaged: the shape and the offsets of tensor '%.100s' disagree", name);
+    return DAMAGED(r, "the shape and the offsets of tensor '%.100s' disagree", name);
   }
   return PGM_OK;
 }
@@ -437,10 +443,10 @@ static PgmStatus read_tensors(Reader *r, const unsigned char *data, size_t size)
   size_t at = 0;
   for (int i = 0; i < r->tensors.n; i++) {
     const Tensor *t = &r->tensors.at[i];
-    if (t->begin != at) return REFUSE(r, "damaged: tensor '%.100s' begins at byte %zu of the data, not at %zu", t->name, t->begin, at);
+    if (t->begin != at) return DAMAGED(r, "tensor '%.100s' begins at byte %zu of the data, not at %zu", t->name, t->begin, at);
     at = t->end;
   }
-  if (at != size) return REFUSE(r, "damaged: %zu bytes follow the last tensor", size - at);
+  if (at != size) return DAMAGED(r, "%zu bytes follow the last tensor", size - at);
   return PGM_OK;
 }
 
@@ -461,7 +467,7 @@ static PgmStatus open_container(Reader *r, const unsigned char *bytes, size_t si
   if (!json_is_object(r->metadata)) return REFUSE(r, "a safetensors file without metadata, not a fit");
   json_object_foreach(r->metadata, key, value)
   {
-    if (!json_is_string(value)) return REFUSE(r, "damaged: the metadata '%.100s' is no text", key);
+    if (!json_is_string(value)) return DAMAGED(r, "the metadata '%.100s' is no text", key);
   }
   return read_tensors(r, bytes + 8 + length, size - 8 - length);
 }
@@ -478,7 +484,7 @@ static const char *find_text(const Reader *r, const char *name, const char *part
 static PgmStatus get_text(const Reader *r, const char *name, const char *part, const char **text)
 {
   *text = find_text(r, name, part);
-  return *text ? PGM_OK : REFUSE(r, "damaged: the metadata lack '%s%s%s'", name, part ? "." : "", part ? part : "");
+  return *text ? PGM_OK : DAMAGED(r, "the metadata lack '%s%s%s'", name, part ? "." : "", part ? part : "");
 }
 
 static PgmStatus copy_text(const Reader *r, const char *name, char **copy)
@@ -497,7 +503,7 @@ static PgmStatus get_number(const Reader *r, const char *name, double *value)
   PgmStatus status = get_text(r, name, NULL, &text);
   if (status != PGM_OK) return status;
   *value = strtod(text, &end);
-  return *text && !*end ? PGM_OK : REFUSE(r, "damaged: the metadata '%s' is no number", name);
+  return *text && !*end ? PGM_OK : DAMAGED(r, "the metadata '%s' is no number", name);
 }
 
 static PgmStatus get_integer(const Reader *r, const char *name, const char *part, long lowest, long highest, long *value)
@@ -509,7 +515,7 @@ static PgmStatus get_integer(const Reader *r, const char *name, const char *part
   errno = 0;
   *value = strtol(text, &end, 10);
   if (*text && !*end && !errno && *value >= lowest && *value <= highest) return PGM_OK;
-  return REFUSE(r, "damaged: the metadata '%s%s%s' is '%.40s'", name, part ? "." : "", part ? part : "", text);
+  return DAMAGED(r, "the metadata '%s%s%s' is '%.40s'", name, part ? "." : "", part ? part : "", text);
 }
 
 static PgmStatus get_word(const Reader *r, const char *name, const char *part, const char *const *words, int *index)
@@ -518,7 +524,7 @@ static PgmStatus get_word(const Reader *r, const char *name, const char *part, c
   PgmStatus status = get_text(r, name, part, &text);
   if (status != PGM_OK) return status;
   *index = word_index(words, text);
-  return *index >= 0 ? PGM_OK : REFUSE(r, "damaged: the metadata '%s%s%s' is '%.40s'", name, part ? "." : "", part ? part : "", text);
+  return *index >= 0 ? PGM_OK : DAMAGED(r, "the metadata '%s%s%s' is '%.40s'", name, part ? "." : "", part ? part : "", text);
 }
 
 /* A list of texts in JSON. */
@@ -541,7 +547,7 @@ static PgmStatus get_list(const Reader *r, const char *name, const char *part, i
   }
   json_decref(list);
   if (!*texts) return pgm_fail(r->error, PGM_SYSTEM, "%s: out of memory", r->file);
-  return good ? PGM_OK : REFUSE(r, "damaged: the metadata '%s.%s' is no list of texts", name, part);
+  return good ? PGM_OK : DAMAGED(r, "the metadata '%s.%s' is no list of texts", name, part);
 }
 
 static Tensor *find_tensor(const Reader *r, const char *name, const char *part)
@@ -558,9 +564,9 @@ static Tensor *find_tensor(const Reader *r, const char *name, const char *part)
 static PgmStatus get_tensor(const Reader *r, const char *name, const char *part, int rank, long rows, long columns, double **values)
 {
   Tensor *t = find_tensor(r, name, part);
-  if (!t) return REFUSE(r, "damaged: it lacks tensor '%s.%s'", name, part);
+  if (!t) return DAMAGED(r, "it lacks tensor '%s.%s'", name, part);
   if (t->rank != rank || t->shape[0] != (size_t)rows || t->shape[1] != (size_t)columns) {
-    return REFUSE(r, "damaged: tensor '%s' is %zu x %zu, where its metadata say %ld x %ld", t->name, t->shape[0], t->shape[1], rows,
+    return DAMAGED(r, "tensor '%s' is %zu x %zu, where its metadata say %ld x %ld", t->name, t->shape[0], t->shape[1], rows,
                   columns);
   }
   size_t count = (t->end - t->begin) / sizeof(double);
@@ -569,7 +575,7 @@ static PgmStatus get_tensor(const Reader *r, const char *name, const char *part,
   if (!*values) return pgm_fail(r->error, PGM_SYSTEM, "%s: out of memory", r->file);
   copy_little_endian(*values, t->bytes, count);
   for (size_t i = 0; i < count; i++) {
-    if (!isfinite((*values)[i])) return REFUSE(r, "damaged: entry %zu of tensor '%s' is not finite", i, t->name);
+    if (!isfinite((*values)[i])) return DAMAGED(r, "entry %zu of tensor '%s' is not finite", i, t->name);
   }
   return PGM_OK;
 }
@@ -591,7 +597,7 @@ static PgmStatus read_hidden(const Reader *r, const char *name, PgmFunction *f)
     f->hidden[f->n_hidden++] = (int)width;
     text = *end ? end + 1 : end;
   }
-  return *text ? REFUSE(r, "damaged: the metadata '%s.hidden'", name) : PGM_OK;
+  return *text ? DAMAGED(r, "the metadata '%s.hidden'", name) : PGM_OK;
 }
 
 static PgmStatus read_function(const Reader *r, const char *name, bool table, PgmFactors *p)
@@ -612,7 +618,7 @@ static PgmStatus read_function(const Reader *r, const char *name, bool table, Pg
     return status;
   }
   const Tensor *center = find_tensor(r, name, "center");
-  if (!center || center->shape[0] > INT_MAX) return REFUSE(r, "damaged: it lacks tensor '%s.center'", name);
+  if (!center || center->shape[0] > INT_MAX) return DAMAGED(r, "it lacks tensor '%s.center'", name);
   char **shapes = NULL;
   status = get_list(r, name, "encoders", &f->n_encoders, &shapes);
   bool shaped = f->n_encoders <= PGM_MAX_ENCODERS;
@@ -627,7 +633,7 @@ static PgmStatus read_function(const Reader *r, const char *name, bool table, Pg
   }
   if (!shaped) {
     f->n_encoders = 0;
-    return REFUSE(r, "damaged: the metadata '%s.encoders'", name);
+    return DAMAGED(r, "the metadata '%s.encoders'", name);
   }
   f->n_scaled = (int)center->shape[0];
   f->degree = (int)degree;
@@ -636,17 +642,17 @@ static PgmStatus read_function(const Reader *r, const char *name, bool table, Pg
   f->origin = (PgmOrigin)origin;
   f->free_scale = free_scale;
   if (f->n_outputs != p->uwidth * (f->free_scale || table ? 1 : 2) || (f->free_scale && table))
-    return REFUSE(r, "damaged: the metadata '%s.outputs' and '%s.uwidth' disagree", name, name);
-  if (f->n_encoders && f->degree < 0 && !f->n_hidden) return REFUSE(r, "damaged: the metadata '%s.hidden'", name);
+    return DAMAGED(r, "the metadata '%s.outputs' and '%s.uwidth' disagree", name, name);
+  if (f->n_encoders && f->degree < 0 && !f->n_hidden) return DAMAGED(r, "the metadata '%s.hidden'", name);
   PgmNet net;
-  if (pgm_function_net(&net, f, NULL) != PGM_OK) return REFUSE(r, "damaged: the inference function of '%s' is impossibly large", name);
+  if (pgm_function_net(&net, f, NULL) != PGM_OK) return DAMAGED(r, "the inference function of '%s' is impossibly large", name);
   pgm_net_close(&net);
   if ((status = get_vector(r, name, "center", f->n_scaled, &f->center)) != PGM_OK ||
       (status = get_vector(r, name, "scale", f->n_scaled, &f->scale)) != PGM_OK) {
     return status;
   }
   for (int i = 0; i < f->n_scaled; i++) {
-    if (!(f->scale[i] > 0)) return REFUSE(r, "damaged: entry %d of tensor '%s.scale' is not positive", i, name);
+    if (!(f->scale[i] > 0)) return DAMAGED(r, "entry %d of tensor '%s.scale' is not positive", i, name);
   }
   return get_vector(r, name, "weights", f->n_weights, &f->weights);
 }
@@ -665,15 +671,15 @@ static PgmStatus read_factors(const Reader *r, const PgmModel *model, int family
   }
   p->kind = (PgmSourceKind)source;
   if (p->kind != PGM_FREE && model->families[family].role != PGM_LOCAL) {
-    return REFUSE(r, "damaged: '%s' is no local latent variable, yet its factors are %s", name, source_words[source]);
+    return DAMAGED(r, "'%s' is no local latent variable, yet its factors are %s", name, source_words[source]);
   }
-  if (p->kind == PGM_SHARED && p->elements != 1) return REFUSE(r, "damaged: the metadata '%s.elements'", name);
+  if (p->kind == PGM_SHARED && p->elements != 1) return DAMAGED(r, "the metadata '%s.elements'", name);
   if (p->kind == PGM_FUNCTION && (status = read_function(r, name, table, p)) != PGM_OK) return status;
   bool mean = find_tensor(r, name, "mean"), log_sd = find_tensor(r, name, "log_sd");
   bool optional = model->families[family].role == PGM_LOCAL && p->kind != PGM_SHARED;
   if ((mean || !optional) && (status = get_tensor(r, name, "mean", 2, p->elements, p->uwidth, &p->mean)) != PGM_OK) return status;
-  if (param || table) return log_sd ? REFUSE(r, "damaged: tensor '%s.log_sd' of a %s", name, param ? "param" : "discrete variable") : PGM_OK;
-  if (mean != log_sd && p->kind == PGM_FREE) return REFUSE(r, "damaged: of '%s.mean' and '%s.log_sd' it has only one", name, name);
+  if (param || table) return log_sd ? DAMAGED(r, "tensor '%s.log_sd' of a %s", name, param ? "param" : "discrete variable") : PGM_OK;
+  if (mean != log_sd && p->kind == PGM_FREE) return DAMAGED(r, "of '%s.mean' and '%s.log_sd' it has only one", name, name);
   return log_sd || !optional ? get_tensor(r, name, "log_sd", 2, p->elements, p->uwidth, &p->log_sd) : PGM_OK;
 }
 
@@ -696,13 +702,13 @@ static PgmStatus read_sizes(const Reader *r, PgmFit *fit)
 }
 
 /* Is this a fit, of this model, and unaltered? */
-static PgmStatus check_identity(const Reader *r, const PgmModel *model)
+static PgmStatus check_identity(Reader *r, const PgmModel *model)
 {
   const char *format = find_text(r, "format", NULL), *name, *hash, *sum;
   char digits[9];
   PgmStatus status;
   if (!format || strncmp(format, "pgmc fit ", 9) != 0) return REFUSE(r, "a safetensors file, but not a fit");
-  if (strcmp(format, FORMAT) != 0) return REFUSE(r, "of the format '%.40s', where this program reads '%s'", format, FORMAT);
+  if (strcmp(format, FORMAT) != 0) return REFUSE(r, "written by another pgmc, as '%.40s', where this one reads '%s': fit again", format, FORMAT);
   if ((status = get_text(r, "model", NULL, &name)) != PGM_OK || (status = get_text(r, "model_hash", NULL, &hash)) != PGM_OK ||
       (status = get_text(r, "checksum", NULL, &sum)) != PGM_OK) {
     return status;
@@ -713,6 +719,7 @@ static PgmStatus check_identity(const Reader *r, const PgmModel *model)
   }
   if (!checksum(r->metadata, &r->tensors, digits)) return pgm_fail(r->error, PGM_SYSTEM, "%s: out of memory", r->file);
   if (strcmp(sum, digits) != 0) return REFUSE(r, "damaged or altered: its checksum is %s, where %.8s was written", digits, sum);
+  r->here = model->version;
   return PGM_OK;
 }
 
@@ -732,7 +739,7 @@ static PgmStatus read_seed(const Reader *r, unsigned long *seed)
   if (status != PGM_OK) return status;
   errno = 0;
   *seed = strtoul(text, &end, 10);
-  return *text && !*end && !errno ? PGM_OK : REFUSE(r, "damaged: the metadata 'seed'");
+  return *text && !*end && !errno ? PGM_OK : DAMAGED(r, "the metadata 'seed'");
 }
 
 /* How the fit went. */
@@ -771,12 +778,12 @@ static PgmStatus read_all_factors(const Reader *r, const PgmModel *model, PgmFit
     if ((status = read_factors(r, model, f, &fit->factors[fit->n_factors++])) != PGM_OK) return status;
   }
   for (int i = 0; i < r->tensors.n; i++) {
-    if (!r->tensors.at[i].used) return REFUSE(r, "damaged: tensor '%.100s' belongs to no variable of the model", r->tensors.at[i].name);
+    if (!r->tensors.at[i].used) return DAMAGED(r, "tensor '%.100s' belongs to no variable of the model", r->tensors.at[i].name);
   }
   return PGM_OK;
 }
 
-static PgmStatus read_fit(const Reader *r, const PgmModel *model, PgmFit *fit)
+static PgmStatus read_fit(Reader *r, const PgmModel *model, PgmFit *fit)
 {
   PgmStatus status = check_identity(r, model);
   if (status == PGM_OK) status = copy_text(r, "model", &fit->model);

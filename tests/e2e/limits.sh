@@ -40,7 +40,7 @@ timeout 20 "$PGMC" check --dump model "$work/random.pgm" >/dev/null 2>&1
 [ $? = 1 ] && pass "random bytes" || fail "random bytes"
 
 for model in "$root"/tests/fuzz/corpus/*; do
-  timeout 20 "$PGMC" check --dump model "$model" >/dev/null 2>"$work/err"
+  timeout 20 "$PGMC" emit "$model" >/dev/null 2>"$work/err"
   status=$?
   [ $status -le 1 ] && pass "${model##*/}" || { fail "${model##*/}: status $status"; tail -n 20 "$work/err"; }
 done

@@ -313,7 +313,7 @@ static void test_doctored_headers(void **state)
   expect_header_refusal("{\"__metadata__\":{\"a\":1}}", 0, "is no text");
   expect_header_refusal("{\"__metadata__\":{}}", 0, "not a fit");
   expect_header_refusal("{\"__metadata__\":{\"format\":\"pt\"}}", 0, "not a fit");
-  expect_header_refusal("{\"__metadata__\":{\"format\":\"pgmc fit 99\"}}", 0, "of the format");
+  expect_header_refusal("{\"__metadata__\":{\"format\":\"pgmc fit 99\"}}", 0, "written by another pgmc, as 'pgmc fit 99'");
   expect_header_refusal("{\"__metadata__\":{},\"__metadata__\":{}}", 0, "no JSON");
   expect_header_refusal("{\"__metadata__\":{},\"t\":3}", 0, "lacks dtype");
   expect_header_refusal("{\"__metadata__\":{},\"t\":{\"dtype\":\"F32\",\"shape\":[1],\"data_offsets\":[0,4]}}", 4, "of type F32");
@@ -414,6 +414,28 @@ static void test_mutations_behind_checksum(void **state)
   pgm_fit_free(fit);
 }
 
+/* A fit whose checksum is right, and that lacks what this version writes: of another version, not damaged. */
+static void test_other_version(void **state)
+{
+  (void)state;
+  PgmFit *fit = make_fit(true, 4), *back;
+  PgmError error = {0};
+  size_t size;
+  write_fit(fit);
+  unsigned char *bytes = read_bytes(&size), *key = memmem(bytes, size, ".encoders\"", 10), *place = memmem(bytes, size, "\"checksum\":\"", 12);
+  assert_non_null(key);
+  assert_non_null(place);
+  key[8] = 'X';
+  assert_int_equal(pgm_fit_from_memory(&back, &linear_model, bytes, size, "a.fit", &error), PGM_BAD_INPUT);
+  const char *sum = strstr(error.text, "damaged or altered: its checksum is ");
+  assert_non_null(sum);
+  memcpy(place + 12, sum + 36, 8);
+  expect_refusal(&linear_model, bytes, size, "a.fit: written by another pgmc (version ");
+  expect_refusal(&linear_model, bytes, size, "): fit again (the metadata lack 'z.encoders')");
+  free(bytes);
+  pgm_fit_free(fit);
+}
+
 /* Killed while it writes: the old file or the new one, whole. */
 static void test_kill(void **state)
 {
@@ -501,6 +523,7 @@ int main(void)
       cmocka_unit_test(test_doctored_headers),
       cmocka_unit_test_setup_teardown(test_mutations, make_directory, remove_directory),
       cmocka_unit_test_setup_teardown(test_mutations_behind_checksum, make_directory, remove_directory),
+      cmocka_unit_test_setup_teardown(test_other_version, make_directory, remove_directory),
       cmocka_unit_test_setup_teardown(test_kill, make_directory, remove_directory),
       cmocka_unit_test_setup_teardown(test_link_and_mode, make_directory, remove_directory),
       cmocka_unit_test(test_sha256),
