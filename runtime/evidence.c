@@ -491,6 +491,15 @@ static PgmStatus through_locals(PgmSession *s, PgmLocalsBy by, int wanted, unsig
   return st;
 }
 
+/* Labels beside globals: where these can be exchanged, q has one of the ways to do so, and draws from it find the evidence of that one. */
+static bool has_labels(PgmSession *s)
+{
+  bool any = false;
+  for (int f = 0; f < s->model->n_families; f++)
+    any = any || s->model->families[f].role == PGM_MARGINAL || (pgm_is_latent(&s->model->families[f]) && pgm_is_discrete(&s->model->families[f]));
+  return any && pgm_globals_count(s) > 0;
+}
+
 /* Everything drawn from q. */
 static PgmStatus from_everything(PgmSession *s, int draws, unsigned long seed, PgmEvidence *out, PgmError *error)
 {
@@ -504,7 +513,8 @@ static PgmStatus from_everything(PgmSession *s, int draws, unsigned long seed, P
       out->se = sqrt(log_mean_variance(draws, ratio));
       out->kind = kind_of(out->khat, pgm_effective(draws, ratio, 1));
       if (!isfinite(out->khat)) out->khat = NAN;
-      snprintf(out->how, sizeof out->how, "importance sampling, %d draws of q", draws);
+      snprintf(out->how, sizeof out->how, "importance sampling, %d draws of q%s", draws,
+               has_labels(s) && !out->given ? "; exchanges of labels are not counted" : "");
     }
   }
   free(ratio);

@@ -644,7 +644,7 @@ static int count_starts(const PgmSession *s, const PgmFitOptions *o, const PgmSo
     several = several || (q->source[i].table && (pinned(o, q) < q->globals || !s->model->families[q->source[i].family].separable));
   for (int f = 0; f < s->model->n_families; f++) several = several || (s->model->families[f].role == PGM_MARGINAL && pinned(o, q) < q->globals);
   if (!several || o->one_start || pgm_solve_stochastic(s, o)) return 1;
-  if (pgm_needs_draws(s->model)) return has_tables(q) ? 4 : 8;
+  if (pgm_needs_draws(s->model)) return has_tables(q) ? 4 : count_observations(s) <= 2000 ? 24 : 8;
   return q->size <= 20000 ? 24 : q->size <= 1000000 ? 8 : 3;
 }
 
