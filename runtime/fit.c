@@ -271,6 +271,21 @@ static PgmStatus sources_of_fit(PgmSession *s, const PgmFit *fit, bool new_units
   return PGM_OK;
 }
 
+/* Tables that a function or one factor for all gives: values of a discrete variable that these data rule out have probability 0, as they had in the fit. */
+static PgmStatus rule_out(PgmSession *s, PgmSources *q, const double *x, PgmError *error)
+{
+  const PgmObjectiveOptions options = {.axis = -1};
+  PgmObjective *objective;
+  bool tables = false;
+  for (int i = 0; i < q->n; i++) tables = tables || (q->source[i].table && q->source[i].kind != PGM_FREE);
+  if (!tables || !s->engine) return PGM_OK;
+  PgmStatus st = pgm_objective_open(&objective, s, q, &options, error);
+  if (st) return st;
+  while (!isfinite(pgm_objective_value(objective, x, NULL, NULL, 0)) && pgm_sources_exclude(q));
+  pgm_objective_close(objective);
+  return PGM_OK;
+}
+
 PgmStatus pgm_fit_apply(PgmSession *s, const PgmFit *fit, PgmError *error)
 {
   PgmSources *q;
@@ -278,11 +293,12 @@ PgmStatus pgm_fit_apply(PgmSession *s, const PgmFit *fit, PgmError *error)
   long loose;
   PgmStatus st = sources_of_fit(s, fit, false, &q, &x, &loose, error);
   if (st) return st;
+  st = rule_out(s, q, x, error);
   pgm_sources_forward(q, x, NULL);
   if (q->eliminates) pgm_engine_restore(s);
   pgm_sources_close(q);
   free(x);
-  return PGM_OK;
+  return st;
 }
 
 PgmStatus pgm_fit_restore(PgmSession *s, PgmFit *fit, PgmError *error)

@@ -316,12 +316,24 @@ PgmStatus pgm_posterior_check_data(const PgmPosterior *p, const PgmData *data, P
   return PGM_OK;
 }
 
+/* Which values of discrete variables the data rule out is seen where all data are given. */
+static bool sees_all(const PgmPosterior *p, const PgmData *data)
+{
+  bool discrete = false, all = true;
+  for (int i = 0; i < p->fit->n_factors; i++) discrete = discrete || pgm_is_discrete(&p->model->families[p->fit->factors[i].family]);
+  for (int f = 0; f < p->model->n_families; f++) {
+    const PgmFamily *family = &p->model->families[f];
+    if (family->role == PGM_OBSERVED || (family->role == PGM_INPUT && (family->n_index || family->rank))) all = all && pgm_data_find(data, family->name);
+  }
+  return discrete && all;
+}
+
 PgmStatus pgm_posterior_infer_data(const PgmPosterior *p, PgmData *data, const PgmInferOptions *options, PgmInference **out,
                                    PgmError *error)
 {
   PgmSession *s = NULL;
   int threads = !options || options->threads == 0 ? 1 : options->threads > 0 ? options->threads : 0;
-  const PgmSessionOptions session = {.threads = threads, .sizes_only = p->amortised}; /* what no function reads need not be given */
+  const PgmSessionOptions session = {.threads = threads, .sizes_only = p->amortised && !sees_all(p, data)}; /* what no function reads need not be given */
   const char *how = NULL;
   *out = NULL;
   PgmStatus status = pgm_posterior_check_data(p, data, error);

@@ -80,6 +80,11 @@ echo '{"N": 10, "y": [0, 0, 0, 0, 3, 2, 5, 0, 1, 4]}' >inflated.json
 ./inflated fit inflated.json --method fvi --quiet --json -o inflated.fit >inflated.fit.json || fail "inflated: fit"
 ./inflated infer inflated.fit inflated.json --out inflated.csv --quiet
 below "what the data rule out has no probability" "$(awk -F, '$1 == 5 { printf "%.3g", $2 }' inflated.csv)" 1e-200
+./inflated fit inflated.json --method avi --quiet --json -o inflated_avi.fit >inflated_avi.json || fail "inflated: fit --method avi"
+./inflated infer inflated_avi.fit inflated.json --out inflated_avi.csv --quiet || fail "inflated: infer by the function"
+near "... by the function neither" "$(awk -F, '$1 >= 5 && $1 != 8 { s += $2 } END { print s }' inflated_avi.csv)" 0 0
+below "... what they leave open has" "$(awk -F, '$1 == 8 { print $3 }' inflated_avi.csv)" 0.5
+./inflated sample inflated_avi.fit inflated.json --draws 4000 --out draws.csv --quiet && averages "inflated, A-VI" "$(get inflated_avi.json elbo)" draws.csv
 for model in inflated spins counts; do
   ./$model sample $model.fit $model.json --draws 4000 --out draws.csv --quiet && averages $model "$(get $model.fit.json elbo)" draws.csv
 done
