@@ -1757,6 +1757,15 @@ static void emit_views(Emission *e, const Family *f, StrBuf *table)
   }
 }
 
+/* The constant location of a prior on the real line: its first argument that may be any number (dist.def), as mu of student_t(nu, mu, sigma). */
+static bool prior_location(const Model *m, const Family *f, double *location)
+{
+  const Stmt *s = &m->stmts.at[f->statements[0]];
+  if (f->n_statements != 1 || !s->has_dist || dist_info[s->dist.dist].support != SUP_REAL) return false;
+  const char *at = strchr(dist_info[s->dist.dist].constraints, 'r');
+  return at && mexpr_const_real(s->dist.args[at - dist_info[s->dist.dist].constraints], location) && *location != 0;
+}
+
 static void emit_families(Emission *e)
 {
   const Model *m = e->m;
@@ -1798,7 +1807,9 @@ static void emit_families(Emission *e)
     sb_puts(&table, sb_text(&views));
     const LatentVerdict *v = verdict_of(e, i);
     if (v && v->separable) sb_puts(&table, is_concave(e, i) ? ", .separable = true, .concave = true" : ", .separable = true");
+    double location;
     if (f->used_as_size) sb_puts(&table, ", .is_size = true");
+    if (latent && s.transform == TR_IDENTITY && prior_location(m, f, &location)) sb_printf(&table, ", .location = %.17g", location);
     sb_puts(&table, "},\n");
   }
   put(e, "\nstatic const PgmFamily %s_families[] = {\n%s};\n\n", e->name, sb_text(&table));

@@ -470,8 +470,8 @@ static void tables_of_logits(PgmSession *s, int family)
   }
 }
 
-/* Where the factors start: means 0 for locals that separate, small random ones elsewhere, because 0 may be a point of symmetry (a product
- * of two latent variables, the components of a mixture); matrices like layers of a network, by their fan-in, and their sds as well, lest
+/* Where the factors start: means at the prior's location, or 0, for locals that separate, at small random distances elsewhere, because 0 may be a point of
+ * symmetry (a product of two latent variables, the components of a mixture); matrices like layers of a network, by their fan-in, and their sds as well, lest
  * noise that adds up over a layer drown the data. */
 static void start_layouts(PgmSession *s, const PgmFitOptions *o, const PgmSources *q, int start)
 {
@@ -487,7 +487,7 @@ static void start_layouts(PgmSession *s, const PgmFitOptions *o, const PgmSource
     const double spread = l->table ? 1 : local && family->separable ? 0 : matrix && !local ? 1 / sqrt((double)l->dim[1]) : 0.1 * (local ? 1 : wider[start % 3]);
     if (n) pgm_philox_normals(key, 0, n, l->mean);
     for (long e = 0; e < n; e++) {
-      l->mean[e] = o->init_radius > 0 ? o->init_radius * (2 * pgm_philox_uniform(key, (uint64_t)e | 1ull << 40) - 1) : spread * l->mean[e];
+      l->mean[e] = o->init_radius > 0 ? o->init_radius * (2 * pgm_philox_uniform(key, (uint64_t)e | 1ull << 40) - 1) : family->location + spread * l->mean[e];
       l->sd[e] = family->role == PGM_PARAM || l->table ? 0 : local ? 0.5 : 0.1 * (matrix ? spread : 1);
     }
     if (l->table) tables_of_logits(s, f);

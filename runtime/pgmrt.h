@@ -187,6 +187,7 @@ typedef struct {
   bool separable;                      /* local: no term contains two different elements of local families when one of them is of this family */
   bool concave;                        /* separable, and every term is concave in its elements on the unconstrained scale: one optimum */
   bool is_size;                        /* int input that plates or dimensions use */
+  double location;                     /* latents on the whole real line: a constant location of the prior, where the search begins; else 0 */
 } PgmFamily;
 
 /* Receives the elements of a statement as runs of consecutive flat indices. */
