@@ -188,7 +188,7 @@ void pgm_objective_close(PgmObjective *o)
     free(a->picked);
     free(a->weight);
   }
-  for (int a = 0; o->block_axis && a < o->n_block_axes; a++) {
+  for (int a = 0; o->block_axis && a <= o->n_block_axes; a++) { /* one more: where opening failed */
     pgm_blocks_close(o->block_axis[a].blocks);
     free(o->block_axis[a].family);
     free(o->block_axis[a].value);
@@ -233,30 +233,48 @@ static bool axis_families(const PgmObjective *o, int axis, BlockAxis *a)
   return true;
 }
 
+/* Does a plate of the axis add to the source's family for all its units? */
+static bool axis_shares(const PgmObjective *o, int axis, int source)
+{
+  const PgmModel *m = o->s->model;
+  for (int p = 0; p < m->n_plates; p++)
+    for (const int *shared = m->plates[p].shared; shared && *shared >= 0 && m->plates[p].axis == axis; shared++)
+      if (*shared == o->q->source[source].family) return true;
+  return false;
+}
+
 /* False: out of memory. */
 static bool open_blocks(PgmObjective *o)
 {
   const PgmModel *m = o->s->model;
-  int axes = 0;
-  for (int p = 0; p < m->n_plates; p++) axes = m->plates[p].axis >= axes ? m->plates[p].axis + 1 : axes;
-  o->block_axis = calloc((size_t)axes + 1, sizeof *o->block_axis);
-  o->on_block_axis = calloc((size_t)axes + 1, sizeof *o->on_block_axis);
+  o->block_axis = calloc((size_t)m->n_axes + 1, sizeof *o->block_axis);
+  o->on_block_axis = calloc((size_t)m->n_axes + 1, sizeof *o->on_block_axis);
   o->in_blocks = calloc((size_t)o->q->n + 1, sizeof *o->in_blocks);
   o->shared_at = malloc(((size_t)o->q->n + 1) * sizeof *o->shared_at);
   if (!o->block_axis || !o->on_block_axis || !o->in_blocks || !o->shared_at) return false;
   for (int i = 0; i < o->q->n; i++) o->shared_at[i] = -1;
-  for (int axis = 0; axis < axes; axis++) {
+  for (int axis = 0; axis < m->n_axes; axis++) {
     BlockAxis *a = &o->block_axis[o->n_block_axes];
-    long entries = 1;
+    long entries = 1, shared = 0;
+    for (int i = 0; i < o->q->n; i++) {
+      const PgmLayout *l = &o->s->layout[o->q->source[i].family];
+      if (axis_shares(o, axis, i)) shared += l->elements * (l->table ? 2 * l->uwidth : l->width);
+    }
+    if (shared > MOST_SHARED || shared * o->options.draws > MOST_COPIES) continue;
     if (!(a->family = calloc((size_t)o->q->n + 1, sizeof *a->family))) return false;
     if (axis_families(o, axis, a) && pgm_blocks_open(&a->blocks, o->s, axis, o->kind, o->options.draws, NULL)) return false;
     if (a->blocks) a->first = pgm_blocks_first(a->blocks, &a->units);
-    const long sums = a->blocks ? pgm_blocks_sums(a->blocks) : 0;
-    if (!a->units || sums > MOST_SHARED || sums * o->options.draws > MOST_COPIES) {
+    if (!a->units) {
       pgm_blocks_close(a->blocks);
       free(a->family);
       *a = (BlockAxis){0};
       continue;
+    }
+    for (int i = 0; i < o->q->n; i++) {
+      const PgmLayout *l = &o->s->layout[o->q->source[i].family];
+      if (l->table || o->shared_at[i] >= 0 || !axis_shares(o, axis, i)) continue;
+      o->shared_at[i] = o->shared_size;
+      o->shared_size += l->elements * l->width;
     }
     for (int k = 0; k < a->n; k++) {
       const int i = a->family[k].source;
@@ -264,14 +282,6 @@ static bool open_blocks(PgmObjective *o)
       o->in_blocks[i] = true;
       entries = own > entries ? own : entries;
     }
-    for (int p = 0; p < m->n_plates; p++)
-      for (const int *shared = m->plates[p].shared; shared && *shared >= 0 && m->plates[p].axis == axis; shared++)
-        for (int i = 0; i < o->q->n; i++)
-          if (o->q->source[i].family == *shared && !o->q->source[i].table && o->shared_at[i] < 0) {
-            const PgmLayout *l = &o->s->layout[*shared];
-            o->shared_at[i] = o->shared_size;
-            o->shared_size += l->elements * l->width;
-          }
     o->on_block_axis[axis] = true;
     o->n_block_axes++;
     a->block = entries >= BLOCK_ENTRIES ? 1 : BLOCK_ENTRIES / entries;
