@@ -9,7 +9,7 @@
 set -eu
 here=$(cd "$(dirname "$0")" && pwd)
 root=$(cd "$here/../.." && pwd)
-images='100 400 1600' hidden='256; 64; 16' test=200 decoder=2000 iterations=3000 out=$root/build/experiments/autoencoder pgmc=$root/build/pgmc
+images='25 100 400' hidden='256; 64; 16' test=200 decoder=2000 iterations=3000 out=$root/build/experiments/autoencoder pgmc=$root/build/pgmc
 while [ $# -gt 0 ]; do
   case $1 in
   --images) images=$2; shift ;;
