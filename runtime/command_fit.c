@@ -272,33 +272,63 @@ static void free_moments(Moments m)
   free(m.sd);
 }
 
-static int compare_doubles(const void *a, const void *b)
+/* Rearranges v[from .. n) so that what belongs at k if it were sorted is there, with nothing greater before it and nothing less behind: Hoare's FIND (1961),
+ * around the median of three. */
+static double select_rank(double *v, long from, long n, long k)
 {
-  double x = *(const double *)a, y = *(const double *)b;
-  return (x > y) - (x < y);
+  for (long lo = from, hi = n - 1; lo < hi;) {
+    const double a = v[lo], b = v[lo + (hi - lo) / 2], c = v[hi];
+    const double pivot = a < b ? (b < c ? b : a < c ? c : a) : (a < c ? a : b < c ? c : b);
+    long i = lo, j = hi;
+    while (i <= j) {
+      while (v[i] < pivot) i++;
+      while (v[j] > pivot) j--;
+      if (i > j) break;
+      const double t = v[i];
+      v[i++] = v[j];
+      v[j--] = t;
+    }
+    if (k > j && k < i) break;
+    if (k <= j)
+      hi = j;
+    else
+      lo = i;
+  }
+  return v[k];
 }
 
-/* Linear interpolation between order statistics (type 7 of Hyndman & Fan 1996). */
-static double quantile(const double *sorted, long n, double p)
+/* Linear interpolation between order statistics (type 7 of Hyndman & Fan 1996), of levels in ascending order. Rearranges v. */
+static void quantiles(double *v, long n, int levels, const double *level, double *out)
 {
-  double h = (double)(n - 1) * p;
-  long i = (long)h;
-  return i + 1 < n ? sorted[i] + (h - (double)i) * (sorted[i + 1] - sorted[i]) : sorted[n - 1];
+  long before = 0; /* what stands before that is less than what is still to be found */
+  for (int i = 0; i < levels; i++) {
+    const double h = (double)(n - 1) * level[i];
+    const long k = (long)h;
+    out[i] = select_rank(v, before, n, k);
+    before = k;
+    if (k + 1 < n && h > (double)k) {
+      double next = v[k + 1];
+      for (long j = k + 2; j < n; j++) next = fmin(next, v[j]);
+      out[i] += (h - (double)k) * (next - out[i]);
+    }
+  }
 }
 
-/* Numbers of the defined elements, sorted; returns how many. */
-static long sort_defined(const PgmLayout *l, const double *value, double *sorted)
+/* Moves the numbers of the defined elements to the front; returns how many they are. */
+static long keep_defined(const PgmLayout *l, double *value)
 {
   long n = 0;
   for (long e = 0; e < l->elements; e++) {
     if (l->piece && !l->piece[e]) continue;
-    for (long i = e * l->width; i < (e + 1) * l->width; i++) sorted[n++] = value[i];
+    for (long i = e * l->width; i < (e + 1) * l->width; i++) value[n++] = value[i];
   }
-  qsort(sorted, (size_t)n, sizeof *sorted, compare_doubles);
   return n;
 }
 
-enum { LONG_FAMILY = 100 }; /* more numbers than this are told by their quantiles */
+enum {
+  LONG_FAMILY = 100,  /* more numbers than this are told by their quantiles */
+  MOST_RESTORED = 1 << 16 /* of families that are not in memory, by those of about so many */
+};
 
 static void print_entries(const PgmSession *s, int f, Moments m)
 {
@@ -350,26 +380,36 @@ static void print_tables(const PgmSession *s, int f)
   free(best);
 }
 
-static void print_quantiles(const PgmSession *s, int f, Moments m)
+/* `n` means and sds; rearranges both. */
+static void print_quantiles(const PgmSession *s, int f, Moments m, long n)
 {
   static const double levels[] = {0, 0.05, 0.25, 0.5, 0.75, 0.95, 1};
   const PgmLayout *l = &s->layout[f];
-  double *sorted = malloc(((size_t)(l->elements * l->width) + 1) * sizeof *sorted);
-  long n = sorted ? sort_defined(l, m.mean, sorted) : 0;
-  char name[64];
-  snprintf(name, sizeof name, "%s (%ld)", s->model->families[f].name, n);
+  const long all = l->defined * l->width;
+  double at[7];
+  char name[96];
+  if (n < all)
+    snprintf(name, sizeof name, "%s (%ld of %ld)", s->model->families[f].name, n, all);
+  else
+    snprintf(name, sizeof name, "%s (%ld)", s->model->families[f].name, n);
   printf("  %-20s", name);
-  for (int i = 0; n > 0 && i < 7; i++) printf(" %10.4g", quantile(sorted, n, levels[i]));
+  if (n > 0) quantiles(m.mean, n, 7, levels, at);
+  for (int i = 0; n > 0 && i < 7; i++) printf(" %10.4g", at[i]);
   if (n > 0 && s->model->families[f].role != PGM_PARAM) {
-    sort_defined(l, m.sd, sorted);
-    printf(" %10.4g", quantile(sorted, n, 0.5));
+    quantiles(m.sd, n, 1, &levels[3], at);
+    printf(" %10.4g", at[0]);
   }
   putchar('\n');
-  free(sorted);
+}
+
+/* Local factors that the fit leaves to be restored; their values are their coordinates. */
+static bool is_restored(const PgmSession *s, const PgmFactors *p)
+{
+  return p->kind == PGM_FREE && !p->mean && s->model->families[p->family].role == PGM_LOCAL;
 }
 
 /* Families with few numbers one by one; then the long ones by quantiles. Returns false when memory is out. */
-static bool print_factors(const PgmSession *s, const PgmFit *fit)
+static bool print_factors(PgmSession *s, const PgmFit *fit)
 {
   bool headed = false;
   for (int pass = 0; pass < 2; pass++) {
@@ -385,10 +425,20 @@ static bool print_factors(const PgmSession *s, const PgmFit *fit)
                "greatest", "median sd");
       }
       headed = true;
-      Moments m = constrained_moments(s, f);
-      if (!m.mean) return false;
+      const bool restored = is_restored(s, &fit->factors[i]);
+      long n = 0;
+      Moments m = {NULL, NULL};
+      if (restored)
+        n = pgm_engine_restore_some(s, f, MOST_RESTORED, &m.mean, &m.sd);
+      else
+        m = constrained_moments(s, f);
+      if (!m.mean || !m.sd) {
+        free_moments(m);
+        return false;
+      }
+      if (by_quantiles && !restored) n = keep_defined(l, m.mean), keep_defined(l, m.sd);
       if (by_quantiles)
-        print_quantiles(s, f, m);
+        print_quantiles(s, f, m, n);
       else
         print_entries(s, f, m);
       free_moments(m);
@@ -452,7 +502,7 @@ static void print_health(const PgmFit *fit, bool measured)
   putchar('\n');
 }
 
-static bool print_summary(const PgmCli *cli, const PgmSession *s, const PgmFit *fit)
+static bool print_summary(const PgmCli *cli, PgmSession *s, const PgmFit *fit)
 {
   static const char *const methods[] = {"F-VI (a free factor for every unit)", "constant VI (one factor for all units)",
                                         "A-VI (amortised)"};
@@ -568,7 +618,9 @@ static int finish(PgmCli *cli, PgmSession *s, PgmFit *fit)
   if (fit->method_note) pgm_cli_note(cli, "%s", fit->method_note);
   if (cli->out && (pgm_fit_bind(fit, s, &cli->error) != PGM_OK || pgm_cli_write_fit(cli, fit, cli->out) != PGM_OK))
     return pgm_cli_fail(cli);
-  if (pgm_fit_apply(s, fit, &cli->error) != PGM_OK) return pgm_cli_fail(cli);
+  bool in_memory = true; /* else the layouts have the others since the fit, and these are restored by parts */
+  for (int i = 0; i < fit->n_factors; i++) in_memory = in_memory && !is_restored(s, &fit->factors[i]);
+  if (in_memory && pgm_fit_apply(s, fit, &cli->error) != PGM_OK) return pgm_cli_fail(cli);
   if (!(cli->json ? print_json(cli, s, fit) : print_summary(cli, s, fit))) {
     pgm_fail(&cli->error, PGM_SYSTEM, "out of memory");
     return pgm_cli_fail(cli);

@@ -2,7 +2,7 @@
  *
  *   JSON   one object, as CmdStan reads it ("JSON Format for CmdStan", CmdStan User's Guide); parsed by jansson
  *   CSV    RFC 4180, header of names; Stan's spelling of inner indices ("x.1.2"); mapped into memory, read in parallel by lines
- *   .npy   NumPy's format, versions 1 to 3 (numpy.lib.format)
+ *   .npy   NumPy's format, versions 1 to 3 (numpy.lib.format); large arrays of doubles stay where they are, in the mapped file
  *   IDX    the format of the MNIST files (http://yann.lecun.com/exdb/mnist)
  *
  * A gzipped file is inflated in memory first, whatever it holds. */
@@ -25,6 +25,7 @@
 #include <zlib.h>
 
 static const char set_origin[] = "--set";
+enum { STAYS_MAPPED = 1 << 20 }; /* bytes of a .npy file from which on its numbers are not copied */
 
 /* ---- the table of arrays ------------------------------------------------------------------------------------------------------------- */
 
@@ -36,7 +37,10 @@ PgmData *pgm_data_new(void)
 static void array_clear(PgmArray *a)
 {
   free(a->name);
-  free(a->value);
+  if (a->map)
+    munmap(a->map, a->map_size);
+  else
+    free(a->value);
   free(a->fault);
 }
 
@@ -1286,9 +1290,15 @@ static PgmStatus check_length(const char *path, double count, int size, size_t h
                   count * size > (double)have ? "truncated" : "too long", count * size, have);
 }
 
-static PgmStatus add_binary(PgmData *d, const char *name, const char *path, int rank, const long *dim, double *value, PgmError *error)
+/* `value` is from malloc, or stands in `map`, whose bytes then are the array's. */
+static PgmStatus add_binary(PgmData *d, const char *name, const char *path, int rank, const long *dim, double *value, Bytes *map, PgmError *error)
 {
   PgmArray a = {.name = strdup(name), .file = file_name(d, path), .rank = rank, .value = value};
+  if (map) {
+    a.map = map->p;
+    a.map_size = map->n;
+    *map = (Bytes){0};
+  }
   for (int k = 0; k < rank; k++) a.dim[k] = dim[k];
   if (!a.name || !a.file) {
     array_clear(&a);
@@ -1350,7 +1360,7 @@ static bool find_inexact(const char *p, long count, char kind, char *text, size_
   return false;
 }
 
-static PgmStatus read_npy(PgmData *d, const char *name, const char *path, const Bytes *b, PgmError *error)
+static PgmStatus read_npy(PgmData *d, const char *name, const char *path, Bytes *b, PgmError *error)
 {
   const unsigned char *u = (const unsigned char *)b->p;
   const size_t prefix = b->n > 6 && u[6] >= 2 ? 12 : 10;
@@ -1389,20 +1399,22 @@ static PgmStatus read_npy(PgmData *d, const char *name, const char *path, const 
   }
   if (!status) status = check_length(path, count, size, b->n - prefix - length, error);
   const bool columns = !status && !strncmp(fortran, "True", 4) && rank > 1 && count > 0;
-  const char *const numbers = b->p + prefix + length;
+  char *const numbers = b->p + prefix + length;
   char inexact[32];
   free(header);
   if (status) return status;
   if (size == 8 && kind != 'f' && find_inexact(numbers, (long)count, kind, inexact, sizeof inexact))
     return pgm_fail(error, PGM_BAD_INPUT, "%s: the whole number %s has more digits than a double", path, inexact);
 
+  if (b->mapped && b->n >= STAYS_MAPPED && kind == 'f' && size == 8 && !columns && (uintptr_t)numbers % sizeof(double) == 0)
+    return add_binary(d, name, path, rank, dim, (double *)(void *)numbers, b, error);
   double *value = malloc(sizeof *value * (size_t)(count > 0 ? count : 1));
   if (!value) return out_of_memory(error, path);
   if (columns)
     convert_columns(numbers, rank, dim, (long)count, kind, size, value);
   else
     convert(numbers, (long)count, kind, size, value);
-  return add_binary(d, name, path, rank, dim, value, error);
+  return add_binary(d, name, path, rank, dim, value, NULL, error);
 }
 
 static PgmStatus read_idx(PgmData *d, const char *name, const char *path, Bytes *b, PgmError *error)
@@ -1438,7 +1450,7 @@ static PgmStatus read_idx(PgmData *d, const char *name, const char *path, Bytes 
   double *value = malloc(sizeof *value * (size_t)(count > 0 ? count : 1));
   if (!value) return out_of_memory(error, path);
   convert(b->p + prefix, (long)count, types[t].kind, types[t].size, value);
-  return add_binary(d, name, path, rank > 2 ? 2 : rank, dim, value, error);
+  return add_binary(d, name, path, rank > 2 ? 2 : rank, dim, value, NULL, error);
 }
 
 static bool is_idx(const Bytes *b)

@@ -16,6 +16,7 @@ typedef struct {
   int line;                            /* of the name in a JSON file or the header of a CSV file, from 1 (0: none) */
   int rank; long dim[PGM_MAX_DIMS];    /* rank 0: a scalar */
   double *value;                       /* row-major; missing is NaN; NULL with a fault */
+  void *map; size_t map_size;          /* not NULL: the value stands in this mapping of its file, which is not to be changed while it is in use */
   char *fault;                         /* "data.json: x[3]: ...": why the name has no value; NULL: none */
   bool integer;                        /* every value is a whole number (missing ones excluded) */
   bool from_csv;                       /* row k / row width stands that many lines below the header */

@@ -338,35 +338,96 @@ double pgm_engine_run_others(PgmSession *s, PgmKernelKind kind, const bool *with
   return sum;
 }
 
+/* ---- elimination --------------------------------------------------------------------------------------------------------------------- */
+
+static bool eliminates(const PgmPlate *plate, int family)
+{
+  const int *f = plate->eliminates;
+  while (f && *f >= 0 && *f != family) f++;
+  return f && (*f >= 0 || family < 0);
+}
+
 bool pgm_eliminates(const PgmModel *m, int family)
 {
-  for (int p = 0; p < m->n_plates; p++)
-    for (const int *f = m->plates[p].eliminates; f && *f >= 0; f++)
-      if (*f == family || family < 0) return true;
-  return false;
+  bool any = false;
+  for (int p = 0; p < m->n_plates; p++) any = any || eliminates(&m->plates[p], family);
+  return any;
+}
+
+/* The entries of a family that units from .. to-1 of the plate own, by position: one piece, or all. Returns whether it is one piece. */
+static bool owned_entries(const PgmSession *s, int plate, int family, long from, long to, long *first, long *end)
+{
+  const PlatePlan *p = &s->engine->plate[plate];
+  const PgmLayout *l = &s->layout[family];
+  const PgmOwn *own = p->plate->own;
+  while (own->family != family) own++;
+  const long row = l->stride[0] * l->uwidth, base = (p->lo + own->offset - l->lo[0]) * row;
+  *first = own->position ? 0 : base + from * row;
+  *end = own->position ? l->elements * l->uwidth : base + to * row;
+  return !own->position;
+}
+
+/* Of the elements of units from .. to-1, by position; all units at once where the elements of one are not together. */
+static void restore_units(PgmSession *s, int plate, long from, long to)
+{
+  const PlatePlan *p = &s->engine->plate[plate];
+  const Work w = {.s = s, .plan = p, .kernel = p->plate->restore, .kind = PGM_KERNEL_ELIMINATED, .count = p->units, .weight = 1};
+  for (const int *f = p->plate->eliminates; *f >= 0; f++) { /* what the kernel adds to is the factors themselves */
+    const PgmLayout *l = &s->layout[*f];
+    long first, end;
+    owned_entries(s, plate, *f, from, to, &first, &end);
+    memset(l->mean + first, 0, (size_t)(end - first) * sizeof *l->mean);
+    memset(l->sd + first, 0, (size_t)(end - first) * sizeof *l->sd);
+    pgm_session_latent(s, *f)->mean_bar = l->mean;
+    pgm_session_latent(s, *f)->sd_bar = l->sd;
+  }
+  if (to - from == p->units)
+    run_plate(&w);
+  else
+    run_spans(&w, s->env, s->engine->scratch, from, to);
+  for (const int *f = p->plate->eliminates; *f >= 0; f++) {
+    pgm_session_latent(s, *f)->mean_bar = s->layout[*f].mean_bar;
+    pgm_session_latent(s, *f)->sd_bar = s->layout[*f].sd_bar;
+  }
 }
 
 void pgm_engine_restore(PgmSession *s)
 {
-  for (int i = 0; i < s->model->n_plates; i++) {
-    const PgmPlate *plate = &s->model->plates[i];
-    const PlatePlan *p = &s->engine->plate[i];
-    const Work w = {.s = s, .plan = p, .kernel = plate->restore, .kind = PGM_KERNEL_ELIMINATED, .count = p->units, .weight = 1};
-    if (!w.kernel) continue;
-    for (const int *f = plate->eliminates; *f >= 0; f++) { /* what is added to is the factors themselves */
-      const PgmLayout *l = &s->layout[*f];
-      PgmLatent *latent = pgm_session_latent(s, *f);
-      memset(l->mean, 0, (size_t)(l->elements * l->uwidth) * sizeof *l->mean);
-      memset(l->sd, 0, (size_t)(l->elements * l->uwidth) * sizeof *l->sd);
-      latent->mean_bar = l->mean;
-      latent->sd_bar = l->sd;
-    }
-    run_plate(&w);
-    for (const int *f = plate->eliminates; *f >= 0; f++) {
-      pgm_session_latent(s, *f)->mean_bar = s->layout[*f].mean_bar;
-      pgm_session_latent(s, *f)->sd_bar = s->layout[*f].sd_bar;
-    }
+  for (int i = 0; i < s->model->n_plates; i++)
+    if (s->model->plates[i].restore) restore_units(s, i, 0, s->engine->plate[i].units);
+}
+
+long pgm_engine_restore_some(PgmSession *s, int family, long most, double **mean, double **sd)
+{
+  enum { RUNS = 256 };
+  const PgmLayout *l = &s->layout[family];
+  const long all = l->elements * l->uwidth;
+  int plate = 0;
+  while (!eliminates(&s->model->plates[plate], family)) plate++;
+  const long units = s->engine->plate[plate].units;
+  long first, end, n = 0, runs = 1, length = units;
+  if (owned_entries(s, plate, family, 0, 1, &first, &end) && all > most && units > RUNS && !l->list) {
+    runs = RUNS;
+    length = most / RUNS / (end - first > 0 ? end - first : 1);
+    if (length < 1) length = 1;
+    if (length > units / RUNS) length = units / RUNS;
   }
+  *mean = malloc(sizeof **mean * (size_t)(all + 1));
+  *sd = malloc(sizeof **sd * (size_t)(all + 1));
+  for (long k = 0; k < runs && *mean && *sd; k++) {
+    const long from = runs > 1 ? (units - length) * k / (runs - 1) : 0;
+    restore_units(s, plate, from, from + length);
+    owned_entries(s, plate, family, from, from + length, &first, &end);
+    memcpy(*mean + n, l->mean + first, (size_t)(end - first) * sizeof **mean);
+    memcpy(*sd + n, l->sd + first, (size_t)(end - first) * sizeof **sd);
+    n += end - first;
+  }
+  for (long r = 0; l->list && n && r < l->defined; r++)
+    for (long k = 0; k < l->uwidth; k++) {
+      (*mean)[r * l->uwidth + k] = (*mean)[l->list[r] * l->uwidth + k];
+      (*sd)[r * l->uwidth + k] = (*sd)[l->list[r] * l->uwidth + k];
+    }
+  return l->list && n ? l->defined * l->uwidth : n;
 }
 
 double pgm_engine_run(PgmSession *s, PgmKernelKind kind, const PgmBatch *batch)

@@ -314,7 +314,7 @@ PgmStatus pgm_fit_restore(PgmSession *s, PgmFit *fit, PgmError *error)
     p->log_sd = malloc((size_t)(n + 1) * sizeof *p->log_sd);
     if (!p->mean || !p->log_sd) return no_memory(error);
     memcpy(p->mean, l->mean, (size_t)n * sizeof *p->mean);
-    for (long e = 0; e < n; e++) p->log_sd[e] = log(l->sd[e]);
+    for (long e = 0; e < n; e++) p->log_sd[e] = l->sd[e] > 0 ? log(l->sd[e]) : 0; /* 0: no element */
   }
   return st;
 }

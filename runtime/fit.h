@@ -121,7 +121,7 @@ double pgm_elbo(PgmSession *s, int samples, unsigned long seed, double *se);
 double pgm_khat(PgmSession *s, int draws, unsigned long seed, double *log_evidence, double *effective);
 
 /* ---- store.c: safetensors ------------------------------------------------------------------------------------------------------------ */
-/* Notes in the fit which data it belongs to: their hash (SHA-256 of the names, boxes and values of inputs and observed families) and sizes. */
+/* Notes in the fit which data it belongs to: their hash (SHA-256 of the names, boxes and digests of the values of inputs and observed families) and sizes. */
 PgmStatus pgm_fit_bind(PgmFit *fit, const PgmSession *s, PgmError *error);
 void pgm_data_hash(const PgmSession *s, char hex[65]);
 PgmStatus pgm_fit_write(const PgmFit *fit, const PgmModel *model, const char *path, PgmError *error);

@@ -24,6 +24,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <unistd.h>
 
 enum { DEFAULT_NODES = 20, ALIGNMENT = 64, PLACE_SIZE = 400 };
 
@@ -968,6 +969,20 @@ static PgmStatus find_shape(Opening *o)
 
 /* ---- latents ------------------------------------------------------------------------------------------------------------------------- */
 
+/* What is eliminated is often looked at in a few places alone, each of which would cost a huge page. */
+static void small_pages(const PgmSession *s)
+{
+#ifdef MADV_NOHUGEPAGE
+  const uintptr_t page = (uintptr_t)sysconf(_SC_PAGESIZE);
+  for (int f = 0; f < s->model->n_families; f++) {
+    const PgmLayout *l = &s->layout[f];
+    if (!l->sd_bar || !pgm_eliminates(s->model, f)) continue;
+    const uintptr_t from = ((uintptr_t)l->value + page - 1) / page * page, to = (uintptr_t)(l->sd_bar + l->elements * l->uwidth) / page * page;
+    if (from < to) madvise((void *)from, to - from, MADV_NOHUGEPAGE);
+  }
+#endif
+}
+
 /* Arrays of latents and params; of pruned and marginal families only the value, for simulate and predict. One block of fresh pages, which
  * the system zeroes when they are first touched: what a method never uses costs nothing. */
 static PgmStatus open_latents(Opening *o)
@@ -1003,6 +1018,7 @@ static PgmStatus open_latents(Opening *o)
     if (total > 1 << 23) madvise(block, s->block_size, MADV_HUGEPAGE);
 #endif
   }
+  if (s->block_size > 1 << 23) small_pages(s);
   return PGM_OK;
 }
 

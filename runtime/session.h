@@ -140,6 +140,9 @@ double pgm_engine_run_others(PgmSession *s, PgmKernelKind kind, const bool *with
 bool pgm_eliminates(const PgmModel *m, int family);
 /* Fills means and sds of all eliminated families with the best factors, given those of all others in the layouts. */
 void pgm_engine_restore(PgmSession *s);
+/* Means and sds of entries of defined elements of one of these families: all of them, or, if they are more than `most` and those of a unit are together, about `most` in runs of
+ * units that lie evenly. *mean and *sd are the caller's to free; NULL: out of memory. Returns how many. The layouts have them too. */
+long pgm_engine_restore_some(PgmSession *s, int family, long most, double **mean, double **sd);
 PgmStatus pgm_engine_open(PgmSession *s, PgmError *error);
 void pgm_engine_close(PgmSession *s);
 /* Values of one term at each of its elements (expected or at the point); `out` has pgm_term_size doubles. */

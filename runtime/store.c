@@ -849,6 +849,46 @@ PgmStatus pgm_fit_read(PgmFit **out, const PgmModel *model, const char *path, Pg
 
 /* ---- which data a fit belongs to ----------------------------------------------------------------------------------------------------------------- */
 
+/* A digest of numbers at the speed of memory, in place of a cryptographic one, which takes longer than the fit of a large model: it is to tell other data by
+ * mistake, not by malice. Word i goes to lane i mod LANES, h = (h ^ word) * odd, h ^= h >> 32: a bijection of h for every word and of the word for every h,
+ * so that one changed number always changes its lane (the mixing step of MurmurHash and its relatives). */
+enum { LANES = 32 };
+typedef struct {
+  uint64_t lane[LANES];
+} Digest;
+
+static inline uint64_t mix(uint64_t h, uint64_t word)
+{
+  h = (h ^ word) * 0x9e3779b97f4a7c15u;
+  return h ^ h >> 32;
+}
+
+/* The bits of a number; all NaN are one. */
+static inline uint64_t word_of(double v)
+{
+  uint64_t bits;
+  memcpy(&bits, &v, sizeof bits);
+  return v == v ? bits : 0x7ff8000000000000u;
+}
+
+static void digest_doubles(Digest *d, const double *v, size_t n)
+{
+  size_t i = 0;
+  for (; i + LANES <= n; i += LANES)
+#pragma omp simd
+    for (int k = 0; k < LANES; k++) d->lane[k] = mix(d->lane[k], word_of(v[i + (size_t)k]));
+  for (int k = 0; i < n; i++, k++) d->lane[k] = mix(d->lane[k], word_of(v[i]));
+}
+
+static void digest_integers(Digest *d, const int *v, size_t n)
+{
+  size_t i = 0;
+  for (; i + LANES <= n; i += LANES)
+#pragma omp simd
+    for (int k = 0; k < LANES; k++) d->lane[k] = mix(d->lane[k], (uint64_t)(int64_t)v[i + (size_t)k]);
+  for (int k = 0; i < n; i++, k++) d->lane[k] = mix(d->lane[k], (uint64_t)(int64_t)v[i]);
+}
+
 void pgm_data_hash(const PgmSession *s, char hex[65])
 {
   PgmSha256 h;
@@ -857,16 +897,16 @@ void pgm_data_hash(const PgmSession *s, char hex[65])
     const PgmFamily *family = &s->model->families[f];
     const PgmLayout *l = &s->layout[f];
     if (family->role != PGM_INPUT && family->role != PGM_OBSERVED) continue;
-    size_t count = (size_t)(l->elements * l->width);
+    const size_t count = (size_t)(l->elements * l->width);
+    Digest digest;
+    for (int k = 0; k < LANES; k++) digest.lane[k] = mix(0, (uint64_t)k + 1);
+    if (l->idata) digest_integers(&digest, l->idata, count);
+    if (l->data) digest_doubles(&digest, l->data, count);
     pgm_sha256_add(&h, family->name, strlen(family->name) + 1);
     pgm_sha256_add(&h, l->lo, sizeof l->lo[0] * (size_t)family->n_index);
     pgm_sha256_add(&h, l->hi, sizeof l->hi[0] * (size_t)family->n_index);
     pgm_sha256_add(&h, l->dim, sizeof l->dim);
-    if (l->idata) pgm_sha256_add(&h, l->idata, count * sizeof *l->idata);
-    for (size_t i = 0; l->data && i < count; i++) {
-      double value = isnan(l->data[i]) ? NAN : l->data[i];
-      pgm_sha256_add(&h, &value, sizeof value);
-    }
+    if (l->idata || l->data) pgm_sha256_add(&h, digest.lane, sizeof digest.lane);
   }
   pgm_sha256_finish(&h, hex);
 }
