@@ -82,13 +82,15 @@ static Line line_of(Lines *l, Node n)
   return line;
 }
 
-/* z[n], w[i,j,k]: every argument another axis, the unit's among them. So different values of the axes are different elements. */
+/* z[n], w[i,j+1,k]: every argument another axis and a constant, the unit's among them. So different values of the axes are different elements. */
 static bool bare(const Dag *d, Node leaf)
 {
   const XNode *x = dag_node(d, leaf);
   AxisSet seen = 0;
+  double v;
   for (int i = 0; i < x->n_args; i++) {
     const XNode *a = dag_node(d, x->args[i]);
+    if ((a->op == X_ADD || a->op == X_SUB) && dag_is_const(d, a->args[1], &v)) a = dag_node(d, a->args[0]);
     if (a->op != X_AXIS || (seen & AXIS_BIT(a->aux))) return false;
     seen |= AXIS_BIT(a->aux);
   }

@@ -187,18 +187,25 @@ static void run_slot(const Work *w, int n, int k, double *scratch)
   slot->value = run_spans(w, slot->env, scratch, slot_start(w->count, n, k), slot_start(w->count, n, k + 1));
 }
 
+static void add_chunk(const PgmEngine *e, double *bar, long offset, int n, long from, long to)
+{
+  for (int k = 0; k < n; k++) {
+    const double *sum = e->slot[k].sums + offset;
+    for (long i = from; i < to; i++) bar[i] += sum[i];
+  }
+}
+
 /* bar += the n slots' arrays, in order. */
 static void add_slots(const PgmEngine *e, double *bar, const double *first_sum, int n, long entries)
 {
   const long offset = first_sum - e->slot[0].sums;
-#pragma omp parallel for schedule(static) num_threads(e->threads) if (n * entries > PARALLEL_ENTRIES)
-  for (long from = 0; from < entries; from += CHUNK_ENTRIES) {
-    const long to = from + CHUNK_ENTRIES < entries ? from + CHUNK_ENTRIES : entries;
-    for (int k = 0; k < n; k++) {
-      const double *sum = e->slot[k].sums + offset;
-      for (long i = from; i < to; i++) bar[i] += sum[i];
-    }
+  if (n * entries <= PARALLEL_ENTRIES) {
+    add_chunk(e, bar, offset, n, 0, entries);
+    return;
   }
+#pragma omp parallel for schedule(static) num_threads(e->threads)
+  for (long from = 0; from < entries; from += CHUNK_ENTRIES)
+    add_chunk(e, bar, offset, n, from, from + CHUNK_ENTRIES < entries ? from + CHUNK_ENTRIES : entries);
 }
 
 static void gather_shifted(const PgmEngine *e, const RefPlan *r, const double *buffer, double *bar)
@@ -287,8 +294,12 @@ static double run_plate(const Work *w)
   if (n == 1) {
     sum = run_spans(w, s->env, e->scratch, 0, w->count); /* there X_sum is X_bar */
   } else {
+    if (e->threads == 1) { /* even a team of one costs a microsecond */
+      for (int k = 0; k < n; k++) run_slot(w, n, k, e->scratch);
+    } else {
 #pragma omp parallel for schedule(dynamic, 1) num_threads(e->threads)
-    for (int k = 0; k < n; k++) run_slot(w, n, k, e->scratch + (size_t)omp_get_thread_num() * e->scratch_stride);
+      for (int k = 0; k < n; k++) run_slot(w, n, k, e->scratch + (size_t)omp_get_thread_num() * e->scratch_stride);
+    }
     for (int k = 0; k < n; k++) sum += e->slot[k].value;
     double *next = e->slot[0].sums;
     for (int i = 0; i < p->n_shared && w->gradient; i++) {

@@ -861,7 +861,11 @@ PgmStatus pgm_fit_run(PgmSession *s, const PgmFitOptions *options, PgmFit **out,
   if (!st) {
     PgmFit *fit = *out;
     const double entropy = pgm_sources_forward(q, x, NULL);
-    fit->elbo = elbo_at(s, q->eliminates, entropy, run.interrupted ? 2 : evaluation_draws(s), o->seed, &fit->elbo_se); /* who interrupts does not want to wait */
+    fit->elbo_se = 0;
+    if (q->eliminates && !pgm_needs_draws(s->model))
+      fit->elbo = solution.elbo; /* exact, and another pass over the data would tell the same */
+    else
+      fit->elbo = elbo_at(s, q->eliminates, entropy, run.interrupted ? 2 : evaluation_draws(s), o->seed, &fit->elbo_se); /* who interrupts does not want to wait */
     fit->elbo_per_observation = fit->observations ? fit->elbo / (double)fit->observations : NAN;
     fit->gradient_norm = solution.gradient_norm;
     fit->iterations = run.iteration;

@@ -28,7 +28,7 @@
 #include "lbfgs.h"
 #include "local.h"
 
-enum { SWEEPS_COLD = 8, SWEEPS_INSIDE = 60, PANEL_NODES = 12, MOST_PANELS = 8, CLOSEST_PANELS = 64, MULTISTART_ROUNDS = 1, TRIAL = 250, PATIENCE = 4, LEAST_DRAWS = 16 };
+enum { SWEEPS_COLD = 8, SWEEPS_INSIDE = 60, PANEL_NODES = 12, MOST_PANELS = 8, LONGEST_KNOWN = 1024, CLOSEST_PANELS = 64, MULTISTART_ROUNDS = 1, TRIAL = 250, PATIENCE = 4, LEAST_DRAWS = 16 };
 static const double SHARE = 0.05, INVISIBLE = 1e-3; /* nats */
 static const double LEAST_VARIANCE = 1e-8;          /* of a probability, in the metric */
 
@@ -79,6 +79,8 @@ typedef struct {
   PgmLocals *locals; /* NULL: none separable, or not needed so far */
   long pinned, size;
   double *x, *gradient; /* the whole vector; gradient of the ELBO */
+  double *known, value; /* where it was last evaluated, and the value there; NULL for long vectors, whose evaluation costs little more than to compare them */
+  bool at_known;        /* gradient and layouts are still those of that point */
   double *metric;       /* of the whole vector */
   /* profile */
   double *accepted, *trial; /* copies of the locals: at the accepted globals, at the last evaluation */
@@ -93,9 +95,15 @@ typedef struct {
   double error;         /* of the gradient, in the metric, where L-BFGS last ended */
 } Solve;
 
+/* Gives again what it gave last at the same point: where one stage ends the next begins. */
 static double evaluate(Solve *v)
 {
-  return pgm_objective_value(v->objective, v->x, v->gradient, NULL, 0);
+  const size_t bytes = (size_t)v->q->size * sizeof *v->x;
+  if (v->at_known && !memcmp(v->x, v->known, bytes)) return v->value;
+  v->value = pgm_objective_value(v->objective, v->x, v->gradient, NULL, 0);
+  v->at_known = v->known && isfinite(v->value);
+  if (v->at_known) memcpy(v->known, v->x, bytes);
+  return v->value;
 }
 
 static void fill_table_metric(const PgmSources *q, const PgmSource *f, const double *x, double *h)
@@ -149,6 +157,7 @@ static double sampling_error(void *data, const double *x, const double *g, const
   Solve *v = data;
   double square = 0;
   memcpy(v->x + v->pinned, x, (size_t)(v->end - v->pinned) * sizeof *x);
+  v->at_known = false; /* the layouts have the other objective's slopes */
   pgm_objective_value(v->second, v->x, v->other, NULL, 0);
   for (long e = 0; e < v->end - v->pinned; e++) {
     const double d = v->other[v->pinned + e] + g[e];
@@ -195,6 +204,7 @@ static long copies_size(const Solve *v)
 static double evaluate_fused(Solve *v, double *left)
 {
   const double enough = fmax(v->inner, fmin(0.5e-6 * v->norm * v->norm, 1e-2));
+  v->at_known = false;
   return pgm_fused_value(v->fused, v->x, v->accepted, v->trial, enough, v->gradient, left);
 }
 
@@ -971,6 +981,7 @@ static PgmStatus staged(Solve *v, PgmObjectiveOptions options, Way way, PgmSolut
   for (Way stage = way;; draws = 4 * draws < last ? 4 * draws : last) {
     PgmStatus st = PGM_OK;
     options.draws = draws;
+    v->at_known = false;
     if (pgm_objective_draws(v->objective) != draws) {
       pgm_objective_close(v->objective);
       st = pgm_objective_open(&v->objective, v->run->s, v->q, &options, error);
@@ -1032,7 +1043,8 @@ PgmStatus pgm_solve(PgmRun *run, PgmSources *q, long pinned, PgmStart start, boo
   if (!st && !stochastic && !pgm_objective_samples(v.objective) && o->optimizer != PGM_OPT_LBFGS) st = pgm_fused_open(&v.fused, q, error);
   if (!st && !v.fused) st = pgm_locals_open(&v.locals, q, error);
   const long copies = v.fused || v.locals ? 2 * copies_size(&v) : 0;
-  double *memory = malloc((size_t)(3 * q->size + copies + 1) * sizeof *memory);
+  const long known = q->size <= LONGEST_KNOWN ? q->size : 0;
+  double *memory = malloc((size_t)(3 * q->size + copies + known + 1) * sizeof *memory);
   if (!st && !memory) st = no_memory(error);
   if (!st) {
     v.gradient = memory;
@@ -1040,6 +1052,7 @@ PgmStatus pgm_solve(PgmRun *run, PgmSources *q, long pinned, PgmStart start, boo
     v.other = v.metric + q->size;
     v.accepted = v.other + q->size;
     v.trial = v.accepted + copies / 2;
+    if (known) v.known = v.trial + copies / 2;
   }
   if (!st && k.batch) {
     k.order = malloc((size_t)(2 * k.units) * sizeof *k.order);

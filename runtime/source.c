@@ -375,12 +375,40 @@ static void tables_backward(const PgmSources *q, const PgmSource *f, const PgmRo
     for (long k = 0; k < w; k++) gradient[f->at + k] += f->scratch[slot * f->slot_size + k];
 }
 
+/* Rows begin .. end-1 of a free source; returns their entropy. One function, whoever calls it, so that its bits are the same. */
+static __attribute__((noinline)) double free_rows(const PgmSource *f, const PgmLayout *l, const double *x, const PgmRows *rows, long begin, long end)
+{
+  const double *mean = x + f->at, *log_sd = x + f->sd_at;
+  const long w = f->uwidth;
+  double sum = 0;
+  if (contiguous(l, rows)) {
+    double *restrict sd = l->sd;
+    memcpy(l->mean + begin * w, mean + begin * w, (size_t)((end - begin) * w) * sizeof *mean);
+#pragma omp simd reduction(+ : sum)
+    for (long e = begin * w; e < end * w; e++) {
+      sd[e] = exp(log_sd[e]);
+      sum += log_sd[e];
+    }
+    return sum + HALF_LOG_2PI_E * (double)((end - begin) * w);
+  }
+  for (long r = begin; r < end; r++) {
+    const long row = rows && rows->row ? rows->row[r] : r, to = flat_of(l, row) * w;
+    double own = 0;
+    for (long k = 0; k < w; k++) {
+      l->mean[to + k] = mean[row * w + k];
+      l->sd[to + k] = exp(log_sd[row * w + k]);
+      own += log_sd[row * w + k] + HALF_LOG_2PI_E;
+    }
+    sum += rows && rows->weight ? rows->weight[r] * own : own;
+  }
+  return sum;
+}
+
 static double free_forward(const PgmSources *q, const PgmSource *f, const double *x, const PgmRows *rows)
 {
   const PgmLayout *l = &q->s->layout[f->family];
-  const double *mean = x + f->at, *log_sd = x + f->sd_at;
+  const double *mean = x + f->at;
   const long w = f->uwidth, n = rows && rows->row ? rows->n : f->rows, pieces = (n + PGM_PIECE - 1) / PGM_PIECE;
-  const bool whole = contiguous(l, rows);
   double total = 0;
   if (f->point) {
     for (long r = 0; r < n; r++) {
@@ -391,33 +419,9 @@ static double free_forward(const PgmSources *q, const PgmSource *f, const double
   }
   double part[SLOTS];
   const int slots = pieces < SLOTS ? (int)(pieces ? pieces : 1) : SLOTS;
+  if (slots == 1) return free_rows(f, l, x, rows, 0, n);
 #pragma omp parallel for schedule(static) num_threads(q->s->threads) if (q->s->threads > 1 && n * w > PGM_PARALLEL)
-  for (int slot = 0; slot < slots; slot++) {
-    const long begin = n * slot / slots, end = n * (slot + 1) / slots;
-    double sum = 0;
-    if (whole) {
-      memcpy(l->mean + begin * w, mean + begin * w, (size_t)((end - begin) * w) * sizeof *mean);
-      double *restrict sd = l->sd;
-#pragma omp simd reduction(+ : sum)
-      for (long e = begin * w; e < end * w; e++) {
-        sd[e] = exp(log_sd[e]);
-        sum += log_sd[e];
-      }
-      sum += HALF_LOG_2PI_E * (double)((end - begin) * w);
-    } else {
-      for (long r = begin; r < end; r++) {
-        const long row = rows && rows->row ? rows->row[r] : r, to = flat_of(l, row) * w;
-        double own = 0;
-        for (long k = 0; k < w; k++) {
-          l->mean[to + k] = mean[row * w + k];
-          l->sd[to + k] = exp(log_sd[row * w + k]);
-          own += log_sd[row * w + k] + HALF_LOG_2PI_E;
-        }
-        sum += rows && rows->weight ? rows->weight[r] * own : own;
-      }
-    }
-    part[slot] = sum;
-  }
+  for (int slot = 0; slot < slots; slot++) part[slot] = free_rows(f, l, x, rows, n * slot / slots, n * (slot + 1) / slots);
   for (int slot = 0; slot < slots; slot++) total += part[slot];
   return total;
 }
