@@ -97,7 +97,7 @@ for ((round = 1; round <= rounds; round++)); do
   fit "poisson log-normal F-VI, N = 10^6|50|20" cpu ./fit_poisson_effects -m fvi poisson6.json
   fit "logistic random effects F-VI, N = 10^5|110|15" cpu ./fit_logistic_effects -m fvi logistic5.json
   fit "radon F-VI, 10^6 observations, 10^4 counties|4|1" cpu ./fit_radon -m fvi radon.csv J.json
-  whole "linear F-VI, N = 10^7, from .npy, as a process|40|8" 1 ./linear fit --data x=x7.npy --method fvi --threads 1 --quiet
+  whole "linear F-VI, N = 10^7, from .npy, as a process, fit written|40|8" 3 ./linear fit --data x=x7.npy --method fvi --threads 1 --quiet --out fit.st
   for threads in 1 2; do
     ./linear fit linear.json --method fvi --optimizer adam --expectation monte-carlo --samples 100 --max-iter 60 --threads $threads --trace trace.csv \
       --quiet >/dev/null 2>&1
