@@ -1124,9 +1124,9 @@ static Component *walk_once(Walk *w, const Unit *unit, const bool *merged)
     int node;
     while ((node = next_node(w, &near_done)) >= 0) {
       c->nodes.at[node].left = true;
-      leave_family(w, node);
+      if (!w->o.own_terms || !node) leave_family(w, node);
     }
-    more = glue_constants(w);
+    more = !w->o.own_terms && glue_constants(w);
   }
   find_order(w);
   find_mirrors(w);

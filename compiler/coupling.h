@@ -139,6 +139,7 @@ typedef struct {
   const bool *pinned;                   /* per family: kept out of the graph; NULL: none */
   bool pin_constant;                    /* elements of the unit's own family at constant indices (a hub z[1]) are kept out */
   bool no_hubs;                         /* what lacks an axis of the unit is kept out, and so are sums over an axis */
+  bool own_terms;                       /* no further than the terms of the unit itself and what they mention */
 } ExploreOptions;
 
 /* Union-find with offsets: value of this = value of the parent + off. */

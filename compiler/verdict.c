@@ -176,10 +176,17 @@ typedef struct {
 typedef VEC(Pattern) PatternList;
 typedef VEC(Entry) EntryList;
 
+/* What was found of a component that belongs to several families alike (is_common), at the element with the same index of each. */
+typedef struct {
+  Unit unit;
+  LatentVerdict v;
+} Common;
+
 typedef struct {
   const Model *m;
   const Graph *g;
   Axes *axes;
+  const Common **common;                /* per family of the graph, NULL where it has to be explored */
   GroundModel *ground, *data;           /* at a small size, to check the answers; of the data given, or NULL */
   Analysis *a;
   int *rank;                            /* per family of the model: its place in alphabetical order */
@@ -1843,6 +1850,50 @@ static const char *reason_of(const Judge *j, const Component *c, const LatentVer
   return "no rule for indices that are exchanged with an offset";
 }
 
+/* Is the component that of every family in it? All that is reached stands at the unit's own index, and for all units, so that what couples z[n] and u[n]
+ * is one set of elements for each n, and nothing else is coupled to them. Hundreds of families may be one component. */
+static bool is_common(const Component *c)
+{
+  const Unit *u = &c->unit;
+  if (c->crossed || c->bad_axes || c->loose || c->oblique || c->prefix || c->cyclic || c->rank || c->generators.n || c->origins.n || c->boundary.n) return false;
+  for (int p = 0; p < u->n; p++)
+    if (!u->runs[p] || u->fixed[p] || c->merged[p]) return false;
+  for (int i = 0; i < c->nodes.n; i++) {
+    const CNode *x = &c->nodes.at[i];
+    if (x->const_only || (!x->is_term && x->n != u->n)) return false;
+    for (int p = 0; p < x->n; p++) {
+      const At a = x->at[p];
+      if (a.kind != AT_UNIT || a.sign != 1 || a.off.n || a.off.c || (!x->is_term && ((int)a.id != p || c->g->families.at[x->id].step[p] != 1))) return false;
+    }
+  }
+  for (int i = 0; i < c->entries.n; i++) {
+    const Entry *e = &c->entries.at[i];
+    if (e->plate_free || e->pinned || e->shared) return false;
+    for (int p = 0; p < e->n; p++)
+      if (e->at[p].kind != AT_UNIT || e->at[p].sign != 1 || e->at[p].off.n || e->at[p].off.c) return false;
+  }
+  return u->n > 0;
+}
+
+static void note_common(Judge *j, const Component *c, const LatentVerdict *v)
+{
+  Common *common = NEW(Common);
+  *common = (Common){.unit = c->unit, .v = *v};
+  for (int i = 0; i < c->nodes.n; i++)
+    if (!c->nodes.at[i].is_term) j->common[c->nodes.at[i].id] = common;
+}
+
+/* Is this range of the family the one that the component runs along? */
+static bool same_range(const Graph *g, const Unit *a, const Unit *b)
+{
+  if (a->n != b->n) return false;
+  for (int p = 0; p < a->n; p++) {
+    if (!b->runs[p] || b->fixed[p] || !lin_equal(a->lo[p], b->lo[p]) || !lin_equal(a->hi[p], b->hi[p])) return false;
+    if (a->shift[p] != b->shift[p] || g->vars.at[a->var[p]].name != g->vars.at[b->var[p]].name) return false;
+  }
+  return true;
+}
+
 static void judge_piece(Judge *j, const Pieces *pieces, int piece)
 {
   const GPiece *x = &j->g->pieces.at[piece];
@@ -1856,9 +1907,10 @@ static void judge_piece(Judge *j, const Pieces *pieces, int piece)
     u.var[p] = r.var;
     u.shift[p] = x->shift[p];
   }
-  Component *c = explore(j->g, j->axes, &u, NULL);
+  const Common *common = j->common[u.family] && same_range(j->g, &j->common[u.family]->unit, &u) ? j->common[u.family] : NULL;
+  Component *c = explore(j->g, j->axes, &u, &(ExploreOptions){.own_terms = common != NULL});
   LatentVerdict v = entry_for_piece(j, x, "local");
-  Verdict d = classify(j, c);
+  Verdict d = common ? (Verdict){common->v.verdict, common->v.domain_kind, {0}} : classify(j, c);
   v.verdict = d.verdict;
   v.domain_kind = d.kind;
   for (int i = 0, levels = 0; i < d.domain.n && !strcmp(d.verdict, "set") && !levels; i++) {
@@ -1866,7 +1918,11 @@ static void judge_piece(Judge *j, const Pieces *pieces, int piece)
     for (int p = 0; p < d.domain.at[i].n; p++) stars += d.domain.at[i].star[p];
     if (stars > 1) levels = 1, add_levels(j, c, &d.domain);
   }
-  texts(d.domain, &v.domain);
+  if (common) v.domain = common->v.domain, v.window = common->v.window;
+  else {
+    texts(d.domain, &v.domain);
+    find_window(j, c, &v);
+  }
   PatternList scale = take_list(j);
   if (scale_domain(j, c, &scale)) texts(scale, &v.sd_domain);
   else v.sd_domain = v.domain;
@@ -1883,7 +1939,6 @@ static void judge_piece(Judge *j, const Pieces *pieces, int piece)
     }
     VEC_PUSH(outside, b);
   }
-  find_window(j, c, &v);
   v.separable = structurally_separable(j, c);
   v.conservative = c->loose || !strcmp(v.verdict, "unknown");
   for (int i = 0; i < d.domain.n; i++) v.conservative = v.conservative || d.domain.at[i].conservative;
@@ -1893,6 +1948,7 @@ static void judge_piece(Judge *j, const Pieces *pieces, int piece)
     find_remedies(j, c, &outside, &v);
     find_this_data(j, c, &v);
   }
+  if (!common && !strcmp(v.verdict, "closes") && is_common(c)) note_common(j, c, &v);
   boundary_boxes(c, &outside, &boxes);
   for (int i = 0; i < boxes.n; i++) VEC_PUSH(v.boundary, box_text(c, &boxes.at[i]));
   choose_inputs(j, c, &v);
@@ -1902,7 +1958,7 @@ static void judge_piece(Judge *j, const Pieces *pieces, int piece)
   for (int i = 0; i < boxes.n; i++) VEC_PUSH(c->boundary, boxes.at[i]);
   give_list(j, scale);
   give_list(j, d.domain);
-  if (j->ground) ground_check(j->ground, c, good_verdict(v.verdict) && !c->loose);
+  if (j->ground && !common) ground_check(j->ground, c, good_verdict(v.verdict) && !c->loose);
   component_done(j->axes, c);
 }
 
@@ -1941,6 +1997,7 @@ Analysis *analyse_given(const Model *m, const Given *given)
   Judge j = {.m = m, .g = graph_build(m), .a = NEW(Analysis), .scratch = NEW(StrBuf)};
   rank_names(&j);
   j.axes = axes_build(j.g);
+  j.common = NEW_ARRAY(const Common *, j.g->families.n);
   j.ground = ground_build(j.g, &j.a->unchecked);
   if (given) {
     j.a->data = given->file;
