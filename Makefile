@@ -4,7 +4,7 @@
 #   make experiments (experiments-published)       those of the literature: docs/experiments.md
 #   make install PREFIX=... DESTDIR=... (uninstall)   make promote  accept the current diagnostics and dumps as golden files
 #   make bench      times side by side with others
-#   make tables     the reference's tables and the editors' grammars anew       make fuzz     libFuzzer on front end and data reader (clang)
+#   make tables     the reference's tables and the editors' grammars anew       make fuzz     libFuzzer on all passes and the data reader (clang)
 
 CC      = gcc
 FLEX    = flex
