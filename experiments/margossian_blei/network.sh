@@ -1,19 +1,22 @@
 #!/bin/bash
 # The Bayesian neural network of Margossian & Blei (2024) on Fashion-MNIST: constant factors, F-VI and A-VI by the width of its two hidden
 # layers, and the mean squared error of the reconstructions of training and test images on the way.
-#   experiments/margossian_blei/network.sh [--seeds S] [--images N] [--test N] [--passes LIST] [--widths LIST] [--minutes M] [--quick] [--out DIRECTORY] [PGMC]
+#   experiments/margossian_blei/network.sh [--seeds S] [--images N] [--test N] [--passes LIST] [--widths LIST] [--step SIZE] [--minutes M]
+#                                         [--quick] [--out DIRECTORY] [PGMC]
 # Published: 10 000 images in batches of 1000, one draw, Adam 1e-3, 5000 passes (50 000 iterations), widths 1, 64, 128, 256. Here the same
-# model and images, ten batches to a pass, and the tool's Adam (docs/runtime.md) with one draw; every fit stops after each number of passes of the
-# list, where the errors are taken, and goes on from there. What is there already is kept, and no part begins after M minutes. F-VI has to
-# optimise the factors of test images, which takes long: their error is taken at its end only.
+# model and images, ten batches to a pass, and the tool's Adam (docs/runtime.md) with one draw, by default with longer steps (0.03), so that F-VI, which
+# steps once per pass for each image, gets somewhere in hundreds of passes. All methods go to the first number of passes of the list, where the errors are
+# taken, then all to the next. What is there already is kept, and no part begins after M minutes. F-VI has to optimise the factors of test
+# images, which takes long: their error is taken at its end only.
 # Out: network.csv, a row per fit and number of passes.
 set -eu
 root=$(cd "$(dirname "$0")/../.." && pwd)
-seeds=1 images=10000 test=100 passes='10 20 50 100 200 500' widths='1 64 128 256' minutes=100000
+seeds=1 step=0.03 images=10000 test=100 passes='10 20 50 100 200 500' widths='1 64 128 256' minutes=100000
 out=$root/build/experiments/margossian_blei/network pgmc=$root/build/pgmc
 while [ $# -gt 0 ]; do
   case $1 in
   --seeds) seeds=$2; shift ;;
+  --step) step=$2; shift ;;
   --images) images=$2; shift ;;
   --test) test=$2; shift ;;
   --passes) passes=$2; shift ;;
@@ -21,7 +24,7 @@ while [ $# -gt 0 ]; do
   --minutes) minutes=$2; shift ;;
   --quick) images=500 test=10 passes='5 10' widths='1 64' ;;
   --out) out=$2; shift ;;
-  -*) sed -n '2,9s/^# \{0,1\}//p' "$0" >&2; exit 2 ;;
+  -*) sed -n '2,10s/^# \{0,1\}//p' "$0" >&2; exit 2 ;;
   *) pgmc=$1 ;;
   esac
   shift
@@ -50,20 +53,20 @@ batch=$((images / 10))
 tests_of() { # NAME_SEED PASSES
   if [ "${1%_*}" = fvi ] && [ "$2" != "${passes##* }" ]; then echo one.npy; else echo test.npy; fi
 }
-# All parts of one fit; each is a file NAME_SEED_PASSES.fit that the next one goes on from.
-fit() { # NAME SEED options
-  local name=$1_$2 seed=$2 before= pass from
-  shift 2
-  for pass in $passes; do
-    from="$* --seed $seed --step 0.003 --samples 1"
-    [ -z "$before" ] || from="--resume $before"
-    before=${name}_$pass.fit
-    [ ! -e "$before" ] || continue
-    [ $SECONDS -lt $((60 * minutes)) ] || return 0
-    echo "\$ ./bnn fit --data x=train.npy --batch $batch --max-iter $((10 * pass)) $from --out $before"
-    ./bnn fit --data x=train.npy --batch "$batch" --max-iter $((10 * pass)) $from --json --quiet --out "$before" >"${before%.fit}.json"
-    ./sheet "$before" train.npy "$(tests_of "$name" "$pass")" $source/t10k-labels-idx1-ubyte.gz "${before%.fit}.html" >"${before%.fit}.errors"
-  done
+# One part of a fit, NAME_SEED_PASSES.fit, which goes on from the one before.
+part() { # NAME SEED PASSES BEFORE options
+  local name=$1_$2 seed=$2 pass=$3 before=$1_$2_$4.fit from
+  local out=${name}_$pass
+  shift 4
+  [ ! -e "$out.errors" ] || return 0
+  [ $SECONDS -lt $((60 * minutes)) ] || return 0
+  from="$* --seed $seed --step $step --samples 1"
+  [ ! -e "$before" ] || from="--resume $before"
+  [ "$pass" = "${passes%% *}" ] || [ -e "$before" ] || return 0
+  echo "\$ ./bnn fit --data x=train.npy --batch $batch --max-iter $((10 * pass)) $from --out $out.fit"
+  [ -e "$out.fit" ] || ./bnn fit --data x=train.npy --batch "$batch" --max-iter $((10 * pass)) $from --json --quiet --out "$out.fit" >"$out.json"
+  ./sheet "$out.fit" train.npy "$(tests_of "$name" "$pass")" $source/t10k-labels-idx1-ubyte.gz "$out.html" >"$out.part"
+  mv "$out.part" "$out.errors"
 }
 rows() { # NAME SEED: seconds are those of all parts so far
   local pass run seconds=0
@@ -76,9 +79,13 @@ rows() { # NAME SEED: seconds are those of all parts so far
   done
 }
 for seed in $(seq "$seeds"); do
-  fit const "$seed" --method const
-  fit fvi "$seed" --method fvi
-  for width in $widths; do fit "avi_$width" "$seed" --method avi --hidden "$width,$width" --activation leaky_relu --skip none; done
+  before=none
+  for pass in $passes; do
+    part const "$seed" "$pass" $before --method const
+    part fvi "$seed" "$pass" $before --method fvi
+    for width in $widths; do part "avi_$width" "$seed" "$pass" $before --method avi --hidden "$width,$width" --activation leaky_relu --skip none; done
+    before=$pass
+  done
 done
 {
   echo method,seed,images,passes,iterations,seconds,converged,elbo,mse_train,mse_test
