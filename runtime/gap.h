@@ -76,7 +76,7 @@ typedef struct PgmGap {
   PgmEvidence evidence;
   PgmGaps gaps;
   PgmGapList list[PGM_GAP_LISTS];
-  char restarted[160];                 /* F-VI was restarted from a fit above it: said here; "" otherwise */
+  char restarted[240];                 /* F-VI was restarted from a fit above it: said here; "" otherwise */
   char unconverged[512];               /* names of the fits that did not converge; "" */
   int agrees;                          /* with the verdict: 1, 0; -1: cannot be told */
   char message[1536];
