@@ -311,6 +311,9 @@ static const char *expr(CPrint *p, Node n, int outer)
     const char *name = cprint_declare(p, x.op == X_QUAD_X ? "e->rt.quad_x" : "e->rt.quad_w", "const double *restrict const ", x.op == X_QUAD_X ? "quad_x" : "quad_w");
     return arena_printf("%s[%s]", name, axis_name(p, x.aux));
   }
+  case X_TABLE:
+    return arena_printf("%s[%s]", cprint_declare(p, arena_printf("e->%s[%d]", p->tables, x.aux), "const double *restrict const ", arena_printf("%s_%d", p->tables, x.aux)),
+                        x.n_args ? expr(p, x.args[0], 0) : "0");
   case X_INPUT: case X_PRESENT: case X_VALUE: case X_MEAN: case X_SD: return load(p, &x);
   case X_ADD: return binary(p, &x, "+", P_ADD, outer);
   case X_SUB: return binary(p, &x, "-", P_ADD, outer);

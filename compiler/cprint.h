@@ -22,6 +22,7 @@ struct CPrint {
   const char *env_name;                /* "saw" */
   bool span;                           /* the unit axis runs over a PgmSpan; else over its range */
   bool units_given;                    /* `units` is a parameter of the function; else span->units */
+  const char *tables;                  /* field of the env that X_TABLE reads */
   bool heap;                           /* scratch arrays come from malloc (outside the objective) instead of the span */
   /* classes of adjoint destinations; NULL where none occur */
   RefClass (*classify)(void *data, Node leaf, RefSlot *slot);

@@ -14,6 +14,7 @@
 #include "grad.h"
 #include "pieces.h"
 #include "range.h"
+#include "sums.h"
 #include <ctype.h>
 #include <math.h>
 #include <string.h>
@@ -40,6 +41,8 @@ typedef struct {
   Dag *d;
   Builder *point, *random;
   VEC(int) terms;
+  const Sums *sums;                    /* of its only term, for which the next group's kernel stands in, */
+  bool by_sums;                        /* which is this */
   VEC(Ref) refs;
   VEC(int) shared;
   int *own_offset;                     /* per family: offset of own references; INT_MIN none */
@@ -63,8 +66,8 @@ struct Emission {
   int n_axes;
   StrBuf *out;
   int n_checks;
-  StrBuf check_table, ref_table, term_table, plate_table;
-  int n_refs;
+  StrBuf check_table, ref_table, term_table, plate_table, sums_table;
+  int n_refs, n_sums;
 };
 
 typedef VEC(int) IntList;
@@ -142,6 +145,26 @@ static void put_string(StrBuf *out, const char *s)
   sb_putc(out, '"');
 }
 
+static AxisSet axis_set(const int *axes, int n)
+{
+  AxisSet s = 0;
+  for (int i = 0; i < n; i++) s |= AXIS_BIT(axes[i]);
+  return s;
+}
+
+/* "n_1", "global"; part of its functions' names */
+static const char *group_name(const Emission *e, const Group *g)
+{
+  int index = (int)(g - e->groups.at);
+  if (g->plate >= 0) return arena_printf("%s_%d", e->m->vars.at[e->m->plates.at[g->plate].var].name, index);
+  for (int i = 0; i < index; i++)
+    if (e->groups.at[i].plate < 0) return arena_printf("global_%d", index);
+  return "global";
+}
+
+/* Field of the env: the tables of a group's sums. */
+static const char *tables_name(const Emission *e, const Group *g) { return arena_printf("sums_%s", group_name(e, g)); }
+
 /* ---- terms and their groups ---------------------------------------------------------------------------------------------------------------- */
 
 /* Separates the summands of data alone: n = *latent + *constant. */
@@ -187,20 +210,37 @@ static Dag *new_dag(Emission *e)
   return d;
 }
 
-static int group_of(Emission *e, int plate)
+static int outermost(const Emission *e, int plate)
 {
-  int outer = plate;
-  while (outer >= 0 && e->m->plates.at[outer].parent >= 0) outer = e->m->plates.at[outer].parent;
-  for (int g = e->groups.n - 1; g >= 0; g--)                                /* with room for the axes of one more term; else there are several */
-    if (e->groups.at[g].plate == outer && e->groups.at[g].d->axes.n <= MAX_AXES / 3) return g;
-  Group g = {.plate = outer, .d = new_dag(e)};
+  while (plate >= 0 && e->m->plates.at[plate].parent >= 0) plate = e->m->plates.at[plate].parent;
+  return plate;
+}
+
+static int new_group(Emission *e, int plate)
+{
+  Group g = {.plate = outermost(e, plate), .d = new_dag(e)};
   g.point = build_new(g.d, e->m, LEAF_VALUE);
   g.random = build_new(g.d, e->m, LEAF_RANDOM);
   g.point->span = g.random->span = true;
-  g.point->outside = g.random->outside = outer < 0;
+  g.point->outside = g.random->outside = g.plate < 0;
   g.point->lenient = g.random->lenient = e->options.lenient;
   VEC_PUSH(e->groups, g);
   return e->groups.n - 1;
+}
+
+/* Takes back the last group, and its Dag. */
+static void drop_group(Emission *e)
+{
+  e->groups.n--, e->dags.n--;
+}
+
+static int group_of(Emission *e, int plate)
+{
+  for (int g = e->groups.n - 1; g >= 0; g--) {                              /* with room for the axes of one more term; else there are several */
+    const Group *group = &e->groups.at[g];
+    if (group->plate == outermost(e, plate) && group->d->axes.n <= MAX_AXES / 3 && !group->sums && !group->by_sums) return g;
+  }
+  return new_group(e, plate);
 }
 
 /* A term of the emitted program: one statement, or a marginal latent variable's with all that mention it, whose densities are multiplied and
@@ -333,24 +373,101 @@ static bool too_many_labels(Emission *e, const Dag *d, const int *labels, int n,
   return true;
 }
 
+/* The plate of the groups: that whose variable is the index of every family that the key is an index of; -1: they are not one plate's. */
+static int plate_of_key(const Emission *e, const Dag *d, Node key)
+{
+  int found = -1;
+  for (Node n = 0; n < d->nodes.n; n++) {
+    const XNode *x = dag_node(d, n);
+    for (int k = 0; k < x->n_args && (x->op == X_MEAN || x->op == X_SD); k++) {
+      if (x->args[k] != key) continue;
+      const Family *f = FAMILY(e, x->aux);
+      const Index *index = k < f->n_index && f->n_statements == 1 ? &STMT(e, f->statements[0])->index[k] : NULL;
+      if (!index || index->kind != IX_AFFINE || index->affine.n != 1 || index->affine.constant || index->affine.term[0].kind != ATOM_VAR) return -1;
+      const Var *v = &e->m->vars.at[index->affine.term[0].id];
+      if (index->affine.term[0].coef != 1 || v->kind != VAR_PLATE || e->m->plates.at[v->plate].parent >= 0) return -1;
+      const Var *known = found < 0 ? v : &e->m->vars.at[e->m->plates.at[found].var];
+      if (strcmp(mexpr_text(e->m, known->lo), mexpr_text(e->m, v->lo)) || strcmp(mexpr_text(e->m, known->hi), mexpr_text(e->m, v->hi))) return -1;
+      if (found < 0) found = v->plate;
+    }
+  }
+  return found;
+}
+
+/* Is there more than squares of what varies over the plates? Elements of the outermost plate in terms without it are eliminated, if by anything, in closed form,
+ * with all terms in one group. */
+static bool beyond_squares(const Dag *d, Node n, AxisSet plates, NodeMap *seen)
+{
+  const XNode *x = dag_node(d, n);
+  if (!x->latent || !(x->axes & plates) || *node_map(seen, n) != NODE_NEW) return false;
+  *node_map(seen, n) = 1;
+  bool any = x->op == X_FN && x->aux != F_square;
+  for (int i = 0; i < x->n_args && !any && x->op != X_MEAN && x->op != X_SD; i++) any = beyond_squares(d, x->args[i], plates, seen);
+  return any;
+}
+
+/* If the term of this group, which has no other, needs the data through sums alone, a second group evaluates it by them. */
+static bool add_sums(Emission *e, int group, const Term *t)
+{
+  Group *g = &e->groups.at[group];
+  Dag *d = g->d;
+  Node key, number = NO_NODE;
+  int plate = -1;
+  if (t->joined || t->labels || t->method == EXPECT_SAMPLED || !sums_key(d, t->axes, t->n_axes, t->expected, &key)) return false;
+  if (key >= 0) {
+    const bool own = dag_node(d, key)->op == X_AXIS;
+    NodeMap seen = {0};
+    plate = own ? g->plate : plate_of_key(e, d, key);
+    if (plate < 0 || (own && !beyond_squares(d, t->expected, axis_set(t->axes, t->n_axes), &seen))) return false;
+    number = x_sub(d, key, build_scalar(g->point, e->m->vars.at[e->m->plates.at[plate].var].lo));
+  }
+  Sums *sums = NEW(Sums);
+  if (!sums_expand(d, t->axes, t->n_axes, t->expected, key, number, sums)) return false;
+  g->sums = sums;
+  VEC_PUSH(e->groups, (Group){.plate = plate, .d = d, .point = g->point, .random = g->random, .by_sums = true});
+  return true;
+}
+
+static bool add_term_to(Emission *e, const Joined *j, int group, bool alone);
+
+/* A term goes into a group of its own where that can be evaluated by sums, else into its plate's. */
 static void add_term(Emission *e, const Joined *j)
 {
+  const int plate = STMT(e, j->stmts.at[0])->plate;
+  if (plate < 0 || !add_term_to(e, j, new_group(e, plate), true)) add_term_to(e, j, group_of(e, plate), false);
+}
+
+/* `alone`: only if it is evaluated by sums; else the group, which is new, is taken back, and the answer is false. */
+static bool add_term_to(Emission *e, const Joined *j, int group, bool alone)
+{
   const Stmt *first = STMT(e, j->stmts.at[0]);
-  Term t = {.stmt = j->stmts.at[0], .group = group_of(e, first->plate), .joined = j->stmts.n > 1};
+  Term t = {.stmt = j->stmts.at[0], .group = group, .joined = j->stmts.n > 1};
   if (j->label >= 0 && j->stmts.n == 2) t.stmt = j->stmts.at[1];           /* the observation speaks for the mixture */
   Group *g = &e->groups.at[t.group];
   Dag *d = g->d;
   Node point = joined_density(e, g->point, j, &t), latent, constant;
-  if (g->point->failed) { g->point->failed = false; return; }               /* said once */
+  if (g->point->failed) {                                                   /* said once */
+    g->point->failed = false;
+    if (alone) drop_group(e);
+    return true;
+  }
   Node random = joined_density(e, g->random, j, &t);
+  if (d->full && alone) {                                                   /* the second time says so */
+    drop_group(e);
+    return false;
+  }
   if (d->full) {
     diag(e->options.lenient ? SEV_WARNING : SEV_ERROR, first->span, "split it into several statements",
          "more than %d vector sizes, plates and sums in one statement are not supported by code generation", MAX_AXES);
     e->groups.n--;                                                          /* it was made for this term */
-    return;
+    return true;
   }
   int labels[MAX_LABELS], n_labels = build_labels(d, x_add(d, point, random), labels, MAX_LABELS);
-  if (too_many_labels(e, d, labels, n_labels, first)) return;
+  if (alone && n_labels) {
+    drop_group(e);
+    return false;
+  }
+  if (too_many_labels(e, d, labels, n_labels, first)) return true;
   split_constant(d, point, &t.value, &t.constant);
   split_constant(d, random, &latent, &constant);
   if (build_labels(d, t.constant, labels, MAX_LABELS)) t.value = point, latent = random, constant = t.constant = x_const(d, 0);
@@ -369,6 +486,11 @@ static void add_term(Emission *e, const Joined *j)
   } else {
     t.averaged = t.value;
   }
+  if (alone && !add_sums(e, group, &t)) {
+    drop_group(e);
+    return false;
+  }
+  g = &e->groups.at[group];
   VEC_PUSH(g->terms, e->terms.n);
   for (int i = 0; i < j->stmts.n; i++) {
     const Stmt *s = STMT(e, j->stmts.at[i]);
@@ -377,6 +499,7 @@ static void add_term(Emission *e, const Joined *j)
                                              .method = method_word(&t)});
   }
   VEC_PUSH(e->terms, t);
+  return true;
 }
 
 /* A marginal latent variable's statement, and those that mention it. */
@@ -543,6 +666,13 @@ static void emit_env(Emission *e)
     for (int r = 0; r < e->groups.at[g].refs.n; r++)
       put(e, "  PgmRefBar %s;  /* adjoints of %s, %d per plate of line %d */\n", e->groups.at[g].refs.at[r].name, e->groups.at[g].refs.at[r].text, 1,
           source_place(m->plates.at[e->groups.at[g].plate].span.begin).line);
+  for (int i = 0; i < e->groups.n; i++) {
+    const Group *g = &e->groups.at[i];
+    if (!g->sums) continue;
+    const char *by = e->groups.at[i + 1].plate >= 0 ? arena_printf("by %s", m->vars.at[m->plates.at[e->groups.at[i + 1].plate].var].name) : "in all";
+    put(e, "  const double *%s[%d];  /* of the plate of line %d, %s: %d means, %d sums */\n", tables_name(e, g), g->sums->centred.n + g->sums->sum.n,
+        source_place(m->plates.at[g->plate].span.begin).line, by, g->sums->centred.n, g->sums->sum.n);
+  }
   for (int i = 0; i < e->terms.n; i++)
     if (ragged(e->groups.at[e->terms.at[i].group].d, &e->terms.at[i]))
       put(e, "  long term%d_lo[%d], term%d_n[%d];\n", i, e->terms.at[i].n_axes, i, e->terms.at[i].n_axes);
@@ -781,13 +911,6 @@ static void store_statement(CPrint *p, const LoopOut *o)
   cprint_line(p, "%s[%s] = %s;", (const char *)p->statement_data, cprint_expr(p, o->args[0]), cprint_expr(p, o->value));
 }
 
-static AxisSet axis_set(const int *axes, int n)
-{
-  AxisSet s = 0;
-  for (int i = 0; i < n; i++) s |= AXIS_BIT(axes[i]);
-  return s;
-}
-
 /* Stores a statement's expression over all its elements and entries into `array`. */
 static void emit_store(Emission *e, const char *signature, const char *array, const Stmt *s, Dag *d, Builder *b, Value v)
 {
@@ -924,16 +1047,6 @@ static void label_term(Emission *e, CPrint *p, const Term *t, Node n)
   VEC_PUSH(p->k->named, n);
 }
 
-/* "n_1", "global"; part of its functions' names */
-static const char *group_name(const Emission *e, const Group *g)
-{
-  int index = (int)(g - e->groups.at);
-  if (g->plate >= 0) return arena_printf("%s_%d", e->m->vars.at[e->m->plates.at[g->plate].var].name, index);
-  for (int i = 0; i < index; i++)
-    if (e->groups.at[i].plate < 0) return arena_printf("global_%d", index);
-  return "global";
-}
-
 static void dump_kernel(Emission *e, const Group *g, const char *what, const Kernel *k)
 {
   if (!e->options.dump_loop) return;
@@ -973,12 +1086,24 @@ static Node eliminated_entropy(const Group *g)
   return sum;
 }
 
+/* The term of the group before, over the groups of its elements: their number is the unit axis now. */
+static Node sums_over_groups(const Group *g)
+{
+  const Sums *sums = g[-1].sums;
+  return sums->key >= 0 ? dag_replace(g->d, sums->value, sums->key, x_axis(g->d, 0)) : sums->value;
+}
+
 /* The group's terms as the kernel has them, added up, without the elimination's replacements; NO_NODE where there are none. With `p`: labels them there. */
 static Node group_sum(Emission *e, Group *g, KernelKind kind, CPrint *p)
 {
   Dag *d = g->d;
   Node sum = x_const(d, 0);
   bool any = false;
+  if (g->by_sums && kind == K_EXPECTED) {
+    sum = sums_over_groups(g);
+    if (p) label_term(e, p, &e->terms.at[g[-1].terms.at[0]], sum);
+    return sum;
+  }
   for (int i = 0; i < g->terms.n; i++) {
     const Term *t = &e->terms.at[g->terms.at[i]];
     Node n = term_node(t, kind);
@@ -1040,6 +1165,7 @@ static bool emit_kernel(Emission *e, Group *g, KernelKind kind)
   p->env_name = e->name;
   p->span = g->plate >= 0;
   p->classify = classify_leaf, p->data = &data;
+  if (g->by_sums) p->tables = tables_name(e, g - 1);
   if (!kernel_outputs(e, g, kind, p)) return false;
   kernel_lower(p->k);
   dump_kernel(e, g, kernel_names[kind], p->k);
@@ -2051,12 +2177,71 @@ static void find_eliminated(Emission *e, Group *g)
   if (sum >= 0 && dag_eliminate(g->d, x_sum(g->d, 0, sum), candidate, &list)) g->eliminated = list;
 }
 
+/* ---- sums over groups --------------------------------------------------------------------------------------------------------------------------- */
+
+static void add_statement(CPrint *p, const LoopOut *o)
+{
+  cprint_line(p, "to[%d][%s] += %s;", o->tag, o->n_args ? cprint_expr(p, o->args[0]) : "0", cprint_expr(p, o->value));
+}
+
+/* A function that adds, over the elements of a span of units, value[i] to to[i][group]. */
+static void emit_adding(Emission *e, const Group *g, const char *name, const Node *value, int n)
+{
+  const Term *t = &e->terms.at[g->terms.at[0]];
+  const Sums *sums = g->sums;
+  CPrint *p = plain_printer(e, g->d, 0);
+  p->span = true;
+  p->tables = tables_name(e, g);
+  for (int i = 0; i < n; i++) {
+    LoopOut o = {.kind = OUT_STORE, .value = value[i], .leaf = NO_NODE, .axes = axis_set(t->axes, t->n_axes), .tag = i};
+    if (sums->group >= 0) o.args[o.n_args++] = sums->group;
+    VEC_PUSH(p->k->outs, o);
+  }
+  p->statement = add_statement;
+  kernel_lower(p->k);
+  cprint_kernel(p);
+  emit_function(e, arena_printf("static void %s(const void *env, const PgmSpan *span, double *const *to)", name), p, "");
+}
+
+/* What the runtime computes once, when the data are known. */
+static void emit_sums(Emission *e, const Group *g)
+{
+  const Sums *sums = g->sums;
+  const char *suffix = group_name(e, g), *means = "NULL", *adding = arena_printf("%s_%s_add_sums", e->name, suffix);
+  if (sums->centred.n) {
+    VEC(Node) values = {0};
+    for (int i = 0; i < sums->centred.n; i++) VEC_PUSH(values, x_mul(g->d, sums->weight, sums->centred.at[i]));
+    VEC_PUSH(values, sums->weight);
+    means = arena_printf("%s_%s_add_means", e->name, suffix);
+    put(e, "/* Data whose means over groups are taken off in the sums below, and their weights. */\n");
+    emit_adding(e, g, means, values.at, values.n);
+  }
+  put(e, "/* The sums over groups that the term's expectation needs. */\n");
+  emit_adding(e, g, adding, sums->sum.at, sums->sum.n);
+  const int index = (int)(g - e->groups.at);
+  sb_printf(&e->sums_table, "  {.plate = %d, .by_sums = %d, .n_means = %d, .n_sums = %d, .place = offsetof(struct %s_env, %s), .add_means = %s, .add_sums = %s},\n", index, index + 1,
+            sums->centred.n, sums->sum.n, e->name, tables_name(e, g), means, adding);
+  e->n_sums++;
+}
+
+/* Before a group is evaluated by sums: from now on the unit axis runs over the groups of the plate before. */
+static void start_sums(Emission *e, const Group *g)
+{
+  Axis *unit = &g->d->axes.at[0];
+  if (g->plate < 0 || unit->var == e->m->plates.at[g->plate].var) return;
+  const Var *v = &e->m->vars.at[e->m->plates.at[g->plate].var];
+  const Node lo = build_scalar(g->point, v->lo), hi = build_scalar(g->point, v->hi);
+  unit = &g->d->axes.at[0];
+  *unit = (Axis){.kind = AX_UNIT, .name = v->name, .var = e->m->plates.at[g->plate].var, .lo = lo, .hi = hi, .extent = unit->extent};
+}
+
 /* ---- the file --------------------------------------------------------------------------------------------------------------------------------------------- */
 
 static void emit_group(Emission *e, Group *g)
 {
   const Model *m = e->m;
   const char *suffix = group_name(e, g);
+  if (g->by_sums) start_sums(e, g);
   g->own_offset = NEW_ARRAY(int, m->families.n + 1), g->own_position = NEW_ARRAY(int, m->families.n + 1);
   for (int i = 0; i < m->families.n; i++) g->own_position[i] = -1;
   /* bare references own their elements where there are any */
@@ -2127,6 +2312,7 @@ static void emit_group(Emission *e, Group *g)
     int var = m->plates.at[g->plate].var;
     sb_printf(&e->plate_table, "  {.variable = \"%s\", .line = %d, .axis = %d", m->vars.at[var].name, source_place(m->plates.at[g->plate].span.begin).line, e->axis_of_var[var]);
   }
+  if (g->sums) emit_sums(e, g);
   sb_printf(&e->plate_table, ", .first_term = %d, .n_terms = %d,\n   .point = %s, .expected = %s, .rest = %s, .constant = %s", g->terms.n ? g->terms.at[0] : 0, g->terms.n, name[K_POINT],
             name[K_EXPECTED], name[K_REST], name[K_CONSTANT]);
   if (g->eliminated.n)
@@ -2167,6 +2353,7 @@ void emit_source(Emission *e, const char *text, const char *json, const char *do
   put(e, "static const PgmTerm %s_terms[] = {\n%s};\n\n", e->name, e->terms.n ? sb_text(&e->term_table) : "  {0}\n");
   put(e, "static const PgmPlate %s_plates[] = {\n%s};\n\n", e->name, e->groups.n ? sb_text(&e->plate_table) : "  {0}\n");
   if (e->n_refs) put(e, "static const PgmRef %s_refs[] = {\n%s};\n\n", e->name, sb_text(&e->ref_table));
+  if (e->n_sums) put(e, "static const PgmSums %s_sums[] = {\n%s};\n\n", e->name, sb_text(&e->sums_table));
   if (e->n_checks) put(e, "static const PgmRangeCheck %s_checks[] = {\n%s};\n\n", e->name, sb_text(&e->check_table));
   put(e, "static const PgmModel %s_pgm = {\n  .abi = PGM_ABI, .name = \"%s\", .file = ", e->name, m->name);
   put_string(out, base_name(m->file));
@@ -2174,6 +2361,7 @@ void emit_source(Emission *e, const char *text, const char *json, const char *do
   put(e, "  .n_families = %d, .families = %s_families,\n  .n_statements = %d, .statements = %s_statements,\n", m->families.n, e->name, m->stmts.n, e->name);
   put(e, "  .n_plates = %d, .plates = %s_plates,\n  .n_terms = %d, .terms = %s_terms,\n", e->groups.n, e->name, e->terms.n, e->name);
   if (e->n_refs) put(e, "  .n_refs = %d, .refs = %s_refs,\n", e->n_refs, e->name);
+  if (e->n_sums) put(e, "  .n_sums = %d, .sums = %s_sums,\n", e->n_sums, e->name);
   if (e->n_checks) put(e, "  .n_checks = %d, .checks = %s_checks,\n", e->n_checks, e->name);
   if (counts) put(e, "  .n_counts = %d, .counts = %s_counts,\n", counts, e->name);
   if (amortize) put(e, "  .n_amortize = %d, .amortize = %s_amortize,\n", amortize, e->name);

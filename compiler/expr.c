@@ -262,6 +262,7 @@ Node x_axis(Dag *d, int axis) { return make(d, X_AXIS, axis, 0, 0, 0, NULL, true
 Node x_weight(Dag *d) { return make(d, X_WEIGHT, 0, 0, 0, 0, NULL, false); }
 Node x_count(Dag *d) { return make(d, X_COUNT, 0, 0, 0, 0, NULL, true); }
 Node x_quad(Dag *d, XOp op, int axis) { return make(d, op, axis, 0, 0, 0, NULL, false); }
+Node x_table(Dag *d, int table, Node group) { return make(d, X_TABLE, table, 0, 0, group >= 0, &group, false); }
 Node x_box(Dag *d, XOp op, int family, int position) { return make(d, op, family, position, 0, 0, NULL, true); }
 Node x_leaf(Dag *d, XOp op, int family, int n_args, const Node *args, bool integer)
 {
@@ -949,7 +950,7 @@ double dag_eval(const Dag *d, Node n, Evaluation *e)
   switch (x->op) {
   case X_CONST: return x->number;
   case X_AXIS: return (double)e->axis[x->aux];
-  case X_SIZE: case X_BOX_LO: case X_BOX_LEN: case X_ROOM: case X_INPUT: case X_PRESENT: case X_VALUE: case X_U: case X_MEAN: case X_SD: case X_WEIGHT: case X_COUNT: case X_QUAD_X: case X_QUAD_W:
+  case X_SIZE: case X_BOX_LO: case X_BOX_LEN: case X_ROOM: case X_INPUT: case X_PRESENT: case X_VALUE: case X_U: case X_MEAN: case X_SD: case X_WEIGHT: case X_COUNT: case X_TABLE: case X_QUAD_X: case X_QUAD_W:
     return e->leaf(e->data, d, n, e->axis);
   case X_ADD: return A(0) + A(1);
   case X_SUB: return A(0) - A(1);
@@ -1046,6 +1047,10 @@ void dag_print(const Dag *d, Node n, StrBuf *out)
     sb_printf(out, "%s(%s, %d)", x->op == X_BOX_LO ? "low" : "length", d->model->families.at[x->aux].name, x->aux2);
     return;
   case X_ROOM: sb_printf(out, "room(%s)", d->axes.at[x->aux].name); return;
+  case X_TABLE:
+    sb_printf(out, "sums %d", x->aux);
+    if (x->n_args) sb_putc(out, '['), dag_print(d, x->args[0], out), sb_putc(out, ']');
+    return;
   case X_WEIGHT: case X_COUNT: sb_puts(out, x->op == X_WEIGHT ? "weight" : "count"); return;
   case X_QUAD_X: case X_QUAD_W: sb_printf(out, "%s[%s]", x->op == X_QUAD_X ? "node" : "nodeweight", d->axes.at[x->aux].name); return;
   case X_INPUT: case X_PRESENT: case X_VALUE: case X_U: case X_MEAN: case X_SD:

@@ -46,6 +46,7 @@ typedef enum {
   X_MEAN, X_SD,                        /* parameters of its factor */
   X_WEIGHT,                            /* the span's weight */
   X_COUNT,                             /* integer: number of units in the span, the unit axis' extent in kernels */
+  X_TABLE,                             /* entry of table `aux` of a term's sums (sums.h); args: its group from 0, none where there is one group */
   X_QUAD_X, X_QUAD_W,                  /* node and weight of the quadrature axis `aux` */
   /* operations */
   X_ADD, X_SUB, X_MUL, X_DIV, X_NEG,
@@ -142,6 +143,7 @@ Node x_box(Dag *d, XOp op, int family, int position);
 Node x_weight(Dag *d);
 Node x_count(Dag *d);
 Node x_quad(Dag *d, XOp op, int axis);
+Node x_table(Dag *d, int table, Node group);             /* NO_NODE: one group */
 Node x_add(Dag *d, Node a, Node b);
 Node x_sub(Dag *d, Node a, Node b);
 Node x_mul(Dag *d, Node a, Node b);

@@ -36,7 +36,7 @@ Kernel *kernel_new(Dag *d, AxisSet given)
 
 static bool is_load(const XNode *x)
 {
-  return x->op == X_INPUT || x->op == X_PRESENT || x->op == X_VALUE || x->op == X_MEAN || x->op == X_SD;
+  return x->op == X_INPUT || x->op == X_PRESENT || x->op == X_TABLE || x->op == X_VALUE || x->op == X_MEAN || x->op == X_SD;
 }
 
 /* Written where it is used, at no cost: leaves and index arithmetic. */
@@ -242,7 +242,7 @@ static AxisSet home_of(const Lower *l, Node n)
 static bool gemm_direct(const Dag *d, Node n)
 {
   const XNode *x = dag_node(d, n);
-  if (!is_load(x) || x->integer || d->model->families.at[x->aux].n_index) return false;
+  if (!is_load(x) || x->op == X_TABLE || x->integer || d->model->families.at[x->aux].n_index) return false;
   if (x->n_args != 2) return false;
   const XNode *i = dag_node(d, x->args[0]), *j = dag_node(d, x->args[1]);
   return i->op == X_AXIS && j->op == X_AXIS && d->axes.at[i->aux].kind == AX_DIM && d->axes.at[j->aux].kind == AX_DIM && i->aux != j->aux;

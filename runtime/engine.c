@@ -12,6 +12,9 @@
  * buffer's entries are sorted by target (compressed rows; counting sort). The backward pass is then a gather, parallel over targets, each
  * of which sums in the order of units. A minibatch touches few rows, which are scattered serially.
  *
+ * SUMS. Terms that need the data only through sums over groups of elements (PgmSums) have these added up when the session opens; evaluations of all data
+ * then run over groups instead of elements. Minibatches and terms one by one go over elements.
+ *
  * pgm_engine_run allocates nothing. */
 #define _GNU_SOURCE
 #include "session.h"
@@ -59,6 +62,8 @@ typedef struct {
   long sum_doubles; /* shared arrays of one slot, in whole cache lines */
   int n_refs;
   int *refs; /* in PgmEngine.ref */
+  bool idle; /* another plate gives its expectations on all data: this one by sums, or that one by elements */
+  bool by_sums;
 } PlatePlan;
 
 typedef struct {
@@ -76,6 +81,7 @@ typedef struct PgmEngine {
   double *scratch;
   size_t scratch_stride; /* per thread */
   long *targets;         /* of a chunk of units in a minibatch */
+  double **tables;       /* per PgmSums: its tables, one after the other */
   int threads;
 } PgmEngine;
 
@@ -127,11 +133,16 @@ static bool by_factors(const PgmSession *s, int family, PgmKernelKind kind)
   return kind == PGM_KERNEL_EXPECTED || kind == PGM_KERNEL_ELIMINATED || s->layout[family].table;
 }
 
-/* What the plate runs; NULL: nothing. */
+/* What the plate runs on all data, and in minibatches; NULL: nothing. */
 static PgmKernel kernel_of(const PlatePlan *p, PgmKernelKind kind)
 {
   if (kind == PGM_KERNEL_ELIMINATED && p->eliminated) return p->eliminated;
-  return kind == PGM_KERNEL_POINT ? p->plate->point : kind == PGM_KERNEL_REST ? p->plate->rest : p->plate->expected;
+  return kind == PGM_KERNEL_POINT ? p->plate->point : kind == PGM_KERNEL_REST ? p->plate->rest : p->idle ? NULL : p->plate->expected;
+}
+
+static PgmKernel batch_kernel_of(const PlatePlan *p, PgmKernelKind kind)
+{
+  return kind == PGM_KERNEL_POINT ? p->plate->point : kind == PGM_KERNEL_REST ? p->plate->rest : p->by_sums ? NULL : p->plate->expected;
 }
 
 /* Leads a shared family to its arrays within sums, which begin at `next`; returns where they end. Which of them are used depends on the kind. */
@@ -318,6 +329,12 @@ static double run_plate(const Work *w)
   return sum;
 }
 
+bool pgm_plate_idle(const PgmSession *s, int plate, PgmKernelKind kind)
+{
+  const PlatePlan *p = &s->engine->plate[plate];
+  return kind == PGM_KERNEL_EXPECTED || kind == PGM_KERNEL_ELIMINATED ? p->idle : p->by_sums;
+}
+
 /* First position in ascending units whose value is at least v. */
 static long lower_bound(const long *units, long n, long v)
 {
@@ -445,9 +462,10 @@ double pgm_engine_run(PgmSession *s, PgmKernelKind kind, const PgmBatch *batch)
 {
   const PgmModel *m = s->model;
   double sum = 0;
+  const bool all = !batch || batch->axis < 0;
   for (int i = 0; i < m->n_plates; i++) {
     const PlatePlan *p = &s->engine->plate[i];
-    Work w = {.s = s, .plan = p, .kernel = kernel_of(p, kind), .kind = kind, .gradient = true, .count = p->units, .weight = 1};
+    Work w = {.s = s, .plan = p, .kernel = all ? kernel_of(p, kind) : batch_kernel_of(p, kind), .kind = kind, .gradient = true, .count = p->units, .weight = 1};
     if (!w.kernel) continue;
     if (batch && batch->axis >= 0 && p->plate->axis == batch->axis) {
       const long from = lower_bound(batch->units, batch->count, p->lo);
@@ -591,6 +609,54 @@ static void plan_plate(const PgmSession *s, PlatePlan *p, int index)
   p->sum_doubles = (p->sum_doubles + 7) / 8 * 8;
 }
 
+/* ---- sums over groups ---------------------------------------------------------------------------------------------------------------- */
+
+/* table[k * groups + g] = what `add` adds up over all units of the plate; the same bits for any number of threads. */
+static bool add_up(const PgmSession *s, const PlatePlan *p, void (*add)(const void *, const PgmSpan *, double *const *), int tables, long groups, double *table)
+{
+  const long entries = tables * groups;
+  const PlatePlan like = {.units_per_slot = UNITS_PER_SLOT, .sum_doubles = 2 * entries};
+  const int n = slots_for(&like, p->units);
+  double *sums = calloc((size_t)(n * entries) + 1, sizeof *sums), **to = malloc(sizeof *to * (size_t)(n * tables + 1));
+  bool ok = sums && to;
+  for (int i = 0; ok && i < n * tables; i++) to[i] = sums + i * groups;
+#pragma omp parallel for schedule(dynamic, 1) num_threads(s->threads) if (ok)
+  for (int k = 0; k < n; k++) {
+    const long from = slot_start(p->units, n, k), end = slot_start(p->units, n, k + 1);
+    const PgmSpan span = {.first = p->lo + from, .count = end - from, .weight = 1};
+    if (ok && span.count) add(s->env, &span, to + k * tables);
+  }
+  for (long e = 0; ok && e < entries; e++) {
+    table[e] = 0;
+    for (int k = 0; k < n; k++) table[e] += sums[k * entries + e];
+  }
+  free(sums);
+  free(to);
+  return ok;
+}
+
+/* Fills the tables of sum number i, unless there are more groups than units: then the elements are less work. */
+static PgmStatus open_sums(PgmSession *s, int i, PgmError *error)
+{
+  const PgmSums *sums = &s->model->sums[i];
+  PlatePlan *plate = &s->engine->plate[sums->plate], *by = &s->engine->plate[sums->by_sums];
+  const double **place = (const double **)((char *)s->env + sums->place);
+  const long groups = by->units;
+  by->by_sums = true;
+  plate->idle = groups <= plate->units;
+  by->idle = !plate->idle;
+  if (by->idle) return PGM_OK;
+  double *table = s->engine->tables[i] = aligned_doubles((double)groups * (sums->n_means + sums->n_sums));
+  double *means = calloc((size_t)(groups * (sums->n_means + 1)) + 1, sizeof *means), *weight = means + groups * sums->n_means;
+  bool ok = table && means;
+  if (ok && sums->add_means) ok = add_up(s, plate, sums->add_means, sums->n_means + 1, groups, means);
+  for (long e = 0; ok && e < groups * sums->n_means; e++) table[e] = weight[e % groups] > 0 ? means[e] / weight[e % groups] : 0;
+  for (int k = 0; ok && k < sums->n_means + sums->n_sums; k++) place[k] = table + k * groups;
+  if (ok) ok = add_up(s, plate, sums->add_sums, sums->n_sums, groups, table + groups * sums->n_means);
+  free(means);
+  return ok ? PGM_OK : no_memory(error);
+}
+
 PgmStatus pgm_engine_open(PgmSession *s, PgmError *error)
 {
   const PgmModel *m = s->model;
@@ -600,7 +666,8 @@ PgmStatus pgm_engine_open(PgmSession *s, PgmError *error)
   e->threads = s->threads;
   e->plate = calloc((size_t)m->n_plates + 1, sizeof *e->plate);
   e->ref = calloc((size_t)m->n_refs + 1, sizeof *e->ref);
-  if (!e->plate || !e->ref) return no_memory(error);
+  e->tables = calloc((size_t)m->n_sums + 1, sizeof *e->tables);
+  if (!e->plate || !e->ref || !e->tables) return no_memory(error);
   for (int f = 0; f < m->n_families; f++) {
     if (!pgm_is_latent(&m->families[f])) continue;
     PgmLatent *latent = pgm_session_latent(s, f);
@@ -634,6 +701,10 @@ PgmStatus pgm_engine_open(PgmSession *s, PgmError *error)
   e->targets = malloc(sizeof *e->targets * (size_t)targets);
   if (!e->slot || !e->envs || !e->sums || !e->scratch || !e->targets) return no_memory(error);
   for (int k = 0; k < MAX_SLOTS; k++) e->slot[k] = (Slot){.env = e->envs + (size_t)k * env_stride, .sums = e->sums};
+  for (int i = 0; i < m->n_sums; i++) {
+    const PgmStatus status = open_sums(s, i, error);
+    if (status) return status;
+  }
   s->constant = 0;
   for (int i = 0; i < m->n_plates; i++) {
     const Work w = {.s = s, .plan = &e->plate[i], .kernel = m->plates[i].constant, .count = e->plate[i].units, .weight = 1};
@@ -662,6 +733,8 @@ void pgm_engine_close(PgmSession *s)
   free(e->sums);
   free(e->scratch);
   free(e->targets);
+  for (int i = 0; i < s->model->n_sums && e->tables; i++) free(e->tables[i]);
+  free(e->tables);
   free(e);
   s->engine = NULL;
 }

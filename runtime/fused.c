@@ -67,14 +67,15 @@ void pgm_fused_close(PgmFused *f)
   free(f);
 }
 
-int pgm_own_axis(const PgmSession *s, int family, long *offset)
+int pgm_own_axis(const PgmSession *s, int family, PgmKernelKind kind, long *offset)
 {
   const PgmModel *m = s->model;
   int axis = -1;
   for (int r = 0; r < m->n_refs; r++)
-    if (m->refs[r].family == family) return -1;
+    if (m->refs[r].family == family && !pgm_plate_idle(s, m->refs[r].plate, kind)) return -1;
   for (int p = 0; p < m->n_plates; p++) {
     const PgmPlate *plate = &m->plates[p];
+    if (pgm_plate_idle(s, p, kind)) continue;
     for (const int *shared = plate->shared; shared && *shared >= 0; shared++)
       if (*shared == family) return -1;
     for (const PgmOwn *own = plate->own; own && own->family >= 0; own++) {
@@ -92,7 +93,7 @@ static bool owns_others(const PgmFused *f, int axis)
 {
   const PgmModel *m = f->s->model;
   for (int p = 0; p < m->n_plates; p++)
-    for (const PgmOwn *own = m->plates[p].own; own && own->family >= 0 && m->plates[p].axis == axis && !(f->q->eliminates && m->plates[p].eliminates); own++) {
+    for (const PgmOwn *own = m->plates[p].own; own && own->family >= 0 && m->plates[p].axis == axis && !pgm_plate_idle(f->s, p, f->kind) && !(f->q->eliminates && m->plates[p].eliminates); own++) {
       const PgmSource *source = pgm_sources_find(f->q, own->family);
       if (!source || !source->local) return true;
     }
@@ -117,7 +118,7 @@ static bool open_families(PgmFused *f, int *axes)
     long offset = 0;
     if (!source->local) continue;
     if (source->kind != PGM_FREE || source->table || !m->families[source->family].separable || l->list || 2 * source->uwidth > PGM_NEWTON_COORDINATES) return false;
-    const int axis = pgm_own_axis(f->s, source->family, &offset);
+    const int axis = pgm_own_axis(f->s, source->family, f->kind, &offset);
     if (axis < 0 || owns_others(f, axis)) return false;
     Axis *a = find_axis(f, axis, axes);
     if (!a->family && !(a->family = calloc((size_t)f->q->n, sizeof *a->family))) return false;

@@ -10,8 +10,8 @@
 
 #include "source.h"
 
-/* The axis whose plates own all references to the family, with one offset (unit u: index u + offset), under its first index; -1 if that is not so. */
-int pgm_own_axis(const PgmSession *s, int family, long *offset);
+/* The axis whose plates own all references to the family in kernels of this kind, with one offset (unit u: index u + offset), under its first index; -1 if that is not so. */
+int pgm_own_axis(const PgmSession *s, int family, PgmKernelKind kind, long *offset);
 
 typedef struct PgmFused PgmFused;
 

@@ -224,10 +224,10 @@ static bool axis_families(const PgmObjective *o, int axis, BlockAxis *a)
     long offset = 0;
     for (int k = 0; k < m->families[f->family].n_index && f->local; k++) indexed = indexed || m->families[f->family].axis[k] == axis;
     for (int p = 0; p < m->n_plates; p++)
-      for (const PgmOwn *own = m->plates[p].own; own && own->family >= 0 && m->plates[p].axis == axis; own++)
+      for (const PgmOwn *own = m->plates[p].own; own && own->family >= 0 && m->plates[p].axis == axis && !pgm_plate_idle(o->s, p, o->kind); own++)
         owned = owned || own->family == f->family;
     if (!owned && !indexed) continue;
-    if (!owned || !f->local || l->list || pgm_own_axis(o->s, f->family, &offset) != axis) return false;
+    if (!owned || !f->local || l->list || pgm_own_axis(o->s, f->family, o->kind, &offset) != axis) return false;
     a->family[a->n++] = (Family){i, l->lo[0] - offset, l->stride[0]};
   }
   return true;

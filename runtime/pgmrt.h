@@ -117,6 +117,19 @@ typedef struct {
   void (*targets)(const void *env, const PgmSpan *span, long *out);
 } PgmRef;
 
+/* A plate whose term needs the data only through sums over groups of its elements: on all data, another plate gives its `expected` value and gradient, with
+ * the groups as units (one without a variable: a single group). The tables have one entry per group; first those of means of data, which the sums are
+ * taken about, then those of sums. */
+typedef struct {
+  int plate, by_sums;                  /* in PgmModel.plates: the one and the other, which has this kernel alone */
+  int n_means, n_sums;
+  size_t place;                        /* offsetof in the env of const double *[n_means + n_sums] */
+  /* For the elements of the units in span. add_means: to[i][group] += weight * data, i < n_means, and to[n_means][group] += weight; NULL: there are none.
+   * add_sums: to[k][group] += what sum k is of, when the tables of means are there. */
+  void (*add_means)(const void *env, const PgmSpan *span, double *const *to);
+  void (*add_sums)(const void *env, const PgmSpan *span, double *const *to);
+} PgmSums;
+
 /* Filled by the runtime for PgmRangeCheck: which elements exist. */
 typedef struct {
   const long *lo, *hi;                 /* box of the family */
@@ -262,6 +275,7 @@ typedef struct PgmModel {
   int n_plates; const PgmPlate *plates;
   int n_terms; const PgmTerm *terms;
   int n_refs; const PgmRef *refs;
+  int n_sums; const PgmSums *sums;
   int n_checks; const PgmRangeCheck *checks;
   int n_counts; const PgmCount *counts;
   int n_lengths; const PgmLengthCheck *lengths;

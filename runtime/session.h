@@ -148,6 +148,8 @@ void pgm_engine_close(PgmSession *s);
 /* Values of one term at each of its elements (expected or at the point); `out` has pgm_term_size doubles. */
 long pgm_term_size(const PgmSession *s, int term);
 void pgm_term_each(PgmSession *s, int term, bool expected, double *out);
+/* Does another plate do this one's work, on all data (PgmSums)? */
+bool pgm_plate_idle(const PgmSession *s, int plate, PgmKernelKind kind);
 /* Finds the first term and index whose value is not finite, at the current arrays: "x[17] ~ normal(...) at n = 17 (model.pgm:11) is NaN". False: all finite. */
 bool pgm_find_nan(PgmSession *s, bool expected, char *text, size_t size);
 
