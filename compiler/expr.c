@@ -439,6 +439,8 @@ Node x_exp(Dag *d, Node a)
 Node x_log(Dag *d, Node a)
 {
   if (is_fn(d, a, F_exp)) return arg(d, a, 0);
+  for (int i = 0; i < 2 && is_op(d, a, X_MUL); i++)
+    if (is_fn(d, arg(d, a, i), F_exp)) return x_add(d, arg(d, arg(d, a, i), 0), x_log(d, arg(d, a, 1 - i)));
   if (is_fn(d, a, F_inv_logit)) return x_fn1(d, F_log_inv_logit, arg(d, a, 0));
   return x_fn1(d, F_log, a);
 }

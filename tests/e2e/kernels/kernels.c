@@ -352,10 +352,10 @@ static void check_batches(PgmSession *s)
       }
       double wanted = run(s, (PgmKernelKind)kind, &whole);
       add_bars(s, -1, sum);
-      if (!near(total, wanted, 1e-9, fabs(wanted))) fault("batches and the whole", "value", total, wanted);
+      if (!near(total, wanted, 1e-10, fabs(wanted))) fault("batches and the whole", "value", total, wanted);
       for (long i = 0; i < entries; i++)
         if (!(fabs(sum[i]) <= size)) size = fabs(sum[i]);
-      if (!(size <= 1e-7)) fault("batches and the whole", "gradient", size, 0);
+      if (!(size <= 1e-9)) fault("batches and the whole", "gradient", size, 0);
       free(sum);
     }
     free(units);
