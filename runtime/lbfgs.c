@@ -178,7 +178,7 @@ PgmLbfgsResult pgm_lbfgs(const PgmLbfgsProblem *problem, const PgmLbfgsOptions *
   double *g = work, *h = g + n, *d = h + n, *trial_x = d + n, *trial_g = trial_x + n, *tmp = trial_g + n;
   double *s = tmp + n, *y = s + (size_t)m * (size_t)n;
   double rho[MAX_HISTORY], common = 0;
-  int stored = 0, newest = -1;
+  int stored = options->stored, newest = stored ? options->newest : -1;
   PgmLbfgsResult result = {.stop = PGM_LBFGS_NAN};
   double recent[MAX_WINDOW]; /* values of the last iterations */
   const int window = options->window > 0 ? (options->window < MAX_WINDOW ? options->window : MAX_WINDOW) : 0;
@@ -189,7 +189,13 @@ PgmLbfgsResult pgm_lbfgs(const PgmLbfgsProblem *problem, const PgmLbfgsOptions *
   result.gradient_norm = NAN;
   if (!isfinite(f) || !isfinite(pgm_dot(n, g, g, threads))) return result;
 
+  for (int k = 0; k < stored; k++) {
+    const size_t at = (size_t)((newest - k + m) % m) * (size_t)n;
+    rho[(newest - k + m) % m] = 1 / pgm_dot(n, s + at, y + at, threads);
+  }
   for (long iteration = 0;; iteration++) {
+    result.stored = stored;
+    result.newest = newest;
     problem->metric(problem->data, x, h);
     if (common == 0) { /* no pair yet: a step of unit length for what the metric does not know */
       double square = 0;

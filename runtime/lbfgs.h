@@ -34,6 +34,7 @@ typedef struct {
    * would, (share * error)^2 / 2: at a saddle the gradient is small as well, but the value falls. */
   double share;
   int threads;
+  int stored, newest; /* secant pairs that an earlier run with this n, history and work space left there (PgmLbfgsResult), of a function much like this; 0: none */
   double first_step; /* length of the first step in the metric's norm at most; 0: no limit */
 } PgmLbfgsOptions;
 
@@ -53,6 +54,7 @@ typedef struct {
   double value, gradient_norm, gained; /* gradient_norm: sqrt(g' H0 g); gained: in the last window */
   double enough;                       /* gain that would have stopped it where it ended */
   double error;                        /* of the gradient, as last estimated; 0: exact */
+  int stored, newest;                  /* secant pairs left in the work space */
 } PgmLbfgsResult;
 
 /* Doubles of work space. */

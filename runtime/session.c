@@ -26,7 +26,7 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
-enum { DEFAULT_NODES = 20, ALIGNMENT = 64, PLACE_SIZE = 400 };
+enum { DEFAULT_NODES = 20, FEW_NODES = 8, ALIGNMENT = 64, PLACE_SIZE = 400 };
 
 /* Where the elements of one statement come from. */
 typedef enum { FROM_NOWHERE, FROM_ARRAY, FROM_KEY, FROM_DEFAULT } Source;
@@ -1368,27 +1368,53 @@ static PgmStatus note_unused(Opening *o)
 
 /* ---- opening and closing ------------------------------------------------------------------------------------------------------------- */
 
-/* Gauss-Hermite rule for a standard normal: nodes and weights in one block, nodes first. */
+/* Loops over nodes run in whole vectors: the rest of one would be scalar calls of exp and log. */
+#if defined __AVX512F__
+enum { LANES = 8 };
+#elif defined __AVX__
+enum { LANES = 4 };
+#else
+enum { LANES = 2 };
+#endif
+
+static int whole_vectors(int nodes)
+{
+  return (nodes + LANES - 1) / LANES * LANES;
+}
+
+/* Gauss-Hermite rule for a standard normal: nodes and weights in one block, nodes first, in whole vectors: after the n nodes the last one again, with
+ * weight 0. */
 static double *hermite_rule(int n)
 {
+  const int all = whole_vectors(n);
   gsl_error_handler_t *handler = gsl_set_error_handler_off();
   gsl_integration_fixed_workspace *w = gsl_integration_fixed_alloc(gsl_integration_fixed_hermite, (size_t)n, 0, 0.5, 0, 0);
-  double *rule = new_array(2. * n, sizeof *rule), sum = 0;
+  double *rule = new_array(2. * all, sizeof *rule), sum = 0;
   gsl_set_error_handler(handler);
   if (w && rule) {
     const double *x = gsl_integration_fixed_nodes(w), *weight = gsl_integration_fixed_weights(w);
     for (int i = 0; i < n; i++) { /* exactly symmetric */
       rule[i] = (x[i] - x[n - 1 - i]) / 2;
-      rule[n + i] = weight[i] + weight[n - 1 - i];
-      sum += rule[n + i];
+      rule[all + i] = weight[i] + weight[n - 1 - i];
+      sum += rule[all + i];
     }
-    for (int i = 0; i < n; i++) rule[n + i] /= sum;
+    for (int i = 0; i < n; i++) rule[all + i] /= sum;
+    for (int i = n; i < all; i++) rule[i] = rule[n - 1], rule[all + i] = 0;
   } else {
     free(rule);
     rule = NULL;
   }
   gsl_integration_fixed_free(w);
   return rule;
+}
+
+bool pgm_session_nodes(PgmSession *s, bool few)
+{
+  few = few && s->nodes > FEW_NODES;
+  const int all = whole_vectors(few ? FEW_NODES : s->nodes);
+  const double *rule = s->rule[few];
+  *(PgmEnvBase *)s->env = (PgmEnvBase){all, rule, rule ? rule + all : NULL};
+  return few;
 }
 
 /* Small data are not worth waking threads for: they cost more than the work, above all where other programs want the cores. The results are the
@@ -1421,12 +1447,10 @@ static PgmStatus opening_run(Opening *o)
   o->origin = calloc((size_t)m->n_families + 1, sizeof *o->origin);
   o->source = calloc((size_t)m->n_statements + 1, sizeof *o->source);
   o->key = calloc((size_t)m->n_statements + 1, sizeof *o->key);
-  double *rule = hermite_rule(nodes);
-  if (s->env) *(PgmEnvBase *)s->env = (PgmEnvBase){nodes, rule, rule ? rule + nodes : NULL};
-  if (!s->env || !s->layout || !o->array || !o->mapping || !o->known || !o->origin || !o->source || !o->key || !rule) {
-    if (!s->env) free(rule);
-    return no_memory(o->error);
-  }
+  double *rule = s->rule[0] = hermite_rule(nodes), *few = s->rule[1] = hermite_rule(FEW_NODES);
+  s->nodes = nodes;
+  if (s->env) pgm_session_nodes(s, false);
+  if (!s->env || !s->layout || !o->array || !o->mapping || !o->known || !o->origin || !o->source || !o->key || !rule || !few) return no_memory(o->error);
   for (int i = 0; i < o->data->n; i++) o->data->array[i].used = false;
   for (int f = 0; f < m->n_families; f++) {
     if (!holds_data(&m->families[f])) continue;
@@ -1501,7 +1525,8 @@ void pgm_session_close(PgmSession *s)
   if (s->block) munmap(s->block, s->block_size);
   free(s->layout);
   free(s->shape.family);
-  if (s->env) free((double *)((PgmEnvBase *)s->env)->quad_x);
+  free(s->rule[0]);
+  free(s->rule[1]);
   free(s->env);
   for (int i = 0; i < s->n_notes; i++) free(s->notes[i]);
   free(s->notes);

@@ -45,6 +45,8 @@ typedef struct PgmSession {
   PgmShape shape;
   PgmLayout *layout;                   /* per family */
   int threads;
+  int nodes;                           /* of quadratures */
+  double *rule[2];                     /* of that many nodes, and of few: nodes, then weights */
   double constant;                     /* sum of the plates' constant kernels (full data) */
   const PgmData *data;
   struct PgmEngine *engine;            /* engine.c: slots, adjoint buffers, gathers, scratch */
@@ -56,6 +58,10 @@ typedef struct PgmSession {
  * `data` must live as long as the session, which may use its arrays without a copy. The arrays of latents and params start as zeros. */
 PgmStatus pgm_session_open(PgmSession **out, const PgmModel *model, const PgmData *data, const PgmSessionOptions *options, PgmError *error);
 void pgm_session_close(PgmSession *s);
+
+/* From now on quadratures have few nodes, as the way to an optimum needs, or as many as the session was opened with. Whether they have few: not if those are
+ * no more. */
+bool pgm_session_nodes(PgmSession *s, bool few);
 
 PgmLatent *pgm_session_latent(const PgmSession *s, int family);       /* in the env */
 bool pgm_is_latent(const PgmFamily *f);                                /* global, local, param: has a factor or a point in q */

@@ -86,6 +86,7 @@ typedef struct {
   double *accepted, *trial; /* copies of the locals: at the accepted globals, at the last evaluation */
   double inner;             /* gain (nats) below which the sweeps of every evaluation may stop */
   long failures;
+  bool few;    /* quadratures have few nodes so far */
   bool silent; /* what it maximises is not the ELBO: nothing is reported */
   double norm; /* the gradient's, of the last iterate */
   long end;    /* the part of x that L-BFGS is at work on is pinned .. end */
@@ -473,6 +474,7 @@ static PgmStatus profile(Solve *v, const Limits *limits, PgmSolution *out, bool 
   v->inner = 0.5 * limits->tol * limits->tol;
   if (n == 0) { /* nothing but locals */
     double settled = 0, value;
+    v->few = pgm_session_nodes(v->run->s, false);
     if (v->fused) {
       v->norm = 0;
       value = evaluate_fused(v, &settled);
@@ -501,15 +503,25 @@ static PgmStatus profile(Solve *v, const Limits *limits, PgmSolution *out, bool 
   v->failures = 0;
   v->end = v->q->globals;
   const PgmLbfgsProblem problem = {profile_value, profile_metric, joint_limit, profile_accepted, v->second ? sampling_error : NULL, v};
-  const PgmLbfgsOptions options = {.max_iter = limits->max_iter,
-                                   .tol = limits->tol,
-                                   .share = limits->share,
-                                   .gain = limits->gain,
-                                   .relative = limits->relative,
-                                   .promise = limits->promise,
-                                   .window = limits->window,
-                                   .threads = 1};
+  PgmLbfgsOptions options = {.max_iter = limits->max_iter,
+                             .tol = limits->tol,
+                             .share = limits->share,
+                             .gain = limits->gain,
+                             .relative = limits->relative,
+                             .promise = limits->promise,
+                             .window = limits->window,
+                             .threads = 1};
   PgmLbfgsResult r = pgm_lbfgs(&problem, &options, n, y, work);
+  if (v->few) { /* what it ended at is near; from here with all nodes */
+    v->few = pgm_session_nodes(v->run->s, false);
+    v->norm = r.gradient_norm;
+    options.stored = r.stored;
+    options.newest = r.newest;
+    options.max_iter -= r.iterations;
+    const long before = r.iterations;
+    r = pgm_lbfgs(&problem, &options, n, y, work);
+    r.iterations += before;
+  }
   memcpy(v->x + v->pinned, y, (size_t)n * sizeof *y);
   free(work);
   if (v->fused)
@@ -884,6 +896,15 @@ typedef struct {
   bool cold, search, rough, globals_first;
 } Way;
 
+/* Are there quadratures, in a problem that leads to the same optimum with few nodes? */
+static bool few_nodes_lead(const Solve *v)
+{
+  const PgmModel *m = v->run->s->model;
+  bool any = false;
+  for (int t = 0; t < m->n_terms; t++) any = any || m->terms[t].method == PGM_QUADRATURE;
+  return any && v->fused && unimodal(v->q);
+}
+
 static PgmStatus deterministic(Solve *v, Way way, PgmSolution *out, PgmError *error)
 {
   const PgmFitOptions *o = v->run->options;
@@ -903,6 +924,7 @@ static PgmStatus deterministic(Solve *v, Way way, PgmSolution *out, PgmError *er
   PgmStatus st = PGM_OK;
   double elbo, settled = 0;
   v->norm = INFINITY;
+  v->few = pgm_session_nodes(v->run->s, few_nodes_lead(v));
   if (v->fused) load_accepted(v);
   if (way.cold)
     st = cold_scales(v, &elbo, error);
@@ -1075,6 +1097,7 @@ PgmStatus pgm_solve(PgmRun *run, PgmSources *q, long pinned, PgmStart start, boo
       st = staged(&v, options, (Way){cold, !rough && (start != PGM_START_WARM || pinned > 0), rough, first}, out, error);
     }
   }
+  pgm_session_nodes(run->s, false);
   if (!st) pgm_sources_forward(q, x, NULL);
   free(memory);
   free(k.order);
