@@ -140,6 +140,10 @@ for name in linear saw scale nested ragged sums entries mixed alone; do
   check "$name: the same with three threads" cmp fit.csv three.csv
 done
 
+# no units at all
+sed 's/lower=1/lower=0/' alone.pgm >empty.pgm && echo '{"N": 0, "x": []}' >empty.json
+compile empty.pgm && check "no units" sh -c './empty fit empty.json --method fvi --out empty.st --quiet >empty.out && ./empty infer empty.st empty.json --quiet >empty.csv && ! grep -q "[0-9]" empty.csv'
+
 # draws, from the fit without factors and from the one with them
 ./linear simulate --set N=700 --set theta=0.5 --seed 4 --out data.json --quiet
 ./linear fit data.json --method fvi --out fit.st --quiet >/dev/null && ./linear fit data.json --method fvi --optimizer lbfgs --tol 1e-7 --out all.st --quiet >/dev/null
@@ -177,5 +181,11 @@ case ${PGMC_CFLAGS:-} in
 *sanitize*) ;;
 *) below "memory of 8 MB of data" "$peak" 24000000 ;;
 esac
+# the summary's quantiles of a part: z = 0.1596 (x - theta), x - theta in -1..1 like a sine
+./linear fit --data x=x.npy --method fvi --quiet >summary
+read -r least fifth quarter _ < <(sed -n 's/^  z (65536 of 1000000) *//p' summary)
+near "summary: least mean" "$least" -0.1596 0.0002
+near "summary: 5 %" "$fifth" -0.1576 0.001
+near "summary: 25 %" "$quarter" -0.1129 0.002
 check "a fit of a million units is small" sh -c 'test $(wc -c <big.st) -lt 4096'
 finish
