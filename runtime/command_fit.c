@@ -308,7 +308,7 @@ static void quantiles(double *v, long n, int levels, const double *level, double
     before = k;
     if (k + 1 < n && h > (double)k) {
       double next = v[k + 1];
-      for (long j = k + 2; j < n; j++) next = fmin(next, v[j]);
+      for (long j = k + 2; j < n; j++) next = v[j] < next ? v[j] : next;
       out[i] += (h - (double)k) * (next - out[i]);
     }
   }
