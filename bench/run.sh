@@ -12,6 +12,7 @@ rounds=5
 B=$(realpath "${1:?usage: bench/run.sh [--rounds R] BUILD}") || exit 3
 cd "$(dirname "$0")/.." || exit 3
 root=$PWD work=$B/bench
+unset OPENBLAS_CORETYPE # which kernels OpenBLAS takes is for the programs to say; set by whoever calls this, it would slow both of them down
 export LC_ALL=C GOMP_SPINCOUNT=${GOMP_SPINCOUNT:-1000}
 mkdir -p "$work" || exit 3
 if [ -n "${BENCH_LOCK:-}" ]; then exec 9>"$BENCH_LOCK" && flock 9; fi

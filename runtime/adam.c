@@ -102,8 +102,10 @@ PgmAdamResult pgm_adam(const PgmAdamProblem *problem, const PgmAdamOptions *opti
     const PgmRange all = {0, n}, *range = &all;
     long ranges = 1;
     if (problem->touched) range = problem->touched(problem->data, &ranges);
-    for (long k = 0; k < ranges; k++)
+    for (long k = 0; k < ranges; k++) {
+#pragma omp simd reduction(+ : norm2)
       for (long i = range[k].begin; i < range[k].end; i++) norm2 += w.g[i] * w.g[i];
+    }
     result.iterations = t;
     result.gradient_norm = sqrt(norm2);
     bool lost = !isfinite(value) || !isfinite(norm2), full = false;

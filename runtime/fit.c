@@ -402,7 +402,7 @@ bool pgm_log_ratios(PgmSession *s, int draws, unsigned long seed, double *ratio)
   return ok;
 }
 
-/* Draws for the ELBO that is reported: fewer where one pass is long. */
+/* Draws for the ELBO that is reported: fewer where one pass is long, down to ten, which tell the standard error still. */
 static int evaluation_draws(const PgmSession *s)
 {
   double entries = 0;
@@ -411,7 +411,7 @@ static int evaluation_draws(const PgmSession *s)
     if (role == PGM_OBSERVED || pgm_is_latent(&s->model->families[f]))
       entries += (double)s->layout[f].elements * (double)s->layout[f].width;
   }
-  return entries < 1e6 ? 200 : entries < 1e7 ? 50 : 10;
+  return (int)fmin(200, fmax(10, 1e8 / fmax(entries, 1)));
 }
 
 /* ---- running ------------------------------------------------------------------------------------------------------------------------- */

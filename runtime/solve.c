@@ -767,7 +767,8 @@ static PgmStatus adam(Solve *v, Stochastic *k, bool rough, PgmSolution *out, Pgm
 {
   const PgmFitOptions *o = v->run->options;
   PgmSources *q = v->q;
-  const bool sparse = k->batch > 0 || v->pinned > 0; /* some coordinates do not move in every iteration, or not at all */
+  bool sparse = v->pinned > 0; /* some coordinates do not move in every iteration, or not at all */
+  for (int i = 0; i < q->n; i++) sparse = sparse || (k->batch && q->source[i].local && q->source[i].kind == PGM_FREE);
   double *work = malloc((pgm_adam_size(q->size, sparse) + (size_t)(3 * q->size) + 1) * sizeof *work);
   long rows = 0;
   for (int i = 0; i < q->n; i++) rows += q->source[i].rows;

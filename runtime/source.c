@@ -9,7 +9,7 @@
 #include "encoder.h"
 
 enum { BLOCK = 256, SLOTS = 16, SLOT_ROWS = 128 };
-static const double KEEP_AT_MOST = 16777216; /* doubles of activations kept between forward and backward: 128 MB */
+static const long KEEP_AT_MOST = 1 << 24; /* doubles of activations kept between forward and backward: 128 MB */
 static const double HALF_LOG_2PI_E = 1.41893853320467274178;
 
 /* ---- functions ----------------------------------------------------------------------------------------------------------------------- */
@@ -193,10 +193,9 @@ PgmStatus pgm_sources_open(PgmSources **out, PgmSession *s, int n, const PgmSour
     PgmSource *f = &q->source[i];
     if (f->kind == PGM_FUNCTION) {
       f->slot_size = slot_doubles(f);
-      if ((double)f->rows * (double)f->net.row <= KEEP_AT_MOST) {
-        f->kept = malloc((size_t)(f->rows * f->net.row + 1) * sizeof *f->kept);
-        if (!f->kept) st = pgm_fail(error, PGM_SYSTEM, "out of memory");
-      }
+      f->kept_rows = f->net.row * f->rows > KEEP_AT_MOST ? KEEP_AT_MOST / f->net.row : f->rows;
+      f->kept = malloc((size_t)(f->kept_rows * f->net.row + 1) * sizeof *f->kept); /* pages that no evaluation fills are never there */
+      if (!f->kept) st = pgm_fail(error, PGM_SYSTEM, "out of memory");
       if (!st) st = pgm_gather_bind(f->gather, q, error);
       if (!st && pgm_gather_learns(f->gather)) {
         f->features_bar = malloc((size_t)(f->rows * f->net.n_features + 1) * sizeof *f->features_bar);
@@ -539,7 +538,7 @@ static double function_forward(const PgmSources *q, const PgmSource *f, const do
     double sum = 0;
     for (long at = n * slot / slots; at < end; at += BLOCK) {
       const long count = end - at < BLOCK ? end - at : BLOCK;
-      function_block(f, x, rows, at, count, f->kept ? f->kept + at * f->net.row : p.kept, p.out);
+      function_block(f, x, rows, at, count, n <= f->kept_rows ? f->kept + at * f->net.row : p.kept, p.out);
       for (long r = 0; r < count; r++) {
         const long to = flat_of(l, rows && rows->row ? rows->row[at + r] : at + r) * w;
         if (f->table) {
@@ -576,8 +575,8 @@ static void function_backward(const PgmSources *q, const PgmSource *f, const dou
     memset(p.gradient, 0, (size_t)(f->net.n_weights + f->uwidth) * sizeof *p.gradient);
     for (long at = n * slot / slots; at < end; at += BLOCK) {
       const long count = end - at < BLOCK ? end - at : BLOCK;
-      const double *kept = f->kept ? f->kept + at * f->net.row : p.kept;
-      if (!f->kept) function_block(f, x, rows, at, count, p.kept, p.out);
+      const double *kept = n <= f->kept_rows ? f->kept + at * f->net.row : p.kept;
+      if (n > f->kept_rows) function_block(f, x, rows, at, count, p.kept, p.out);
       for (long r = 0; r < count; r++) {
         const long from = flat_of(l, rows && rows->row ? rows->row[at + r] : at + r) * w;
         const double weight = rows && rows->weight ? rows->weight[at + r] : 1;

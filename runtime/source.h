@@ -36,7 +36,8 @@ typedef struct {
   PgmFunction *function; /* owned; weights are kept in x, not in it */
   PgmGather *gather;
   PgmNet net;
-  double *kept; /* the nets' activations from forward to backward; NULL: made again */
+  double *kept;   /* the nets' activations from forward to backward, where an evaluation has no more rows than */
+  long kept_rows; /* these; else they are made again */
   double *scratch;
   double *features_bar; /* adjoints of all features, [rows][features]; NULL: no feature depends on anything */
   long slot_size;       /* one piece per slot */
