@@ -11,7 +11,7 @@
 # Out: network.csv, a row per fit and number of passes.
 set -eu
 root=$(cd "$(dirname "$0")/../.." && pwd)
-seeds=1 step=0.03 images=10000 test=100 passes='10 20 50 100 200 500' widths='1 64 128 256' minutes=100000
+seeds=1 step=0.03 images=10000 test=100 passes='20 50 100 200 500 1000' widths='1 64 128 256' minutes=100000
 out=$root/build/experiments/margossian_blei/network pgmc=$root/build/pgmc
 while [ $# -gt 0 ]; do
   case $1 in
