@@ -258,8 +258,10 @@ static void inputs_of(const PgmGap *gap, char *to, size_t size)
   const char *from = strstr(gap->full, " from ");
   if (gap->stands_in >= 0)
     snprintf(to, size, "a window of half-width %ld", gap->stands_in);
+  else if (from && !strchr(gap->full, ';'))
+    snprintf(to, size, "%s", from + 6);
   else
-    snprintf(to, size, "%s", from && !strchr(gap->full, ';') ? from + 6 : gap->full);
+    snprintf(to, size, "these inputs (%s)", gap->full);
 }
 
 static void say_windows(Advice *a)
