@@ -14,6 +14,7 @@
 #include "session.h"
 
 #include "missing.h"
+#include <ctype.h>
 #include <float.h>
 #include <gsl/gsl_errno.h>
 #include <gsl/gsl_integration.h>
@@ -188,6 +189,31 @@ static PgmStatus wrong_rank(const Opening *o, int family)
                   f->n_index + f->rank, line_of(o->m, f->line, line));
 }
 
+/* The name without what is easily written otherwise: case, '_', '.', a number at the end. */
+static void plain_name(const char *name, char *out, size_t size)
+{
+  size_t n = 0;
+  for (; *name && n + 1 < size; name++)
+    if (*name != '_' && *name != '.') out[n++] = (char)tolower((unsigned char)*name);
+  while (n > 1 && isdigit((unsigned char)out[n - 1])) n--;
+  out[n] = 0;
+}
+
+/* A name in the data that the model does not have, and that may be meant; NULL. */
+static const char *similar_name(const Opening *o, const char *name)
+{
+  char wanted[200], other[200];
+  plain_name(name, wanted, sizeof wanted);
+  for (int i = 0; i < o->data->n; i++) {
+    const char *given = o->data->array[i].name;
+    bool known = false;
+    for (int f = 0; f < o->m->n_families; f++) known = known || strcmp(o->m->families[f].name, given) == 0;
+    plain_name(given, other, sizeof other);
+    if (!known && strcmp(wanted, other) == 0) return given;
+  }
+  return NULL;
+}
+
 /* A name that is not in the data, or a size that cannot be counted. */
 static PgmStatus missing_name(const Opening *o, int family)
 {
@@ -206,6 +232,8 @@ static PgmStatus missing_name(const Opening *o, int family)
     if (count->size == family && holds_data(&o->m->families[count->array]))
       snprintf(counted, sizeof counted, ", nor is '%s', from which it would be counted", o->m->families[count->array].name);
   }
+  const char *similar = counted[0] ? NULL : similar_name(o, f->name);
+  if (similar) snprintf(counted, sizeof counted, ", but '%s' is", similar);
   return pgm_fail(o->error, PGM_BAD_INPUT, "'%s' is %s%s (%s: %s)", f->name, files_read(o->data, files, sizeof files), counted,
                   line_of(o->m, st ? st->line : f->line, line), st ? st->text : f->name);
 }

@@ -16,6 +16,7 @@ wrong() {
 }
 
 wrong 1 "'log_radon' is not in d.json (radon.pgm:10: log_radon[i] ~ normal(alpha[county_idx[i]] + beta * floor_measure[i], sigma))" radon d.json "{$good, \"county_idx\": [1, 2, 2]}"
+wrong 1 "'log_radon' is not in d.json, but 'Log.Radon' is (radon.pgm:10: log_radon[i] ~ normal(alpha[county_idx[i]] + beta * floor_measure[i], sigma))" radon d.json "{$good, \"county_idx\": [1, 2, 2], \"Log.Radon\": [1, 2, 2]}"
 wrong 1 "d.json: log_radon: 2 values, but log_radon[i], i in 1..N needs 3, because N = 3 (given in d.json) (radon.pgm:10)" radon d.json "{$good, \"county_idx\": [1, 2, 2], \"log_radon\": [1, 2]}"
 wrong 1 "d.json: log_radon: 4 values, but log_radon[i], i in 1..N needs 3, because N = 3 (given in d.json) (radon.pgm:10)" radon d.json "{$good, \"county_idx\": [1, 2, 2], \"log_radon\": [1, 2, 3, 4]}"
 wrong 1 "d.json: log_radon[2]: text (\"a\"), not a number (radon.pgm:10)" radon d.json "{$good, \"county_idx\": [1, 2, 2], \"log_radon\": [1, \"a\", 3]}"
