@@ -1,6 +1,7 @@
 /* Kernels -> C. See cprint.h. */
 #include "cprint.h"
 #include "build.h"
+#include "lanes.h"
 #include <ctype.h>
 #include <math.h>
 #include <stdlib.h>
@@ -16,8 +17,8 @@ static const char *const reserved[] = {
   "stderr", "isfinite", "isinf", "isnan", "isnormal", "fpclassify", "signbit", "isgreater", "isgreaterequal", "isless", "islessequal", "islessgreater",
   "isunordered", "math_errhandling", "be16toh", "be32toh", "be64toh", "le16toh", "le32toh", "le64toh", "htobe16", "htobe32", "htobe64", "htole16",
   "htole32", "htole64", "pow", "fmax", "fmin", "malloc", "free", "memset", "memcpy", "gamma", "j0", "j1", "jn", "y0", "y1", "yn", "signgam", "at", "array", "count",
-  "defined", "draw", "e", "env", "first", "index", "lower", "miss", "most", "n_", "ok", "out", "pgm", "rng", "rt", "scratch", "shape", "sink", "span", "total", "unit",
-  "units", "upper", "value", "w", "weight", "where", "quad_n", "quad_x", "quad_w", "cblas", "gsl"};
+  "defined", "draw", "e", "env", "first", "index", "lane", "lanes", "lower", "miss", "most", "n_", "ok", "out", "pgm", "rng", "rt", "scratch", "shape", "sink", "span", "strip", "total", "unit",
+  "units", "strip", "lane", "lanes", "upper", "value", "w", "weight", "where", "quad_n", "quad_x", "quad_w", "cblas", "gsl"};
 
 static bool has_prefix(const char *s, const char *prefix) { return !strncmp(s, prefix, strlen(prefix)); }
 
@@ -89,7 +90,7 @@ const char *c_axis(const Dag *d, int axis)
 /* Is the name in use in the function, or that of a variable of some loop? */
 static bool is_used(const CPrint *p, const char *name)
 {
-  static const char *const words[] = {"e", "span", "unit", "scratch", "env", "out", "rng", "k_"};
+  static const char *const words[] = {"e", "span", "unit", "strip", "lane", "lanes", "scratch", "env", "out", "rng", "k_"};
   for (size_t i = 0; i < sizeof words / sizeof *words; i++)
     if (!strcmp(words[i], name)) return true;
   for (int i = 0; i < p->names.n; i++)
@@ -172,17 +173,6 @@ static const char *coordinate(CPrint *p, int axis, Node index)
   return expr(p, x_sub(p->d, index, a->lo), P_ADD);
 }
 
-static int array_axes(const Kernel *k, Node n, int *axes) { return axes_in_order(k->d, dag_axes(k->d, n) & ~k->home[n], axes); }
-
-static bool has_array(const Kernel *k, Node n)
-{
-  const XNode *x = dag_node(k->d, n);
-  int axes[MAX_AXES];
-  if (n >= k->n_nodes || !k->item[n]) return false;
-  if (k->buffered[n] || k->gemm[n].c >= 0 || (x_is_whole(x->op) && x->op != X_LOG_DET) || x->op == X_SCAN || x->op == X_SPREAD) return true;
-  return (x_is_reduction(x->op) || x->op == X_LOG_DET) && array_axes(k, n, axes) > 0;
-}
-
 static const char *node_name(CPrint *p, Node n)
 {
   if (p->local[n]) return p->local[n];
@@ -191,18 +181,29 @@ static const char *node_name(CPrint *p, Node n)
   return p->local[n] = unique(p, arena_printf("t%d", ++p->next_local));
 }
 
+/* The variable of a node without an array. */
+static const char *scalar(CPrint *p, Node n)
+{
+  const char *name = node_name(p, n);
+  return p->laned && p->laned[n] ? arena_printf("%s[lane]", name) : name;
+}
+
+/* Is the array one unit's own, so that each lane has one? */
+static bool array_per_lane(const CPrint *p, Node n) { return p->laned && p->k->home[n] & AXIS_BIT(0) && p->d->axes.at[0].kind == AX_UNIT; }
+
 const char *cprint_array(CPrint *p, Node n)
 {
   bool fresh = !p->local[n];
   const char *name = node_name(p, n);
   if (!fresh) return name;
-  int axes[MAX_AXES], m = array_axes(p->k, n, axes);
+  int axes[MAX_AXES], m = kernel_array_axes(p->k, n, axes);
   StrBuf size = {0};
   for (int i = 0; i < m; i++) {
     if (span_axis(p, axes[i])) p->unit_arrays = true;
     if (i) sb_puts(&size, " * ");
     sb_puts(&size, extent_text(p, axes[i]));
   }
+  if (array_per_lane(p, n)) sb_puts(&size, " * PGM_LANES");
   if (p->heap) {
     sb_printf(&p->scratch_decls, "  double *restrict const %s = calloc((size_t)(%s) + 1, sizeof(double));\n", name, sb_text(&size));
     sb_printf(&p->scratch_free, "  free(%s);\n", name);
@@ -217,13 +218,14 @@ const char *cprint_array(CPrint *p, Node n)
 static const char *array_access2(CPrint *p, Node n, int at, Node index, int at2, Node index2)
 {
   const char *name = cprint_array(p, n);
-  int axes[MAX_AXES], m = array_axes(p->k, n, axes);
+  int axes[MAX_AXES], m = kernel_array_axes(p->k, n, axes);
   const char *text = NULL;
   for (int i = 0; i < m; i++) {
     const char *c = coordinate(p, axes[i], axes[i] == at ? index : axes[i] == at2 ? index2 : NO_NODE);
     if (!text) text = c;
     else text = arena_printf("%s * %s + %s", strpbrk(text, " ") ? arena_printf("(%s)", text) : text, extent_text(p, axes[i]), c);
   }
+  if (array_per_lane(p, n)) text = arena_printf("%s * PGM_LANES + lane", strpbrk(text, " ") ? arena_printf("(%s)", text) : text);
   return arena_printf("%s[%s]", name, text ? text : "0");
 }
 
@@ -233,7 +235,7 @@ static const char *array_access(CPrint *p, Node n, int at, Node index) { return 
 static const char *array_start(CPrint *p, Node n)
 {
   const char *name = cprint_array(p, n);
-  int axes[MAX_AXES], m = array_axes(p->k, n, axes);
+  int axes[MAX_AXES], m = kernel_array_axes(p->k, n, axes);
   const char *text = NULL;
   for (int i = 0; i < m; i++) {
     bool bound = p->bound & AXIS_BIT(axes[i]);
@@ -241,6 +243,7 @@ static const char *array_start(CPrint *p, Node n)
     const char *scaled = arena_printf("%s * %s", strpbrk(text, " ") ? arena_printf("(%s)", text) : text, extent_text(p, axes[i]));
     text = bound ? arena_printf("%s + %s", scaled, coordinate(p, axes[i], NO_NODE)) : scaled;
   }
+  if (text && array_per_lane(p, n)) text = arena_printf("%s * PGM_LANES", strpbrk(text, " ") ? arena_printf("(%s)", text) : text);
   return text ? arena_printf("%s + %s", name, text) : name;
 }
 
@@ -283,8 +286,8 @@ static const char *expr(CPrint *p, Node n, int outer)
   XNode x = *dag_node(p->d, n);
   Kernel *k = p->k;
   if (n < k->n_nodes && k->item[n]) {
-    if (has_array(k, n)) return array_access(p, n, -1, NO_NODE);
-    return node_name(p, n);
+    if (kernel_has_array(k, n)) return array_access(p, n, -1, NO_NODE);
+    return scalar(p, n);
   }
   switch (x.op) {
   case X_CONST: {
@@ -363,15 +366,16 @@ static const char *start_value(XOp op) { return op == X_SUM || op == X_SPREAD ? 
 static void print_zero(CPrint *p, Node n)
 {
   const XNode *x = dag_node(p->d, n);
-  if (!has_array(p->k, n)) {
+  if (!kernel_has_array(p->k, n)) {
     comment_for(p, n);
-    cprint_line(p, "double %s = %s;", node_name(p, n), start_value(x->op));
+    cprint_line(p, "%s%s = %s;", p->laned && p->laned[n] ? "" : "double ", scalar(p, n), start_value(x->op));
     return;
   }
-  int axes[MAX_AXES], m = array_axes(p->k, n, axes);
+  int axes[MAX_AXES], m = kernel_array_axes(p->k, n, axes);
   StrBuf size = {0};
   for (int i = 0; i < m; i++)
     if (!(p->bound & AXIS_BIT(axes[i]))) sb_printf(&size, "%s%s", size.length ? " * " : "", extent_text(p, axes[i]));
+  if (size.length && array_per_lane(p, n)) sb_puts(&size, " * PGM_LANES");
   if (!size.length) cprint_line(p, "%s = %s;", array_access(p, n, -1, NO_NODE), start_value(x->op));
   else if (x->op == X_SUM || x->op == X_SPREAD) cprint_line(p, "memset(%s, 0, sizeof(double) * (size_t)(%s));", array_start(p, n), sb_text(&size));
   else cprint_line(p, "for (long k_ = 0; k_ < %s; k_++) (%s)[k_] = %s;", sb_text(&size), array_start(p, n), start_value(x->op));
@@ -381,13 +385,14 @@ static const char *reduce_target(CPrint *p, Node n)
 {
   const XNode x = *dag_node(p->d, n);
   if (x.op == X_SPREAD) return array_access(p, n, x.aux2, x.args[1]);
-  return has_array(p->k, n) ? array_access(p, n, -1, NO_NODE) : node_name(p, n);
+  return kernel_has_array(p->k, n) ? array_access(p, n, -1, NO_NODE) : scalar(p, n);
 }
 
-static void print_reduce(CPrint *p, Node n)
+/* `to`: NULL: its variable or array. */
+static void print_reduce(CPrint *p, Node n, const char *to)
 {
   const XNode *x = dag_node(p->d, n);
-  const char *to = reduce_target(p, n);
+  if (!to) to = reduce_target(p, n);
   const char *body = expr(p, dag_node(p->d, n)->args[0], 0);
   if (x->op == X_SUM || x->op == X_SPREAD) {
     if (body[0] == '-' && dag_node(p->d, dag_node(p->d, n)->args[0])->op == X_NEG) cprint_line(p, "%s -= %s;", to, body + 1);
@@ -404,34 +409,40 @@ static void print_local(CPrint *p, Node n)
   comment_for(p, n);
   Kernel *k = p->k;
   bool was = k->item[n];
-  const char *to = has_array(k, n) ? array_access(p, n, -1, NO_NODE) : node_name(p, n);
-  bool array = has_array(k, n);
+  const bool array = kernel_has_array(k, n), declared = array || (p->laned && p->laned[n]);
+  const char *to = array ? array_access(p, n, -1, NO_NODE) : scalar(p, n);
   k->item[n] = false;                                                       /* its definition, not its name */
   const char *text = expr(p, n, 0);
   k->item[n] = was;
-  cprint_line(p, array ? "%s = %s;" : "const double %s = %s;", to, text);
+  cprint_line(p, "%s%s = %s;", declared ? "" : "const double ", to, text);
 }
 
 /* Destination of an adjoint. */
-static void print_accumulate(CPrint *p, const LoopOut *o)
+static const char *accumulate_target(CPrint *p, const LoopOut *o)
 {
   const XNode x = *dag_node(p->d, o->leaf);
   const Family *f = &p->d->model->families.at[x.aux];
   RefSlot slot = {0};
   RefClass class = p->classify(p->data, o->leaf, &slot);
   const char *what = x.op == X_VALUE ? "value" : x.op == X_MEAN ? "mean" : "sd", *name = c_name(f->name);
-  const char *local = x.op == X_VALUE ? name : arena_printf("%s_%s", name, what), *text = expr(p, o->value, 0), *to;
-  bool negative = text[0] == '-' && dag_node(p->d, o->value)->op == X_NEG && !(o->value < p->k->n_nodes && p->k->item[o->value]);
+  const char *local = x.op == X_VALUE ? name : arena_printf("%s_%s", name, what);
   if (class == REF_BUFFER) {
     const char *array = cprint_declare(p, arena_printf("e->%s.%s", slot.name, what), "double *restrict const ", arena_printf("%s_%s_bar", slot.name, what));
     const Axis *u = &p->d->axes.at[0];
     Node row = x_sub(p->d, x_axis(p->d, 0), u->lo);
-    to = arena_printf("%s[%s]", array, expr(p, x_add(p->d, x_mul(p->d, row, slot.width), slot.inner), 0));
-  } else {
-    const char *kind = class == REF_OWN ? "bar" : "sum";
-    const char *array = cprint_declare(p, arena_printf("e->%s.%s_%s", name, what, kind), "double *restrict const ", arena_printf("%s_%s", local, kind));
-    to = arena_printf("%s[%s]", array, expr(p, family_position(p->d, x.aux, x.n_args, x.args), 0));
+    return arena_printf("%s[%s]", array, expr(p, x_add(p->d, x_mul(p->d, row, slot.width), slot.inner), 0));
   }
+  const char *kind = class == REF_OWN ? "bar" : "sum";
+  const char *array = cprint_declare(p, arena_printf("e->%s.%s_%s", name, what, kind), "double *restrict const ", arena_printf("%s_%s", local, kind));
+  return arena_printf("%s[%s]", array, expr(p, family_position(p->d, x.aux, x.n_args, x.args), 0));
+}
+
+/* `to`: NULL: there. */
+static void print_accumulate(CPrint *p, const LoopOut *o, const char *to)
+{
+  const char *text = expr(p, o->value, 0);
+  if (!to) to = accumulate_target(p, o);
+  const bool negative = text[0] == '-' && dag_node(p->d, o->value)->op == X_NEG && !(o->value < p->k->n_nodes && p->k->item[o->value]);
   cprint_line(p, negative ? "%s -= %s;" : "%s += %s;", to, negative ? text + 1 : text);
 }
 
@@ -484,7 +495,7 @@ static void print_gemm(CPrint *p, const LoopItem *it)
 /* Distance in the node's array from one value of the axis to the next. */
 static const char *stride_text(CPrint *p, Node n, int axis)
 {
-  int axes[MAX_AXES], m = array_axes(p->k, n, axes);
+  int axes[MAX_AXES], m = kernel_array_axes(p->k, n, axes);
   StrBuf stride = {0};
   bool inside = false;
   for (int i = 0; i < m; i++) {
@@ -512,7 +523,7 @@ static void print_whole(CPrint *p, Node n)
   for (int i = 0; i < x.n_args; i++) sb_puts(&args, whole_array(p, x.args[i], x.aux, i && x_is_solve(x.op) ? -1 : x.aux2));
   comment_for(p, n);
   if (x.op == X_LOG_DET) {
-    cprint_line(p, has_array(p->k, n) ? "%s = pgm_log_det(%s%s);" : "const double %s = pgm_log_det(%s%s);", reduce_target(p, n), size, sb_text(&args));
+    cprint_line(p, kernel_has_array(p->k, n) ? "%s = pgm_log_det(%s%s);" : "const double %s = pgm_log_det(%s%s);", reduce_target(p, n), size, sb_text(&args));
     return;
   }
   bool t = x.op == X_INVERSE_T;                                             /* written with rows and columns exchanged */
@@ -560,28 +571,19 @@ static bool innermost(const LoopBlock *b)
   return true;
 }
 
-/* Does `n`, an index, take different values for different values of the axis? */
-static bool varies_with(const Dag *d, Node n, int axis)
-{
-  const XNode *x = dag_node(d, n);
-  if (x->op == X_AXIS) return x->aux == axis;
-  if ((x->op == X_ADD || x->op == X_SUB) && !(dag_axes(d, x->args[1]) & AXIS_BIT(axis))) return varies_with(d, x->args[0], axis);
-  return false;
-}
-
 /* A loop may run in any order and in parallel lanes unless it adds to elements that a table chooses, or makes draws. */
 static bool vectorisable(CPrint *p, const LoopItem *loop)
 {
   if (!innermost(&loop->body)) return false;
   for (int i = 0; i < loop->body.n; i++) {
     const LoopItem *it = loop->body.at[i];
-    if (it->kind == IT_REDUCE && dag_node(p->d, it->node)->op == X_SPREAD && !varies_with(p->d, dag_node(p->d, it->node)->args[1], loop->axis)) return false;
+    if (it->kind == IT_REDUCE && dag_node(p->d, it->node)->op == X_SPREAD && !dag_varies_with(p->d, dag_node(p->d, it->node)->args[1], loop->axis)) return false;
     if (it->kind != IT_OUT) continue;
     const LoopOut *o = &p->k->outs.at[it->out];
     if (o->kind != OUT_ACCUMULATE) return false;
     const XNode *x = dag_node(p->d, o->leaf);
     bool distinct = false;
-    for (int j = 0; j < x->n_args; j++) distinct = distinct || varies_with(p->d, x->args[j], loop->axis);
+    for (int j = 0; j < x->n_args; j++) distinct = distinct || dag_varies_with(p->d, x->args[j], loop->axis);
     RefSlot slot;
     if (!distinct && p->classify(p->data, o->leaf, &slot) != REF_BUFFER) return false;
   }
@@ -598,57 +600,185 @@ static void print_loop_body(CPrint *p, const LoopItem *loop)
   p->bound = keep;
 }
 
+/* The variables that a loop reduces, as clauses of its pragma. */
+typedef struct { StrBuf plus, times, top, low; } Clauses;
+
+static void add_clause(CPrint *p, Clauses *c, Node reduction)
+{
+  const XNode *x = dag_node(p->d, reduction);
+  StrBuf *to = x->op == X_SUM ? &c->plus : x->op == X_PROD ? &c->times : x->op == X_MAX ? &c->top : &c->low;
+  sb_printf(to, "%s%s", to->length ? ", " : "", node_name(p, reduction));
+}
+
+static void print_pragma(CPrint *p, const Clauses *c)
+{
+  StrBuf pragma = {0};
+  if (c->plus.length) sb_printf(&pragma, " reduction(+ : %s)", c->plus.text);
+  if (c->times.length) sb_printf(&pragma, " reduction(* : %s)", c->times.text);
+  if (c->top.length) sb_printf(&pragma, " reduction(max : %s)", c->top.text);
+  if (c->low.length) sb_printf(&pragma, " reduction(min : %s)", c->low.text);
+  cprint_line(p, "#pragma omp simd%s", sb_text(&pragma));
+}
+
+/* Does the text of statements use the variable? Comments stand on lines of their own. */
+static bool uses_variable(const char *text, const char *name)
+{
+  const size_t len = strlen(name);
+  for (const char *s = text; (s = strstr(s, name)); s++) {
+    const char *line = s;
+    while (line > text && line[-1] != '\n') line--;
+    if (!strncmp(line + strspn(line, " "), "/*", 2)) continue;
+    const char before = s > text ? s[-1] : ' ', after = s[len];
+    if (!isalnum((unsigned char)before) && !strchr("_.>", before) && !isalnum((unsigned char)after) && after != '_') return true;
+  }
+  return false;
+}
+
+/* The statements of a loop over units after the declarations of what they use: the unit's number, in strips first its position. */
+static void print_unit_body(CPrint *p, const char *statements, const char *name)
+{
+  const bool numbered = uses_variable(statements, name);
+  if (p->laned && (numbered || uses_variable(statements, "unit"))) cprint_line(p, "const long unit = strip + lane;");
+  if (numbered) {
+    cprint_line(p, "const long %s = units ? units[unit] : first + unit;", name);
+    cprint_declare(p, "span->first", "const long ", "first");
+    if (!p->units_given) cprint_declare(p, "span->units", "const long *restrict const ", "units");
+    p->uses_units = true;
+  }
+  sb_puts(&p->body, statements);
+}
+
+static StrBuf begin_aside(CPrint *p)
+{
+  StrBuf before = p->body;
+  p->body = (StrBuf){0};
+  return before;
+}
+
+/* What was printed since begin_aside. */
+static const char *end_aside(CPrint *p, StrBuf before)
+{
+  const char *text = sb_text(&p->body);
+  p->body = before;
+  return text;
+}
+
+/* Straight statements [from, to) of the block, over the lanes of a strip. What all lanes add to one place is summed first. */
+static void print_lanes(CPrint *p, const LoopBlock *block, int from, int to, int axis)
+{
+  Clauses clauses = {0};
+  const char **sum = NEW_ARRAY(const char *, to - from);
+  const char **place = NEW_ARRAY(const char *, to - from);
+  for (int i = from; i < to; i++) {
+    const LoopItem *it = block->at[i];
+    if (it->kind == IT_REDUCE && !kernel_has_array(p->k, it->node) && !p->laned[it->node]) add_clause(p, &clauses, it->node);
+    if (it->kind == IT_REDUCE && lanes_share_target(p, it->node, axis)) place[i - from] = reduce_target(p, it->node);
+    if (it->kind == IT_OUT && p->k->outs.at[it->out].kind == OUT_ACCUMULATE && lanes_share_out(p, &p->k->outs.at[it->out], axis))
+      place[i - from] = accumulate_target(p, &p->k->outs.at[it->out]);
+    if (!place[i - from]) continue;
+    sum[i - from] = unique(p, arena_printf("t%d", ++p->next_local));
+    cprint_line(p, "double %s = 0;", sum[i - from]);
+    sb_printf(&clauses.plus, "%s%s", clauses.plus.length ? ", " : "", sum[i - from]);
+  }
+  print_pragma(p, &clauses);
+  cprint_line(p, "for (int lane = 0; lane < lanes; lane++) {");
+  p->indent++;
+  StrBuf before = begin_aside(p);
+  for (int i = from; i < to; i++) {
+    const LoopItem *it = block->at[i];
+    if (it->kind == IT_LOCAL) print_local(p, it->node);
+    else if (it->kind == IT_ZERO) print_zero(p, it->node);
+    else if (it->kind == IT_REDUCE) print_reduce(p, it->node, sum[i - from]);
+    else if (p->k->outs.at[it->out].kind == OUT_ACCUMULATE) print_accumulate(p, &p->k->outs.at[it->out], sum[i - from]);
+    else p->statement(p, &p->k->outs.at[it->out]);
+  }
+  print_unit_body(p, end_aside(p, before), axis_name(p, axis));
+  p->indent--;
+  cprint_line(p, "}");
+  for (int i = 0; i < to - from; i++)
+    if (place[i]) cprint_line(p, "%s += %s;", place[i], sum[i]);
+}
+
+static void open_loop(CPrint *p, int axis)
+{
+  const Axis *a = &p->d->axes.at[axis];
+  const char *name = axis_name(p, axis);
+  if (a->kind == AX_QUADRATURE) cprint_line(p, "for (int %s = 0; %s < %s; %s++) {", name, name, extent_text(p, axis), name);
+  else if (a->kind == AX_DIM) cprint_line(p, "for (long %s = 0; %s < %s; %s++) {", name, name, expr(p, a->extent, P_REL + 1), name);
+  else cprint_line(p, "for (long %s = %s; %s <= %s; %s++) {", name, expr(p, a->lo, 0), name, expr(p, a->hi, P_REL + 1), name);
+  p->indent++;
+}
+
+static void print_strip_block(CPrint *p, const LoopBlock *block, int axis)
+{
+  for (int i = 0; i < block->n;) {
+    const LoopItem *it = block->at[i];
+    if (it->kind == IT_LOOP) {
+      const AxisSet keep = p->bound;
+      open_loop(p, it->axis);
+      p->bound |= AXIS_BIT(it->axis);
+      print_strip_block(p, &it->body, axis);
+      p->bound = keep;
+      p->indent--;
+      cprint_line(p, "}");
+      i++;
+    } else if (lanes_whole(p, it, p->bound)) {
+      print_zero(p, it->node);
+      i++;
+    } else {
+      int to = i;
+      while (to < block->n && block->at[to]->kind != IT_LOOP && !lanes_whole(p, block->at[to], p->bound)) to++;
+      print_lanes(p, block, i, to, axis);
+      i = to;
+    }
+  }
+}
+
+/* The loop over units in strips: lanes.h. */
+static void print_strips(CPrint *p, const LoopItem *loop, bool *laned)
+{
+  const AxisSet keep = p->bound;
+  p->laned = laned;
+  p->bound |= AXIS_BIT(loop->axis);
+  cprint_line(p, "for (long strip = 0; strip < span->count; strip += PGM_LANES) {");
+  p->indent++;
+  cprint_line(p, "const int lanes = pgm_lanes(span->count - strip);");
+  StrBuf before = begin_aside(p);
+  print_strip_block(p, &loop->body, loop->axis);
+  const char *text = end_aside(p, before);
+  for (Node n = 0; n < p->k->n_nodes; n++)
+    if (laned[n]) cprint_line(p, "double %s[PGM_LANES];", node_name(p, n));
+  sb_puts(&p->body, text);
+  p->indent--;
+  cprint_line(p, "}");
+  p->bound = keep;
+  p->laned = NULL;
+}
+
 static void print_loop(CPrint *p, const LoopItem *loop)
 {
-  const Axis *a = &p->d->axes.at[loop->axis];
   const char *name = axis_name(p, loop->axis);
-  if (vectorisable(p, loop)) {
-    StrBuf plus = {0}, times = {0}, top = {0}, low = {0};
-    for (int i = 0; i < loop->body.n; i++) {
-      const LoopItem *it = loop->body.at[i];
-      if (it->kind != IT_REDUCE || has_array(p->k, it->node)) continue;
-      const XNode *x = dag_node(p->d, it->node);
-      StrBuf *to = x->op == X_SUM ? &plus : x->op == X_PROD ? &times : x->op == X_MAX ? &top : &low;
-      sb_printf(to, "%s%s", to->length ? ", " : "", node_name(p, it->node));
+  if (span_axis(p, loop->axis)) {
+    bool *laned = NEW_ARRAY(bool, p->k->n_nodes + 1);
+    if (lanes_fit(p, loop, laned)) {
+      print_strips(p, loop, laned);
+      return;
     }
-    StrBuf pragma = {0};
-    if (plus.length) sb_printf(&pragma, " reduction(+ : %s)", plus.text);
-    if (times.length) sb_printf(&pragma, " reduction(* : %s)", times.text);
-    if (top.length) sb_printf(&pragma, " reduction(max : %s)", top.text);
-    if (low.length) sb_printf(&pragma, " reduction(min : %s)", low.text);
-    cprint_line(p, "#pragma omp simd%s", sb_text(&pragma));
+  }
+  if (vectorisable(p, loop)) {
+    Clauses clauses = {0};
+    for (int i = 0; i < loop->body.n; i++)
+      if (loop->body.at[i]->kind == IT_REDUCE && !kernel_has_array(p->k, loop->body.at[i]->node)) add_clause(p, &clauses, loop->body.at[i]->node);
+    print_pragma(p, &clauses);
   }
   if (span_axis(p, loop->axis)) {
     cprint_line(p, "for (long unit = 0; unit < span->count; unit++) {");
     p->indent++;
-    size_t mark = p->body.length;
-    cprint_line(p, "const long %s = units ? units[unit] : first + unit;", name);
-    size_t end = p->body.length;
+    StrBuf before = begin_aside(p);
     print_loop_body(p, loop);
-    /* a body that never mentions the variable does not declare it */
-    bool used = false;
-    size_t len = strlen(name);
-    for (const char *s = p->body.text + end; (s = strstr(s, name)) && !used; s++) {
-      const char *line = s;                                                 /* comments stand on lines of their own */
-      while (line > p->body.text + end && line[-1] != '\n') line--;
-      if (!strncmp(line + strspn(line, " "), "/*", 2)) continue;
-      char before = s[-1], after = s[len];
-      bool word = !(before == '_' || before == '.' || (before >= '0' && before <= '9') || (before >= 'a' && before <= 'z') || (before >= 'A' && before <= 'Z') || before == '>');
-      used = word && !(after == '_' || (after >= '0' && after <= '9') || (after >= 'a' && after <= 'z') || (after >= 'A' && after <= 'Z'));
-    }
-    if (used) {
-      cprint_declare(p, "span->first", "const long ", "first");
-      if (!p->units_given) cprint_declare(p, "span->units", "const long *restrict const ", "units");
-      p->uses_units = true;
-    } else {
-      memmove(p->body.text + mark, p->body.text + end, p->body.length - end + 1);
-      p->body.length -= end - mark;
-    }
+    print_unit_body(p, end_aside(p, before), name);
   } else {
-    if (a->kind == AX_QUADRATURE) cprint_line(p, "for (int %s = 0; %s < %s; %s++) {", name, name, extent_text(p, loop->axis), name);
-    else if (a->kind == AX_DIM) cprint_line(p, "for (long %s = 0; %s < %s; %s++) {", name, name, expr(p, a->extent, P_REL + 1), name);
-    else cprint_line(p, "for (long %s = %s; %s <= %s; %s++) {", name, expr(p, a->lo, 0), name, expr(p, a->hi, P_REL + 1), name);
-    p->indent++;
+    open_loop(p, loop->axis);
     print_loop_body(p, loop);
   }
   p->indent--;
@@ -662,7 +792,7 @@ static void print_block(CPrint *p, const LoopBlock *block)
     switch (it->kind) {
     case IT_LOCAL: print_local(p, it->node); break;
     case IT_ZERO: print_zero(p, it->node); break;
-    case IT_REDUCE: print_reduce(p, it->node); break;
+    case IT_REDUCE: print_reduce(p, it->node, NULL); break;
     case IT_LOOP: print_loop(p, it); break;
     case IT_GEMM: print_gemm(p, it); break;
     case IT_WHOLE: print_whole(p, it->node); break;
@@ -670,7 +800,7 @@ static void print_block(CPrint *p, const LoopBlock *block)
     case IT_OUT: {
       const LoopOut *o = &p->k->outs.at[it->out];
       if (o->kind == OUT_VALUE) p->value = expr(p, o->value, 0);
-      else if (o->kind == OUT_ACCUMULATE) print_accumulate(p, o);
+      else if (o->kind == OUT_ACCUMULATE) print_accumulate(p, o, NULL);
       else p->statement(p, o);
       break;
     }

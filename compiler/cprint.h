@@ -43,6 +43,7 @@ struct CPrint {
   int indent, next_local;
   AxisSet bound;                       /* axes of the loops around the current statement */
   Node scan;                           /* whose loop that is, if it is a scan's */
+  bool *laned;                         /* not NULL in strips of units (lanes.h): per node whether it is an array of lanes */
   const char **local;                  /* per node */
   VEC(Declared) declared;
   VEC(const char *) names;

@@ -253,6 +253,14 @@ Node dag_room(Dag *d, int axis)
   return make(d, X_ROOM, axis, 0, 0, 0, NULL, true);
 }
 
+bool dag_varies_with(const Dag *d, Node n, int axis)
+{
+  const XNode *x = dag_node(d, n);
+  if (x->op == X_AXIS) return x->aux == axis;
+  if ((x->op == X_ADD || x->op == X_SUB) && !(dag_axes(d, x->args[1]) & AXIS_BIT(axis))) return dag_varies_with(d, x->args[0], axis);
+  return false;
+}
+
 /* ---- leaves ------------------------------------------------------------------------------------------------------------------------------ */
 
 static Node number(Dag *d, double v, bool integer) { return make(d, X_CONST, 0, 0, v == 0 ? 0.0 : v, 0, NULL, integer); }

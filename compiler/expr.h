@@ -129,6 +129,8 @@ int dag_range_axis(Dag *d, AxisKind kind, const char *name, int var, Node lo, No
 void dag_order_axes(Dag *d);
 /* Axes of a set in nesting order; returns their number. */
 int axes_in_order(const Dag *d, AxisSet set, int *out);
+/* Does `n`, an index, take different values for different values of the axis? */
+bool dag_varies_with(const Dag *d, Node n, int axis);
 /* What an array needs along an axis: its extent, or the greatest one where that varies. */
 Node dag_room(Dag *d, int axis);
 /* The k-th axis for a dimension of this extent (k from 0): vectors of equal length share axes. */

@@ -71,6 +71,9 @@ typedef struct {
 Kernel *kernel_new(Dag *d, AxisSet given);
 /* Adds outputs, then lowers. */
 void kernel_lower(Kernel *k);
+/* Is the node an item with a scratch array? And that array's axes, in nesting order; returns their number. */
+bool kernel_has_array(const Kernel *k, Node n);
+int kernel_array_axes(const Kernel *k, Node n, int *axes);
 void kernel_dump(const Kernel *k, FILE *out);
 
 #endif

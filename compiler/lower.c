@@ -550,6 +550,19 @@ void kernel_lower(Kernel *k)
   schedule(&l, k->given, all, l.tasks.n, &k->body);
 }
 
+/* ---- what became of a node ------------------------------------------------------------------------------------------------------------- */
+
+int kernel_array_axes(const Kernel *k, Node n, int *axes) { return axes_in_order(k->d, dag_axes(k->d, n) & ~k->home[n], axes); }
+
+bool kernel_has_array(const Kernel *k, Node n)
+{
+  const XNode *x = dag_node(k->d, n);
+  int axes[MAX_AXES];
+  if (n >= k->n_nodes || !k->item[n]) return false;
+  if (k->buffered[n] || k->gemm[n].c >= 0 || (x_is_whole(x->op) && x->op != X_LOG_DET) || x->op == X_SCAN || x->op == X_SPREAD) return true;
+  return (x_is_reduction(x->op) || x->op == X_LOG_DET) && kernel_array_axes(k, n, axes) > 0;
+}
+
 /* ---- --dump loop ----------------------------------------------------------------------------------------------------------------------------------------------- */
 
 static void dump_block(const Kernel *k, const LoopBlock *block, int depth, FILE *out)

@@ -21,6 +21,10 @@
   }                                                                                                                                \
   static inline double name##_units(const void *env, const PgmSpan *span, const long *units)
 
+/* Units that loops with others inside run over side by side. */
+enum { PGM_LANES = 64 };
+static inline int pgm_lanes(long left) { return left < PGM_LANES ? (int)left : PGM_LANES; }
+
 /* Bounding ranges: start with pgm_range_start, widen by non-empty ranges, close; an empty family gets 1..0. */
 static inline void pgm_range_start(long *lo, long *hi) { *lo = LONG_MAX, *hi = LONG_MIN; }
 static inline void pgm_range_widen(long *lo, long *hi, long from, long to)

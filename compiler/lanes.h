@@ -1,0 +1,23 @@
+/* Loops over units that have loops of their own inside (quadratures, values of labels, entries): which of them run in strips, the units of a strip side by side
+ * as the lanes of vectors.
+ *
+ *   for each strip of units                          what stands straight in the body runs over the lanes; what is a loop there stays one loop for
+ *     for lane: straight statements                  all lanes, and its body is a block of the same kind. A scalar that is made in one loop over
+ *     for q: for lane: straight statements           lanes and read in another becomes an array of one entry per lane.
+ *     for lane: straight statements
+ *
+ * Left as they are, such loops have the inner one vectorised, which for twenty nodes or three labels is a vector or two and a remainder. */
+#ifndef PGMC_LANES_H
+#define PGMC_LANES_H
+
+#include "cprint.h"
+
+/* Can the loop, over the units of a span, run in strips, and is it worth it? Then laned[node] is set for the scalars that become arrays of lanes. */
+bool lanes_fit(CPrint *p, const LoopItem *loop, bool *laned);
+/* Is the reduction's target, or the destination of the adjoint, one place for all lanes, into which their sum goes? */
+bool lanes_share_target(const CPrint *p, Node reduction, int unit_axis);
+bool lanes_share_out(CPrint *p, const LoopOut *o, int unit_axis);
+/* Does what prints for this item run over whole strips at once, in no loop over lanes? */
+bool lanes_whole(const CPrint *p, const LoopItem *it, AxisSet bound);
+
+#endif
