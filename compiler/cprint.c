@@ -289,6 +289,7 @@ static const char *expr(CPrint *p, Node n, int outer)
     if (kernel_has_array(k, n)) return array_access(p, n, -1, NO_NODE);
     return scalar(p, n);
   }
+  if (p->laned && n < k->n_nodes && p->laned[n] && lanes_is_load(&x)) return scalar(p, n);
   switch (x.op) {
   case X_CONST: {
     const char *t = x.integer ? arena_printf("%.0f", x.number) : number_text(x.number);
@@ -734,6 +735,27 @@ static void print_strip_block(CPrint *p, const LoopBlock *block, int axis)
   }
 }
 
+/* What inner loops read of the units. */
+static void print_loads(CPrint *p, int axis)
+{
+  StrBuf before = begin_aside(p);
+  for (Node n = 0; n < p->k->n_nodes; n++) {
+    if (!p->laned[n] || p->k->item[n] || !lanes_is_load(dag_node(p->d, n))) continue;
+    const char *to = scalar(p, n);
+    p->laned[n] = false;
+    cprint_line(p, "  %s = %s;", to, expr(p, n, 0));
+    p->laned[n] = true;
+  }
+  const char *text = end_aside(p, before);
+  if (!*text) return;
+  cprint_line(p, "#pragma omp simd");
+  cprint_line(p, "for (int lane = 0; lane < lanes; lane++) {");
+  p->indent++;
+  print_unit_body(p, text, axis_name(p, axis));
+  p->indent--;
+  cprint_line(p, "}");
+}
+
 /* The loop over units in strips: lanes.h. */
 static void print_strips(CPrint *p, const LoopItem *loop, bool *laned)
 {
@@ -744,10 +766,11 @@ static void print_strips(CPrint *p, const LoopItem *loop, bool *laned)
   p->indent++;
   cprint_line(p, "const int lanes = pgm_lanes(span->count - strip);");
   StrBuf before = begin_aside(p);
+  print_loads(p, loop->axis);
   print_strip_block(p, &loop->body, loop->axis);
   const char *text = end_aside(p, before);
   for (Node n = 0; n < p->k->n_nodes; n++)
-    if (laned[n]) cprint_line(p, "double %s[PGM_LANES];", node_name(p, n));
+    if (laned[n]) cprint_line(p, "double %s[PGM_LANES] PGM_ALIGNED;", node_name(p, n));
   sb_puts(&p->body, text);
   p->indent--;
   cprint_line(p, "}");

@@ -25,6 +25,8 @@ static bool is_one_place(const Lanes *l, int n_args, const Node *args)
   return true;
 }
 
+bool lanes_is_load(const XNode *x) { return x->op == X_INPUT || x->op == X_PRESENT || x->op == X_VALUE || x->op == X_MEAN || x->op == X_SD; }
+
 /* ---- where sums go ---------------------------------------------------------------------------------------------------------------------- */
 
 bool lanes_share_target(const CPrint *p, Node reduction, int unit_axis)
@@ -75,6 +77,7 @@ static void use(Lanes *l, Node n, bool inside)
     return;
   }
   if (inside && is_call(x)) l->calls = true;
+  if (inside && n < l->k->n_nodes && !x->integer && x->axes == AXIS_BIT(l->axis) && lanes_is_load(x)) l->laned[n] = true;
   for (int i = x->op == X_AT ? 1 : 0; i < x->n_args; i++) use(l, x->args[i], inside);
 }
 

@@ -12,8 +12,11 @@
 
 #include "cprint.h"
 
-/* Can the loop, over the units of a span, run in strips, and is it worth it? Then laned[node] is set for the scalars that become arrays of lanes. */
+/* Can the loop, over the units of a span, run in strips, and is it worth it? Then laned[node] is set for the scalars that become arrays of lanes, and for what
+ * inner loops read of the unit from memory alone: it is read once, and gathered once where the units are a list. */
 bool lanes_fit(CPrint *p, const LoopItem *loop, bool *laned);
+/* A value in the arrays of the env. */
+bool lanes_is_load(const XNode *x);
 /* Is the reduction's target, or the destination of the adjoint, one place for all lanes, into which their sum goes? */
 bool lanes_share_target(const CPrint *p, Node reduction, int unit_axis);
 bool lanes_share_out(CPrint *p, const LoopOut *o, int unit_axis);

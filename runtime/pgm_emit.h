@@ -23,6 +23,7 @@
 
 /* Units that loops with others inside run over side by side. */
 enum { PGM_LANES = 64 };
+#define PGM_ALIGNED __attribute__((aligned(64)))
 static inline int pgm_lanes(long left) { return left < PGM_LANES ? (int)left : PGM_LANES; }
 
 /* Bounding ranges: start with pgm_range_start, widen by non-empty ranges, close; an empty family gets 1..0. */
