@@ -739,6 +739,22 @@ void pgm_engine_close(PgmSession *s)
   s->engine = NULL;
 }
 
+/* ---- sizes of terms ------------------------------------------------------------------------------------------------------------------ */
+
+/* Extent of the k-th plate around a term. */
+static long term_extent(const PgmSession *s, int term, int k)
+{
+  const PgmBox *box = &s->shape.term[term];
+  return box->hi[k] >= box->lo[k] ? box->hi[k] - box->lo[k] + 1 : 0;
+}
+
+long pgm_term_size(const PgmSession *s, int term)
+{
+  long n = 1;
+  for (int k = 0; k < s->model->terms[term].n_plates; k++) n *= term_extent(s, term, k);
+  return n;
+}
+
 /* ---- blocks -------------------------------------------------------------------------------------------------------------------------- */
 
 struct PgmBlocks {
@@ -848,6 +864,54 @@ double pgm_block_run(PgmBlock *b)
   return sum;
 }
 
+double pgm_block_run_units(PgmBlock *b, const long *units, long count)
+{
+  double sum = 0;
+  memset(b->sums, 0, sizeof *b->sums * (size_t)b->all->sum_doubles);
+  for (int i = 0; i < b->all->n_plates; i++) {
+    Work w = block_work(b->all, i);
+    w.units = units;
+    const long from = lower_bound(units, count, w.plan->lo), to = lower_bound(units, count, w.plan->lo + w.plan->units);
+    if (from < to) sum += run_spans(&w, b->env, b->scratch, from, to);
+  }
+  return sum;
+}
+
+/* Values per unit that a term of the plate has. */
+static long term_width(const PgmSession *s, const PlatePlan *p, int term)
+{
+  return p->units ? pgm_term_size(s, term) / p->units : 0;
+}
+
+long pgm_blocks_room(const PgmBlocks *b, long size)
+{
+  long most = 0;
+  for (int i = 0; i < b->n_plates; i++) {
+    const PlatePlan *p = &b->s->engine->plate[b->plate[i]];
+    for (int t = p->plate->first_term; t < p->plate->first_term + p->plate->n_terms; t++)
+      if (term_width(b->s, p, t) > most) most = term_width(b->s, p, t);
+  }
+  return most * size;
+}
+
+void pgm_block_units(const PgmBlock *b, double *out, double *room)
+{
+  memset(out, 0, (size_t)b->count * sizeof *out);
+  for (int i = 0; i < b->all->n_plates; i++) {
+    const PlatePlan *p = &b->s->engine->plate[b->all->plate[i]];
+    const long from = b->first > p->lo ? b->first : p->lo, end = b->first + b->count, to = end < p->lo + p->units ? end : p->lo + p->units;
+    const PgmSpan span = {.first = from, .count = to - from, .weight = 1, .scratch = b->scratch};
+    for (int t = p->plate->first_term; t < p->plate->first_term + p->plate->n_terms && from < to; t++) {
+      const PgmTerm *term = &b->s->model->terms[t];
+      const long width = term_width(b->s, p, t);
+      if (!term->expected_each) continue;
+      memset(room, 0, (size_t)(span.count * width) * sizeof *room);
+      term->expected_each(b->env, &span, room);
+      for (long k = 0; k < span.count * width; k++) out[from - b->first + k / width] += room[k];
+    }
+  }
+}
+
 double pgm_blocks_run(PgmBlocks *b, long size, PgmBlockSolver solver, void *data)
 {
   PgmSession *s = b->s;
@@ -899,20 +963,6 @@ void pgm_blocks_add(const PgmBlocks *b, int copy)
 }
 
 /* ---- single terms -------------------------------------------------------------------------------------------------------------------- */
-
-/* Extent of the k-th plate around a term. */
-static long term_extent(const PgmSession *s, int term, int k)
-{
-  const PgmBox *box = &s->shape.term[term];
-  return box->hi[k] >= box->lo[k] ? box->hi[k] - box->lo[k] + 1 : 0;
-}
-
-long pgm_term_size(const PgmSession *s, int term)
-{
-  long n = 1;
-  for (int k = 0; k < s->model->terms[term].n_plates; k++) n *= term_extent(s, term, k);
-  return n;
-}
 
 void pgm_term_each(PgmSession *s, int term, bool expected, double *out)
 {

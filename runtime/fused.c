@@ -6,7 +6,9 @@
 
 #include "newton.h"
 
-enum { BLOCK_ROWS = 256, MOST_STEPS = 60, PATIENCE = 4, MOST_SUMS = 1024 };
+enum { BLOCK_ROWS = 256, MOST_STEPS = 60, PATIENCE = 4, MOST_SUMS = 1024, POINTS = 25, STARTS = 2, STEPS_FROM_START = 40 };
+static const double REACH = 6;                                    /* of the other starts, in spreads of the elements' means */
+static const double ENOUGH = 1e-6, SETTLED = 1e-2, BETTER = 1e-4; /* nats per element, of a climb from another start */
 static const double HALF_LOG_2PI_E = 1.41893853320467274178;
 
 /* One family: unit u has rows (u - first) * stride .. + stride - 1. */
@@ -30,6 +32,7 @@ typedef struct {
   long first, units, block; /* of the axis; units per block */
   double *left;             /* per block */
   Rows *rows;               /* n per thread */
+  long *moving;             /* units of a block that have rows under way, `block` per thread */
 } Axis;
 
 struct PgmFused {
@@ -59,6 +62,7 @@ void pgm_fused_close(PgmFused *f)
     free(f->axis[a].family);
     free(f->axis[a].left);
     free(f->axis[a].rows);
+    free(f->axis[a].moving);
   }
   free(f->axis);
   free(f->on_axis);
@@ -153,14 +157,15 @@ static bool place_threads(PgmFused *f, Axis *a)
 {
   const int threads = f->s->threads;
   a->rows = calloc((size_t)(a->n * threads), sizeof *a->rows);
-  for (int t = 0; a->rows && t < threads; t++) {
+  a->moving = calloc((size_t)(a->block * threads), sizeof *a->moving);
+  for (int t = 0; a->rows && a->moving && t < threads; t++) {
     double *memory = f->work + (size_t)t * f->work_stride;
     for (int i = 0; i < a->n; i++) {
       place_rows(a, &a->family[i], memory, &a->rows[t * a->n + i]);
       memory += rows_size(a, &a->family[i]);
     }
   }
-  return a->rows != NULL;
+  return a->rows && a->moving;
 }
 
 static bool open_axis(PgmFused *f, Axis *a, int axis, PgmError *error, PgmStatus *status)
@@ -244,8 +249,52 @@ static void load(const PgmFused *f, const Family *family, const PgmBlock *b, Row
   latent->sd_bar = r->sd_bar - from * w;
 }
 
-/* The block's part of the ELBO where its rows are, and its slopes there. */
-static double evaluate(const PgmFused *f, const Axis *a, PgmBlock *b, Rows *rows)
+static void store(const Family *family, const Rows *r, double *to)
+{
+  memcpy(to + family->at + r->row * family->w, r->mean, (size_t)r->entries * sizeof *r->mean);
+  memcpy(to + family->at + (family->source->rows + r->row) * family->w, r->log_sd, (size_t)r->entries * sizeof *r->mean);
+}
+
+/* Rows of the family that belong to the unit, relative to those of the block: [*from, *to). */
+static void rows_of_unit(const Family *family, const Rows *r, long unit, long *from, long *to)
+{
+  *from = (unit - family->first) * family->stride - r->row;
+  *to = *from + family->stride;
+  if (*from < 0) *from = 0;
+  if (*to > r->rows) *to = r->rows;
+}
+
+/* Those of the block's units that have rows under way; returns how many. */
+static long find_moving(const Axis *a, const PgmBlock *b, const Rows *rows, long *moving)
+{
+  long n = 0;
+  for (long unit = b->first; unit < b->first + b->count; unit++) {
+    bool moves = false;
+    for (int i = 0; i < a->n && !moves; i++) {
+      long from, to;
+      rows_of_unit(&a->family[i], &rows[i], unit, &from, &to);
+      for (long r = from; r < to && !moves; r++) moves = !pgm_newton_rests(&rows[i].newton, r);
+    }
+    if (moves) moving[n++] = unit;
+  }
+  return n;
+}
+
+/* Slopes of the rows at rest, which were not evaluated or not all of them: those where they came to rest. */
+static void recall_slopes(const Rows *r)
+{
+  const PgmNewton *f = &r->newton;
+  for (long k = 0; k < f->w; k++)
+    for (long row = 0; row < r->rows; row++) {
+      const long e = row * f->w + k;
+      const bool rests = pgm_newton_rests(f, row);
+      r->mean_bar[e] = rests ? f->gradient[k * f->rows + row] : r->mean_bar[e];
+      r->slope[e] = rests ? f->gradient[(f->w + k) * f->rows + row] : r->slope[e];
+    }
+}
+
+/* The block's part of the ELBO where its rows are, and its slopes there. With `moving`: of these units alone, the value but for entropies and Jacobians. */
+static double evaluate(const PgmFused *f, const Axis *a, PgmBlock *b, Rows *rows, const long *moving, long n_moving)
 {
   double entropy = 0, jacobian = 0;
   for (int i = 0; i < a->n; i++) {
@@ -265,14 +314,57 @@ static double evaluate(const PgmFused *f, const Axis *a, PgmBlock *b, Rows *rows
     jacobian += pgm_jacobian_part(f->s, a->family[i].source->family, r->row, r->row + r->rows, r->mean - base, r->sd - base, r->mean_bar - base,
                                   r->sd_bar - base);
   }
-  const double value = pgm_block_run(b);
+  const double value = moving ? pgm_block_run_units(b, moving, n_moving) : pgm_block_run(b);
   for (int i = 0; i < a->n; i++) {
     const Rows *r = &rows[i];
     double *restrict slope = r->slope;
     const double *restrict sd = r->sd, *restrict sd_bar = r->sd_bar;
     for (long e = 0; e < r->entries; e++) slope[e] = sd[e] * sd_bar[e] + 1;
+    if (moving) recall_slopes(r);
   }
   return value + jacobian + entropy;
+}
+
+/* Newton steps of the block's rows until each promises no more than `enough`; what still moves alone is evaluated. Returns the block's value where they end;
+ * *left: what they still promise. */
+static double climb(const PgmFused *f, const Axis *a, PgmBlock *b, Rows *rows, double enough, int most, double *left)
+{
+  const long *moving = NULL;
+  long *list = a->moving + b->thread * a->block, n_moving = b->count;
+  double value = 0, best = -INFINITY, elements = 0;
+  int since_best = 0;
+  for (int i = 0; i < a->n; i++) {
+    rows[i].newton.enough = enough;
+    elements += (double)rows[i].rows;
+  }
+  for (int k = 0;; k++) {
+    double promised = 0, gain = 0;
+    long rejected = 0;
+    value = evaluate(f, a, b, rows, moving, n_moving);
+    for (int i = 0; i < a->n; i++) promised += pgm_newton_promise(rows[i].entries, rows[i].sd, rows[i].mean_bar, rows[i].slope);
+    *left = promised;
+    if (promised <= enough * elements) break;
+    for (int i = 0; i < a->n; i++)
+      gain += pgm_newton_judge(&rows[i].newton, k == 0, 0, rows[i].rows, rows[i].mean, rows[i].log_sd, rows[i].mean_bar, rows[i].slope, &rejected);
+    *left = gain;
+    if (gain <= enough * elements && !rejected) break; /* what is not finite promises nothing */
+    since_best = value > best + fmax(enough * elements, 1e-14 * fabs(value)) ? 0 : since_best + 1;
+    best = fmax(best, value);
+    const bool last = k >= most || since_best > PATIENCE;
+    for (int i = 0; i < a->n; i++) pgm_newton_put(&rows[i].newton, last ? 0 : 1, 0, rows[i].rows, rows[i].mean, rows[i].log_sd);
+    if (last) return rejected || moving ? evaluate(f, a, b, rows, NULL, 0) : value;
+    const long still = find_moving(a, b, rows, list);
+    if (4 * still <= 3 * n_moving) { /* fewer by so much that gathering pays; what comes now is of other units */
+      n_moving = still;
+      best = -INFINITY;
+      since_best = 0;
+    }
+    if (n_moving < b->count) {
+      moving = list;
+      n_moving = still;
+    }
+  }
+  return moving ? evaluate(f, a, b, rows, NULL, 0) : value;
 }
 
 static double solve_block(PgmBlock *b, void *data)
@@ -281,40 +373,205 @@ static double solve_block(PgmBlock *b, void *data)
   const PgmFused *f = job->f;
   const Axis *a = job->axis;
   Rows *rows = a->rows + b->thread * a->n;
-  double elements = 0, value = 0, best = -INFINITY;
-  int since_best = 0;
-  for (int i = 0; i < a->n; i++) {
-    load(f, &a->family[i], b, &rows[i]);
-    elements += (double)rows[i].rows;
-  }
-  const double enough = f->enough * elements / f->elements;
-  double *left = &a->left[(b->first - a->first) / a->block];
-  for (int k = 0;; k++) {
-    double promised = 0, gain = 0;
-    long rejected = 0;
-    value = evaluate(f, a, b, rows);
-    for (int i = 0; i < a->n; i++) promised += pgm_newton_promise(rows[i].entries, rows[i].sd, rows[i].mean_bar, rows[i].slope);
-    *left = promised;
-    if (promised <= enough) break;
-    for (int i = 0; i < a->n; i++)
-      gain += pgm_newton_judge(&rows[i].newton, k == 0, 0, rows[i].rows, rows[i].mean, rows[i].log_sd, rows[i].mean_bar, rows[i].slope, &rejected);
-    if (gain <= enough && !rejected) break; /* what is not finite promises nothing */
-    since_best = value > best + fmax(enough, 1e-14 * fabs(value)) ? 0 : since_best + 1;
-    best = fmax(best, value);
-    const bool last = k >= MOST_STEPS || since_best > PATIENCE;
-    for (int i = 0; i < a->n; i++) pgm_newton_put(&rows[i].newton, last ? 0 : 1, 0, rows[i].rows, rows[i].mean, rows[i].log_sd);
-    if (!last) continue;
-    *left = gain;
-    if (rejected) value = evaluate(f, a, b, rows);
-    break;
-  }
-  for (int i = 0; i < a->n; i++) {
-    const Family *family = &a->family[i];
-    const Rows *r = &rows[i];
-    memcpy(f->to + family->at + r->row * family->w, r->mean, (size_t)r->entries * sizeof *r->mean);
-    memcpy(f->to + family->at + (family->source->rows + r->row) * family->w, r->log_sd, (size_t)r->entries * sizeof *r->mean);
-  }
+  for (int i = 0; i < a->n; i++) load(f, &a->family[i], b, &rows[i]);
+  const double value = climb(f, a, b, rows, f->enough / f->elements, MOST_STEPS, &a->left[(b->first - a->first) / a->block]);
+  for (int i = 0; i < a->n; i++) store(&a->family[i], &rows[i], f->to);
   return value;
+}
+
+/* ---- other starts -------------------------------------------------------------------------------------------------------------------- */
+
+/* A thread's memory. Values are per unit, minus infinity where a unit has no row. */
+typedef struct {
+  double *mean, *log_sd;     /* the best so far, of the family under work */
+  double *best, *other;      /* values there and elsewhere */
+  double *point[POINTS];     /* values at the points of the line */
+  double *room;
+  int *chosen;               /* of each unit, the points that it starts from, STARTS each; -1: none */
+} Search;
+
+typedef struct {
+  PgmFused *f;
+  Axis *axis;
+  double *center, *spread; /* per axis' family and entry of its elements */
+  Search *search;          /* per thread */
+  double *at;
+} RestartJob;
+
+static double line_point(int k)
+{
+  return REACH * (2.0 * k / (POINTS - 1) - 1);
+}
+
+/* Values of the block's units where the rows of family i are, but for what the other families add to entropies and Jacobians. */
+static void unit_values(const PgmFused *f, const Axis *a, const PgmBlock *b, const Rows *rows, int i, double *room, double *out)
+{
+  const Family *family = &a->family[i];
+  const Rows *r = &rows[i];
+  const long w = family->w, base = r->row * w;
+  const bool plain = f->s->model->families[family->source->family].transform == PGM_IDENTITY;
+  for (int k = 0; k < a->n; k++)
+    for (long e = 0; e < rows[k].entries; e++) rows[k].sd[e] = exp(rows[k].log_sd[e]);
+  pgm_block_units(b, out, room);
+  for (long row = 0; row < r->rows; row++) {
+    double *value = &out[family->first + r->row + row - b->first];
+    for (long e = row * w; e < (row + 1) * w; e++) *value += r->log_sd[e];
+    if (!plain)
+      *value += pgm_jacobian_part(f->s, family->source->family, r->row + row, r->row + row + 1, r->mean - base, r->sd - base, r->mean_bar - base, r->sd_bar - base);
+  }
+}
+
+/* Which points of the line are tops of other hills than the one that the row is on: higher than their neighbours, the row's own place among these. */
+static void choose_points(const Search *z, long unit, double own_place, int *chosen)
+{
+  double height[STARTS];
+  for (int c = 0; c < STARTS; c++) chosen[c] = -1;
+  for (int k = 0; k < POINTS; k++) {
+    const double value = z->point[k][unit], own = z->best[unit], here = line_point(k);
+    double left = k ? z->point[k - 1][unit] : -INFINITY, right = k + 1 < POINTS ? z->point[k + 1][unit] : -INFINITY;
+    if (own_place <= here && (!k || own_place > line_point(k - 1))) left = own;
+    if (own_place >= here && (k + 1 == POINTS || own_place < line_point(k + 1))) right = own;
+    if (!(value > left && value >= right)) continue;
+    int c = STARTS;
+    while (c > 0 && (chosen[c - 1] < 0 || value > height[c - 1])) c--;
+    if (c == STARTS) continue;
+    for (int later = STARTS - 1; later > c; later--) {
+      chosen[later] = chosen[later - 1];
+      height[later] = height[later - 1];
+    }
+    chosen[c] = k;
+    height[c] = value;
+  }
+}
+
+static double restart_family(const RestartJob *job, PgmBlock *b, Rows *rows, int i)
+{
+  const PgmFused *f = job->f;
+  const Axis *a = job->axis;
+  const Search *z = &job->search[b->thread];
+  const Rows *r = &rows[i];
+  const long w = a->family[i].w, offset = a->family[i].first + r->row - b->first; /* the first row's unit */
+  const double *center = job->center + i * PGM_NEWTON_COORDINATES, *spread = job->spread + i * PGM_NEWTON_COORDINATES;
+  const size_t bytes = (size_t)r->entries * sizeof *r->mean;
+  double gain = 0, left;
+  memcpy(z->mean, r->mean, bytes);
+  memcpy(z->log_sd, r->log_sd, bytes);
+  unit_values(f, a, b, rows, i, z->room, z->best);
+  for (int k = 0; k < POINTS; k++) {
+    for (long e = 0; e < r->entries; e++) r->mean[e] = center[e % w] + line_point(k) * spread[e % w];
+    unit_values(f, a, b, rows, i, z->room, z->point[k]);
+  }
+  for (long row = 0; row < r->rows; row++) {
+    double place = 0;
+    for (long k = 0; k < w; k++) place += (z->mean[row * w + k] - center[k]) / (spread[k] * (double)w);
+    choose_points(z, offset + row, place, z->chosen + STARTS * row);
+  }
+  for (int c = 0; c < STARTS; c++) {
+    long starts = 0;
+    memcpy(r->mean, z->mean, bytes);
+    memcpy(r->log_sd, z->log_sd, bytes);
+    for (long row = 0; row < r->rows; row++) {
+      const int k = z->chosen[STARTS * row + c];
+      starts += k >= 0;
+      for (long e = row * w; e < (row + 1) * w && k >= 0; e++) r->mean[e] = center[e % w] + line_point(k) * spread[e % w];
+    }
+    if (!starts) break;
+    climb(f, a, b, rows, ENOUGH, STEPS_FROM_START, &left);
+    unit_values(f, a, b, rows, i, z->room, z->other);
+    for (long row = 0; row < r->rows; row++) {
+      const double more = z->other[offset + row] - z->best[offset + row];
+      if (!(more > BETTER) || !(r->newton.left[row] < SETTLED)) continue;
+      gain += more;
+      z->best[offset + row] = z->other[offset + row];
+      memcpy(z->mean + row * w, r->mean + row * w, (size_t)w * sizeof *r->mean);
+      memcpy(z->log_sd + row * w, r->log_sd + row * w, (size_t)w * sizeof *r->mean);
+    }
+  }
+  memcpy(r->mean, z->mean, bytes);
+  memcpy(r->log_sd, z->log_sd, bytes);
+  return gain;
+}
+
+static double restart_block(PgmBlock *b, void *data)
+{
+  const RestartJob *job = data;
+  const Axis *a = job->axis;
+  Rows *rows = a->rows + b->thread * a->n;
+  double gain = 0;
+  for (int i = 0; i < a->n; i++) load(job->f, &a->family[i], b, &rows[i]);
+  for (int i = 0; i < a->n; i++) gain += restart_family(job, b, rows, i);
+  for (int i = 0; i < a->n; i++) store(&a->family[i], &rows[i], job->at);
+  return gain;
+}
+
+/* Mean and standard deviation over the family's elements of what their factors say, per entry. */
+static void measure_family(const Family *family, const double *at, double *center, double *spread)
+{
+  const long w = family->w, n = family->source->rows;
+  const double *mean = at + family->at, *log_sd = mean + n * w;
+  for (long k = 0; k < w; k++) {
+    double sum = 0, square = 0;
+    for (long r = 0; r < n; r++) {
+      const double m = mean[r * w + k], sd = exp(log_sd[r * w + k]);
+      sum += m;
+      square += m * m + sd * sd;
+    }
+    center[k] = sum / (double)n;
+    spread[k] = sqrt(fmax(square / (double)n - center[k] * center[k], 0));
+  }
+}
+
+/* Memory of the job: the measures, then what each thread needs; NULL: none left. */
+static double *open_search(RestartJob *job, int threads)
+{
+  const Axis *a = job->axis;
+  const size_t block = whole_lines((size_t)a->block), room = whole_lines((size_t)pgm_blocks_room(a->blocks, a->block));
+  size_t entries = 0;
+  for (int i = 0; i < a->n; i++)
+    if (whole_lines((size_t)(a->block * a->family[i].w)) > entries) entries = whole_lines((size_t)(a->block * a->family[i].w));
+  const size_t measures = (size_t)(2 * a->n * PGM_NEWTON_COORDINATES), each = 2 * entries + (2 + POINTS + STARTS) * block + room;
+  double *memory = calloc(measures + each * (size_t)threads, sizeof *memory);
+  job->search = calloc((size_t)threads, sizeof *job->search);
+  if (!memory || !job->search) {
+    free(memory);
+    return NULL;
+  }
+  job->center = memory;
+  job->spread = memory + a->n * PGM_NEWTON_COORDINATES;
+  for (int t = 0; t < threads; t++) {
+    double *at = memory + measures + each * (size_t)t;
+    Search *z = &job->search[t];
+    z->mean = at;
+    z->log_sd = at + entries;
+    z->best = at + 2 * entries;
+    z->other = z->best + block;
+    for (int k = 0; k < POINTS; k++) z->point[k] = z->other + (size_t)(k + 1) * block;
+    z->chosen = (int *)(z->other + (1 + POINTS) * block);
+    z->room = z->other + (1 + POINTS + STARTS) * block;
+  }
+  return memory;
+}
+
+PgmStatus pgm_fused_restart(PgmFused *f, const double *x, double *at, double *gain, PgmError *error)
+{
+  *gain = -1;
+  for (int k = 0; k < f->n_axes; k++)
+    for (int i = 0; i < f->axis[k].n; i++)
+      if (f->axis[k].family[i].stride != 1) return PGM_OK;
+  *gain = 0;
+  pgm_sources_forward(f->q, x, f->none);
+  f->from = at;
+  for (int k = 0; k < f->n_axes; k++) {
+    RestartJob job = {.f = f, .axis = &f->axis[k], .at = at};
+    double *memory = open_search(&job, f->s->threads);
+    for (int i = 0; i < f->axis[k].n && memory; i++)
+      measure_family(&f->axis[k].family[i], at, job.center + i * PGM_NEWTON_COORDINATES, job.spread + i * PGM_NEWTON_COORDINATES);
+    if (memory) *gain += pgm_blocks_run(f->axis[k].blocks, f->axis[k].block, restart_block, &job);
+    free(job.search);
+    free(memory);
+    if (!memory) return pgm_fail(error, PGM_SYSTEM, "out of memory");
+  }
+  return PGM_OK;
 }
 
 /* ---- the whole ----------------------------------------------------------------------------------------------------------------------- */

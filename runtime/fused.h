@@ -24,4 +24,9 @@ void pgm_fused_close(PgmFused *f);
  * blocks. The same bits for any number of threads. Allocates nothing. */
 double pgm_fused_value(PgmFused *f, const double *x, const double *from, double *to, double enough, double *gradient, double *left);
 
+/* Other optima of the local factors, everything else as it is: along a line through the means of all elements every element is looked at, and climbs from the
+ * highest points of its own ELBO that are not its own hill; what ends higher takes the place of what is in `at` (in the layout of x[functions .. size)).
+ * *gain: nats. PGM_OK with *gain < 0: not possible (units that own several elements). */
+PgmStatus pgm_fused_restart(PgmFused *f, const double *x, double *at, double *gain, PgmError *error);
+
 #endif

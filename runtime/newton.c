@@ -30,7 +30,7 @@ static double *take(double **at, long n)
 void pgm_newton_place(PgmNewton *f, long rows, long w, double *memory)
 {
   const long all = 2 * w * rows;
-  *f = (PgmNewton){.rows = rows, .w = w};
+  *f = (PgmNewton){.rows = rows, .w = w, .enough = -1};
   f->point = take(&memory, all);
   f->gradient = take(&memory, all);
   f->step = take(&memory, all);
@@ -135,6 +135,7 @@ static double judge(PgmNewton *f, bool fresh, long r, const Rows *at, long *reje
       f->step[c * n + r] *= shrink;
       *entry_of(f, at, c, r) = f->point[c * n + r];
     }
+    for (long c = 0; c < dims && gain <= f->enough; c++) f->step[c * n + r] = 0;
     f->radius[r] *= shrink;
     f->left[r] = gain;
     for (int k = 0; k < PAIRS; k++) f->rho[k][r] = 0;
@@ -177,6 +178,7 @@ static double judge(PgmNewton *f, bool fresh, long r, const Rows *at, long *reje
   if (!isfinite(gain)) gain = 0;
   f->left[r] = gain;
   propose(f, r);
+  for (long c = 0; c < dims && gain <= f->enough; c++) f->step[c * n + r] = 0;
   return gain;
 }
 
@@ -189,6 +191,7 @@ static double first_scalars(PgmNewton *f, long from, long to, const Rows *at)
   double *restrict dm = f->step, *restrict dl = dm + n, *restrict rho0 = f->rho[0], *restrict rho1 = f->rho[1];
   double *restrict radius = f->radius, *restrict share = f->share, *restrict left = f->left, *restrict curvature = f->curvature;
   const double *restrict xm = at->mean, *restrict xl = at->log_sd, *restrict gm1 = at->mean_slope, *restrict gl1 = at->log_sd_slope;
+  const double enough = f->enough;
   double gain = 0;
 #pragma omp simd reduction(+ : gain)
   for (long r = from; r < to; r++) {
@@ -200,7 +203,7 @@ static double first_scalars(PgmNewton *f, long from, long to, const Rows *at)
     const double fixed = far > 0 ? (ps2 > 0 ? ps2 : 1) : 1; /* the logarithm of 1 where it is not wanted: in a branch the call would keep the loop scalar */
     const double ql = -0.5 * log(fixed) + (far > 0 ? (ps2 > 0 ? 0 : 0.5 * gl) : 0.5 * gl);
     const double limit = RADIUS * sqrt(hm), am = fabs(qm), al = fabs(ql);
-    const double part = pgm_fmin(am > limit ? limit / am : 1, al > 2 ? 2 / al : 1);
+    const double part = pgm_fmin(am > limit ? limit / am : 1, al > 2 ? 2 / al : 1), go = next > enough ? part : 0;
     gain += next;
     left[r] = next;
     pm[r] = xm[r];
@@ -210,8 +213,8 @@ static double first_scalars(PgmNewton *f, long from, long to, const Rows *at)
     curvature[r] = ps2 / (sd * sd);
     radius[r] = RADIUS;
     share[r] = part;
-    dm[r] = part * qm;
-    dl[r] = part * ql;
+    dm[r] = go * qm;
+    dl[r] = go * ql;
     rho0[r] = rho1[r] = 0;
   }
   return gain;
@@ -228,6 +231,7 @@ static double judge_scalars(PgmNewton *f, long from, long to, const Rows *at, lo
   double *restrict radius = f->radius, *restrict share = f->share, *restrict left = f->left, *restrict curvature = f->curvature;
   double *restrict xm = at->mean, *restrict xl = at->log_sd;
   const double *restrict gm1 = at->mean_slope, *restrict gl1 = at->log_sd_slope;
+  const double enough = f->enough;
   double gain = 0, put_back = 0;
 #pragma omp simd reduction(+ : gain, put_back)
   for (long r = from; r < to; r++) {
@@ -236,7 +240,7 @@ static double judge_scalars(PgmNewton *f, long from, long to, const Rows *at, lo
     const double before = gm0[r] * stepm + gl0[r] * stepl, after = gm * stepm + gl * stepl;
     const double astray = before > 1e-12 ? (after < -before ? 1 : after > 4 * before ? 1 : 0) : 0;
     const double reject = finite > 0 ? astray : 1, shrink_back = finite > 0 ? 0.3 : 0.1;
-    const double promised = 0.5 * (fabs(gm0[r] * stepm) + fabs(gl0[r] * stepl));
+    const double promised = 0.5 * (fabs(gm0[r] * stepm) + fabs(gl0[r] * stepl)), back = promised > enough ? shrink_back : 0;
     /* accepted: the secant pair, the radius */
     const double turnm = gm0[r] - gm, turnl = gl0[r] - gl;
     const double sy = stepm * turnm + stepl * turnl, ss = stepm * stepm + stepl * stepl, yy = turnm * turnm + turnl * turnl;
@@ -268,7 +272,7 @@ static double judge_scalars(PgmNewton *f, long from, long to, const Rows *at, lo
     qm = plain > 0 ? hm * gm : qm;
     ql = -0.5 * log(fixed) + (far > 0 ? (ps2 > 0 ? 0 : 0.5 * gl) : uphill > 0 ? ql : 0.5 * gl);
     const double limit = trust * sqrt(hm), am = fabs(qm), al = fabs(ql);
-    const double part = pgm_fmin(am > limit ? limit / am : 1, al > 2 ? 2 / al : 1);
+    const double part = pgm_fmin(am > limit ? limit / am : 1, al > 2 ? 2 / al : 1), go = next > enough ? part : 0;
     /* one or the other */
     gain += reject > 0 ? promised : next;
     put_back += reject > 0 ? 1 : 0;
@@ -282,8 +286,8 @@ static double judge_scalars(PgmNewton *f, long from, long to, const Rows *at, lo
     curvature[r] = reject > 0 ? curvature[r] : p;
     radius[r] = reject > 0 ? radius[r] * shrink_back : trust;
     share[r] = reject > 0 ? share[r] : part;
-    dm[r] = reject > 0 ? stepm * shrink_back : part * qm;
-    dl[r] = reject > 0 ? stepl * shrink_back : part * ql;
+    dm[r] = reject > 0 ? stepm * back : go * qm;
+    dl[r] = reject > 0 ? stepl * back : go * ql;
     sm1[r] = s1m, sl1[r] = s1l, ym1[r] = y1m, yl1[r] = y1l;
     sm0[r] = stepm, sl0[r] = stepl, ym0[r] = turnm, yl0[r] = turnl;
     rho1[r] = reject + plain > 0 ? 0 : r1;

@@ -25,7 +25,14 @@ typedef struct {
   double *radius, *share;                            /* per row: trust radius, in sds; which part of the step wanted is under trial */
   double *left;                                      /* per row: nats that a further step promises, at the accepted point */
   double *curvature;                                 /* w x rows: p at the accepted point */
+  double enough;                                     /* nats: a row that promises no more stays where it is, its step 0; -1 (at first): all go on */
 } PgmNewton;
+
+/* Is the row at rest, since it promises no more than `enough`? */
+static inline bool pgm_newton_rests(const PgmNewton *f, long row)
+{
+  return f->left[row] <= f->enough;
+}
 
 size_t pgm_newton_size(long rows, long w); /* doubles */
 void pgm_newton_place(PgmNewton *f, long rows, long w, double *memory);

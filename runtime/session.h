@@ -134,6 +134,11 @@ long pgm_blocks_first(const PgmBlocks *b, long *units); /* range of the axis' pl
 long pgm_blocks_sums(const PgmBlocks *b);               /* doubles of a copy, that every evaluation of a block clears, and every block adds up */
 void pgm_block_copy(PgmBlock *b, int copy);             /* the copy of the next evaluations; 0 at first */
 double pgm_block_run(PgmBlock *b);
+/* Only some units of the block, ascending. The other units' own adjoints stay as they are; `sums` are those of these units. */
+double pgm_block_run_units(PgmBlock *b, const long *units, long count);
+/* out[unit - b->first] = the unit's part of the block's value, constants included; `room`: pgm_blocks_room doubles. */
+void pgm_block_units(const PgmBlock *b, double *out, double *room);
+long pgm_blocks_room(const PgmBlocks *b, long size); /* for blocks of this size */
 /* All blocks of `size` units; returns the sum of their values. The same bits for any number of threads. */
 double pgm_blocks_run(PgmBlocks *b, long size, PgmBlockSolver solver, void *data);
 /* Adds what a copy has, of all blocks of the last run, into the bars of shared families; and what the last evaluations left in the buffers of references

@@ -973,12 +973,20 @@ static PgmStatus deterministic(Solve *v, Way way, PgmSolution *out, PgmError *er
     if (!way.search || o->one_start || v->run->interrupted || round == MULTISTART_ROUNDS || !strcmp(out->stopped, "max-iter") ||
         unimodal(v->q))
       break;
-    if (!v->locals && (st = pgm_locals_open(&v->locals, v->q, error))) return st;
-    if (!v->locals) break;
     v->norm = out->gradient_norm;
-    double gained = multistart(v, &elbo, &st, error);
-    if (st) return st;
-    if (v->fused) load_accepted(v);
+    double gained = -1;
+    if (v->fused && (st = pgm_fused_restart(v->fused, v->x, v->accepted, &gained, error))) return st;
+    if (gained >= 0) {
+      memcpy(v->x + v->q->functions, v->accepted, (size_t)copies_size(v) * sizeof *v->x);
+      elbo += gained;
+      if (!run_tick(v->run, v->q, v->x, elbo, v->norm)) break;
+    } else {
+      if (!v->locals && (st = pgm_locals_open(&v->locals, v->q, error))) return st;
+      if (!v->locals) break;
+      gained = multistart(v, &elbo, &st, error);
+      if (st) return st;
+      if (v->fused) load_accepted(v);
+    }
     v->norm = 1;
     out->elbo = elbo;
     if (gained < fmax(limits.gain, limits.relative * fabs(elbo)) || gained < 1e-6) break;
