@@ -93,7 +93,9 @@ for ((round = 1; round <= rounds; round++)); do
   fit "saw F-VI, N = 10^3|0.03|0.005" cpu ./fit_saw -m fvi -r 50 saw.json
   fit "nonlinear F-VI, N = 10^4, multistart|60|12" cpu ./fit_nonlinear -m fvi nonlinear.json
   fit "nonlinear F-VI, one start|-|-" cpu ./fit_nonlinear -m fvi -1 nonlinear.json
-  fit "nonlinear A-VI, tanh 16,16|150|60" cpu ./fit_nonlinear -m avi nonlinear.json
+  fit "nonlinear A-VI, tanh 16,16, to convergence|-|-" cpu ./fit_nonlinear -m avi nonlinear.json
+  read -r _ _ _ one_start < <(./fit_nonlinear -m fvi -1 nonlinear.json) &&
+    fit "nonlinear A-VI, within 1 nat per 1000 of F-VI from one start|150|60" cpu ./fit_nonlinear -m avi -w "$(awk -v e="$one_start" 'BEGIN { print e - 10 }')" nonlinear.json
   fit "poisson log-normal F-VI, N = 10^5|6|2.5" cpu ./fit_poisson_effects -m fvi -r 3 poisson5.json
   fit "poisson log-normal F-VI, N = 10^6|50|20" cpu ./fit_poisson_effects -m fvi poisson6.json
   fit "logistic random effects F-VI, N = 10^5|110|15" cpu ./fit_logistic_effects -m fvi logistic5.json

@@ -401,7 +401,7 @@ static void print_reduce(CPrint *p, Node n, const char *to)
   } else if (x->op == X_PROD) {
     cprint_line(p, "%s *= %s;", to, expr(p, x->args[0], P_COND));
   } else {
-    cprint_line(p, "%s = %s(%s, %s);", to, x->op == X_MAX ? "fmax" : "fmin", to, body);
+    cprint_line(p, "%s = %s(%s, %s);", to, x->op == X_MAX ? "pgm_fmax" : "pgm_fmin", to, body);
   }
 }
 

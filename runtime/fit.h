@@ -95,7 +95,7 @@ typedef struct PgmFit {
   double elbo, elbo_se, elbo_per_observation, seconds, gradient_norm, khat;   /* NaN: not measured */
   double khat_effective;                         /* share of the draws of k-hat that count; in no file */
   long iterations, variational_parameters, observations;
-  bool converged; char criterion[160]; char stopped[16];   /* "converged", "max-iter", "signal", "nan" */
+  bool converged; char criterion[160]; char stopped[16];   /* "converged", "max-iter", "no-step", "signal", "nan" */
   unsigned long seed; int threads;
   char *data_hash;                               /* pgm_fit_bind */
   int n_sizes; PgmFitSize *sizes;                /* of the data fitted: for new observations that cannot tell them; pgm_fit_bind */

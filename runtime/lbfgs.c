@@ -45,10 +45,18 @@ static void axpy(long n, double a, const double *x, double *y, int threads)
   PGM_PIECES(n, threads, from, to, for (long i = from; i < to; i++) y[i] += a * x[i];);
 }
 
-/* sum g' H g over the diagonal h */
-static double metric_norm2(long n, const double *g, const double *h, double *scratch, int threads)
+/* v = H v, the initial inverse Hessian with diagonal h */
+static void multiply(const PgmLbfgsProblem *p, long n, const double *h, double *v, int threads)
 {
-  PGM_PIECES(n, threads, from, to, for (long i = from; i < to; i++) scratch[i] = h[i] * g[i];);
+  PGM_PIECES(n, threads, from, to, for (long i = from; i < to; i++) v[i] *= h[i];);
+  if (p->apply) p->apply(p->data, v);
+}
+
+/* g' H g */
+static double metric_norm2(const PgmLbfgsProblem *p, long n, const double *g, const double *h, double *scratch, int threads)
+{
+  memcpy(scratch, g, (size_t)n * sizeof *g);
+  multiply(p, n, h, scratch, threads);
   return pgm_dot(n, scratch, g, threads);
 }
 
@@ -143,7 +151,7 @@ static bool search(Ray *r, Trial start, double first, double longest, Trial *fou
 }
 
 /* d = -H g, H from `stored` pairs (the newest at `newest` of a ring of m) around the diagonal h. */
-static void direction(long n, int m, int stored, int newest, const double *s, const double *y, const double *rho, const double *h,
+static void direction(const PgmLbfgsProblem *p, long n, int m, int stored, int newest, const double *s, const double *y, const double *rho, const double *h,
                       const double *g, double *d, int threads)
 {
   double alpha[MAX_HISTORY];
@@ -153,7 +161,7 @@ static void direction(long n, int m, int stored, int newest, const double *s, co
     alpha[i] = rho[i] * pgm_dot(n, s + (size_t)i * (size_t)n, d, threads);
     axpy(n, -alpha[i], y + (size_t)i * (size_t)n, d, threads);
   }
-  for (long i = 0; i < n; i++) d[i] *= h[i];
+  multiply(p, n, h, d, threads);
   for (int k = stored - 1; k >= 0; k--) {
     int i = (newest - k + m) % m;
     double beta = rho[i] * pgm_dot(n, y + (size_t)i * (size_t)n, d, threads);
@@ -169,14 +177,14 @@ static int pairs(int history)
 
 size_t pgm_lbfgs_size(long n, int history)
 {
-  return (size_t)n * (size_t)(2 * pairs(history) + 6);
+  return (size_t)n * (size_t)(2 * pairs(history) + 7);
 }
 
 PgmLbfgsResult pgm_lbfgs(const PgmLbfgsProblem *problem, const PgmLbfgsOptions *options, long n, double *x, double *work)
 {
   const int m = pairs(options->history), threads = options->threads > 0 ? options->threads : 1;
-  double *g = work, *h = g + n, *d = h + n, *trial_x = d + n, *trial_g = trial_x + n, *tmp = trial_g + n;
-  double *s = tmp + n, *y = s + (size_t)m * (size_t)n;
+  double *g = work, *h = g + n, *d = h + n, *trial_x = d + n, *trial_g = trial_x + n, *tmp = trial_g + n, *metric = tmp + n;
+  double *s = metric + n, *y = s + (size_t)m * (size_t)n;
   double rho[MAX_HISTORY], common = 0;
   int stored = options->stored, newest = stored ? options->newest : -1;
   PgmLbfgsResult result = {.stop = PGM_LBFGS_NAN};
@@ -196,7 +204,8 @@ PgmLbfgsResult pgm_lbfgs(const PgmLbfgsProblem *problem, const PgmLbfgsOptions *
   for (long iteration = 0;; iteration++) {
     result.stored = stored;
     result.newest = newest;
-    problem->metric(problem->data, x, h);
+    problem->metric(problem->data, x, metric);
+    memcpy(h, metric, (size_t)n * sizeof *h);
     if (common == 0) { /* no pair yet: a step of unit length for what the metric does not know */
       double square = 0;
       for (long i = 0; i < n; i++) square += h[i] == 0 ? g[i] * g[i] : 0;
@@ -204,7 +213,7 @@ PgmLbfgsResult pgm_lbfgs(const PgmLbfgsProblem *problem, const PgmLbfgsOptions *
     }
     for (long i = 0; i < n; i++)
       if (!(h[i] > 0) || !isfinite(h[i])) h[i] = common;
-    double norm = sqrt(metric_norm2(n, g, h, tmp, threads));
+    double norm = sqrt(metric_norm2(problem, n, g, h, tmp, threads));
     result.iterations = iteration;
     result.value = f;
     result.gradient_norm = norm;
@@ -239,11 +248,12 @@ PgmLbfgsResult pgm_lbfgs(const PgmLbfgsProblem *problem, const PgmLbfgsOptions *
 
     Trial found = {0};
     for (;;) { /* a second time, without the history, when the first fails */
-      direction(n, m, stored, newest, s, y, rho, h, g, d, threads);
+      direction(problem, n, m, stored, newest, s, y, rho, h, g, d, threads);
       double longest = problem->limit ? problem->limit(problem->data, x, g, d) : 1e10, slope = pgm_dot(n, g, d, threads);
       if (!(slope < 0)) { /* the pairs misled: steepest descent in the metric */
         stored = 0;
-        for (long i = 0; i < n; i++) d[i] = -h[i] * g[i];
+        for (long i = 0; i < n; i++) d[i] = -g[i];
+        multiply(problem, n, h, d, threads);
         if (problem->limit) longest = problem->limit(problem->data, x, g, d);
         slope = pgm_dot(n, g, d, threads);
       }
@@ -264,11 +274,10 @@ PgmLbfgsResult pgm_lbfgs(const PgmLbfgsProblem *problem, const PgmLbfgsOptions *
 
     int slot = (newest + 1) % m;
     double *sk = s + (size_t)slot * (size_t)n, *yk = y + (size_t)slot * (size_t)n, sy_common = 0, yy_common = 0;
-    problem->metric(problem->data, x, tmp);
     for (long i = 0; i < n; i++) {
       sk[i] = trial_x[i] - x[i];
       yk[i] = trial_g[i] - g[i];
-      if (!(tmp[i] > 0)) {
+      if (!(metric[i] > 0)) {
         sy_common += sk[i] * yk[i];
         yy_common += yk[i] * yk[i];
       }

@@ -12,6 +12,9 @@ typedef struct {
   /* Diagonal of the initial inverse Hessian at x, all positive. Entries set to 0 are replaced by one common scale, s'y / y'y over those
    * entries. */
   void (*metric)(void *data, const double *x, double *h);
+  /* The rest of the initial inverse Hessian, where it is not diagonal: v = A v, after each coordinate was multiplied by its entry of the metric; A symmetric and
+   * positive, as `metric` left it when it was last called for an accepted point. NULL: the identity. */
+  void (*apply)(void *data, double *v);
   /* Longest step along d that keeps every coordinate's change within its limit; before that it may change d, the direction from x with its gradient g,
    * where d leads out of the reach of a quadratic model (may be NULL: no limits). */
   double (*limit)(void *data, const double *x, const double *g, double *d);

@@ -267,6 +267,55 @@ void pgm_net_backward(const PgmNet *net, const double *weights, long rows, const
   if (net->skip) through(rows, in[0], net->n_outputs, out_bar, weights + (skip_bar - weights_bar), true, x_bar);
 }
 
+/* jacobian[row][at + i * in + j] = bar[row][i] * x[row][j] (and the biases', bar itself, after all i) */
+static void outer_rows(long rows, long in, long out, const double *bar, const double *x, long n_weights, long at, bool bias, double *jacobian)
+{
+  for (long r = 0; r < rows; r++) {
+    double *restrict to = jacobian + r * n_weights + at;
+    for (long i = 0; i < out; i++)
+      for (long j = 0; j < in; j++) to[i * in + j] = bar[r * out + i] * x[r * in + j];
+    for (long i = 0; i < out && bias; i++) to[out * in + i] = bar[r * out + i];
+  }
+}
+
+void pgm_net_jacobian(const PgmNet *net, const double *weights, long rows, const double *kept, long k, const double *scale, double *jacobian, double *scratch)
+{
+  const long n = net->n_weights, f = net->n_features;
+  memset(jacobian, 0, (size_t)(rows * n) * sizeof *jacobian);
+  if (net->n_terms) {
+    outer_rows(rows, net->n_terms, 1, scale, kept + rows * f, n, k * net->n_terms, false, jacobian);
+    return;
+  }
+  const double *x = kept;
+  long at = 0, in = f;
+  for (int l = 0; l < net->n_hidden; l++) {
+    x += rows * in;
+    at += net->hidden[l] * (in + 1);
+    in = net->hidden[l];
+  }
+  const long skip = at + net->n_outputs * in, b = skip + (net->skip ? net->n_outputs * f : 0);
+  outer_rows(rows, in, 1, scale, x, n, at + k * in, false, jacobian);
+  if (net->skip) outer_rows(rows, f, 1, scale, kept, n, skip + k * f, false, jacobian);
+  for (long r = 0; r < rows; r++) jacobian[r * n + b + k] = scale[r];
+  double *bar = scratch, *next = scratch + rows * widest(net);
+  const double *w = weights + at + k * in;
+  for (long r = 0; r < rows && net->n_hidden; r++)
+    for (long j = 0; j < in; j++) bar[r * in + j] = scale[r] * w[j];
+  for (int l = net->n_hidden - 1; l >= 0; l--) { /* bar: adjoint of the layer's outputs, x */
+    const long width = in;
+    activate_back(net->activation, rows * width, x, bar);
+    in = l ? net->hidden[l - 1] : f;
+    x -= rows * in;
+    at -= width * (in + 1);
+    outer_rows(rows, in, width, bar, x, n, at, true, jacobian);
+    if (!l) break;
+    through(rows, in, width, bar, weights + at, false, next);
+    double *t = bar;
+    bar = next;
+    next = t;
+  }
+}
+
 /* ---- starting values ----------------------------------------------------------------------------------------------------------------- */
 
 void pgm_net_random(const PgmNet *net, PgmKey key, double *weights)

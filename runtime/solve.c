@@ -24,12 +24,17 @@
 #include <time.h>
 
 #include "adam.h"
+#include "fisher.h"
 #include "fused.h"
 #include "lbfgs.h"
 #include "local.h"
 
 enum { SWEEPS_COLD = 8, SWEEPS_INSIDE = 60, PANEL_NODES = 12, MOST_PANELS = 8, LONGEST_KNOWN = 1024, CLOSEST_PANELS = 64, MULTISTART_ROUNDS = 1, TRIAL = 250, PATIENCE = 4, LEAST_DRAWS = 16 };
+enum { TRIAL_FISHER = 60, RARELY = 50 };
 static const double SHARE = 0.05, INVISIBLE = 1e-3; /* nats */
+static const double LONGEST = 2;                    /* step of functions, in sds of the factors they give */
+static const double FIRST_DAMPING = 1e-1, LEAST_DAMPING = 1e-5, MOST_DAMPING = 1;
+static const double ROUNDING = 1e-12;               /* of the ELBO */
 static const double LEAST_VARIANCE = 1e-8;          /* of a probability, in the metric */
 
 /* ---- the run: clock and callbacks ---------------------------------------------------------------------------------------------------- */
@@ -90,6 +95,10 @@ typedef struct {
   bool silent; /* what it maximises is not the ELBO: nothing is reported */
   double norm; /* the gradient's, of the last iterate */
   long end;    /* the part of x that L-BFGS is at work on is pinned .. end */
+  PgmFisher *fisher; /* of functions' weights; NULL: their metric is a common scale */
+  double damping;
+  long at_iteration, evaluations;             /* of L-BFGS, so far */
+  long fisher_iteration, fisher_evaluations;  /* when it was last made */
   /* fixed draws */
   PgmObjective *second; /* the same objective with other draws; NULL: nothing is sampled, or --tol alone decides */
   double *other;        /* its gradient */
@@ -318,6 +327,7 @@ static double joint_value(void *data, const double *x, double *gradient)
   Solve *v = data;
   memcpy(v->x + v->pinned, x, (size_t)(v->size - v->pinned) * sizeof *x);
   double value = evaluate(v);
+  v->evaluations++;
   for (long e = v->pinned; e < v->size; e++) gradient[e - v->pinned] = -v->gradient[e];
   return -value;
 }
@@ -328,11 +338,28 @@ static void joint_metric(void *data, const double *x, double *h)
   memcpy(v->x + v->pinned, x, (size_t)(v->size - v->pinned) * sizeof *x);
   fill_metric(v->q, v->x, v->pinned, v->size, v->metric);
   memcpy(h, v->metric + v->pinned, (size_t)(v->size - v->pinned) * sizeof *h);
+  if (!v->fisher) return;
+  pgm_fisher_mark(v->fisher, v->pinned, h);
+  if (v->at_iteration++ < (v->fisher_iteration < RARELY ? 3 * v->fisher_iteration / 2 : v->fisher_iteration + RARELY / 2)) return;
+  /* damped more where steps turn out too long, as in Levenberg's and Marquardt's method */
+  const double tries = (double)(v->evaluations - v->fisher_evaluations) / (double)(v->at_iteration - v->fisher_iteration);
+  if (v->fisher_iteration) v->damping = fmin(fmax(v->damping * (tries > 1.5 ? 4 : tries < 1.2 ? 0.25 : 1), LEAST_DAMPING), MOST_DAMPING);
+  pgm_fisher_update(v->fisher, v->x, v->damping);
+  v->fisher_iteration = v->at_iteration;
+  v->fisher_evaluations = v->evaluations;
+}
+
+static void joint_apply(void *data, double *d)
+{
+  const Solve *v = data;
+  pgm_fisher_apply(v->fisher, v->pinned, d);
 }
 
 static double joint_limit(void *data, const double *x, const double *g, double *d)
 {
-  return tame(data, x, g, d);
+  const Solve *v = data;
+  const double longest = tame(v, x, g, d), length = v->fisher ? pgm_fisher_length(v->fisher, v->pinned, d) : 0;
+  return length > 0 ? fmin(longest, LONGEST / length) : longest;
 }
 
 static bool joint_accepted(void *data, long iteration, const double *x, double value, double norm)
@@ -371,8 +398,9 @@ static void conclude(PgmSolution *out, const PgmLbfgsResult *r, const Limits *li
     break;
   case PGM_LBFGS_NO_STEP:
     snprintf(out->criterion, sizeof out->criterion, "no step improves the ELBO in double precision, gradient norm %.1e", r->gradient_norm);
-    out->converged = r->gradient_norm < 1;
-    if (!out->converged) strcpy(out->stopped, "max-iter");
+    /* at an optimum only if no more is promised than counts, or than is lost in the sum's last digits */
+    out->converged = 0.5 * r->gradient_norm * r->gradient_norm <= fmax(limits->gain, fmax(limits->relative, ROUNDING) * fabs(r->value));
+    if (!out->converged) strcpy(out->stopped, "no-step");
     break;
   case PGM_LBFGS_MAX_ITER:
     snprintf(out->criterion, sizeof out->criterion, "%ld iterations, gradient norm %.1e", r->iterations, r->gradient_norm);
@@ -406,7 +434,15 @@ static PgmStatus joint(Solve *v, const Limits *limits, PgmSolution *out, PgmErro
   double *y = work + pgm_lbfgs_size(n, history);
   memcpy(y, v->x + v->pinned, (size_t)n * sizeof *y);
   v->end = v->size;
-  const PgmLbfgsProblem problem = {joint_value, joint_metric, joint_limit, joint_accepted, v->second ? sampling_error : NULL, v};
+  const PgmLbfgsProblem problem = {.value = joint_value,
+                                   .metric = joint_metric,
+                                   .apply = v->fisher ? joint_apply : NULL,
+                                   .limit = joint_limit,
+                                   .accepted = joint_accepted,
+                                   .error = v->second ? sampling_error : NULL,
+                                   .data = v};
+  v->at_iteration = v->evaluations = v->fisher_iteration = v->fisher_evaluations = 0;
+  v->damping = FIRST_DAMPING;
   const PgmLbfgsOptions options = {.history = history,
                                    .max_iter = limits->max_iter,
                                    .tol = limits->tol,
@@ -450,6 +486,11 @@ static void profile_metric(void *data, const double *x, double *h)
   memcpy(v->x + v->pinned, x, (size_t)(v->q->globals - v->pinned) * sizeof *x);
   fill_metric(v->q, v->x, v->pinned, v->q->globals, v->metric);
   memcpy(h, v->metric + v->pinned, (size_t)(v->q->globals - v->pinned) * sizeof *h);
+}
+
+static double profile_limit(void *data, const double *x, const double *g, double *d)
+{
+  return tame(data, x, g, d);
 }
 
 static bool profile_accepted(void *data, long iteration, const double *x, double value, double norm)
@@ -502,7 +543,12 @@ static PgmStatus profile(Solve *v, const Limits *limits, PgmSolution *out, bool 
   }
   v->failures = 0;
   v->end = v->q->globals;
-  const PgmLbfgsProblem problem = {profile_value, profile_metric, joint_limit, profile_accepted, v->second ? sampling_error : NULL, v};
+  const PgmLbfgsProblem problem = {.value = profile_value,
+                                   .metric = profile_metric,
+                                   .limit = profile_limit,
+                                   .accepted = profile_accepted,
+                                   .error = v->second ? sampling_error : NULL,
+                                   .data = v};
   PgmLbfgsOptions options = {.max_iter = limits->max_iter,
                              .tol = limits->tol,
                              .share = limits->share,
@@ -920,8 +966,9 @@ static PgmStatus deterministic(Solve *v, Way way, PgmSolution *out, PgmError *er
                                 : wide          ? 3000
                                                 : 2000) -
                                out->iterations,
-                   .window = wide ? 50 : 20};
-  if (way.rough && wide && limits.max_iter > TRIAL) limits.max_iter = TRIAL;
+                   .window = wide && !v->fisher ? 50 : 20};
+  const long trial = v->fisher ? TRIAL_FISHER : TRIAL;
+  if (way.rough && wide && limits.max_iter > trial) limits.max_iter = trial;
   PgmStatus st = PGM_OK;
   double elbo, settled = 0;
   v->norm = INFINITY;
@@ -961,7 +1008,7 @@ static PgmStatus deterministic(Solve *v, Way way, PgmSolution *out, PgmError *er
     if (!went && way.cold && !round) elbo = settle_tables(v, elbo);
     for (int again = 0; again < 5 && !went && !v->run->interrupted; again++) {
       st = joint(v, &limits, out, error);
-      if (st || !strcmp(out->stopped, "nan") || !strcmp(out->stopped, "max-iter")) break;
+      if (st || !out->converged) break;
       const double before = out->elbo;
       out->elbo = settle_tables(v, before);
       if (out->elbo - before <= fmax(limits.gain, limits.relative * fabs(before))) break;
@@ -970,7 +1017,7 @@ static PgmStatus deterministic(Solve *v, Way way, PgmSolution *out, PgmError *er
     if (!strcmp(out->stopped, "nan")) return not_finite(v, error);
     elbo = out->elbo;
     /* functions learn better from the factors of one start: those of the best modes jump from element to element */
-    if (!way.search || o->one_start || v->run->interrupted || round == MULTISTART_ROUNDS || !strcmp(out->stopped, "max-iter") ||
+    if (!way.search || o->one_start || v->run->interrupted || round == MULTISTART_ROUNDS || !out->converged ||
         unimodal(v->q))
       break;
     v->norm = out->gradient_norm;
@@ -1025,7 +1072,7 @@ static PgmStatus staged(Solve *v, PgmObjectiveOptions options, Way way, PgmSolut
     stage.rough = way.rough || draws < last;
     stage.search = way.search && draws == last;
     if (!st) st = deterministic(v, stage, out, error);
-    if (st || draws == last || v->run->interrupted || !strcmp(out->stopped, "max-iter")) return st;
+    if (st || draws == last || v->run->interrupted || !out->converged) return st;
     if (v->second && 0.5 * v->error * v->error < INVISIBLE) last = draws;
     stage.cold = stage.globals_first = false;
   }
@@ -1034,10 +1081,11 @@ static PgmStatus staged(Solve *v, PgmObjectiveOptions options, Way way, PgmSolut
 PgmStatus pgm_solve_taught(PgmRun *run, PgmSources *q, const double *mean, const double *sd, double *x, PgmError *error)
 {
   const PgmObjectiveOptions options = {.axis = -1, .teacher_mean = mean, .teacher_sd = sd};
-  const Limits limits = {.tol = 1e-3, .gain = 1e-2, .window = 50, .max_iter = 2 * TRIAL};
+  const Limits limits = {.tol = 1e-3, .gain = 1e-2, .relative = 1e-3, .window = 10, .max_iter = TRIAL}; /* only a start */
   Solve v = {.run = run, .q = q, .pinned = q->globals, .size = q->size, .x = x};
   PgmSolution out = {0};
   PgmStatus st = pgm_objective_open(&v.objective, run->s, q, &options, error);
+  if (!st) st = pgm_fisher_open(&v.fisher, q, error);
   double *memory = malloc((size_t)(2 * q->size + 1) * sizeof *memory);
   if (!st && !memory) st = no_memory(error);
   if (!st) {
@@ -1047,6 +1095,7 @@ PgmStatus pgm_solve_taught(PgmRun *run, PgmSources *q, const double *mean, const
     st = joint(&v, &limits, &out, error);
   }
   free(memory);
+  pgm_fisher_close(v.fisher);
   pgm_objective_close(v.objective);
   return st;
 }
@@ -1073,6 +1122,7 @@ PgmStatus pgm_solve(PgmRun *run, PgmSources *q, long pinned, PgmStart start, boo
   st = pgm_objective_open(&v.objective, run->s, q, &options, error);
   if (!st && !stochastic && !pgm_objective_samples(v.objective) && o->optimizer != PGM_OPT_LBFGS) st = pgm_fused_open(&v.fused, q, error);
   if (!st && !v.fused) st = pgm_locals_open(&v.locals, q, error);
+  if (!st && !stochastic) st = pgm_fisher_open(&v.fisher, q, error);
   const long copies = v.fused || v.locals ? 2 * copies_size(&v) : 0;
   const long known = q->size <= LONGEST_KNOWN ? q->size : 0;
   double *memory = malloc((size_t)(3 * q->size + copies + known + 1) * sizeof *memory);
@@ -1110,6 +1160,7 @@ PgmStatus pgm_solve(PgmRun *run, PgmSources *q, long pinned, PgmStart start, boo
   if (!st) pgm_sources_forward(q, x, NULL);
   free(memory);
   free(k.order);
+  pgm_fisher_close(v.fisher);
   pgm_fused_close(v.fused);
   pgm_locals_close(v.locals);
   pgm_objective_close(v.objective);

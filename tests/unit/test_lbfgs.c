@@ -45,6 +45,56 @@ static double rosenbrock(void *data, const double *x, double *g)
   return f;
 }
 
+/* x' A x / 2 - sum i x_i with A = I + 1e6 u u', u of length 1, so A^-1 = I - 1e6 / (1 + 1e6) u u' (Sherman & Morrison). */
+enum { CLOSE = 30 };
+static double direction_of(long i) { return (i % 3 ? 1 : -2) / sqrt(2.0 * CLOSE); }
+
+static double along(const double *v)
+{
+  double dot = 0;
+  for (long i = 0; i < CLOSE; i++) dot += direction_of(i) * v[i];
+  return dot;
+}
+
+static double narrow(void *data, const double *x, double *g)
+{
+  (void)data;
+  const double dot = along(x);
+  double f = 0.5e6 * dot * dot;
+  for (long i = 0; i < CLOSE; i++) {
+    f += 0.5 * x[i] * x[i] - x[i] * (double)i;
+    g[i] = x[i] + 1e6 * dot * direction_of(i) - (double)i;
+  }
+  return f;
+}
+
+static void narrow_inverse(void *data, double *v)
+{
+  (void)data;
+  const double dot = along(v);
+  for (long i = 0; i < CLOSE; i++) v[i] -= 1e6 / (1 + 1e6) * dot * direction_of(i);
+}
+
+static void identity_metric(void *data, const double *x, double *h)
+{
+  (void)data, (void)x;
+  for (long i = 0; i < CLOSE; i++) h[i] = 1;
+}
+
+/* With the inverse Hessian as its metric the first step is Newton's. */
+static void metric_that_is_no_diagonal(void **state)
+{
+  (void)state;
+  double x[CLOSE] = {0}, g[CLOSE], *work = malloc(pgm_lbfgs_size(CLOSE, 0) * sizeof *work);
+  const PgmLbfgsProblem problem = {.value = narrow, .metric = identity_metric, .apply = narrow_inverse};
+  const PgmLbfgsResult r = pgm_lbfgs(&problem, &(PgmLbfgsOptions){.max_iter = 50, .tol = 1e-6}, CLOSE, x, work);
+  assert_int_equal(r.stop, PGM_LBFGS_GRADIENT);
+  assert_true(r.iterations <= 2);
+  narrow(NULL, x, g);
+  for (long i = 0; i < CLOSE; i++) assert_true(fabs(g[i]) < 1e-6);
+  free(work);
+}
+
 static void rosenbrock_valley(void **state)
 {
   (void)state;
@@ -351,7 +401,7 @@ static void khat_of_gaussians(void **state)
 
 int main(void)
 {
-  const struct CMUnitTest tests[] = {cmocka_unit_test(rosenbrock_valley),
+  const struct CMUnitTest tests[] = {cmocka_unit_test(rosenbrock_valley), cmocka_unit_test(metric_that_is_no_diagonal),
                                      cmocka_unit_test(metric_makes_scales_harmless),
                                      cmocka_unit_test(comes_back_from_nan),
                                      cmocka_unit_test(rounding_does_not_stop_it),

@@ -210,6 +210,16 @@ static void check_gradient(const PgmFunction *f)
     x[i] = x0;
     assert_true(fabs((up - down) / (2 * h) - x_bar[i]) < 1e-6 * (1 + fabs(x_bar[i])));
   }
+  /* Jacobians row by row, weighted as the outputs were, add up to the gradient */
+  double *jacobian = malloc((size_t)(ROWS * n + n + ROWS) * sizeof *jacobian), *total = jacobian + ROWS * n, *scale = total + n;
+  memset(total, 0, (size_t)n * sizeof *total);
+  for (long k = 0; k < net.n_outputs; k++) {
+    for (long r = 0; r < ROWS; r++) scale[r] = c[r * net.n_outputs + k];
+    pgm_net_jacobian(&net, w, ROWS, kept, k, scale, jacobian, scratch);
+    for (long i = 0; i < ROWS * n; i++) total[i % n] += jacobian[i];
+  }
+  for (long i = 0; i < n; i++) assert_true(fabs(total[i] - bar[i]) < 1e-12 * (1 + fabs(bar[i])));
+  free(jacobian);
   /* the outputs are linear in the regressors: setting the output layer to C must give R C */
   double *r = malloc((size_t)(ROWS * net.n_regressors) * sizeof *r),
          *coefficient = malloc((size_t)(net.n_regressors * net.n_outputs) * sizeof *coefficient);
