@@ -80,8 +80,8 @@ near "nile: evidence" "$(get nile.out evidence.value)" "$(get "$root/examples/ni
     }
     printf "%.6f", log(sum) - 640 }')" 0.15
 [ "$(get nile.out evidence.kind)" = psis ] && pass "nile: by importance sampling" || fail "nile: by importance sampling"
-for w in 1 2 3; do
-  below "nile: window $w is better than $((w - 1))" "$(get nile.out windows.$w.amortisation)" "$(get nile.out windows.$((w - 1)).amortisation)"
+for w in 1 2 3; do # training stops at 0.01 nat
+  below "nile: window $w is no worse than $((w - 1))" "$(get nile.out windows.$w.amortisation)" "$(calc "$(get nile.out windows.$((w - 1)).amortisation) + 0.01")"
 done
 near "nile: the widest stands for all" "$(get nile.out inputs.window_for_full)" 3 0
 
