@@ -36,7 +36,7 @@ count=$(wc -l <"$work/names")
 if [ "$count" -gt 800 ]; then pass "$count names"; else fail "only $count names"; fi
 
 # Every name in every role, so many to a model.
-group=120
+group=40
 for ((from = 1; from <= count; from += group)); do
   sed -n "$from,$((from + group - 1))p" "$work/names" >"$work/some"
   for role in input size global latent observed let plate reduction; do
