@@ -730,7 +730,7 @@ Node dag_replace(Dag *d, Node n, Node from, Node to)
   return replace_in(d, n, from, to, &done);
 }
 
-static AxisSet range_axes(const Dag *d, int axis)
+AxisSet dag_range_axes(const Dag *d, int axis)
 {
   const Axis *a = &d->axes.at[axis];
   return (a->lo >= 0 ? dag_axes(d, a->lo) : 0) | (a->hi >= 0 ? dag_axes(d, a->hi) : 0);
@@ -746,7 +746,7 @@ static Node substitute_in(Dag *d, Node n, int from, Node to, NodeMap *done)
   AxisSet inside = dag_axes(d, to);
   Node r;
   bool reduces = x_is_reduction(x.op);
-  if (x_is_whole(x.op) || x.op == X_SCAN || x.op == X_SPREAD || (reduces && ((inside & AXIS_BIT(x.aux)) || (range_axes(d, x.aux) & AXIS_BIT(from))))) {
+  if (x_is_whole(x.op) || x.op == X_SCAN || x.op == X_SPREAD || (reduces && ((inside & AXIS_BIT(x.aux)) || (dag_range_axes(d, x.aux) & AXIS_BIT(from))))) {
     r = x_at(d, n, from, to);                                               /* would be captured, or its range changes: read the finished value instead */
   } else if (x.op == X_AT) {
     Node args[2] = {x.args[0], substitute_in(d, x.args[1], from, to, done)};

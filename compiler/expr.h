@@ -120,6 +120,7 @@ typedef struct Dag {
 Dag *dag_new(const Model *m);
 static inline const XNode *dag_node(const Dag *d, Node n) { return &d->nodes.at[n]; }
 static inline AxisSet dag_axes(const Dag *d, Node n) { return d->nodes.at[n].axes; }
+AxisSet dag_range_axes(const Dag *d, int axis);         /* on which the ends of the axis depend */
 bool dag_is_const(const Dag *d, Node n, double *value);
 
 int dag_axis(Dag *d, AxisKind kind, const char *name, int var, Node lo, Node hi);      /* beyond MAX_AXES: sets `full` */

@@ -67,7 +67,7 @@ static bool through_key(Expansion *x, Node n)
   int *known = node_map(&x->through, n);
   if (*known != NODE_NEW) return *known;
   bool all = v->n_args > 0 && v->op != X_INPUT && v->op != X_PRESENT && v->op != X_TABLE;
-  if (x_is_reduction(v->op)) all = !((dag_axes(x->d, x->d->axes.at[v->aux].lo) | dag_axes(x->d, x->d->axes.at[v->aux].hi)) & x->plates);
+  if (x_is_reduction(v->op)) all = !(dag_range_axes(x->d, v->aux) & x->plates);
   for (int i = 0; i < v->n_args && all; i++) all = through_key(x, dag_node(x->d, n)->args[i]);
   *node_map(&x->through, n) = all;
   return all;
