@@ -180,8 +180,7 @@ static bool expand_quotient(Expansion *x, const XNode *v, Poly *out)
 static bool expand_sum(Expansion *x, const XNode *v, Poly *out)
 {
   Poly body = {0};
-  const Axis *a = &x->d->axes.at[v->aux];
-  if ((dag_axes(x->d, a->lo) | dag_axes(x->d, a->hi)) & x->plates || !expand(x, v->args[0], &body)) return false;
+  if (dag_range_axes(x->d, v->aux) & x->plates || !expand(x, v->args[0], &body)) return false;
   for (int i = 0; i < body.n; i++) {
     Monomial m = body.at[i];
     for (int k = 0; k < m.n; k++)

@@ -338,8 +338,9 @@ static void check_batches(PgmSession *s)
   for (int f = 0; f < s->model->n_families; f++)
     if (in_q(s, f)) entries += s->layout[f].elements * (s->layout[f].width + 2 * s->layout[f].uwidth);
   for (int axis = 0; axis < s->model->n_axes; axis++) {
-    long lo, n = units_of(s, axis, &lo), hi = lo + n - 1, *units = allocate(n, sizeof *units);
+    long lo, n = units_of(s, axis, &lo), hi = lo + n - 1;
     if (!n) continue;
+    long *units = allocate(n, sizeof *units);
     for (int kind = PGM_KERNEL_POINT; kind <= PGM_KERNEL_REST; kind++) {
       double *sum = allocate(entries, sizeof *sum), total = 0, size = 0;
       for (int part = 0; part < 3; part++) {
