@@ -376,6 +376,20 @@ typedef struct {
   long max_iter;
 } Limits;
 
+/* history: pairs kept; 0: as many as L-BFGS keeps by itself. */
+static PgmLbfgsOptions options_of(const Limits *limits, int history, int threads)
+{
+  return (PgmLbfgsOptions){.history = history,
+                           .max_iter = limits->max_iter,
+                           .tol = limits->tol,
+                           .share = limits->share,
+                           .gain = limits->gain,
+                           .relative = limits->relative,
+                           .promise = limits->promise,
+                           .window = limits->window,
+                           .threads = threads};
+}
+
 static void conclude(PgmSolution *out, const PgmLbfgsResult *r, const Limits *limits)
 {
   out->elbo = -r->value;
@@ -443,15 +457,7 @@ static PgmStatus joint(Solve *v, const Limits *limits, PgmSolution *out, PgmErro
                                    .data = v};
   v->at_iteration = v->evaluations = v->fisher_iteration = v->fisher_evaluations = 0;
   v->damping = FIRST_DAMPING;
-  const PgmLbfgsOptions options = {.history = history,
-                                   .max_iter = limits->max_iter,
-                                   .tol = limits->tol,
-                                   .share = limits->share,
-                                   .gain = limits->gain,
-                                   .relative = limits->relative,
-                                   .promise = limits->promise,
-                                   .window = limits->window,
-                                   .threads = v->run->s->threads};
+  const PgmLbfgsOptions options = options_of(limits, history, v->run->s->threads);
   PgmLbfgsResult r = pgm_lbfgs(&problem, &options, n, y, work);
   memcpy(v->x + v->pinned, y, (size_t)n * sizeof *y);
   free(work);
@@ -549,14 +555,7 @@ static PgmStatus profile(Solve *v, const Limits *limits, PgmSolution *out, bool 
                                    .accepted = profile_accepted,
                                    .error = v->second ? sampling_error : NULL,
                                    .data = v};
-  PgmLbfgsOptions options = {.max_iter = limits->max_iter,
-                             .tol = limits->tol,
-                             .share = limits->share,
-                             .gain = limits->gain,
-                             .relative = limits->relative,
-                             .promise = limits->promise,
-                             .window = limits->window,
-                             .threads = 1};
+  PgmLbfgsOptions options = options_of(limits, 0, 1);
   PgmLbfgsResult r = pgm_lbfgs(&problem, &options, n, y, work);
   if (v->few) { /* what it ended at is near; from here with all nodes */
     v->few = pgm_session_nodes(v->run->s, false);
