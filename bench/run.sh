@@ -147,9 +147,11 @@ for e in 3 4 5 6 7; do
   awk -v e=$e -v one="$one" -v two="$two" -v peak="$peak" 'BEGIN { printf "| 10^%d | %.4f | %.4f | %.1f | %.1f |\n", e, one, two, peak / 1e6, peak / (8 * 10 ^ e) }'
 done
 echo
-if command -v Rscript >/dev/null && stan=$(Rscript "$root/bench/stan_advi.R" linear.json 2>>log); then
+if ! Rscript -e 'library(rstan)' >/dev/null 2>&1; then
+  echo "Stan ADVI: not installed (apt-get install r-cran-rstan r-cran-bh)"
+elif stan=$(Rscript "$root/bench/stan_advi.R" linear.json 2>>log); then
   echo "$stan" | awk '{ printf "Stan ADVI, linear, N = 10^4: %.0f s to compile; defaults %.1f s, mean of theta %.3f; tol_rel_obj 1e-4 %.1f s, mean of theta %.3f", $1, $2, $3, $4, $5 }'
   ./linear fit linear.json --method fvi --quiet --json | awk '/"mean"/ && !n++ { gsub(/[^-0-9.e]/, "", $2); printf " (F-VI: %.3f)\n", $2 }'
 else
-  echo "Stan ADVI: not installed (apt-get install r-cran-rstan r-cran-bh)"
+  echo "Stan ADVI: failed, see $work/log"
 fi

@@ -1,6 +1,7 @@
 # Stan's ADVI (Kucukelbir et al. 2017) on the linear model, mean-field, by rstan.
 #   Rscript stan_advi.R DATA.json  ->  seconds to compile the model, seconds of a fit with default settings, its mean of theta, seconds of a fit with tol_rel_obj 1e-4, its mean
 suppressMessages(library(rstan))
+if (!nzchar(rstan_options("boost_lib"))) invisible(rstan_options(boost_lib = "/usr/include")) # Debian's r-cran-bh is empty: its headers are the system's
 code <- "
 data { int N; vector[N] x; }
 parameters { real theta; vector[N] z; }
