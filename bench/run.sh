@@ -151,7 +151,8 @@ if ! Rscript -e 'library(rstan)' >/dev/null 2>&1; then
   echo "Stan ADVI: not installed (apt-get install r-cran-rstan r-cran-bh)"
 elif stan=$(Rscript "$root/bench/stan_advi.R" linear.json 2>>log); then
   echo "$stan" | awk '{ printf "Stan ADVI, linear, N = 10^4: %.0f s to compile; defaults %.1f s, mean of theta %.3f; tol_rel_obj 1e-4 %.1f s, mean of theta %.3f", $1, $2, $3, $4, $5 }'
-  ./linear fit linear.json --method fvi --quiet --json | awk '/"mean"/ && !n++ { gsub(/[^-0-9.e]/, "", $2); printf " (F-VI: %.3f)\n", $2 }'
+  ./linear fit linear.json --method fvi --quiet --json | sed -n 's/.*"seconds": \([0-9.e+-]*\).*/ (F-VI: \1 s/p; s/.*"theta": {"mean": \([0-9.e+-]*\).*/, mean of theta \1)/p' | tr -d '\n'
+  echo
 else
   echo "Stan ADVI: failed, see $work/log"
 fi
