@@ -54,7 +54,8 @@ near "saw: amortisation gap" "$(get saw.out gaps.amortisation)" 0 1
 near "saw: seeds" "$(get saw.out runs.avi.1.seed)" 2 0
 near "saw: gaps add up" "$(calc "$(get saw.out gaps.approximation) + $(get saw.out gaps.amortisation) + $(get saw.out gaps.conditioning)")" \
   "$(calc "$(get saw.out evidence.value) - $(get saw.out elbo.avi)")" 1e-6
-get saw.out message | grep -q 'a conditioning gap' && pass "saw: message" || fail "saw: message"
+gap saw saw.line.out saw.json --inputs 'z=x[n]' --degree 1 # a line converges whatever the rounding; a network of one input learns the noise by heart, slowly
+get saw.line.out message | grep -q 'a conditioning gap' && pass "saw: message" || fail "saw: message"
 
 # a chain: evidence by a Kalman filter, F-VI from its precision matrix
 gap chain chain.out chain.json --window 0..3 --degree 1
