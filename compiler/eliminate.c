@@ -129,34 +129,36 @@ bool dag_eliminate(Dag *d, Node value, const bool *candidate, Eliminations *out)
   return out->n > 0;
 }
 
+typedef VEC(Node) Nodes;
+
 Node dag_eliminated(Dag *d, Node n, const Eliminations *list)
 {
+  Nodes from = {0}, to = {0};
   for (int i = 0; i < list->n; i++) {
     const Eliminated *z = &list->at[i];
-    n = dag_replace(d, n, x_square(d, z->sd), x_div(d, x_const(d, 1), z->precision));
-    n = dag_replace(d, n, z->sd, z->best_sd);
-    n = dag_replace(d, n, z->mean, z->best_mean);
+    const Node leaves[] = {z->mean, z->sd, x_square(d, z->sd)}, best[] = {z->best_mean, z->best_sd, x_div(d, x_const(d, 1), z->precision)};
+    for (int k = 0; k < 3; k++) {
+      VEC_PUSH(from, leaves[k]);
+      VEC_PUSH(to, best[k]);
+    }
   }
-  return n;
+  return dag_replace_all(d, n, from.n, from.at, to.at);
 }
 
-static Node find_present(const Dag *d, Node n, NodeMap *seen)
+static void find_present(const Dag *d, Node n, NodeMap *seen, Nodes *found)
 {
   const XNode *x = dag_node(d, n);
-  if (x->op == X_PRESENT) return n;
-  if (*node_map(seen, n) != NODE_NEW) return NO_NODE;
+  if (*node_map(seen, n) != NODE_NEW) return;
   *node_map(seen, n) = 1;
-  Node found = NO_NODE;
-  for (int i = 0; i < x->n_args && found < 0; i++) found = find_present(d, x->args[i], seen);
-  return found;
+  if (x->op == X_PRESENT) VEC_PUSH(*found, n);
+  for (int i = 0; i < x->n_args; i++) find_present(d, x->args[i], seen, found);
 }
 
 Node dag_complete(Dag *d, Node n)
 {
-  for (;;) {
-    NodeMap seen = {0};
-    Node present = find_present(d, n, &seen);
-    if (present < 0) return n;
-    n = dag_replace(d, n, present, x_int(d, 1));
-  }
+  NodeMap seen = {0};
+  Nodes from = {0}, to = {0};
+  find_present(d, n, &seen, &from);
+  for (int i = 0; i < from.n; i++) VEC_PUSH(to, x_int(d, 1));
+  return dag_replace_all(d, n, from.n, from.at, to.at);
 }

@@ -712,23 +712,30 @@ int *node_map(NodeMap *m, Node n)
   }
 }
 
-static Node replace_in(Dag *d, Node n, Node from, Node to, NodeMap *done)
+/* `lowest`: of the nodes to be replaced. Arguments have smaller numbers than the node: below it nothing changes. */
+static Node replace_in(Dag *d, Node n, Node lowest, NodeMap *done)
 {
-  if (n == from) return to;
-  if (n < from || !dag_node(d, n)->n_args) return n;                         /* arguments have smaller numbers: cannot contain it */
+  if (n < lowest) return n;
   int known = *node_map(done, n);
   if (known != NODE_NEW) return known;
   XNode x = *dag_node(d, n);
   Node args[MAX_ARGS];
-  for (int i = 0; i < x.n_args; i++) args[i] = replace_in(d, x.args[i], from, to, done);
-  return *node_map(done, n) = dag_rebuild(d, n, args);
+  for (int i = 0; i < x.n_args; i++) args[i] = replace_in(d, x.args[i], lowest, done);
+  return *node_map(done, n) = x.n_args ? dag_rebuild(d, n, args) : n;
 }
 
-Node dag_replace(Dag *d, Node n, Node from, Node to)
+Node dag_replace_all(Dag *d, Node n, int count, const Node *from, const Node *to)
 {
   NodeMap done = {0};
-  return replace_in(d, n, from, to, &done);
+  Node lowest = n;
+  for (int i = 0; i < count; i++) {
+    *node_map(&done, from[i]) = to[i];
+    if (from[i] < lowest) lowest = from[i];
+  }
+  return replace_in(d, n, lowest, &done);
 }
+
+Node dag_replace(Dag *d, Node n, Node from, Node to) { return dag_replace_all(d, n, 1, &from, &to); }
 
 AxisSet dag_range_axes(const Dag *d, int axis)
 {

@@ -197,6 +197,8 @@ int *node_map(NodeMap *m, Node n);
 Node dag_substitute_axis(Dag *d, Node n, int from, Node to);
 /* The expression with leaf (or any node) `from` replaced by `to`. */
 Node dag_replace(Dag *d, Node n, Node from, Node to);
+/* The same for several at once; what they are replaced by is not looked into. */
+Node dag_replace_all(Dag *d, Node n, int count, const Node *from, const Node *to);
 /* Same operation, other arguments: rebuilds through the simplifying builders. */
 Node dag_rebuild(Dag *d, Node n, const Node *args);
 
