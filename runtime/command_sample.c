@@ -226,16 +226,18 @@ static void check_data(const PgmCli *cli, const PgmSession *s, const PgmFit *fit
                  how == KEPT ? ", whose local factors are those of its own data" : ": the local factors are those of these data, globals as fitted");
 }
 
-/* The posterior's fit with the local factors that it leaves to be restored, where the session in hand has no observations to restore them from, because it is
- * to draw them; else NULL. */
+/* What needs the observations that the session in hand is to draw: says when they are not those of the fit; *whole: the posterior's fit with the local
+ * factors that it leaves to be restored, else NULL. */
 static PgmStatus keep_factors(PgmCli *cli, const PgmFit *fit, PgmFit **whole)
 {
   PgmSession *s = NULL;
   *whole = NULL;
-  if (free_factors(cli->model, fit) != RESTORED) return PGM_OK;
+  const Free how = free_factors(cli->model, fit);
+  if (how == NO_FACTORS) return PGM_OK;
   PgmStatus status = pgm_cli_session(cli, false, &s);
-  if (status == PGM_OK && !(*whole = pgm_fit_copy(fit))) status = pgm_fail(&cli->error, PGM_SYSTEM, "out of memory");
-  if (status == PGM_OK) status = pgm_fit_restore(s, *whole, &cli->error);
+  if (status == PGM_OK) check_data(cli, s, fit);
+  if (status == PGM_OK && how == RESTORED && !(*whole = pgm_fit_copy(fit))) status = pgm_fail(&cli->error, PGM_SYSTEM, "out of memory");
+  if (status == PGM_OK && *whole) status = pgm_fit_restore(s, *whole, &cli->error);
   pgm_session_close(s);
   return status;
 }
@@ -253,7 +255,7 @@ static int run(PgmCli *cli, bool predict)
   if (status == PGM_OK && predict) status = keep_factors(cli, fit, &whole);
   if (status == PGM_OK) status = pgm_cli_session(cli, predict, &w.s); /* predict draws into the arrays of the observations */
   if (status == PGM_OK) status = pgm_fit_apply(w.s, whole ? whole : fit, &cli->error);
-  if (status == PGM_OK) check_data(cli, w.s, fit);
+  if (status == PGM_OK && !predict) check_data(cli, w.s, fit);
   if (status == PGM_OK) status = open_sampler(&w);
   if (status == PGM_OK && (status = pgm_cli_output_open(cli, cli->out, &file)) == PGM_OK) {
     status = write_draws(&w, file.stream, fit);

@@ -181,6 +181,9 @@ static PgmStatus wrong_rank(const Opening *o, int family)
   const PgmFamily *f = &o->m->families[family];
   const PgmArray *a = o->array[family];
   char place[PLACE_SIZE], line[PLACE_SIZE], name[200];
+  if (!a->rank)
+    return pgm_fail(o->error, PGM_BAD_INPUT, "%s: one number, but %s is an array (%s): its values come from a file, --data %s=FILE for example",
+                    pgm_data_place(a, -1, place, sizeof place), generic_name(f, name, sizeof name), line_of(o->m, f->line, line), f->name);
   return pgm_fail(o->error, PGM_BAD_INPUT, "%s: an array of %d dimension%s, but %s%s needs %d (%s)",
                   pgm_data_place(a, -1, place, sizeof place), a->rank, a->rank == 1 ? "" : "s", generic_name(f, name, sizeof name),
                   f->rank == 2 ? ", a matrix,"

@@ -162,6 +162,8 @@ check "infer: new units" alike new.csv old.csv
 sed 's/"x": \[ *[-0-9.e]*/"x": [null/' data.json | tr -d '\n' | sed 's/"x":\[[-0-9.e]*/"x":[null/' >missing.json
 grep -q null missing.json || fail "no observation was made missing"
 ./linear fit missing.json --method fvi --out missing.st --quiet --json >missing.out || fail "fit of missing observations"
+./linear predict missing.st missing.json --draws 5 --out draws.csv 2>err
+check "predict: with missing observations, too, these are the data of the fit" test ! -s err
 ./linear fit missing.json --method fvi --optimizer lbfgs --tol 1e-7 --quiet --json >all.out
 near "missing: ELBO" "$(get missing.out elbo)" "$(get all.out elbo)" 1e-5
 check "missing: z follows its prior" sh -c './linear infer missing.st missing.json --quiet | grep -qx 1,0,1'
