@@ -204,13 +204,16 @@ const char *cprint_array(CPrint *p, Node n)
     sb_puts(&size, extent_text(p, axes[i]));
   }
   if (array_per_lane(p, n)) sb_puts(&size, " * PGM_LANES");
+  const bool narrow = p->k->single && p->k->narrow[n];
+  const char *pad = narrow ? "PGM_PAD_SINGLE" : "PGM_PAD";
   if (p->heap) {
     sb_printf(&p->scratch_decls, "  double *restrict const %s = calloc((size_t)(%s) + 1, sizeof(double));\n", name, sb_text(&size));
     sb_printf(&p->scratch_free, "  free(%s);\n", name);
   } else {
-    sb_printf(&p->scratch_decls, "  double *restrict const %s = scratch;\n  scratch += PGM_PAD(%s);\n", name, sb_text(&size));
+    sb_printf(&p->scratch_decls, narrow ? "  float *restrict const %s = (float *)scratch;\n" : "  double *restrict const %s = scratch;\n", name);
+    sb_printf(&p->scratch_decls, "  scratch += %s(%s);\n", pad, sb_text(&size));
   }
-  sb_printf(&p->scratch_size, "%sPGM_PAD(%s)", p->scratch_size.length ? " + " : "", sb_text(&size));
+  sb_printf(&p->scratch_size, "%s%s(%s)", p->scratch_size.length ? " + " : "", pad, sb_text(&size));
   return name;
 }
 
@@ -418,6 +421,13 @@ static void print_local(CPrint *p, Node n)
   cprint_line(p, "%s%s = %s;", declared ? "" : "const double ", to, text);
 }
 
+/* The sums of a family's adjoints in single precision. */
+static const char *single_sum(CPrint *p, int family)
+{
+  const char *name = c_name(p->d->model->families.at[family].name);
+  return cprint_declare(p, arena_printf("e->%s.single_sum", name), "float *restrict const ", arena_printf("%s_sum", name));
+}
+
 /* Destination of an adjoint. */
 static const char *accumulate_target(CPrint *p, const LoopOut *o)
 {
@@ -432,6 +442,10 @@ static const char *accumulate_target(CPrint *p, const LoopOut *o)
     const Axis *u = &p->d->axes.at[0];
     Node row = x_sub(p->d, x_axis(p->d, 0), u->lo);
     return arena_printf("%s[%s]", array, expr(p, x_add(p->d, x_mul(p->d, row, slot.width), slot.inner), 0));
+  }
+  if (p->k->single && p->k->products[x.aux]) {
+    const char *array = single_sum(p, x.aux);
+    return arena_printf("%s[%s]", array, expr(p, family_position(p->d, x.aux, x.n_args, x.args), 0));
   }
   const char *kind = class == REF_OWN ? "bar" : "sum";
   const char *array = cprint_declare(p, arena_printf("e->%s.%s_%s", name, what, kind), "double *restrict const ", arena_printf("%s_%s", local, kind));
@@ -461,9 +475,10 @@ static const char *operand(CPrint *p, Node n, int first, int second, bool *trans
     axes[0] = dag_node(p->d, x.args[0])->aux, axes[1] = dag_node(p->d, x.args[1])->aux;
     const Family *f = &p->d->model->families.at[x.aux];
     const char *fn = c_name(f->name), *what = x.op == X_VALUE ? "value" : x.op == X_MEAN ? "mean" : "sd";
-    name = x.op == X_INPUT ? cprint_declare(p, arena_printf("e->%s", fn), "const double *restrict const ", fn)
-                           : cprint_declare(p, arena_printf("e->%s.%s", fn, what), "const double *restrict const ",
-                                            x.op == X_VALUE ? fn : arena_printf("%s_%s", fn, what));
+    name = k->single       ? cprint_declare(p, arena_printf("e->%s.single", fn), "const float *restrict const ", arena_printf("%s_single", fn))
+           : x.op == X_INPUT ? cprint_declare(p, arena_printf("e->%s", fn), "const double *restrict const ", fn)
+                             : cprint_declare(p, arena_printf("e->%s.%s", fn, what), "const double *restrict const ",
+                                              x.op == X_VALUE ? fn : arena_printf("%s_%s", fn, what));
   }
   *transposed = !(axes[0] == first && axes[1] == second);
   *ld = extent_text(p, axes[1]);
@@ -481,15 +496,16 @@ static void print_gemm(CPrint *p, const LoopItem *it)
     const LoopOut *o = &k->outs.at[it->out];
     const XNode x = *dag_node(p->d, o->leaf);
     const char *what = x.op == X_VALUE ? "value" : x.op == X_MEAN ? "mean" : "sd", *name = c_name(p->d->model->families.at[x.aux].name);
-    to = cprint_declare(p, arena_printf("e->%s.%s_sum", name, what), "double *restrict const ",
-                        x.op == X_VALUE ? arena_printf("%s_sum", name) : arena_printf("%s_%s_sum", name, what));
+    to = k->single ? single_sum(p, x.aux)
+                   : cprint_declare(p, arena_printf("e->%s.%s_sum", name, what), "double *restrict const ",
+                                    x.op == X_VALUE ? arena_printf("%s_sum", name) : arena_printf("%s_%s_sum", name, what));
     beta = "1.0";
   } else {
     comment_for(p, it->node);
     to = cprint_array(p, it->node);
     beta = "0.0";
   }
-  cprint_line(p, "pgm_gemm(%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s);", ta ? "true" : "false", tb ? "true" : "false", extent_text(p, g->p),
+  cprint_line(p, "%s(%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s);", k->single ? "pgm_gemm_single" : "pgm_gemm", ta ? "true" : "false", tb ? "true" : "false", extent_text(p, g->p),
               extent_text(p, g->q), extent_text(p, g->c), a, lda, b, ldb, beta, to, extent_text(p, g->q));
 }
 

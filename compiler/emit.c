@@ -48,6 +48,8 @@ typedef struct {
   int *own_offset;                     /* per family: offset of own references; INT_MIN none */
   int *own_position;
   bool has_block, has_scratch;
+  bool single;                         /* has a kernel in single precision, */
+  VEC(int) products;                   /* with these families in its products */
   Eliminations eliminated;             /* local elements with a best factor in closed form: all that the terms mention, or none */
 } Group;
 
@@ -496,7 +498,7 @@ static bool add_term_to(Emission *e, const Joined *j, int group, bool alone)
     const Stmt *s = STMT(e, j->stmts.at[i]);
     e->statement_term[j->stmts.at[i]] = e->terms.n;
     VEC_PUSH(e->expectations, (Expectation){.factor = s->kind == ST_FACTOR ? "factor" : FAMILY(e, s->family)->name, .line = source_place(s->span.begin).line,
-                                             .method = method_word(&t)});
+                                             .method = method_word(&t), .statement = j->stmts.at[i]});
   }
   VEC_PUSH(e->terms, t);
   return true;
@@ -602,6 +604,8 @@ static void sort_terms(Emission *e)
   e->terms.at = sorted;
 }
 
+static void find_single(Emission *e, Group *g);
+
 Emission *emit_prepare(const Model *m, const Analysis *a, const EmitOptions *options)
 {
   Emission *e = NEW(Emission);
@@ -615,6 +619,7 @@ Emission *emit_prepare(const Model *m, const Analysis *a, const EmitOptions *opt
   find_axes(e);
   for (int i = 0; i < m->stmts.n; i++) prepare_term(e, i);
   sort_terms(e);
+  for (int g = 0; g < e->groups.n && options->single; g++) find_single(e, &e->groups.at[g]);
   if (options->dump_expr)
     for (int i = 0; i < e->terms.n; i++) {
       const Term *t = &e->terms.at[i];
@@ -1015,15 +1020,15 @@ static RefClass classify_leaf(void *data, Node leaf, RefSlot *slot)
   return REF_BUFFER;
 }
 
-typedef enum { K_POINT, K_EXPECTED, K_REST, K_CONSTANT, K_ELIMINATED, K_COMPLETE, K_RESTORE, KERNEL_KINDS } KernelKind;
-static const char *const kernel_names[] = {"point", "expected", "rest", "constant", "eliminated", "complete", "restore"};
+typedef enum { K_POINT, K_EXPECTED, K_REST, K_SINGLE, K_CONSTANT, K_ELIMINATED, K_COMPLETE, K_RESTORE, KERNEL_KINDS } KernelKind;
+static const char *const kernel_names[] = {"point", "expected", "rest", "single", "constant", "eliminated", "complete", "restore"};
 
 static Node term_node(const Term *t, KernelKind kind)
 {
   switch (kind) {
   case K_POINT: return t->value;
   case K_EXPECTED: case K_ELIMINATED: case K_COMPLETE: return t->method == EXPECT_SAMPLED ? NO_NODE : t->expected;
-  case K_REST: return t->method == EXPECT_SAMPLED ? t->averaged : NO_NODE;
+  case K_REST: case K_SINGLE: return t->method == EXPECT_SAMPLED ? t->averaged : NO_NODE;
   case K_CONSTANT: return t->constant;
   case K_RESTORE: case KERNEL_KINDS: break;
   }
@@ -1119,17 +1124,19 @@ static Node group_sum(Emission *e, Group *g, KernelKind kind, CPrint *p)
 static void accumulate(CPrint *p, ClassifyData *data, Node leaf, Node value)
 {
   RefSlot slot;
-  classify_leaf(data, leaf, &slot);                                         /* in a fixed order, bare references first come by node order */
+  if (data) classify_leaf(data, leaf, &slot);                               /* in a fixed order, bare references first come by node order */
   VEC_PUSH(p->k->outs, (LoopOut){.kind = OUT_ACCUMULATE, .value = value, .leaf = leaf});
 }
 
-/* What the kernel computes: value and gradient of the terms; of restore the best factors, as if they were adjoints. False: nothing. */
+/* What the kernel computes: value and gradient of the terms; of restore the best factors, as if they were adjoints. False: nothing. Without p->data
+ * references are not entered in the group's tables. */
 static bool kernel_outputs(Emission *e, Group *g, KernelKind kind, CPrint *p)
 {
   Dag *d = g->d;
   ClassifyData *data = p->data;
   LeafAdjoints adjoints = {0};
   if (kind >= K_ELIMINATED && !g->eliminated.n) return false;
+  if (kind == K_SINGLE && !g->single) return false;
   if (kind == K_RESTORE) {
     VEC_PUSH(p->k->outs, (LoopOut){.kind = OUT_VALUE, .value = x_const(d, 0), .leaf = NO_NODE});
     for (int i = 0; i < g->eliminated.n; i++) {
@@ -1154,6 +1161,32 @@ static bool kernel_outputs(Emission *e, Group *g, KernelKind kind, CPrint *p)
   return true;
 }
 
+/* Decides whether the group's sampled terms get a kernel in single precision too. */
+static void find_single(Emission *e, Group *g)
+{
+  CPrint p = {.k = kernel_new(g->d, 0), .d = g->d};
+  if (g->plate < 0) return;
+  dag_order_axes(g->d);
+  p.k->single = g->single = true;
+  if (kernel_outputs(e, g, K_SINGLE, &p)) kernel_lower(p.k);
+  else p.k->single = false;
+  g->single = p.k->single;
+  for (int f = 0; f < e->m->families.n && g->single; f++)
+    if (p.k->products[f]) VEC_PUSH(g->products, f);
+  for (int i = 0; i < g->terms.n && g->single; i++) {
+    const Term *t = &e->terms.at[g->terms.at[i]];
+    for (int k = 0; k < e->expectations.n; k++)
+      if (t->method == EXPECT_SAMPLED && e->expectations.at[k].statement == t->stmt) e->expectations.at[k].single = true;
+  }
+}
+
+bool emit_has_single(const Emission *e)
+{
+  for (int g = 0; g < e->groups.n; g++)
+    if (e->groups.at[g].single) return true;
+  return false;
+}
+
 /* Returns false when there is nothing to compute. */
 static bool emit_kernel(Emission *e, Group *g, KernelKind kind)
 {
@@ -1161,6 +1194,7 @@ static bool emit_kernel(Emission *e, Group *g, KernelKind kind)
   CPrint *p = NEW(CPrint);
   ClassifyData data = {e, g};
   p->k = kernel_new(d, 0);
+  p->k->single = kind == K_SINGLE;
   p->d = d;
   p->env_name = e->name;
   p->span = g->plate >= 0;
@@ -2313,8 +2347,14 @@ static void emit_group(Emission *e, Group *g)
     sb_printf(&e->plate_table, "  {.variable = \"%s\", .line = %d, .axis = %d", m->vars.at[var].name, source_place(m->plates.at[g->plate].span.begin).line, e->axis_of_var[var]);
   }
   if (g->sums) emit_sums(e, g);
+  if (g->products.n) {
+    put(e, "static const int %s_%s_products[] = {", e->name, suffix);
+    for (int i = 0; i < g->products.n; i++) put(e, "%d, ", g->products.at[i]);
+    put(e, "-1};\n\n");
+  }
   sb_printf(&e->plate_table, ", .first_term = %d, .n_terms = %d,\n   .point = %s, .expected = %s, .rest = %s, .constant = %s", g->terms.n ? g->terms.at[0] : 0, g->terms.n, name[K_POINT],
             name[K_EXPECTED], name[K_REST], name[K_CONSTANT]);
+  if (g->single) sb_printf(&e->plate_table, ",\n   .single = %s, .products = %s", name[K_SINGLE], g->products.n ? arena_printf("%s_%s_products", e->name, suffix) : "NULL");
   if (g->eliminated.n)
     sb_printf(&e->plate_table, ",\n   .eliminates = %s_%s_eliminates, .eliminated = %s, .complete = %s, .restore = %s", e->name, suffix, name[K_ELIMINATED], name[K_COMPLETE],
               name[K_RESTORE]);

@@ -9,6 +9,7 @@
 typedef struct {
   const char *version, *hash;          /* of pgmc; of the model's source */
   bool lenient;                        /* for `check`: a term that code generation cannot make is a warning, and left out */
+  bool single;                         /* kernels of sampled terms in single precision where they have matrix products */
   FILE *dump_expr, *dump_loop;         /* --dump expr, --dump loop; NULL: not asked */
 } EmitOptions;
 
@@ -17,6 +18,8 @@ typedef struct Emission Emission;
 Emission *emit_prepare(const Model *m, const Analysis *a, const EmitOptions *options);
 /* How each factor's expectation is computed, for the report; in order of statements. */
 int emit_expectations(const Emission *e, const Expectation **out);
+/* Whether --real float makes a difference: some sampled term has matrix products. */
+bool emit_has_single(const Emission *e);
 /* The C source. `text`, `json`, `dot`: what the program's `check` prints. */
 void emit_source(Emission *e, const char *text, const char *json, const char *dot, StrBuf *out);
 

@@ -58,6 +58,9 @@ typedef struct {
   VEC(LoopOut) outs;
   VEC(Node) named;                     /* nodes that get a local variable of their own, for readers */
   VEC(Node) arrays;                    /* nodes wanted as whole arrays within `given` (arguments of vector draws) */
+  /* In: matrix products and what lies between them in single precision are wanted. Out of kernel_lower: they are. Not where there is no product, nor where one
+   * takes what a sum, a scan or a function of whole arrays makes, which stay double. */
+  bool single;
   LoopBlock body;
   /* per node */
   bool *item;                          /* computed by an item of its own (else inline) */
@@ -65,6 +68,8 @@ typedef struct {
   AxisSet *home;                       /* reductions and buffered nodes: the loops in which the array is whole */
   Gemm *gemm;                          /* c < 0: none */
   Gemm *out_gemm;                      /* per output */
+  bool *narrow;                        /* single: has an array of floats */
+  bool *products;                      /* single, per family: its values are operands of products or its adjoints results, in arrays of floats */
   int n_nodes;
 } Kernel;
 

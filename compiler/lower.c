@@ -239,9 +239,12 @@ static AxisSet home_of(const Lower *l, Node n)
   return x->axes | l->k->given;
 }
 
-static bool gemm_direct(const Dag *d, Node n)
+/* Where the family's own array is an operand. In single precision latent variables have such arrays, data are copied. */
+static bool gemm_direct(const Kernel *k, Node n)
 {
+  const Dag *d = k->d;
   const XNode *x = dag_node(d, n);
+  if (k->single && x->op != X_VALUE) return false;
   if (!is_load(x) || x->op == X_TABLE || x->integer || d->model->families.at[x->aux].n_index) return false;
   if (x->n_args != 2) return false;
   const XNode *i = dag_node(d, x->args[0]), *j = dag_node(d, x->args[1]);
@@ -273,8 +276,8 @@ static void visit_uses(Lower *l)
   for (int i = 0; i < k->outs.n; i++) {
     const LoopOut *o = &k->outs.at[i];
     if (k->out_gemm[i].c >= 0) {
-      if (!gemm_direct(l->d, k->out_gemm[i].a)) note_use(l, k->out_gemm[i].a, 0, true);
-      if (!gemm_direct(l->d, k->out_gemm[i].b)) note_use(l, k->out_gemm[i].b, 0, true);
+      if (!gemm_direct(k, k->out_gemm[i].a)) note_use(l, k->out_gemm[i].a, 0, true);
+      if (!gemm_direct(k, k->out_gemm[i].b)) note_use(l, k->out_gemm[i].b, 0, true);
       continue;
     }
     AxisSet axes = o->axes | (o->value >= 0 ? dag_axes(l->d, o->value) : 0) | (o->leaf >= 0 ? dag_axes(l->d, o->leaf) : 0) | k->given;
@@ -299,8 +302,8 @@ static void visit_uses(Lower *l)
       continue;
     }
     if (k->gemm[n].c >= 0) {
-      if (!gemm_direct(l->d, k->gemm[n].a)) note_use(l, k->gemm[n].a, 0, true);
-      if (!gemm_direct(l->d, k->gemm[n].b)) note_use(l, k->gemm[n].b, 0, true);
+      if (!gemm_direct(k, k->gemm[n].a)) note_use(l, k->gemm[n].a, 0, true);
+      if (!gemm_direct(k, k->gemm[n].b)) note_use(l, k->gemm[n].b, 0, true);
       continue;
     }
     AxisSet axes = placement(l, n);
@@ -358,8 +361,8 @@ static void body_needs(Lower *l, int t, Node n)
 
 static void gemm_needs(Lower *l, int t, const Gemm *g)
 {
-  if (!gemm_direct(l->d, g->a)) add_need(l, t, g->a, 0);
-  if (!gemm_direct(l->d, g->b)) add_need(l, t, g->b, 0);
+  if (!gemm_direct(l->k, g->a)) add_need(l, t, g->a, 0);
+  if (!gemm_direct(l->k, g->b)) add_need(l, t, g->b, 0);
 }
 
 static void make_tasks(Lower *l)
@@ -508,6 +511,49 @@ static void schedule(Lower *l, AxisSet ctx, const int *list, int n, LoopBlock *b
   }
 }
 
+/* ---- single precision ------------------------------------------------------------------------------------------------------------------- */
+
+/* Of a value made in loops, for other loops. */
+static bool is_pointwise_array(const Kernel *k, Node n)
+{
+  const XNode *x = dag_node(k->d, n);
+  return k->item[n] && k->buffered[n] && k->gemm[n].c < 0 && !is_reduction(x) && !is_whole(x);
+}
+
+/* The operand of a product as floats: false where it is what must stay double. */
+static bool single_operand(Kernel *k, Node n)
+{
+  if (gemm_direct(k, n)) k->products[dag_node(k->d, n)->aux] = true;
+  return gemm_direct(k, n) || k->narrow[n];
+}
+
+static void choose_single(Kernel *k)
+{
+  Dag *d = k->d;
+  bool any = false;
+  k->narrow = NEW_ARRAY(bool, k->n_nodes + 1), k->products = NEW_ARRAY(bool, d->model->families.n + 1);
+  for (Node n = 0; n < k->n_nodes; n++) k->narrow[n] = k->gemm[n].c >= 0 || is_pointwise_array(k, n);
+  for (Node n = 0; n < k->n_nodes; n++) {
+    const XNode *x = dag_node(d, n);
+    for (int i = 0; i < x->n_args && k->item[n] && x_is_whole(x->op); i++) {
+      if (k->gemm[x->args[i]].c >= 0) k->single = false;
+      k->narrow[x->args[i]] = false;
+    }
+  }
+  for (Node n = 0; n < k->n_nodes; n++) {
+    if (k->gemm[n].c < 0) continue;
+    any = true;
+    k->single = single_operand(k, k->gemm[n].a) && single_operand(k, k->gemm[n].b) && k->single;
+  }
+  for (int i = 0; i < k->outs.n; i++) {
+    if (k->out_gemm[i].c < 0) continue;
+    any = true;
+    k->single = single_operand(k, k->out_gemm[i].a) && single_operand(k, k->out_gemm[i].b) && k->single;
+    k->products[dag_node(d, k->outs.at[i].leaf)->aux] = true;
+  }
+  k->single = k->single && any;
+}
+
 void kernel_lower(Kernel *k)
 {
   Dag *d = k->d;
@@ -548,6 +594,7 @@ void kernel_lower(Kernel *k)
   int *all = NEW_ARRAY(int, l.tasks.n + 1);
   for (int i = 0; i < l.tasks.n; i++) all[i] = i;
   schedule(&l, k->given, all, l.tasks.n, &k->body);
+  if (k->single) choose_single(k);
 }
 
 /* ---- what became of a node ------------------------------------------------------------------------------------------------------------- */

@@ -31,7 +31,7 @@ typedef struct {
   Command command;
   const char *model, *output, *require, *dump, *data;
   Format format;
-  bool library;
+  bool library, single;
   DriverOptions driver;
 } Options;
 
@@ -49,6 +49,7 @@ static const char *const usage_text =
   "      --json            the same as --format json\n"
   "      --data FILE       for check: what this data set (JSON, CSV) makes of it: the components that lookups and missing values leave\n"
   "      --require VERDICT fail with status 4 if the verdict is weaker (closes, partly, data, unknown, open)\n"
+  "      --real TYPE       double (default), or float: matrix products of neural networks in single precision\n"
   "      --march CPU       native (default) or portable: any processor of this family\n"
   "      --cc COMPILER     the C compiler (default gcc, or the variable CC)\n"
   "      --cflags FLAGS    further flags for it (default: the variable PGMC_CFLAGS)\n"
@@ -125,8 +126,9 @@ static Options parse_options(int argc, char **argv)
       o.dump = optarg;
       break;
     case O_REAL:
-      if (!strcmp(optarg, "double")) break;
-      usage_error(strcmp(optarg, "float") ? "--real is double, not '%s'" : "--real %s is not available yet", optarg);
+      if (!one_of(optarg, "double float")) usage_error("--real is double or float, not '%s'", optarg);
+      o.single = optarg[0] == 'f';
+      break;
     case O_DATA: o.data = optarg; break;
     case ':': usage_error("option '%s' needs an argument", argv[optind - 1]);
     default: usage_error("unknown option '%s'", argv[optind - 1]);
@@ -232,10 +234,15 @@ int main(int argc, char **argv)
     fputs(sb_text(&b), stdout);
     return 0;
   }
-  EmitOptions emit = {.version = PGMC_VERSION, .hash = hash, .lenient = o.command == CMD_CHECK && !o.dump};
+  EmitOptions emit = {.version = PGMC_VERSION, .hash = hash, .lenient = o.command == CMD_CHECK && !o.dump, .single = o.single};
   if (o.dump && !strcmp(o.dump, "expr")) emit.dump_expr = stdout;
   if (o.dump && !strcmp(o.dump, "loop")) emit.dump_loop = stdout;
   Emission *emission = emit_prepare(model, analysis, &emit);
+  if (o.single && !emit_has_single(emission)) {
+    const char *message = "--real float changes nothing: no factor that is sampled has matrix products, so all is computed in double precision";
+    VEC_PUSH(analysis->warnings, (AnalysisWarning){.span = ast->name_span, .message = message});
+    diag_warning(ast->name_span, NULL, "%s", message);
+  }
   settle_diagnostics(&o);
   if (emit.dump_expr) return 0;
 

@@ -218,6 +218,10 @@ void report_text_color(const Model *m, const Analysis *a, const Expectation *lis
   sb_puts(out, "  expectations: ");
   for (int i = 0; i < n; i++) sb_printf(out, "%s%s [%d] %s", i ? ", " : "", list[i].factor, list[i].line, list[i].method);
   sb_putc(out, '\n');
+  int singles = 0;
+  for (int i = 0; i < n; i++)
+    if (list[i].single) sb_printf(out, "%s%s [%d]", singles++ ? ", " : "  single precision in products on fresh draws: ", list[i].factor, list[i].line);
+  if (singles) sb_putc(out, '\n');
 }
 
 void report_text(const Model *m, const Analysis *a, const Expectation *list, int n, StrBuf *out)
@@ -350,6 +354,7 @@ void report_json(const Model *m, const Analysis *a, const Expectation *list, int
     json_string(out, list[i].factor);
     sb_printf(out, ", \"line\": %d, \"method\": ", list[i].line);
     json_string(out, list[i].method);
+    if (list[i].single) sb_puts(out, ", \"real\": \"float\"");
     sb_putc(out, '}');
   }
   sb_printf(out, n ? "\n  ]" : "]");

@@ -8,6 +8,8 @@ typedef struct {
   const char *factor;                   /* the family whose statement it is, or the text of a factor */
   int line;
   const char *method;                   /* closed-form, quadrature, enumeration, fixed-draws, monte-carlo */
+  int statement;                        /* of the model */
+  bool single;                          /* --real float: fresh draws of it are evaluated in single precision */
 } Expectation;
 
 /* The report for people. `list` may be empty. `color`: ANSI colours for a terminal. */

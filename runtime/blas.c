@@ -15,8 +15,11 @@
 enum { ROW_MAJOR = 101, PLAIN = 111, TRANSPOSED = 112 };
 typedef void (*Gemm)(int order, int transpose_a, int transpose_b, int m, int n, int k, double alpha, const double *a, int lda, const double *b, int ldb,
                      double beta, double *c, int ldc);
+typedef void (*GemmSingle)(int order, int transpose_a, int transpose_b, int m, int n, int k, float alpha, const float *a, int lda, const float *b, int ldb,
+                           float beta, float *c, int ldc);
 
 static Gemm gemm;
+static GemmSingle gemm_single;
 static bool serial;
 static pthread_once_t once = PTHREAD_ONCE_INIT;
 static pthread_mutex_t one_at_a_time = PTHREAD_MUTEX_INITIALIZER;
@@ -45,42 +48,52 @@ static void find(void)
   if (core) unsetenv("OPENBLAS_CORETYPE");
   if (!library) return;
   Gemm found;
+  GemmSingle found_single;
   void (*set_threads)(int);
   int (*parallel)(void);
   *(void **)&found = dlsym(library, "cblas_dgemm");
+  *(void **)&found_single = dlsym(library, "cblas_sgemm");
   *(void **)&set_threads = dlsym(library, "openblas_set_num_threads");
   *(void **)&parallel = dlsym(library, "openblas_get_parallel");
-  if (!found || !set_threads || !parallel) return; /* of that name, but another library */
+  if (!found || !found_single || !set_threads || !parallel) return; /* of that name, but another library */
   set_threads(1);                                  /* it may have been in the process before */
   serial = parallel() == 0;
   gemm = found;
+  gemm_single = found_single;
 }
 
-/* C += op(A) op(B) */
-static void plain(bool transpose_a, bool transpose_b, long m, long n, long k, const double *a, long lda, const double *b, long ldb, double *c, long ldc)
-{
-  for (long i = 0; i < m; i++)
-    for (long l = 0; l < k; l++) {
-      const double factor = transpose_a ? a[l * lda + i] : a[i * lda + l];
-      for (long j = 0; j < n; j++) c[i * ldc + j] += factor * (transpose_b ? b[j * ldb + l] : b[l * ldb + j]);
-    }
-}
+// clang-format off
+#define DEFINE_PRODUCT(name, REAL, library_product)                                                                                        \
+  /* C += op(A) op(B) */                                                                                                                   \
+  static void name##_plain(bool transpose_a, bool transpose_b, long m, long n, long k, const REAL *a, long lda, const REAL *b, long ldb,   \
+                           REAL *c, long ldc)                                                                                              \
+  {                                                                                                                                        \
+    for (long i = 0; i < m; i++)                                                                                                           \
+      for (long l = 0; l < k; l++) {                                                                                                       \
+        const REAL factor = transpose_a ? a[l * lda + i] : a[i * lda + l];                                                                 \
+        for (long j = 0; j < n; j++) c[i * ldc + j] += factor * (transpose_b ? b[j * ldb + l] : b[l * ldb + j]);                           \
+      }                                                                                                                                    \
+  }                                                                                                                                        \
+                                                                                                                                           \
+  void name(bool transpose_a, bool transpose_b, long m, long n, long k, const REAL *a, long lda, const REAL *b, long ldb, REAL beta,       \
+            REAL *c, long ldc)                                                                                                             \
+  {                                                                                                                                        \
+    if (m <= 0 || n <= 0) return;                                                                                                          \
+    pthread_once(&once, find);                                                                                                             \
+    if (k > 0 && library_product) {                                                                                                        \
+      if (serial) pthread_mutex_lock(&one_at_a_time);                                                                                      \
+      library_product(ROW_MAJOR, transpose_a ? TRANSPOSED : PLAIN, transpose_b ? TRANSPOSED : PLAIN, (int)m, (int)n, (int)k, 1, a,         \
+                      (int)lda, b, (int)ldb, beta, c, (int)ldc);                                                                           \
+      if (serial) pthread_mutex_unlock(&one_at_a_time);                                                                                    \
+      return;                                                                                                                              \
+    }                                                                                                                                      \
+    for (long i = 0; i < m && beta != 1; i++) {                                                                                            \
+      if (beta == 0) memset(c + i * ldc, 0, sizeof *c * (size_t)n);                                                                        \
+      for (long j = 0; j < n && beta != 0; j++) c[i * ldc + j] *= beta;                                                                    \
+    }                                                                                                                                      \
+    name##_plain(transpose_a, transpose_b, m, n, k, a, lda, b, ldb, c, ldc);                                                               \
+  }
 
-void pgm_gemm(bool transpose_a, bool transpose_b, long m, long n, long k, const double *a, long lda, const double *b, long ldb, double beta, double *c,
-              long ldc)
-{
-  if (m <= 0 || n <= 0) return;
-  pthread_once(&once, find);
-  if (k > 0 && gemm) {
-    if (serial) pthread_mutex_lock(&one_at_a_time);
-    gemm(ROW_MAJOR, transpose_a ? TRANSPOSED : PLAIN, transpose_b ? TRANSPOSED : PLAIN, (int)m, (int)n, (int)k, 1, a, (int)lda, b, (int)ldb, beta, c,
-         (int)ldc);
-    if (serial) pthread_mutex_unlock(&one_at_a_time);
-    return;
-  }
-  for (long i = 0; i < m && beta != 1; i++) {
-    if (beta == 0) memset(c + i * ldc, 0, sizeof *c * (size_t)n);
-    for (long j = 0; j < n && beta != 0; j++) c[i * ldc + j] *= beta;
-  }
-  plain(transpose_a, transpose_b, m, n, k, a, lda, b, ldb, c, ldc);
-}
+DEFINE_PRODUCT(pgm_gemm, double, gemm)
+DEFINE_PRODUCT(pgm_gemm_single, float, gemm_single)
+// clang-format on

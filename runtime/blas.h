@@ -8,5 +8,8 @@
  * on the thread that asks for it. */
 void pgm_gemm(bool transpose_a, bool transpose_b, long m, long n, long k, const double *a, long lda, const double *b, long ldb, double beta, double *c,
               long ldc);
+/* The same in single precision. */
+void pgm_gemm_single(bool transpose_a, bool transpose_b, long m, long n, long k, const float *a, long lda, const float *b, long ldb, float beta, float *c,
+                     long ldc);
 
 #endif

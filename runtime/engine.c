@@ -15,6 +15,9 @@
  * SUMS. Terms that need the data only through sums over groups of elements (PgmSums) have these added up when the session opens; evaluations of all data
  * then run over groups instead of elements. Minibatches and terms one by one go over elements.
  *
+ * SINGLE PRECISION. A plate with a kernel for that (PgmPlate.single) finds the values of the families in its products rounded to floats, once per run, and
+ * adds their adjoints to floats, slot by slot; from one slot to the next they are added in double precision.
+ *
  * pgm_engine_run allocates nothing. */
 #define _GNU_SOURCE
 #include "session.h"
@@ -23,6 +26,8 @@
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
+
+#include "parallel.h"
 
 enum {
   MAX_SLOTS = 64,
@@ -60,6 +65,7 @@ typedef struct {
   int n_shared;
   const int *shared;
   long sum_doubles; /* shared arrays of one slot, in whole cache lines */
+  bool *product;    /* per family: in the products of the kernel in single precision; NULL: there is none */
   int n_refs;
   int *refs; /* in PgmEngine.ref */
   bool idle; /* another plate gives its expectations on all data: this one by sums, or that one by elements */
@@ -82,6 +88,7 @@ typedef struct PgmEngine {
   size_t scratch_stride; /* per thread */
   long *targets;         /* of a chunk of units in a minibatch */
   double **tables;       /* per PgmSums: its tables, one after the other */
+  float **single;        /* per family: room for PgmLatent.single; NULL: in no products */
   int threads;
 } PgmEngine;
 
@@ -133,22 +140,39 @@ static bool by_factors(const PgmSession *s, int family, PgmKernelKind kind)
   return kind == PGM_KERNEL_EXPECTED || kind == PGM_KERNEL_ELIMINATED || s->layout[family].table;
 }
 
+static bool samples(PgmKernelKind kind)
+{
+  return kind == PGM_KERNEL_REST || kind == PGM_KERNEL_SINGLE;
+}
+
+/* Does the plate's kernel of this kind have products in single precision, with the family or (-1) at all? */
+static bool in_products(const PlatePlan *p, int family, PgmKernelKind kind)
+{
+  return kind == PGM_KERNEL_SINGLE && p->product && (family < 0 || p->product[family]);
+}
+
 /* What the plate runs on all data, and in minibatches; NULL: nothing. */
 static PgmKernel kernel_of(const PlatePlan *p, PgmKernelKind kind)
 {
   if (kind == PGM_KERNEL_ELIMINATED && p->eliminated) return p->eliminated;
-  return kind == PGM_KERNEL_POINT ? p->plate->point : kind == PGM_KERNEL_REST ? p->plate->rest : p->idle ? NULL : p->plate->expected;
+  if (kind == PGM_KERNEL_SINGLE && p->plate->single) return p->plate->single;
+  return kind == PGM_KERNEL_POINT ? p->plate->point : samples(kind) ? p->plate->rest : p->idle ? NULL : p->plate->expected;
 }
 
 static PgmKernel batch_kernel_of(const PlatePlan *p, PgmKernelKind kind)
 {
-  return kind == PGM_KERNEL_POINT ? p->plate->point : kind == PGM_KERNEL_REST ? p->plate->rest : p->by_sums ? NULL : p->plate->expected;
+  return samples(kind) || kind == PGM_KERNEL_POINT ? kernel_of(p, kind) : p->by_sums ? NULL : p->plate->expected;
 }
 
-/* Leads a shared family to its arrays within sums, which begin at `next`; returns where they end. Which of them are used depends on the kind. */
-static double *point_sums(const PgmSession *s, int family, double *next, PgmKernelKind kind, PgmLatent *latent)
+/* Leads a shared family to its arrays within sums, which begin at `next`; returns where they end. Which of them are used depends on the kind, and on whether
+ * the family is in products in single precision. */
+static double *point_sums(const PgmSession *s, int family, bool product, double *next, PgmKernelKind kind, PgmLatent *latent)
 {
   const PgmLayout *l = &s->layout[family];
+  if (product) {
+    latent->single_sum = (float *)next;
+    return next + (l->elements * l->width + 15) / 16 * 8; /* whole cache lines */
+  }
   if (by_factors(s, family, kind)) {
     latent->mean_sum = next;
     latent->sd_sum = next + l->elements * l->uwidth;
@@ -193,30 +217,51 @@ static void run_slot(const Work *w, int n, int k, double *scratch)
   double *next = slot->sums = w->s->engine->sums + k * p->sum_doubles;
   memcpy(slot->env, w->s->env, w->s->model->env_size);
   for (int i = 0; i < p->n_shared && w->gradient; i++)
-    next = point_sums(w->s, p->shared[i], next, w->kind, (PgmLatent *)(slot->env + w->s->model->families[p->shared[i]].place));
+    next = point_sums(w->s, p->shared[i], in_products(p, p->shared[i], w->kind), next, w->kind,
+                      (PgmLatent *)(slot->env + w->s->model->families[p->shared[i]].place));
   memset(slot->sums, 0, (size_t)((char *)next - (char *)slot->sums));
   slot->value = run_spans(w, slot->env, scratch, slot_start(w->count, n, k), slot_start(w->count, n, k + 1));
 }
 
-static void add_chunk(const PgmEngine *e, double *bar, long offset, int n, long from, long to)
+static void add_chunk(const PgmEngine *e, double *bar, long offset, bool product, int n, long from, long to)
 {
   for (int k = 0; k < n; k++) {
     const double *sum = e->slot[k].sums + offset;
-    for (long i = from; i < to; i++) bar[i] += sum[i];
+    if (product) {
+      const float *single = (const float *)sum;
+      for (long i = from; i < to; i++) bar[i] += (double)single[i];
+    } else {
+      for (long i = from; i < to; i++) bar[i] += sum[i];
+    }
   }
 }
 
-/* bar += the n slots' arrays, in order. */
-static void add_slots(const PgmEngine *e, double *bar, const double *first_sum, int n, long entries)
+/* bar += the n slots' arrays, in order; `product`: they are floats. */
+static void add_slots(const PgmEngine *e, double *bar, const double *first_sum, bool product, int n, long entries)
 {
   const long offset = first_sum - e->slot[0].sums;
   if (n * entries <= PARALLEL_ENTRIES) {
-    add_chunk(e, bar, offset, n, 0, entries);
+    add_chunk(e, bar, offset, product, n, 0, entries);
     return;
   }
 #pragma omp parallel for schedule(static) num_threads(e->threads)
   for (long from = 0; from < entries; from += CHUNK_ENTRIES)
-    add_chunk(e, bar, offset, n, from, from + CHUNK_ENTRIES < entries ? from + CHUNK_ENTRIES : entries);
+    add_chunk(e, bar, offset, product, n, from, from + CHUNK_ENTRIES < entries ? from + CHUNK_ENTRIES : entries);
+}
+
+/* The values of the families in the plate's products, rounded. */
+static void round_values(const Work *w)
+{
+  const PgmEngine *e = w->s->engine;
+  for (int f = 0; f < w->s->model->n_families; f++) {
+    const PgmLayout *l = &w->s->layout[f];
+    if (!in_products(w->plan, f, w->kind)) continue;
+    const double *restrict value = l->value;
+    float *restrict single = e->single[f];
+    PGM_PIECES(l->elements * l->width, e->threads, from, to, {
+      for (long i = from; i < to; i++) single[i] = (float)value[i];
+    });
+  }
 }
 
 static void gather_shifted(const PgmEngine *e, const RefPlan *r, const double *buffer, double *bar)
@@ -302,10 +347,11 @@ static double run_plate(const Work *w)
   const int n = slots_for(p, w->count);
   double sum = 0;
   if (!w->count) return 0;
-  if (n == 1) {
+  if (in_products(p, -1, w->kind)) round_values(w);
+  if (n == 1 && !in_products(p, -1, w->kind)) {
     sum = run_spans(w, s->env, e->scratch, 0, w->count); /* there X_sum is X_bar */
   } else {
-    if (e->threads == 1) { /* even a team of one costs a microsecond */
+    if (e->threads == 1 || n == 1) { /* even a team of one costs a microsecond */
       for (int k = 0; k < n; k++) run_slot(w, n, k, e->scratch);
     } else {
 #pragma omp parallel for schedule(dynamic, 1) num_threads(e->threads)
@@ -315,13 +361,15 @@ static double run_plate(const Work *w)
     double *next = e->slot[0].sums;
     for (int i = 0; i < p->n_shared && w->gradient; i++) {
       const PgmLayout *l = &s->layout[p->shared[i]];
-      PgmLatent *latent = pgm_session_latent(s, p->shared[i]), first;
-      next = point_sums(s, p->shared[i], next, w->kind, &first);
+      PgmLatent *latent = pgm_session_latent(s, p->shared[i]), first = {0};
+      const bool product = in_products(p, p->shared[i], w->kind);
+      double *const sums = next;
+      next = point_sums(s, p->shared[i], product, next, w->kind, &first);
       if (by_factors(s, p->shared[i], w->kind)) {
-        add_slots(e, latent->mean_bar, first.mean_sum, n, l->elements * l->uwidth);
-        add_slots(e, latent->sd_bar, first.sd_sum, n, l->elements * l->uwidth);
+        add_slots(e, latent->mean_bar, first.mean_sum, false, n, l->elements * l->uwidth);
+        add_slots(e, latent->sd_bar, first.sd_sum, false, n, l->elements * l->uwidth);
       } else {
-        add_slots(e, latent->value_bar, first.value_sum, n, l->elements * l->width);
+        add_slots(e, latent->value_bar, sums, product, n, l->elements * l->width);
       }
     }
   }
@@ -605,6 +653,7 @@ static void plan_plate(const PgmSession *s, PlatePlan *p, int index)
   while (p->shared && p->shared[p->n_shared] >= 0) {
     const PgmLayout *l = &s->layout[p->shared[p->n_shared++]];
     p->sum_doubles += l->elements * (2 * l->uwidth > l->width ? 2 * l->uwidth : l->width);
+    if (plate->single) p->sum_doubles += 8; /* what point_sums rounds up */
   }
   p->sum_doubles = (p->sum_doubles + 7) / 8 * 8;
 }
@@ -657,6 +706,21 @@ static PgmStatus open_sums(PgmSession *s, int i, PgmError *error)
   return ok ? PGM_OK : no_memory(error);
 }
 
+/* Room for the values of the families in the plate's products, in the env. False: out of memory. */
+static bool open_products(PgmSession *s, PlatePlan *p)
+{
+  const PgmModel *m = s->model;
+  if (!(p->product = calloc((size_t)m->n_families + 1, sizeof *p->product))) return false;
+  for (const int *f = p->plate->products; f && *f >= 0; f++) {
+    const PgmLayout *l = &s->layout[*f];
+    p->product[*f] = true;
+    if (s->engine->single[*f]) continue;
+    if (!(s->engine->single[*f] = (float *)aligned_doubles(0.5 * (double)(l->elements * l->width) + 1))) return false;
+    pgm_session_latent(s, *f)->single = s->engine->single[*f];
+  }
+  return true;
+}
+
 PgmStatus pgm_engine_open(PgmSession *s, PgmError *error)
 {
   const PgmModel *m = s->model;
@@ -667,7 +731,8 @@ PgmStatus pgm_engine_open(PgmSession *s, PgmError *error)
   e->plate = calloc((size_t)m->n_plates + 1, sizeof *e->plate);
   e->ref = calloc((size_t)m->n_refs + 1, sizeof *e->ref);
   e->tables = calloc((size_t)m->n_sums + 1, sizeof *e->tables);
-  if (!e->plate || !e->ref || !e->tables) return no_memory(error);
+  e->single = calloc((size_t)m->n_families + 1, sizeof *e->single);
+  if (!e->plate || !e->ref || !e->tables || !e->single) return no_memory(error);
   for (int f = 0; f < m->n_families; f++) {
     if (!pgm_is_latent(&m->families[f])) continue;
     PgmLatent *latent = pgm_session_latent(s, f);
@@ -678,6 +743,7 @@ PgmStatus pgm_engine_open(PgmSession *s, PgmError *error)
   for (int i = 0; i < m->n_plates; i++) {
     PlatePlan *p = &e->plate[i];
     plan_plate(s, p, i);
+    if (p->plate->single && !open_products(s, p)) return no_memory(error);
     if (!(p->refs = malloc(sizeof *p->refs * (size_t)(m->n_refs + 1)))) return no_memory(error);
     for (int r = 0; r < m->n_refs; r++)
       if (m->refs[r].plate == i) p->refs[p->n_refs++] = r;
@@ -717,7 +783,12 @@ void pgm_engine_close(PgmSession *s)
 {
   PgmEngine *e = s->engine;
   if (!e) return;
-  for (int i = 0; i < s->model->n_plates && e->plate; i++) free(e->plate[i].refs);
+  for (int i = 0; i < s->model->n_plates && e->plate; i++) {
+    free(e->plate[i].refs);
+    free(e->plate[i].product);
+  }
+  for (int f = 0; f < s->model->n_families && e->single; f++) free(e->single[f]);
+  free(e->single);
   for (int r = 0; r < s->model->n_refs && e->ref; r++) {
     free(e->ref[r].value);
     free(e->ref[r].mean);
@@ -848,7 +919,7 @@ void pgm_block_copy(PgmBlock *b, int copy)
   const PgmBlocks *all = b->all;
   double *next = b->sums = all->sums + (MAX_SLOTS + b->thread) * all->sum_stride + copy * all->sum_doubles;
   for (int k = 0; k < all->n_shared; k++)
-    next = point_sums(b->s, all->shared[k], next, all->kind, (PgmLatent *)((char *)b->env + b->s->model->families[all->shared[k]].place));
+    next = point_sums(b->s, all->shared[k], false, next, all->kind, (PgmLatent *)((char *)b->env + b->s->model->families[all->shared[k]].place));
 }
 
 double pgm_block_run(PgmBlock *b)
@@ -947,7 +1018,7 @@ void pgm_blocks_add(const PgmBlocks *b, int copy)
     for (int k = 0; k < b->n_shared; k++) {
       const PgmLayout *l = &b->s->layout[b->shared[k]];
       PgmLatent from;
-      next = point_sums(b->s, b->shared[k], next, b->kind, &from);
+      next = point_sums(b->s, b->shared[k], false, next, b->kind, &from);
       if (!by_factors(b->s, b->shared[k], b->kind)) {
         for (long i = 0; i < l->elements * l->width; i++) l->value_bar[i] += from.value_sum[i];
         continue;

@@ -216,7 +216,7 @@ static bool axis_families(const PgmObjective *o, int axis, BlockAxis *a)
   for (int r = 0; r < m->n_refs; r++)
     if (m->plates[m->refs[r].plate].axis == axis) return false;
   for (int p = 0; p < m->n_plates; p++)
-    if (m->plates[p].axis == axis && m->plates[p].block < 0) return false;
+    if (m->plates[p].axis == axis && (m->plates[p].block < 0 || (m->plates[p].single && o->kind == PGM_KERNEL_SINGLE))) return false;
   for (int i = 0; i < o->q->n; i++) {
     const PgmSource *f = &o->q->source[i];
     const PgmLayout *l = &o->s->layout[f->family];
@@ -314,7 +314,7 @@ PgmStatus pgm_objective_open(PgmObjective **out, PgmSession *s, PgmSources *q, c
   o->s = s;
   o->q = q;
   o->options = *options;
-  o->kind = options->all_points ? PGM_KERNEL_POINT : PGM_KERNEL_REST;
+  o->kind = options->all_points ? PGM_KERNEL_POINT : options->fresh && pgm_has_single(s->model) ? PGM_KERNEL_SINGLE : PGM_KERNEL_REST;
   o->sampled = !options->teacher_mean && (options->all_points || pgm_needs_draws(s->model));
   for (int p = 0; p < s->model->n_plates && !options->all_points; p++) o->expected = o->expected || s->model->plates[p].expected;
   o->offset = calloc((size_t)q->n + 1, sizeof *o->offset);

@@ -11,6 +11,9 @@
 /* Scratch arrays start on cache lines. */
 #define PGM_PAD(n) (((n) + 7) & ~7L)
 
+/* The doubles that n floats take, likewise. */
+#define PGM_PAD_SINGLE(n) ((((n) + 15) & ~15L) / 2)
+
 /* Starts a PgmKernel that runs over the span's units. Its body is compiled twice, for consecutive units, which the compiler then reads and writes
  * as vectors, and for those of a list (minibatches): left to itself it would gather and scatter for both. */
 #define PGM_KERNEL(name)                                                                                                           \

@@ -45,6 +45,8 @@ typedef struct {
   const double *value, *mean, *sd;
   double *value_bar, *mean_bar, *sd_bar;         /* own references */
   double *value_sum, *mean_sum, *sd_sum;         /* shared references: this slot's */
+  const float *single;                           /* values in single precision, of families that PgmPlate.products names */
+  float *single_sum;                             /* shared references to these: this slot's */
   long levels;                                   /* discrete: entries of `mean`, the probabilities of an element's values from its lower bound up */
 } PgmLatent;
 
@@ -93,7 +95,9 @@ typedef struct {                        /* all terms under one outermost plate (
   PgmKernel point;                     /* all terms at a point */
   PgmKernel expected;                  /* the terms with closed form or quadrature, in expectation; NULL if none */
   PgmKernel rest;                      /* the other terms, at a point; NULL if none */
-  PgmKernel constant;                  /* summands that depend on data alone, which the three above leave out; NULL if none */
+  PgmKernel single;                    /* as rest, with matrix products and what lies between them in single precision; NULL: there is none */
+  const int *products;                 /* latent families in its products: it reads PgmLatent.single and adds to single_sum, not value_sum; ended by -1; NULL: none */
+  PgmKernel constant;                  /* summands that depend on data alone, which those above leave out; NULL if none */
   /* Local families whose best factors, given everything else, have a closed form: all that the terms mention, each defined by this plate and met in it alone.
    * Ended by -1; NULL: none. */
   const int *eliminates;

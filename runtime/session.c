@@ -60,6 +60,13 @@ bool pgm_is_latent(const PgmFamily *f)
   return f->role == PGM_GLOBAL || f->role == PGM_LOCAL || f->role == PGM_PARAM;
 }
 
+bool pgm_has_single(const PgmModel *m)
+{
+  for (int p = 0; p < m->n_plates; p++)
+    if (m->plates[p].single) return true;
+  return false;
+}
+
 bool pgm_is_discrete(const PgmFamily *f)
 {
   return f->transform == PGM_T_DISCRETE && pgm_is_latent(f);

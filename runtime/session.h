@@ -58,6 +58,7 @@ typedef struct PgmSession {
  * `data` must live as long as the session, which may use its arrays without a copy. The arrays of latents and params start as zeros. */
 PgmStatus pgm_session_open(PgmSession **out, const PgmModel *model, const PgmData *data, const PgmSessionOptions *options, PgmError *error);
 void pgm_session_close(PgmSession *s);
+bool pgm_has_single(const PgmModel *m);                                /* does a plate have a kernel in single precision? (--real float) */
 
 /* From now on quadratures have few nodes, as the way to an optimum needs, or as many as the session was opened with. Whether they have few: not if those are
  * no more. */
@@ -99,8 +100,8 @@ void pgm_values_hide(const PgmSession *s);
 /* ---- the engine (engine.c): plates over threads, adjoints gathered ---------------------------------------------------------------------- */
 
 /* Eliminated: as expected, but plates that eliminate local families (PgmPlate.eliminates) maximise over these families' factors, whose entropy is part of
- * the value and whose arrays are neither read nor written. */
-typedef enum { PGM_KERNEL_POINT, PGM_KERNEL_EXPECTED, PGM_KERNEL_REST, PGM_KERNEL_ELIMINATED } PgmKernelKind;
+ * the value and whose arrays are neither read nor written. Single: as rest, in single precision where plates have a kernel for that. */
+typedef enum { PGM_KERNEL_POINT, PGM_KERNEL_EXPECTED, PGM_KERNEL_REST, PGM_KERNEL_SINGLE, PGM_KERNEL_ELIMINATED } PgmKernelKind;
 
 /* A minibatch, or everything. */
 typedef struct {
