@@ -105,66 +105,23 @@ long pgm_net_scratch(const PgmNet *net, long rows)
   return net->n_terms ? rows * net->n_terms : 2 * rows * widest(net);
 }
 
-/* ---- activations --------------------------------------------------------------------------------------------------------------------- */
-
-static void activate(PgmActivation kind, long n, double *z)
-{
-  switch (kind) {
-  case PGM_TANH:
-#pragma omp simd
-    for (long i = 0; i < n; i++) z[i] = tanh(z[i]);
-    break;
-  case PGM_RELU:
-    for (long i = 0; i < n; i++) z[i] = z[i] > 0 ? z[i] : 0;
-    break;
-  case PGM_LEAKY_RELU:
-    for (long i = 0; i < n; i++) z[i] = z[i] > 0 ? z[i] : 0.01 * z[i];
-    break;
-  case PGM_SOFTPLUS: /* log(1 + e^z) = max(z, 0) + log1p(e^-|z|) */
-#pragma omp simd
-    for (long i = 0; i < n; i++) z[i] = (z[i] > 0 ? z[i] : 0) + log1p(exp(-fabs(z[i])));
-    break;
-  }
-}
-
-/* bar *= derivative, from the activation's output a */
-static void activate_back(PgmActivation kind, long n, const double *a, double *bar)
-{
-  switch (kind) {
-  case PGM_TANH:
-    for (long i = 0; i < n; i++) bar[i] *= 1 - a[i] * a[i];
-    break;
-  case PGM_RELU:
-    for (long i = 0; i < n; i++) bar[i] = a[i] > 0 ? bar[i] : 0;
-    break;
-  case PGM_LEAKY_RELU:
-    for (long i = 0; i < n; i++) bar[i] *= a[i] > 0 ? 1 : 0.01;
-    break;
-  case PGM_SOFTPLUS: /* inv_logit(z) = 1 - e^-a */
-#pragma omp simd
-    for (long i = 0; i < n; i++) bar[i] *= -expm1(-a[i]);
-    break;
-  }
-}
-
 /* ---- forward and backward ------------------------------------------------------------------------------------------------------------ */
 
-/* y (rows x out) = x (rows x in) W' + (b, or what y holds) */
-static void affine(long rows, long in, long out, const double *x, const double *w, const double *b, double *y)
-{
-  if (b)
-    for (long r = 0; r < rows; r++) memcpy(y + r * out, b, (size_t)out * sizeof *y);
-  pgm_gemm(false, true, rows, out, in, x, in, w, in, 1, y, out);
-}
+#define REAL double
+#define OF(name) name
+#define MATH(name) name
+#include "net_pass.h"
+#undef REAL
+#undef OF
+#undef MATH
 
-/* w_bar += y_bar' x, b_bar += column sums of y_bar (b_bar may be NULL) */
-static void affine_back(long rows, long in, long out, const double *x, const double *y_bar, double *w_bar, double *b_bar)
-{
-  pgm_gemm(true, false, out, in, rows, y_bar, out, x, in, 1, w_bar, in);
-  if (b_bar)
-    for (long r = 0; r < rows; r++)
-      for (long k = 0; k < out; k++) b_bar[k] += y_bar[r * out + k];
-}
+#define REAL float
+#define OF(name) name##_single
+#define MATH(name) name##f
+#include "net_pass.h"
+#undef REAL
+#undef OF
+#undef MATH
 
 void pgm_net_monomials(const PgmNet *net, long rows, double *kept)
 {
@@ -180,27 +137,18 @@ void pgm_net_monomials(const PgmNet *net, long rows, double *kept)
 
 void pgm_net_forward(const PgmNet *net, const double *weights, long rows, double *kept, double *out)
 {
-  double *x = kept, *y = kept + rows * net->n_features;
-  if (net->n_terms) {
-    pgm_net_monomials(net, rows, kept);
-    memset(out, 0, (size_t)(rows * net->n_outputs) * sizeof *out);
-    affine(rows, net->n_terms, net->n_outputs, y, weights, NULL, out);
+  if (!net->n_terms) {
+    forward(net, weights, rows, kept, out);
     return;
   }
-  long in = net->n_features;
-  const double *w = weights;
-  for (int l = 0; l < net->n_hidden; l++) {
-    long width = net->hidden[l];
-    affine(rows, in, width, x, w, w + width * in, y);
-    activate(net->activation, rows * width, y);
-    w += width * (in + 1);
-    x = y;
-    y += rows * width;
-    in = width;
-  }
-  const double *skip = w + net->n_outputs * in, *b = skip + (net->skip ? net->n_outputs * net->n_features : 0);
-  affine(rows, in, net->n_outputs, x, w, b, out);
-  if (net->skip) affine(rows, net->n_features, net->n_outputs, kept, skip, NULL, out);
+  pgm_net_monomials(net, rows, kept);
+  memset(out, 0, (size_t)(rows * net->n_outputs) * sizeof *out);
+  affine(rows, net->n_terms, net->n_outputs, kept + rows * net->n_features, weights, NULL, out);
+}
+
+void pgm_net_forward_single(const PgmNet *net, const float *weights, long rows, float *kept, float *out)
+{
+  forward_single(net, weights, rows, kept, out);
 }
 
 void pgm_net_monomials_back(const PgmNet *net, long rows, const double *kept, double *m_bar, double *x_bar)
@@ -216,55 +164,23 @@ void pgm_net_monomials_back(const PgmNet *net, long rows, const double *kept, do
   }
 }
 
-/* x_bar (rows x in) = or += y_bar (rows x out) W */
-static void through(long rows, long in, long out, const double *y_bar, const double *w, bool add, double *x_bar)
-{
-  pgm_gemm(false, false, rows, in, out, y_bar, out, w, in, add ? 1 : 0, x_bar, in);
-}
-
 void pgm_net_backward(const PgmNet *net, const double *weights, long rows, const double *kept, const double *out_bar, double *weights_bar,
                       double *x_bar, double *scratch)
 {
-  if (net->n_terms) {
-    affine_back(rows, net->n_terms, net->n_outputs, kept + rows * net->n_features, out_bar, weights_bar, NULL);
-    if (x_bar) {
-      through(rows, net->n_terms, net->n_outputs, out_bar, weights, false, scratch);
-      memset(x_bar, 0, (size_t)(rows * net->n_features) * sizeof *x_bar);
-      pgm_net_monomials_back(net, rows, kept, scratch, x_bar);
-    }
+  if (!net->n_terms) {
+    backward(net, weights, rows, kept, out_bar, weights_bar, x_bar, scratch);
     return;
   }
-  const double *layer[PGM_MAX_LAYERS + 1]; /* inputs of layer l */
-  long at[PGM_MAX_LAYERS + 1], in[PGM_MAX_LAYERS + 1];
-  layer[0] = kept;
-  at[0] = 0;
-  in[0] = net->n_features;
-  for (int l = 0; l < net->n_hidden; l++) {
-    layer[l + 1] = layer[l] + rows * in[l];
-    at[l + 1] = at[l] + net->hidden[l] * (in[l] + 1);
-    in[l + 1] = net->hidden[l];
-  }
-  const int last = net->n_hidden;
-  double *w_bar = weights_bar + at[last], *skip_bar = w_bar + net->n_outputs * in[last];
-  double *b_bar = skip_bar + (net->skip ? net->n_outputs * net->n_features : 0);
-  affine_back(rows, in[last], net->n_outputs, layer[last], out_bar, w_bar, b_bar);
-  if (net->skip) affine_back(rows, net->n_features, net->n_outputs, kept, out_bar, skip_bar, NULL);
-  const double *bar = out_bar;
-  double *next = scratch, *spare = scratch + rows * widest(net);
-  long width = net->n_outputs;
-  for (int l = last - 1; l >= 0; l--) { /* bar: adjoint of what layer l feeds */
-    through(rows, in[l + 1], width, bar, weights + at[l + 1], false, next);
-    activate_back(net->activation, rows * in[l + 1], layer[l + 1], next);
-    affine_back(rows, in[l], in[l + 1], layer[l], next, weights_bar + at[l], weights_bar + at[l] + in[l + 1] * in[l]);
-    width = in[l + 1];
-    bar = next;
-    double *t = spare;
-    spare = next;
-    next = t;
-  }
+  affine_back(rows, net->n_terms, net->n_outputs, kept + rows * net->n_features, out_bar, weights_bar, NULL);
   if (!x_bar) return;
-  through(rows, in[0], width, bar, weights + at[0], false, x_bar);
-  if (net->skip) through(rows, in[0], net->n_outputs, out_bar, weights + (skip_bar - weights_bar), true, x_bar);
+  through(rows, net->n_terms, net->n_outputs, out_bar, weights, false, scratch);
+  memset(x_bar, 0, (size_t)(rows * net->n_features) * sizeof *x_bar);
+  pgm_net_monomials_back(net, rows, kept, scratch, x_bar);
+}
+
+void pgm_net_backward_single(const PgmNet *net, const float *weights, long rows, const float *kept, const float *out_bar, float *weights_bar, float *scratch)
+{
+  backward_single(net, weights, rows, kept, out_bar, weights_bar, NULL, scratch);
 }
 
 /* jacobian[row][at + i * in + j] = bar[row][i] * x[row][j] (and the biases', bar itself, after all i) */

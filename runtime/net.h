@@ -37,6 +37,9 @@ void pgm_net_forward(const PgmNet *net, const double *weights, long rows, double
  * `scratch`: pgm_net_scratch(net, rows) doubles. */
 void pgm_net_backward(const PgmNet *net, const double *weights, long rows, const double *kept, const double *out_bar, double *weights_bar,
                       double *x_bar, double *scratch);
+/* The same of perceptrons, in single precision; without the features' adjoints. */
+void pgm_net_forward_single(const PgmNet *net, const float *weights, long rows, float *kept, float *out);
+void pgm_net_backward_single(const PgmNet *net, const float *weights, long rows, const float *kept, const float *out_bar, float *weights_bar, float *scratch);
 /* jacobian[row][weight] = scale[row] * d (output k of the row) / d weight; `kept` as forward left it, `scratch` pgm_net_scratch doubles. */
 void pgm_net_jacobian(const PgmNet *net, const double *weights, long rows, const double *kept, long k, const double *scale, double *jacobian, double *scratch);
 /* Of a polynomial the monomials alone: `kept` holds the features and gets the monomials. Backward: x_bar += the adjoint of the features,

@@ -54,6 +54,7 @@ extern double exp(double) PGM_SIMD;
 extern double log(double) PGM_SIMD;
 extern double sin(double) PGM_SIMD;
 extern double cos(double) PGM_SIMD;
+extern float expf(float) PGM_SIMD;
 #endif
 #if PGM_LIBMVEC_POW
 extern double pow(double, double) PGM_SIMD;
@@ -68,6 +69,8 @@ extern double log10(double) PGM_SIMD;
 extern double log1p(double) PGM_SIMD;
 extern double log2(double) PGM_SIMD;
 extern double tan(double) PGM_SIMD;
+extern float expm1f(float) PGM_SIMD;
+extern float log1pf(float) PGM_SIMD;
 #endif
 #if PGM_LIBMVEC_3
 extern double acosh(double) PGM_SIMD;
@@ -81,6 +84,7 @@ extern double erfc(double) PGM_SIMD;
 extern double hypot(double, double) PGM_SIMD;
 extern double sinh(double) PGM_SIMD;
 extern double tanh(double) PGM_SIMD;
+extern float tanhf(float) PGM_SIMD;
 #endif
 
 /* ---- 2. inline functions ----------------------------------------------------------------------------------------------------------- */

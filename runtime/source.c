@@ -116,6 +116,12 @@ static long slot_doubles(const PgmSource *f)
   return BLOCK * (f->net.row + 2 * f->net.n_outputs) + pgm_net_scratch(&f->net, BLOCK) + f->net.n_weights + f->uwidth;
 }
 
+/* A slot's scratch in single precision: features and activations of a block, outputs or their adjoints, the net's own, the gradient. */
+static long single_slot(const PgmSource *f)
+{
+  return BLOCK * (f->net.row + f->net.n_outputs) + pgm_net_scratch(&f->net, BLOCK) + f->net.n_weights;
+}
+
 void pgm_sources_close(PgmSources *q)
 {
   if (!q) return;
@@ -127,6 +133,7 @@ void pgm_sources_close(PgmSources *q)
       pgm_function_free(f->function);
       free(f->kept);
       free(f->features_bar);
+      free(f->single);
     }
     free(f->scratch);
   }
@@ -200,6 +207,10 @@ PgmStatus pgm_sources_open(PgmSources **out, PgmSession *s, int n, const PgmSour
       if (!st && pgm_gather_learns(f->gather)) {
         f->features_bar = malloc((size_t)(f->rows * f->net.n_features + 1) * sizeof *f->features_bar);
         if (!f->features_bar) st = pgm_fail(error, PGM_SYSTEM, "out of memory");
+      }
+      if (!st && pgm_has_single(s->model) && !f->net.n_terms && !f->features_bar) {
+        f->single = malloc((size_t)(f->net.n_weights + SLOTS * single_slot(f)) * sizeof *f->single);
+        if (!f->single) st = pgm_fail(error, PGM_SYSTEM, "out of memory");
       }
     } else {
       f->slot_size = f->kind == PGM_SHARED ? 2 * f->uwidth : 0;
@@ -498,27 +509,76 @@ static void shared_backward(const PgmSources *q, const PgmSource *f, const PgmRo
     for (long k = 0; k < 2 * w; k++) gradient[f->at + k] += f->scratch[slot * f->slot_size + k];
 }
 
-/* The pieces of a slot's scratch. */
+/* The pieces of a slot's scratch. `single`: NULL in double precision. */
 typedef struct {
   double *kept, *out, *out_bar, *net, *gradient;
+  float *single, *single_out, *single_net, *single_gradient;
 } Slot;
 
-static Slot slot_of(const PgmSource *f, int slot)
+static Slot slot_of(const PgmSources *q, const PgmSource *f, int slot)
 {
-  Slot p;
+  Slot p = {0};
   p.kept = f->scratch + slot * f->slot_size;
   p.out = p.kept + BLOCK * f->net.row;
   p.out_bar = p.out + BLOCK * f->net.n_outputs;
   p.net = p.out_bar + BLOCK * f->net.n_outputs;
   p.gradient = p.net + pgm_net_scratch(&f->net, BLOCK);
+  if (!q->single || !f->single) return p;
+  p.single = f->single + f->net.n_weights + slot * single_slot(f);
+  p.single_out = p.single + BLOCK * f->net.row;
+  p.single_net = p.single_out + BLOCK * f->net.n_outputs;
+  p.single_gradient = p.single_net + pgm_net_scratch(&f->net, BLOCK);
   return p;
 }
 
-/* Features and activations of the block of rows `at`.. into kept, outputs into out. */
-static void function_block(const PgmSource *f, const double *x, const PgmRows *rows, long at, long count, double *kept, double *out)
+static void to_single(const double *restrict from, long n, float *restrict to)
 {
-  pgm_gather_rows(f->gather, rows && rows->row ? rows->row + at : NULL, at, count, kept);
-  pgm_net_forward(&f->net, x + f->at, count, kept, out);
+  for (long i = 0; i < n; i++) to[i] = (float)from[i];
+}
+
+static void to_double(const float *restrict from, long n, double *restrict to)
+{
+  for (long i = 0; i < n; i++) to[i] = (double)from[i];
+}
+
+/* Where a block keeps features and activations: until the backward pass if all rows have room, n being their number. In single precision a row takes half of
+ * its room. */
+static double *kept_of(const PgmSource *f, const Slot *p, long at, long n) { return n <= f->kept_rows ? f->kept + at * f->net.row : p->kept; }
+static float *kept_single(const PgmSource *f, const Slot *p, long at, long n)
+{
+  return n <= f->kept_rows ? (float *)f->kept + at * f->net.row : p->single;
+}
+
+/* Features and activations of the block of rows `at`.. of n, to be kept; outputs into p->out. */
+static void function_block(const PgmSource *f, const double *x, const PgmRows *rows, long at, long count, long n, const Slot *p)
+{
+  enum { AT_ONCE = 16 }; /* rows that the cache holds between gathering and rounding */
+  const long *row = rows && rows->row ? rows->row + at : NULL, features = f->net.n_features;
+  if (!p->single) {
+    pgm_gather_rows(f->gather, row, at, count, kept_of(f, p, at, n));
+    pgm_net_forward(&f->net, x + f->at, count, kept_of(f, p, at, n), p->out);
+    return;
+  }
+  float *kept = kept_single(f, p, at, n);
+  for (long r = 0; r < count; r += AT_ONCE) {
+    const long some = count - r < AT_ONCE ? count - r : AT_ONCE;
+    pgm_gather_rows(f->gather, row ? row + r : NULL, at + r, some, p->kept);
+    to_single(p->kept, some * features, kept + r * features);
+  }
+  pgm_net_forward_single(&f->net, f->single, count, kept, p->single_out);
+  to_double(p->single_out, count * f->net.n_outputs, p->out);
+}
+
+/* Adds the block's gradient, from p->out_bar and what was kept, to the slot's. */
+static void function_block_back(const PgmSource *f, const double *x, long at, long count, long n, const Slot *p)
+{
+  if (!p->single) {
+    pgm_net_backward(&f->net, x + f->at, count, kept_of(f, p, at, n), p->out_bar, p->gradient,
+                     f->features_bar ? f->features_bar + at * f->net.n_features : NULL, p->net);
+    return;
+  }
+  to_single(p->out_bar, count * f->net.n_outputs, p->single_out);
+  pgm_net_backward_single(&f->net, f->single, count, kept_single(f, p, at, n), p->single_out, p->single_gradient, p->single_net);
 }
 
 /* A row costs about as many multiplications as there are weights. */
@@ -530,15 +590,16 @@ static double function_forward(const PgmSources *q, const PgmSource *f, const do
   const long w = f->uwidth, n = rows && rows->row ? rows->n : f->rows, o = f->net.n_outputs;
   const int slots = slots_of(n);
   double part[SLOTS], total = 0;
+  if (q->single && f->single) to_single(x + f->at, f->net.n_weights, f->single);
   pgm_gather_prepare(f->gather, x + f->encoders_at, x, rows ? rows->row : NULL, n);
 #pragma omp parallel for schedule(static) num_threads(q->s->threads) if (q->s->threads > 1 && slots > 1 && worth_threads(f, n))
   for (int slot = 0; slot < slots; slot++) {
-    const Slot p = slot_of(f, slot);
+    const Slot p = slot_of(q, f, slot);
     const long end = n * (slot + 1) / slots;
     double sum = 0;
     for (long at = n * slot / slots; at < end; at += BLOCK) {
       const long count = end - at < BLOCK ? end - at : BLOCK;
-      function_block(f, x, rows, at, count, n <= f->kept_rows ? f->kept + at * f->net.row : p.kept, p.out);
+      function_block(f, x, rows, at, count, n, &p);
       for (long r = 0; r < count; r++) {
         const long to = flat_of(l, rows && rows->row ? rows->row[at + r] : at + r) * w;
         if (f->table) {
@@ -569,14 +630,14 @@ static void function_backward(const PgmSources *q, const PgmSource *f, const dou
   const int slots = slots_of(n);
 #pragma omp parallel for schedule(static) num_threads(q->s->threads) if (q->s->threads > 1 && slots > 1 && worth_threads(f, n))
   for (int slot = 0; slot < slots; slot++) {
-    const Slot p = slot_of(f, slot);
+    const Slot p = slot_of(q, f, slot);
     const long end = n * (slot + 1) / slots;
     double *scale_bar = f->sd_at >= 0 ? p.gradient + f->net.n_weights : NULL;
     memset(p.gradient, 0, (size_t)(f->net.n_weights + f->uwidth) * sizeof *p.gradient);
+    if (p.single) memset(p.single_gradient, 0, (size_t)f->net.n_weights * sizeof *p.single_gradient);
     for (long at = n * slot / slots; at < end; at += BLOCK) {
       const long count = end - at < BLOCK ? end - at : BLOCK;
-      const double *kept = n <= f->kept_rows ? f->kept + at * f->net.row : p.kept;
-      if (n > f->kept_rows) function_block(f, x, rows, at, count, p.kept, p.out);
+      if (n > f->kept_rows) function_block(f, x, rows, at, count, n, &p);
       for (long r = 0; r < count; r++) {
         const long from = flat_of(l, rows && rows->row ? rows->row[at + r] : at + r) * w;
         const double weight = rows && rows->weight ? rows->weight[at + r] : 1;
@@ -591,14 +652,14 @@ static void function_backward(const PgmSources *q, const PgmSource *f, const dou
           sd_bar[k] = scale_bar ? sd_bar[k] + bar : bar;
         }
       }
-      pgm_net_backward(&f->net, x + f->at, count, kept, p.out_bar, p.gradient,
-                       f->features_bar ? f->features_bar + at * f->net.n_features : NULL, p.net);
+      function_block_back(f, x, at, count, n, &p);
     }
+    if (p.single) to_double(p.single_gradient, f->net.n_weights, p.gradient);
   }
   double *out = gradient + f->at;
   memset(out, 0, (size_t)f->size * sizeof *out);
   for (int slot = 0; slot < slots; slot++) {
-    const double *part = slot_of(f, slot).gradient;
+    const double *part = slot_of(q, f, slot).gradient;
     for (long k = 0; k < f->net.n_weights; k++) out[k] += part[k];
     for (long k = 0; k < f->uwidth && f->sd_at >= 0; k++) gradient[f->sd_at + k] += part[f->net.n_weights + k];
   }

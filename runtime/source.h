@@ -41,12 +41,14 @@ typedef struct {
   double *scratch;
   double *features_bar; /* adjoints of all features, [rows][features]; NULL: no feature depends on anything */
   long slot_size;       /* one piece per slot */
+  float *single;        /* perceptrons in single precision (PgmSources.single): the weights, then a piece per slot; NULL: the function is evaluated in double */
 } PgmSource;
 
 typedef struct PgmSources {
   PgmSession *s;
   bool eliminates;               /* local families that plates eliminate are no sources: their factors are the best ones, given those of the others */
   long eliminated;               /* parameters of these factors */
+  bool single;                   /* this evaluation is in single precision where functions can be: PgmSource.single */
   int n;
   PgmSource *source;             /* in order of families */
   long globals, functions, size; /* ends of the three parts of x */
