@@ -11,6 +11,7 @@ _pgmc()
   case $before in
     --format) COMPREPLY=($(compgen -W "text json dot" -- "$word")); return ;;
     --require) COMPREPLY=($(compgen -W "closes partly data unknown open" -- "$word")); return ;;
+    --real) COMPREPLY=($(compgen -W "double float" -- "$word")); return ;;
     --march) COMPREPLY=($(compgen -W "native portable" -- "$word")); return ;;
     --dump) COMPREPLY=($(compgen -W "ast model graph verdict expr loop" -- "$word")); return ;;
     --cc) COMPREPLY=($(compgen -c -- "$word")); return ;;

@@ -118,6 +118,7 @@ check $model --library
 emit $model --json
 $model --format text --none
 $model --march vax
+$model --real single
 $model --dump soup
 check $model --require maybe
 check $model --format yaml

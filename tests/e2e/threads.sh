@@ -47,5 +47,9 @@ same "nested plates, F-VI" ./nested2 nested2.json --method fvi --max-iter 20 --s
 same "radon, F-VI" ./radon "$root/examples/radon/radon.json" --method fvi
 same "radon, 70001 in 977 groups, F-VI" ./radon radon.json --method fvi
 same "bnn, minibatches" ./bnn bnn.json --method avi --batch 300 --max-iter 30 --samples 10
+mv bnn bnn_double
+compile "$root/examples/fashion_mnist/bnn.pgm" bnn --real float || finish
+same "bnn, minibatches, --real float" ./bnn bnn.json --method avi --hidden 8 --batch 600 --max-iter 30 --samples 2
+mv bnn_double bnn
 same "bnn, fixed draws" ./bnn bnn.json --method fvi --optimizer lbfgs --max-iter 3 --samples 10
 finish

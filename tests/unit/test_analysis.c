@@ -318,7 +318,7 @@ static void reports(void **state)
   Model *m;
   Analysis *a = analysis_of(cases[3].text, &m);
   StrBuf json = {0}, dot = {0}, text = {0};
-  report_json(m, a, &(Expectation){"x", 3, "closed-form"}, 1, "1.0", "abc", &json);
+  report_json(m, a, &(Expectation){.factor = "x", .line = 3, .method = "closed-form"}, 1, "1.0", "abc", &json);
   report_dot(m, a, &dot);
   report_text(m, a, NULL, 0, &text);
   int depth = 0;

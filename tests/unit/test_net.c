@@ -178,6 +178,35 @@ static double value(const PgmNet *net, const double *w, const double *x, const d
   return sum;
 }
 
+static void to_single(const double *from, long n, float *to)
+{
+  for (long i = 0; i < n; i++) to[i] = (float)from[i];
+}
+
+static void near_in_single(const float *got, const double *wanted, long n)
+{
+  double largest = 0;
+  for (long i = 0; i < n; i++) largest = fmax(largest, fabs(wanted[i]));
+  for (long i = 0; i < n; i++) assert_true(fabs((double)got[i] - wanted[i]) < 1e-5 * largest);
+}
+
+/* Both passes in single precision: outputs, what is kept, and the weights' gradient. */
+static void check_single(const PgmNet *net, const double *w, const double *x, const double *kept, const double *out, const double *c, const double *bar)
+{
+  const long n = net->n_weights, outs = ROWS * net->n_outputs;
+  float *ws = calloc((size_t)(2 * n + ROWS * net->row + 2 * outs + pgm_net_scratch(net, ROWS)), sizeof *ws);
+  float *bars = ws + n, *kepts = bars + n, *os = kepts + ROWS * net->row, *cs = os + outs, *scratch = cs + outs;
+  to_single(w, n, ws);
+  to_single(x, ROWS * net->n_features, kepts);
+  to_single(c, outs, cs);
+  pgm_net_forward_single(net, ws, ROWS, kepts, os);
+  near_in_single(os, out, outs);
+  near_in_single(kepts, kept, ROWS * net->row);
+  pgm_net_backward_single(net, ws, ROWS, kepts, cs, bars, scratch);
+  near_in_single(bars, bar, n);
+  free(ws);
+}
+
 static void check_gradient(const PgmFunction *f)
 {
   PgmNet net;
@@ -192,6 +221,7 @@ static void check_gradient(const PgmFunction *f)
   memcpy(kept, x, (size_t)(ROWS * f->n_features) * sizeof *x);
   pgm_net_forward(&net, w, ROWS, kept, out);
   pgm_net_backward(&net, w, ROWS, kept, c, bar, x_bar, scratch);
+  if (!net.n_terms) check_single(&net, w, x, kept, out, c, bar);
   for (long i = 0; i < n; i++) {
     const double h = 1e-6, w0 = w[i];
     w[i] = w0 + h;
@@ -325,6 +355,7 @@ static void products_are_products(void **state)
   (void)state;
   enum { M = 37, N = 19, K = 53, LD = 64 };
   static double a[LD * LD], b[LD * LD], c[LD * LD], before[LD * LD];
+  static float as[LD * LD], bs[LD * LD], cs[LD * LD];
   static const double betas[] = {0, 1, -0.5};
   for (int i = 0; i < LD * LD; i++) a[i] = sin(i), b[i] = cos(3 * i), before[i] = sin(7 * i);
   for (int kind = 0; kind < 24; kind++) {
@@ -333,12 +364,15 @@ static void products_are_products(void **state)
     const long k = kind < 12 ? K : 0; /* an empty sum */
     memcpy(c, before, sizeof c);
     if (beta == 0) c[5] = NAN; /* is overwritten, not multiplied */
+    to_single(a, LD * LD, as), to_single(b, LD * LD, bs), to_single(c, LD * LD, cs);
     pgm_gemm(ta, tb, M, N, k, a, LD, b, LD, beta, c, LD);
+    pgm_gemm_single(ta, tb, M, N, k, as, LD, bs, LD, (float)beta, cs, LD);
     for (long i = 0; i < LD; i++)
       for (long j = 0; j < LD; j++) {
         double wanted = i < M && j < N ? beta * before[i * LD + j] : before[i * LD + j];
         for (long l = 0; l < k && i < M && j < N; l++) wanted += entry(ta, a, LD, i, l) * entry(tb, b, LD, l, j);
         assert_true(fabs(c[i * LD + j] - wanted) < 1e-12);
+        assert_true(fabs((double)cs[i * LD + j] - wanted) < 3e-5);
       }
   }
 }
