@@ -27,6 +27,10 @@ for model in linear saw nonlinear radon wide_nonlinear poisson_effects logistic_
   "$B/pgmc" "$file" -o $model --save-c 2>log || { cat log; exit 3; }
   $CC $flags -DPGM_LIBRARY -DMODEL=${model}_model -I"$root/runtime" $model.c "$root/bench/fit.c" "$B/libpgmrt.a" -lgsl -ljansson -lz -lm -o fit_$model || exit 3
 done
+for real in double float; do
+  "$B/pgmc" emit "$root/examples/fashion_mnist/bnn.pgm" --real $real -o bnn_$real.c 2>log || { cat log; exit 3; }
+  $CC $flags -DPGM_LIBRARY -DMODEL=bnn_model -I"$root/runtime" bnn_$real.c "$root/bench/fit.c" "$B/libpgmrt.a" -lgsl -ljansson -lz -lm -o fit_bnn_$real || exit 3
+done
 [ -f data.done ] || {
   ./linear simulate --set N=10000 --set theta=1.5 --seed 1 --out linear.json --quiet &&
     { echo x; sed -n '/"x"/,/\]/p' linear.json | tr -d ' \n' | sed 's/.*\[//; s/\].*//' | tr ',' '\n'; } >linear.csv &&
@@ -78,6 +82,8 @@ whole() { # ROW REPEATS COMMAND...: processor time of a whole process
 }
 # seconds of an iteration, from a trace: the median of its differences
 per_step() { awk -F, 'NR > 2 { print $2 - last } { last = $2 }' "$1" | sort -g | awk '{ v[NR] = $1 } END { print v[int((NR + 1) / 2)] }'; }
+# processor and elapsed seconds of a step of the network: double|float THREADS DRAWS
+network_step() { ./fit_bnn_$1 -m avi -n 64 -b 1000 -t "$2" -s "$3" -i $((5 + 100 / $3)) -p images.json 2>>log; }
 torch=
 python=/usr/bin/python3
 $python -c 'import torch' 2>/dev/null && torch=1
@@ -109,17 +115,23 @@ for ((round = 1; round <= rounds; round++)); do
   done
   read -r best median _ < <(./spawn 40 ./linear --version) && note "start of a program (--version), ms, elapsed|2|-" "$median" 0.001
   read -r best _ < <(./spawn 2 "$B/pgmc" "$root/examples/linear/linear.pgm" -o made) && note "model to binary, seconds, elapsed|3|1" "$best" 1
-  ./bnn fit images.json --method avi --hidden 64 --batch 1000 --samples 10 --max-iter 10 --threads 1 --trace trace.csv --quiet >/dev/null 2>&1
-  network=$(per_step trace.csv)
+  read -r double _ < <(network_step double 1 10)
+  read -r float _ < <(network_step float 1 10)
+  read -r one one_wall _ < <(network_step float 1 1)
+  read -r _ two_wall _ < <(network_step float 2 1)
   if [ -n "$torch" ]; then
     for model in linear saw nonlinear; do
       read -r cpu wall < <($python "$root/bench/torch_vi.py" $model 20 1 $model.json) && note "PyTorch: $model, one Adam step, 100 draws|-|-" "$cpu" "$ref"
     done
-    read -r cpu wall < <($python "$root/bench/torch_vi.py" network 10 1)
+    read -r cpu wall < <(OPENBLAS_NUM_THREADS=1 $python "$root/bench/torch_vi.py" network 10 1)
     note "PyTorch: network, one step of 1000 images|-|-" "$cpu" "$ref"
-    note "network, one step of 1000 images, of PyTorch's time, elapsed|0.95|0.8" "$network" "$wall"
+    note "network, --real float, one step of 1000 images, of PyTorch's time|0.95|0.8" "$float" "$cpu"
+    note "network, double precision, of PyTorch's time|-|-" "$double" "$cpu"
   fi
-  note "network, one step of 1000 images, elapsed|-|-" "$network" "$ref_wall"
+  note "network, --real float, one step of 1000 images|-|-" "$float" "$ref"
+  note "network, double precision, of the time in float|-|-" "$double" "$float"
+  note "network, --real float, one draw|-|-" "$one" "$ref"
+  note "network, --real float, one draw, two threads, of one thread's time, elapsed|-|-" "$two_wall" "$one_wall"
 done
 
 # ---- tables ---------------------------------------------------------------------------------------------------------------------------------
