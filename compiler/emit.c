@@ -5,6 +5,7 @@
  * `constant` (summands of data alone, evaluated once); three more where local variables can be eliminated (eliminate.c). Each is a value and its reverse-mode gradient, lowered together. The rest of the file is
  * description: sizes, elements, bounds, references, simulation, tables. What the runtime does with it: runtime/pgmrt.h. */
 #include "emit.h"
+#include "alike.h"
 #include "build.h"
 #include "concave.h"
 #include "cprint.h"
@@ -955,18 +956,6 @@ static bool same_args(const XNode *x, const Ref *r)
   return true;
 }
 
-/* unit + constant? */
-static bool unit_offset(const Dag *d, Node n, int *offset)
-{
-  const XNode *x = dag_node(d, n);
-  double c = 0;
-  if (x->op == X_ADD && dag_is_const(d, x->args[1], &c)) n = x->args[0];
-  else if (x->op == X_SUB && dag_is_const(d, x->args[1], &c)) n = x->args[0], c = -c;
-  *offset = (int)c;
-  x = dag_node(d, n);
-  return x->op == X_AXIS && x->aux == 0;
-}
-
 typedef struct { Emission *e; Group *g; } ClassifyData;
 
 static RefClass classify_leaf(void *data, Node leaf, RefSlot *slot)
@@ -988,7 +977,7 @@ static RefClass classify_leaf(void *data, Node leaf, RefSlot *slot)
   for (int k = 0; k < f->n_index; k++) table = table || dag_node(d, x.args[k])->lookup;
   int *own_position = g->own_position, *own_offset = g->own_offset;
   for (int k = 0; k < f->n_index && !table; k++)
-    if (unit_offset(d, x.args[k], &offset)) {
+    if (dag_unit_offset(d, x.args[k], &offset)) {
       if (own_position[x.aux] < 0) own_position[x.aux] = k, own_offset[x.aux] = offset;
       if (own_position[x.aux] == k && own_offset[x.aux] == offset) return REF_OWN;
     }
@@ -2269,6 +2258,27 @@ static void start_sums(Emission *e, const Group *g)
   *unit = (Axis){.kind = AX_UNIT, .name = v->name, .var = e->m->plates.at[g->plate].var, .lo = lo, .hi = hi, .extent = unit->extent};
 }
 
+/* ---- units with equal data --------------------------------------------------------------------------------------------------------------- */
+
+/* The data that the plate's terms read, where units with equal data have equal terms: writes the table, returns its name. NULL: units differ in more. */
+static const char *emit_reads(Emission *e, const Group *g)
+{
+  if (g->plate < 0 || g->by_sums || recurs(g)) return NULL;
+  Node all = x_const(g->d, 0);
+  for (int i = 0; i < g->terms.n; i++) {
+    const Term *t = &e->terms.at[g->terms.at[i]];
+    if (t->method == EXPECT_SAMPLED) return NULL;
+    all = x_add(g->d, all, sum_inner(g->d, t, x_add(g->d, t->expected, t->constant)));
+  }
+  UnitReads reads = {0};
+  if (!dag_unit_reads(g->d, all, &reads)) return NULL;
+  const char *name = arena_printf("%s_%s_reads", e->name, group_name(e, g));
+  put(e, "static const PgmOwn %s[] = {", name);
+  for (int i = 0; i < reads.n; i++) put(e, "{%d, 0, %d}, ", reads.at[i].family, reads.at[i].offset);
+  put(e, "{-1, 0, 0}};\n\n");
+  return name;
+}
+
 /* ---- the file --------------------------------------------------------------------------------------------------------------------------------------------- */
 
 static void emit_group(Emission *e, Group *g)
@@ -2284,7 +2294,7 @@ static void emit_group(Emission *e, Group *g)
     int offset;
     if (x.op != X_VALUE && x.op != X_MEAN && x.op != X_SD) continue;
     for (int k = 0; k < FAMILY(e, x.aux)->n_index; k++)
-      if (!dag_node(g->d, x.args[k])->lookup && unit_offset(g->d, x.args[k], &offset) && offset == 0 && g->own_position[x.aux] < 0)
+      if (!dag_node(g->d, x.args[k])->lookup && dag_unit_offset(g->d, x.args[k], &offset) && offset == 0 && g->own_position[x.aux] < 0)
         g->own_position[x.aux] = k, g->own_offset[x.aux] = 0;
   }
   if (g->plate < 0) put(e, "/* ---- terms outside plates ---- */\n\n");
@@ -2363,6 +2373,8 @@ static void emit_group(Emission *e, Group *g)
   if (n_sizes) sb_printf(&e->plate_table, ", .scratch = %s_%s_scratch", e->name, suffix);
   if (g->shared.n) sb_printf(&e->plate_table, ", .shared = %s_%s_shared", e->name, suffix);
   if (owns) sb_printf(&e->plate_table, ", .own = %s_%s_own", e->name, suffix);
+  const char *reads = emit_reads(e, g);
+  if (reads) sb_printf(&e->plate_table, ", .reads = %s", reads);
   sb_puts(&e->plate_table, "},\n");
 }
 

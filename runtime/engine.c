@@ -20,7 +20,7 @@
  *
  * pgm_engine_run allocates nothing. */
 #define _GNU_SOURCE
-#include "session.h"
+#include "alike.h"
 
 #include <omp.h>
 #include <stdint.h>
@@ -312,9 +312,18 @@ static void scatter_batch(const Work *w, const RefPlan *r, const double *buffer,
   }
 }
 
-static void collect_ref(const Work *w, const RefPlan *r, const double *buffer, double *bar)
+static void scatter(long entries, const long *target, const double *buffer, double *bar)
 {
-  if (w->units)
+  for (long k = 0; k < entries; k++)
+    if (target[k] >= 0) bar[target[k]] += buffer[k];
+}
+
+/* `target`: where the entries of the buffer's rows go, if it is not where those of all units do. */
+static void collect_ref(const Work *w, const RefPlan *r, const long *target, const double *buffer, double *bar)
+{
+  if (target)
+    scatter(w->count * r->width, target, buffer, bar);
+  else if (w->units)
     scatter_batch(w, r, buffer, bar);
   else if (r->kind == REF_SHIFTED)
     gather_shifted(w->s->engine, r, buffer, bar);
@@ -322,19 +331,20 @@ static void collect_ref(const Work *w, const RefPlan *r, const double *buffer, d
     gather_rows(w->s->engine, r, buffer, bar);
 }
 
-/* The adjoints in the buffers of the plate's references, to their families. */
-static void collect_refs(const Work *w)
+/* The adjoints in the buffers of the plate's references, to their families. `targets`: per reference of the model, or NULL. */
+static void collect_refs(const Work *w, long *const *targets)
 {
   for (int r = 0; r < w->plan->n_refs; r++) {
     const RefPlan *ref = &w->s->engine->ref[w->plan->refs[r]];
+    const long *target = targets ? targets[w->plan->refs[r]] : NULL;
     PgmLatent *latent = pgm_session_latent(w->s, ref->ref->family);
     if (!by_factors(w->s, ref->ref->family, w->kind)) {
-      collect_ref(w, ref, ref->value, latent->value_bar);
+      collect_ref(w, ref, target, ref->value, latent->value_bar);
     } else if (w->s->layout[ref->ref->family].table) {
-      collect_ref(w, ref, ref->mean, latent->mean_bar);
+      collect_ref(w, ref, target, ref->mean, latent->mean_bar);
     } else if (ref->scalar_transform) {
-      collect_ref(w, ref, ref->mean, latent->mean_bar);
-      collect_ref(w, ref, ref->sd, latent->sd_bar);
+      collect_ref(w, ref, target, ref->mean, latent->mean_bar);
+      collect_ref(w, ref, target, ref->sd, latent->sd_bar);
     }
   }
 }
@@ -373,7 +383,7 @@ static double run_plate(const Work *w)
       }
     }
   }
-  if (w->gradient) collect_refs(w);
+  if (w->gradient) collect_refs(w, NULL);
   return sum;
 }
 
@@ -836,6 +846,8 @@ struct PgmBlocks {
   int n_shared, *shared; /* families that any of the plates shares */
   long sum_doubles;  /* of one copy */
   int copies, slots; /* slots: of the last run */
+  const PgmAlike *alike; /* not NULL: the units are these classes */
+  long **target;         /* then, per reference of the model: where the entries of its buffer go; NULL: it is of another plate */
   long sum_stride;
   double *sums; /* all copies, of slots, then of threads */
   char *envs;   /* of threads */
@@ -845,6 +857,8 @@ struct PgmBlocks {
 void pgm_blocks_close(PgmBlocks *b)
 {
   if (!b) return;
+  for (int r = 0; b->target && r < b->s->model->n_refs; r++) free(b->target[r]);
+  free(b->target);
   free(b->plate);
   free(b->shared);
   free(b->sums);
@@ -898,6 +912,35 @@ PgmStatus pgm_blocks_open(PgmBlocks **out, PgmSession *s, int axis, PgmKernelKin
   return PGM_OK;
 }
 
+/* Where the adjoints in the buffer of a reference go, classes in place of units. */
+static bool find_targets(PgmBlocks *b, int ref, const void *env)
+{
+  const RefPlan *r = &b->s->engine->ref[ref];
+  const PgmSpan span = {.first = r->lo, .count = b->units, .weight = 1};
+  b->target[ref] = malloc(sizeof **b->target * (size_t)(b->units * r->width + 1));
+  if (b->target[ref] && r->width) r->ref->targets(env, &span, b->target[ref]);
+  return b->target[ref];
+}
+
+PgmStatus pgm_blocks_alike(PgmBlocks *b, const PgmAlike **out, PgmError *error)
+{
+  const PgmEngine *e = b->s->engine;
+  *out = NULL;
+  for (int i = 0; i < b->n_plates; i++)
+    if (e->plate[b->plate[i]].lo != b->lo || e->plate[b->plate[i]].units != b->units) return PGM_OK;
+  const PgmStatus status = pgm_alike_find(out, b->s, b->plate, b->n_plates, b->lo, b->units, error);
+  if (status || !*out) return status;
+  b->alike = *out;
+  b->units = pgm_alike_classes(*out);
+  memcpy(b->envs, b->s->env, b->s->model->env_size);
+  pgm_alike_enter(*out, b->envs);
+  b->target = calloc((size_t)b->s->model->n_refs + 1, sizeof *b->target);
+  bool ok = b->target != NULL;
+  for (int i = 0; i < b->n_plates; i++)
+    for (int r = 0; ok && r < e->plate[b->plate[i]].n_refs; r++) ok = find_targets(b, e->plate[b->plate[i]].refs[r], b->envs);
+  return ok ? PGM_OK : no_memory(error);
+}
+
 long pgm_blocks_first(const PgmBlocks *b, long *units)
 {
   *units = b->units;
@@ -911,7 +954,7 @@ long pgm_blocks_sums(const PgmBlocks *b)
 static Work block_work(const PgmBlocks *b, int i)
 {
   const PlatePlan *p = &b->s->engine->plate[b->plate[i]];
-  return (Work){.s = b->s, .plan = p, .kernel = kernel_of(p, b->kind), .kind = b->kind, .gradient = true, .count = p->units, .weight = 1};
+  return (Work){.s = b->s, .plan = p, .kernel = kernel_of(p, b->kind), .kind = b->kind, .gradient = true, .count = b->alike ? b->units : p->units, .weight = 1};
 }
 
 void pgm_block_copy(PgmBlock *b, int copy)
@@ -931,6 +974,22 @@ double pgm_block_run(PgmBlock *b)
     const long from = b->first > w.plan->lo ? b->first - w.plan->lo : 0, end = b->first + b->count - w.plan->lo;
     const long to = end < w.count ? end : w.count;
     if (from < to) sum += run_spans(&w, b->env, b->scratch, from, to);
+  }
+  return sum;
+}
+
+double pgm_block_run_members(PgmBlock *b)
+{
+  const double *members = pgm_alike_members(b->all->alike) + (b->first - b->all->lo);
+  double sum = 0;
+  memset(b->sums, 0, sizeof *b->sums * (size_t)b->all->sum_doubles);
+  for (int i = 0; i < b->all->n_plates; i++) {
+    Work w = block_work(b->all, i);
+    for (long from = 0, to; from < b->count; from = to) {
+      for (to = from + 1; to < b->count && members[to] == members[from];) to++;
+      w.weight = members[from];
+      sum += run_spans(&w, b->env, b->scratch, b->first - b->all->lo + from, b->first - b->all->lo + to);
+    }
   }
   return sum;
 }
@@ -990,7 +1049,11 @@ double pgm_blocks_run(PgmBlocks *b, long size, PgmBlockSolver solver, void *data
   const long blocks = (b->units + size - 1) / size, doubles = b->copies * b->sum_doubles;
   double value[MAX_SLOTS], total = 0;
   b->slots = blocks < MAX_SLOTS ? (int)blocks : MAX_SLOTS;
-  for (int t = 0; t < e->threads; t++) memcpy(b->envs + (size_t)t * b->env_stride, s->env, s->model->env_size);
+  for (int t = 0; t < e->threads; t++) {
+    char *env = b->envs + (size_t)t * b->env_stride;
+    memcpy(env, s->env, s->model->env_size);
+    if (b->alike) pgm_alike_enter(b->alike, env);
+  }
 #pragma omp parallel for schedule(dynamic, 1) num_threads(e->threads) if (e->threads > 1 && b->slots > 1)
   for (int slot = 0; slot < b->slots; slot++) {
     const int t = omp_get_thread_num();
@@ -1029,7 +1092,7 @@ void pgm_blocks_add(const PgmBlocks *b, int copy)
   }
   for (int i = 0; i < b->n_plates; i++) {
     const Work w = block_work(b, i);
-    collect_refs(&w);
+    collect_refs(&w, b->target);
   }
 }
 

@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "alike.h"
 #include "newton.h"
 
 enum { BLOCK_ROWS = 256, MOST_STEPS = 60, PATIENCE = 4, MOST_SUMS = 1024, POINTS = 25, STARTS = 2, STEPS_FROM_START = 40 };
@@ -13,15 +14,17 @@ static const double HALF_LOG_2PI_E = 1.41893853320467274178;
 
 /* One family: unit u has rows (u - first) * stride .. + stride - 1. */
 typedef struct {
-  const PgmSource *source;
+  PgmSource *source;
   long first, stride, w;
-  long at; /* of its means in `from` and `to`; the log sds follow them */
+  long rows; /* under work: all of the source's, or those of classes */
+  long at;   /* of its means in `from` and `to`; the log sds follow them */
 } Family;
 
 /* A family's rows under work, in memory of the thread. Arrays but the first are `entries` long. */
 typedef struct {
   PgmNewton newton;
   long row, rows, entries;
+  const double *members; /* of the block's units, where these are classes; else NULL */
   double *mean, *log_sd, *sd, *mean_bar, *sd_bar, *slope;
 } Rows;
 
@@ -29,6 +32,7 @@ typedef struct {
   int n;
   Family *family;
   PgmBlocks *blocks;
+  const PgmAlike *alike;    /* not NULL: the units are these classes */
   long first, units, block; /* of the axis; units per block */
   double *left;             /* per block */
   Rows *rows;               /* n per thread */
@@ -45,6 +49,7 @@ struct PgmFused {
   PgmRows *none; /* per source: no rows of fused families, all of others */
   long row;      /* what none[].row points to, which nobody reads */
   double elements;
+  long size;      /* of `from` and `to` */
   double *work; /* of threads */
   size_t work_stride;
   /* of the evaluation under way */
@@ -117,7 +122,7 @@ static bool open_families(PgmFused *f, int *axes)
 {
   const PgmModel *m = f->s->model;
   for (int i = 0; i < f->q->n; i++) {
-    const PgmSource *source = &f->q->source[i];
+    PgmSource *source = &f->q->source[i];
     const PgmLayout *l = &f->s->layout[source->family];
     long offset = 0;
     if (!source->local) continue;
@@ -126,7 +131,7 @@ static bool open_families(PgmFused *f, int *axes)
     if (axis < 0 || owns_others(f, axis)) return false;
     Axis *a = find_axis(f, axis, axes);
     if (!a->family && !(a->family = calloc((size_t)f->q->n, sizeof *a->family))) return false;
-    a->family[a->n++] = (Family){source, l->lo[0] - offset, l->stride[0], source->uwidth, source->at - f->q->functions};
+    a->family[a->n++] = (Family){.source = source, .first = l->lo[0] - offset, .stride = l->stride[0], .w = source->uwidth, .rows = source->rows};
     f->none[i] = (PgmRows){0, &f->row, NULL};
     f->on_axis[axis] = true;
     f->elements += (double)source->rows;
@@ -168,17 +173,67 @@ static bool place_threads(PgmFused *f, Axis *a)
   return a->rows && a->moving;
 }
 
-static bool open_axis(PgmFused *f, Axis *a, int axis, PgmError *error, PgmStatus *status)
+/* Would units with equal data have equal rows in every family? */
+static bool rows_alike(const PgmFused *f, const Axis *a)
 {
-  long per_unit = 0;
-  size_t need = 0;
+  bool alike = true;
+  for (int i = 0; i < a->n; i++) {
+    const Family *family = &a->family[i];
+    const PgmFamily *m = &f->s->model->families[family->source->family];
+    alike = alike && family->first == a->first && family->rows == a->units * family->stride && (m->uniform_bounds || !(m->has_lower || m->has_upper));
+  }
+  return alike;
+}
+
+/* Does every unit start where its class does, or does it not matter, since there is one optimum? */
+static bool starts_alike(const PgmFused *f, const Axis *a, const double *x)
+{
+  const uint32_t *class = pgm_alike_class(a->alike);
+  const long *example = pgm_alike_first(a->alike);
+  bool alike = true;
+  for (int i = 0; i < a->n && alike; i++) {
+    const PgmSource *source = a->family[i].source;
+    const size_t entries = (size_t)(a->family[i].stride * a->family[i].w), bytes = entries * sizeof *x;
+    const double *mean = x + source->at, *log_sd = x + source->sd_at;
+    if (f->s->model->families[source->family].concave) continue;
+    for (long u = 0; u < a->units && alike; u++) {
+      const size_t own = (size_t)u * entries, first = (size_t)example[class[u]] * entries;
+      alike = !memcmp(mean + own, mean + first, bytes) && !memcmp(log_sd + own, log_sd + first, bytes);
+    }
+  }
+  return alike;
+}
+
+/* Blocks of the axis' units, or of classes of them. False: not possible, or not as hoped (*status). */
+static bool open_blocks(PgmFused *f, Axis *a, int axis, const double *x, PgmError *error, PgmStatus *status)
+{
   if ((*status = pgm_blocks_open(&a->blocks, f->s, axis, f->kind, 1, error))) return false;
   a->first = pgm_blocks_first(a->blocks, &a->units);
   if (!a->units || pgm_blocks_sums(a->blocks) > MOST_SUMS) return false;
+  if (!rows_alike(f, a)) return true;
+  if ((*status = pgm_blocks_alike(a->blocks, &a->alike, error))) return false;
+  if (!a->alike) return true;
+  if (!starts_alike(f, a, x)) {
+    a->alike = NULL;
+    pgm_blocks_close(a->blocks);
+    return !(*status = pgm_blocks_open(&a->blocks, f->s, axis, f->kind, 1, error));
+  }
+  a->units = pgm_alike_classes(a->alike);
+  for (int i = 0; i < a->n; i++) a->family[i].source->distinct = a->family[i].rows = a->units * a->family[i].stride;
+  return true;
+}
+
+static bool open_axis(PgmFused *f, Axis *a, int axis, const double *x, PgmError *error, PgmStatus *status)
+{
+  long per_unit = 0;
+  size_t need = 0;
+  if (!open_blocks(f, a, axis, x, error, status)) return false;
   for (int i = 0; i < a->n; i++) {
-    const Family *family = &a->family[i];
-    if (family->first < a->first || (family->first - a->first + a->units) * family->stride < family->source->rows) return false; /* rows without a unit */
+    Family *family = &a->family[i];
+    if (family->first < a->first || (family->first - a->first + a->units) * family->stride < family->rows) return false; /* rows without a unit */
     per_unit += family->stride * family->w;
+    family->at = f->size;
+    f->size += 2 * family->rows * family->w;
   }
   a->block = BLOCK_ROWS / (per_unit > 0 ? per_unit : 1) / 8 * 8;
   if (a->block < 8) a->block = 8;
@@ -189,7 +244,7 @@ static bool open_axis(PgmFused *f, Axis *a, int axis, PgmError *error, PgmStatus
   return a->left != NULL;
 }
 
-PgmStatus pgm_fused_open(PgmFused **out, PgmSources *q, PgmError *error)
+PgmStatus pgm_fused_open(PgmFused **out, PgmSources *q, const double *x, PgmError *error)
 {
   PgmStatus status = PGM_OK;
   PgmFused *f = calloc(1, sizeof *f);
@@ -207,7 +262,7 @@ PgmStatus pgm_fused_open(PgmFused **out, PgmSources *q, PgmError *error)
   }
   if (!ok) status = pgm_fail(error, PGM_SYSTEM, "out of memory");
   ok = ok && open_families(f, axes);
-  for (int a = 0; ok && a < f->n_axes; a++) ok = open_axis(f, &f->axis[a], axes[a], error, &status);
+  for (int a = 0; ok && a < f->n_axes; a++) ok = open_axis(f, &f->axis[a], axes[a], x, error, &status);
   if (ok) {
     f->work = aligned_alloc(64, sizeof *f->work * f->work_stride * (size_t)q->s->threads);
     ok = f->work != NULL;
@@ -223,6 +278,60 @@ PgmStatus pgm_fused_open(PgmFused **out, PgmSources *q, PgmError *error)
   return PGM_OK;
 }
 
+/* ---- factors of units and of classes ------------------------------------------------------------------------------------------------- */
+
+long pgm_fused_size(const PgmFused *f)
+{
+  return f->size;
+}
+
+void pgm_fused_load(const PgmFused *f, const double *x, double *locals)
+{
+  for (int k = 0; k < f->n_axes; k++)
+    for (int i = 0; i < f->axis[k].n; i++) {
+      const Family *family = &f->axis[k].family[i];
+      const PgmSource *source = family->source;
+      const long n = family->rows * family->w, entries = family->stride * family->w;
+      double *mean = locals + family->at, *log_sd = mean + n;
+      const double *x_mean = x + (source->at - f->q->functions), *x_log_sd = x + (source->sd_at - f->q->functions);
+      if (!f->axis[k].alike) {
+        memcpy(mean, x_mean, (size_t)n * sizeof *x);
+        memcpy(log_sd, x_log_sd, (size_t)n * sizeof *x);
+        continue;
+      }
+      const long *example = pgm_alike_first(f->axis[k].alike);
+      for (long c = 0; c < f->axis[k].units; c++) {
+        memcpy(mean + c * entries, x_mean + example[c] * entries, (size_t)entries * sizeof *x);
+        memcpy(log_sd + c * entries, x_log_sd + example[c] * entries, (size_t)entries * sizeof *x);
+      }
+    }
+}
+
+void pgm_fused_store(const PgmFused *f, const double *locals, double *x)
+{
+  for (int k = 0; k < f->n_axes; k++)
+    for (int i = 0; i < f->axis[k].n; i++) {
+      const Family *family = &f->axis[k].family[i];
+      const PgmSource *source = family->source;
+      const long n = family->rows * family->w, entries = family->stride * family->w;
+      const double *mean = locals + family->at, *log_sd = mean + n;
+      double *x_mean = x + (source->at - f->q->functions), *x_log_sd = x + (source->sd_at - f->q->functions);
+      if (!f->axis[k].alike) {
+        memcpy(x_mean, mean, (size_t)n * sizeof *x);
+        memcpy(x_log_sd, log_sd, (size_t)n * sizeof *x);
+        continue;
+      }
+      const uint32_t *class = pgm_alike_class(f->axis[k].alike);
+      PGM_PIECES(source->rows / family->stride, f->s->threads, from, to, {
+        for (long u = from; u < to; u++)
+          for (long e = 0; e < entries; e++) {
+            x_mean[u * entries + e] = mean[class[u] * entries + e];
+            x_log_sd[u * entries + e] = log_sd[class[u] * entries + e];
+          }
+      });
+    }
+}
+
 /* ---- one block ----------------------------------------------------------------------------------------------------------------------- */
 
 typedef struct {
@@ -231,16 +340,17 @@ typedef struct {
 } Job;
 
 /* Which rows of the family the block has, and their start; the kernels' arrays become those of the thread. */
-static void load(const PgmFused *f, const Family *family, const PgmBlock *b, Rows *r)
+static void load(const PgmFused *f, const Axis *a, const Family *family, const PgmBlock *b, Rows *r)
 {
   PgmLatent *latent = (PgmLatent *)((char *)b->env + f->s->model->families[family->source->family].place);
-  const long w = family->w, all = family->source->rows;
+  const long w = family->w, all = family->rows;
   long from = (b->first - family->first) * family->stride, to = from + b->count * family->stride;
   from = from < 0 ? 0 : from > all ? all : from;
   to = to < from ? from : to > all ? all : to;
   r->row = from;
   r->rows = to - from;
   r->entries = r->rows * w;
+  r->members = a->alike ? pgm_alike_members(a->alike) + (b->first - a->first) : NULL;
   memcpy(r->mean, f->from + family->at + from * w, (size_t)r->entries * sizeof *r->mean);
   memcpy(r->log_sd, f->from + family->at + (all + from) * w, (size_t)r->entries * sizeof *r->mean);
   latent->mean = r->mean - from * w;
@@ -252,7 +362,7 @@ static void load(const PgmFused *f, const Family *family, const PgmBlock *b, Row
 static void store(const Family *family, const Rows *r, double *to)
 {
   memcpy(to + family->at + r->row * family->w, r->mean, (size_t)r->entries * sizeof *r->mean);
-  memcpy(to + family->at + (family->source->rows + r->row) * family->w, r->log_sd, (size_t)r->entries * sizeof *r->mean);
+  memcpy(to + family->at + (family->rows + r->row) * family->w, r->log_sd, (size_t)r->entries * sizeof *r->mean);
 }
 
 /* Rows of the family that belong to the unit, relative to those of the block: [*from, *to). */
@@ -325,30 +435,80 @@ static double evaluate(const PgmFused *f, const Axis *a, PgmBlock *b, Rows *rows
   return value + jacobian + entropy;
 }
 
+/* How many elements the row stands for. */
+static inline double members_of(const Family *family, const Rows *r, long row)
+{
+  return r->members ? r->members[row / family->stride] : 1;
+}
+
+/* The block's part of the ELBO where its rows are, each as often as its class has members: what is to be added up for shared families with it. */
+static double evaluate_members(const PgmFused *f, const Axis *a, PgmBlock *b, Rows *rows)
+{
+  double sum = 0;
+  for (int i = 0; i < a->n; i++) {
+    const Family *family = &a->family[i];
+    const Rows *r = &rows[i];
+    const long w = family->w, base = r->row * w;
+    for (long e = 0; e < r->entries; e++) r->sd[e] = exp(r->log_sd[e]);
+    memset(r->mean_bar, 0, (size_t)r->entries * sizeof *r->sd);
+    memset(r->sd_bar, 0, (size_t)r->entries * sizeof *r->sd);
+    for (long row = 0; row < r->rows; row++) {
+      double value = pgm_jacobian_part(f->s, family->source->family, r->row + row, r->row + row + 1, r->mean - base, r->sd - base, r->mean_bar - base, r->sd_bar - base);
+      for (long e = row * w; e < (row + 1) * w; e++) value += r->log_sd[e] + HALF_LOG_2PI_E;
+      sum += members_of(family, r, row) * value;
+    }
+  }
+  return sum + pgm_block_run_members(b);
+}
+
+/* Nats that further steps promise at the points under trial, before they are judged. */
+static double promise(const Axis *a, const Rows *rows)
+{
+  double sum = 0;
+  for (int i = 0; i < a->n; i++) {
+    const Rows *r = &rows[i];
+    const long w = a->family[i].w;
+    if (!r->members) sum += pgm_newton_promise(r->entries, r->sd, r->mean_bar, r->slope);
+    for (long row = 0; row < r->rows && r->members; row++)
+      sum += members_of(&a->family[i], r, row) * pgm_newton_promise(w, r->sd + row * w, r->mean_bar + row * w, r->slope + row * w);
+  }
+  return sum;
+}
+
+/* Judges the points under trial. Returns the nats that further steps promise. */
+static double judge(const Axis *a, Rows *rows, bool fresh, long *rejected)
+{
+  double sum = 0;
+  for (int i = 0; i < a->n; i++) {
+    Rows *r = &rows[i];
+    const double gain = pgm_newton_judge(&r->newton, fresh, 0, r->rows, r->mean, r->log_sd, r->mean_bar, r->slope, rejected);
+    if (!r->members) sum += gain;
+    for (long row = 0; row < r->rows && r->members; row++) sum += members_of(&a->family[i], r, row) * r->newton.left[row];
+  }
+  return sum;
+}
+
 /* Newton steps of the block's rows until each promises no more than `enough`; what still moves alone is evaluated. Returns the block's value where they end;
  * *left: what they still promise. */
 static double climb(const PgmFused *f, const Axis *a, PgmBlock *b, Rows *rows, double enough, int most, double *left)
 {
   const long *moving = NULL;
   long *list = a->moving + b->thread * a->block, n_moving = b->count;
-  double value = 0, best = -INFINITY, elements = 0;
+  double value = 0, best = -INFINITY, elements = 0, evaluated = 0;
   int since_best = 0;
   for (int i = 0; i < a->n; i++) {
     rows[i].newton.enough = enough;
-    elements += (double)rows[i].rows;
+    evaluated += (double)rows[i].rows;
+    for (long row = 0; row < rows[i].rows; row++) elements += members_of(&a->family[i], &rows[i], row);
   }
   for (int k = 0;; k++) {
-    double promised = 0, gain = 0;
     long rejected = 0;
     value = evaluate(f, a, b, rows, moving, n_moving);
-    for (int i = 0; i < a->n; i++) promised += pgm_newton_promise(rows[i].entries, rows[i].sd, rows[i].mean_bar, rows[i].slope);
-    *left = promised;
-    if (promised <= enough * elements) break;
-    for (int i = 0; i < a->n; i++)
-      gain += pgm_newton_judge(&rows[i].newton, k == 0, 0, rows[i].rows, rows[i].mean, rows[i].log_sd, rows[i].mean_bar, rows[i].slope, &rejected);
-    *left = gain;
-    if (gain <= enough * elements && !rejected) break; /* what is not finite promises nothing */
-    since_best = value > best + fmax(enough * elements, 1e-14 * fabs(value)) ? 0 : since_best + 1;
+    *left = promise(a, rows);
+    if (*left <= enough * elements) break;
+    *left = judge(a, rows, k == 0, &rejected);
+    if (*left <= enough * elements && !rejected) break; /* what is not finite promises nothing */
+    since_best = value > best + fmax(enough * evaluated, 1e-14 * fabs(value)) ? 0 : since_best + 1;
     best = fmax(best, value);
     const bool last = k >= most || since_best > PATIENCE;
     for (int i = 0; i < a->n; i++) pgm_newton_put(&rows[i].newton, last ? 0 : 1, 0, rows[i].rows, rows[i].mean, rows[i].log_sd);
@@ -373,8 +533,9 @@ static double solve_block(PgmBlock *b, void *data)
   const PgmFused *f = job->f;
   const Axis *a = job->axis;
   Rows *rows = a->rows + b->thread * a->n;
-  for (int i = 0; i < a->n; i++) load(f, &a->family[i], b, &rows[i]);
-  const double value = climb(f, a, b, rows, f->enough / f->elements, MOST_STEPS, &a->left[(b->first - a->first) / a->block]);
+  for (int i = 0; i < a->n; i++) load(f, a, &a->family[i], b, &rows[i]);
+  double value = climb(f, a, b, rows, f->enough / f->elements, MOST_STEPS, &a->left[(b->first - a->first) / a->block]);
+  if (a->alike) value = evaluate_members(f, a, b, rows);
   for (int i = 0; i < a->n; i++) store(&a->family[i], &rows[i], f->to);
   return value;
 }
@@ -395,7 +556,7 @@ typedef struct {
   Axis *axis;
   double *center, *spread; /* per axis' family and entry of its elements */
   Search *search;          /* per thread */
-  double *at;
+  double *locals;
 } RestartJob;
 
 static double line_point(int k)
@@ -481,7 +642,7 @@ static double restart_family(const RestartJob *job, PgmBlock *b, Rows *rows, int
     for (long row = 0; row < r->rows; row++) {
       const double more = z->other[offset + row] - z->best[offset + row];
       if (!(more > BETTER) || !(r->newton.left[row] < SETTLED)) continue;
-      gain += more;
+      gain += more * members_of(&a->family[i], r, row);
       z->best[offset + row] = z->other[offset + row];
       memcpy(z->mean + row * w, r->mean + row * w, (size_t)w * sizeof *r->mean);
       memcpy(z->log_sd + row * w, r->log_sd + row * w, (size_t)w * sizeof *r->mean);
@@ -498,26 +659,27 @@ static double restart_block(PgmBlock *b, void *data)
   const Axis *a = job->axis;
   Rows *rows = a->rows + b->thread * a->n;
   double gain = 0;
-  for (int i = 0; i < a->n; i++) load(job->f, &a->family[i], b, &rows[i]);
+  for (int i = 0; i < a->n; i++) load(job->f, a, &a->family[i], b, &rows[i]);
   for (int i = 0; i < a->n; i++) gain += restart_family(job, b, rows, i);
-  for (int i = 0; i < a->n; i++) store(&a->family[i], &rows[i], job->at);
+  for (int i = 0; i < a->n; i++) store(&a->family[i], &rows[i], job->locals);
   return gain;
 }
 
-/* Mean and standard deviation over the family's elements of what their factors say, per entry. */
-static void measure_family(const Family *family, const double *at, double *center, double *spread)
+/* Mean and standard deviation over the family's elements of what their factors say, per entry. `members`: of classes, or NULL. */
+static void measure_family(const Family *family, const double *members, const double *at, double *center, double *spread)
 {
-  const long w = family->w, n = family->source->rows;
+  const long w = family->w, n = family->rows;
+  const double all = (double)family->source->rows;
   const double *mean = at + family->at, *log_sd = mean + n * w;
   for (long k = 0; k < w; k++) {
     double sum = 0, square = 0;
     for (long r = 0; r < n; r++) {
-      const double m = mean[r * w + k], sd = exp(log_sd[r * w + k]);
-      sum += m;
-      square += m * m + sd * sd;
+      const double m = mean[r * w + k], sd = exp(log_sd[r * w + k]), times = members ? members[r / family->stride] : 1;
+      sum += times * m;
+      square += times * (m * m + sd * sd);
     }
-    center[k] = sum / (double)n;
-    spread[k] = sqrt(fmax(square / (double)n - center[k] * center[k], 0));
+    center[k] = sum / all;
+    spread[k] = sqrt(fmax(square / all - center[k] * center[k], 0));
   }
 }
 
@@ -552,7 +714,7 @@ static double *open_search(RestartJob *job, int threads)
   return memory;
 }
 
-PgmStatus pgm_fused_restart(PgmFused *f, const double *x, double *at, double *gain, PgmError *error)
+PgmStatus pgm_fused_restart(PgmFused *f, const double *x, double *locals, double *gain, PgmError *error)
 {
   *gain = -1;
   for (int k = 0; k < f->n_axes; k++)
@@ -560,12 +722,13 @@ PgmStatus pgm_fused_restart(PgmFused *f, const double *x, double *at, double *ga
       if (f->axis[k].family[i].stride != 1) return PGM_OK;
   *gain = 0;
   pgm_sources_forward(f->q, x, f->none);
-  f->from = at;
+  f->from = locals;
   for (int k = 0; k < f->n_axes; k++) {
-    RestartJob job = {.f = f, .axis = &f->axis[k], .at = at};
+    RestartJob job = {.f = f, .axis = &f->axis[k], .locals = locals};
+    const double *members = job.axis->alike ? pgm_alike_members(job.axis->alike) : NULL;
     double *memory = open_search(&job, f->s->threads);
     for (int i = 0; i < f->axis[k].n && memory; i++)
-      measure_family(&f->axis[k].family[i], at, job.center + i * PGM_NEWTON_COORDINATES, job.spread + i * PGM_NEWTON_COORDINATES);
+      measure_family(&f->axis[k].family[i], members, locals, job.center + i * PGM_NEWTON_COORDINATES, job.spread + i * PGM_NEWTON_COORDINATES);
     if (memory) *gain += pgm_blocks_run(f->axis[k].blocks, f->axis[k].block, restart_block, &job);
     free(job.search);
     free(memory);

@@ -108,6 +108,9 @@ typedef struct {                        /* all terms under one outermost plate (
   long (*scratch)(const void *env, long count);  /* doubles of scratch for a span of `count` units; NULL: none */
   const int *shared;                   /* families to whose X_sum the kernels add (shared references), ended by -1; NULL: none */
   const PgmOwn *own;                   /* families with own references, ended by family -1; NULL: none */
+  /* Families with data that the expectations and constants read, each of them in its first index (position 0) at the unit's number + offset alone, ended by
+   * family -1. They tell units apart by nothing else, and a unit reads no other's latent elements: units with equal data have equal terms. NULL: not so. */
+  const PgmOwn *reads;
 } PgmPlate;
 
 /* A reference whose adjoints go through a buffer. */

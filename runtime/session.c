@@ -13,6 +13,7 @@
 #define _GNU_SOURCE
 #include "session.h"
 
+#include "alike.h"
 #include "missing.h"
 #include <ctype.h>
 #include <float.h>
@@ -1552,6 +1553,7 @@ void pgm_session_close(PgmSession *s)
 {
   if (!s) return;
   pgm_engine_close(s);
+  pgm_alike_close(s);
   for (int f = 0; f < s->model->n_families && s->layout; f++) {
     PgmLayout *l = &s->layout[f];
     free(l->lower);

@@ -50,6 +50,7 @@ typedef struct PgmSession {
   double constant;                     /* sum of the plates' constant kernels (full data) */
   const PgmData *data;
   struct PgmEngine *engine;            /* engine.c: slots, adjoint buffers, gathers, scratch */
+  struct PgmAlike *alike;              /* alike.c: classes of units with equal data, as far as they were asked for */
   char **notes; int n_notes;           /* "N = 919, counted from log_radon" */
   void *block; size_t block_size;      /* the latents' arrays */
 } PgmSession;
@@ -131,10 +132,16 @@ typedef double (*PgmBlockSolver)(PgmBlock *b, void *data); /* the block's value,
 /* `kind`: where it is eliminated, plates that eliminate local families are not among those that run in blocks. */
 PgmStatus pgm_blocks_open(PgmBlocks **out, PgmSession *s, int axis, PgmKernelKind kind, int copies, PgmError *error);
 void pgm_blocks_close(PgmBlocks *b);
+/* From now on the units are classes of units with equal data, if there are such classes (alike.h), and this is which; else *out is NULL. Plates must then
+ * have the axis' whole range. What evaluations add to shared families is that of one member per class, unless it is pgm_block_run_members. */
+struct PgmAlike;
+PgmStatus pgm_blocks_alike(PgmBlocks *b, const struct PgmAlike **out, PgmError *error);
 long pgm_blocks_first(const PgmBlocks *b, long *units); /* range of the axis' plates */
 long pgm_blocks_sums(const PgmBlocks *b);               /* doubles of a copy, that every evaluation of a block clears, and every block adds up */
 void pgm_block_copy(PgmBlock *b, int copy);             /* the copy of the next evaluations; 0 at first */
 double pgm_block_run(PgmBlock *b);
+/* Each unit, a class, as often as it has members: value and adjoints of all of these. */
+double pgm_block_run_members(PgmBlock *b);
 /* Only some units of the block, ascending. The other units' own adjoints stay as they are; `sums` are those of these units. */
 double pgm_block_run_units(PgmBlock *b, const long *units, long count);
 /* out[unit - b->first] = the unit's part of the block's value, constants included; `room`: pgm_blocks_room doubles. */

@@ -88,7 +88,7 @@ typedef struct {
   bool at_known;        /* gradient and layouts are still those of that point */
   double *metric;       /* of the whole vector */
   /* profile */
-  double *accepted, *trial; /* copies of the locals: at the accepted globals, at the last evaluation */
+  double *accepted, *trial; /* the locals at the accepted globals, and at the last evaluation: copies, or as pgm_fused_load has them */
   double inner;             /* gain (nats) below which the sweeps of every evaluation may stop */
   long failures;
   bool few;    /* quadratures have few nodes so far */
@@ -204,9 +204,10 @@ static double tame(const Solve *v, const double *x, const double *g, double *d)
 
 /* ---- fused evaluations ----------------------------------------------------------------------------------------------------------------- */
 
+/* Doubles of v->accepted, and of v->trial. */
 static long copies_size(const Solve *v)
 {
-  return v->q->size - v->q->functions;
+  return v->fused ? pgm_fused_size(v->fused) : v->locals ? v->q->size - v->q->functions : 0;
 }
 
 /* The ELBO at the globals of x, the locals solved for: from v->accepted to v->trial. Their error is a millionth of half the squared gradient norm of
@@ -220,7 +221,12 @@ static double evaluate_fused(Solve *v, double *left)
 
 static void load_accepted(Solve *v)
 {
-  memcpy(v->accepted, v->x + v->q->functions, (size_t)copies_size(v) * sizeof *v->x);
+  pgm_fused_load(v->fused, v->x + v->q->functions, v->accepted);
+}
+
+static void store_accepted(Solve *v)
+{
+  pgm_fused_store(v->fused, v->accepted, v->x + v->q->functions);
 }
 
 static void accept_fused(Solve *v)
@@ -509,7 +515,7 @@ static bool profile_accepted(void *data, long iteration, const double *x, double
   if (!v->fused)
     pgm_locals_load(v->locals, v->accepted, v->x);
   else if (v->run->options->checkpoint)
-    memcpy(v->x + v->q->functions, v->accepted, (size_t)copies_size(v) * sizeof *x);
+    store_accepted(v);
   return run_tick(v->run, v->q, v->x, -value, norm) && v->failures < 5;
 }
 
@@ -526,7 +532,7 @@ static PgmStatus profile(Solve *v, const Limits *limits, PgmSolution *out, bool 
       v->norm = 0;
       value = evaluate_fused(v, &settled);
       accept_fused(v);
-      memcpy(v->x + v->q->functions, v->accepted, (size_t)copies_size(v) * sizeof *v->x);
+      store_accepted(v);
     } else {
       value = sweep(v, 4 * SWEEPS_INSIDE, v->inner, 0, &settled);
     }
@@ -570,7 +576,7 @@ static PgmStatus profile(Solve *v, const Limits *limits, PgmSolution *out, bool 
   memcpy(v->x + v->pinned, y, (size_t)n * sizeof *y);
   free(work);
   if (v->fused)
-    memcpy(v->x + v->q->functions, v->accepted, (size_t)copies_size(v) * sizeof *v->x);
+    store_accepted(v);
   else
     pgm_locals_load(v->locals, v->accepted, v->x);
   v->error = r.error;
@@ -1023,7 +1029,7 @@ static PgmStatus deterministic(Solve *v, Way way, PgmSolution *out, PgmError *er
     double gained = -1;
     if (v->fused && (st = pgm_fused_restart(v->fused, v->x, v->accepted, &gained, error))) return st;
     if (gained >= 0) {
-      memcpy(v->x + v->q->functions, v->accepted, (size_t)copies_size(v) * sizeof *v->x);
+      store_accepted(v);
       elbo += gained;
       if (!run_tick(v->run, v->q, v->x, elbo, v->norm)) break;
     } else {
@@ -1119,10 +1125,10 @@ PgmStatus pgm_solve(PgmRun *run, PgmSources *q, long pinned, PgmStart start, boo
                                        .seed = o->seed,
                                        .axis = k.axis};
   st = pgm_objective_open(&v.objective, run->s, q, &options, error);
-  if (!st && !stochastic && !pgm_objective_samples(v.objective) && o->optimizer != PGM_OPT_LBFGS) st = pgm_fused_open(&v.fused, q, error);
+  if (!st && !stochastic && !pgm_objective_samples(v.objective) && o->optimizer != PGM_OPT_LBFGS) st = pgm_fused_open(&v.fused, q, x, error);
   if (!st && !v.fused) st = pgm_locals_open(&v.locals, q, error);
   if (!st && !stochastic) st = pgm_fisher_open(&v.fisher, q, error);
-  const long copies = v.fused || v.locals ? 2 * copies_size(&v) : 0;
+  const long copies = 2 * copies_size(&v);
   const long known = q->size <= LONGEST_KNOWN ? q->size : 0;
   double *memory = malloc((size_t)(3 * q->size + copies + known + 1) * sizeof *memory);
   if (!st && !memory) st = no_memory(error);

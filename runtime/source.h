@@ -31,6 +31,7 @@ typedef struct {
   bool scales;           /* has log sds: a Gaussian */
   bool pinned;           /* its parameters are inputs of a function: what moves it moves other factors */
   long rows, uwidth;     /* defined elements; unconstrained entries of each */
+  long distinct;         /* of these, how many have a factor of their own, units with equal data sharing theirs (fused.h); 0: all */
   long at, size, sd_at;  /* its part of x; where the log sds begin (free and shared; functions: the free scales, or -1) */
   long encoders_at;      /* functions: where the weights of the encoders begin in x; the net's are at `at` */
   PgmFunction *function; /* owned; weights are kept in x, not in it */
