@@ -480,6 +480,15 @@ static void print_functions(const PgmModel *model, const PgmFit *fit)
   }
 }
 
+/* Units that the data do not tell apart have one factor between them. */
+static void print_distinct(const PgmModel *model, const PgmFit *fit)
+{
+  for (int i = 0; i < fit->n_factors; i++)
+    if (fit->factors[i].distinct)
+      printf("  inference    %s: %ld distinct factor%s, the same for equal data\n", model->families[fit->factors[i].family].name, fit->factors[i].distinct,
+             fit->factors[i].distinct == 1 ? "" : "s");
+}
+
 static void print_khat(const PgmFit *fit)
 {
   if (isnan(fit->khat))
@@ -515,6 +524,7 @@ static bool print_summary(const PgmCli *cli, PgmSession *s, const PgmFit *fit)
          fit->iterations, fit->iterations == 1 ? "" : "s", fit->seconds, fit->threads, fit->threads == 1 ? "" : "s");
   printf("  parameters   %ld variational\n", fit->variational_parameters);
   print_functions(cli->model, fit);
+  print_distinct(cli->model, fit);
   if (!print_factors(s, fit)) return false;
   print_health(fit, cli->fit.khat);
   if (cli->out) printf("  written to   %s\n", cli->out);
@@ -576,6 +586,10 @@ static void json_inference(PgmJson *j, const PgmModel *model, const PgmFit *fit)
     for (int k = 0; p->function && k < p->function->n_inputs; k++) pgm_json_string(j, NULL, p->function->inputs[k]);
     pgm_json_end(j);
     pgm_json_string(j, "function", text);
+    if (p->distinct)
+      pgm_json_integer(j, "distinct", p->distinct);
+    else
+      pgm_json_string(j, "distinct", NULL);
     pgm_json_string(j, "inputs_from", p->function ? pgm_origin_words[p->function->origin] : NULL);
     pgm_json_end(j);
   }

@@ -135,6 +135,7 @@ static PgmStatus make_fit(PgmFit **out, PgmSession *s, const PgmSources *q, cons
     *to = (PgmFactors){.family = family, .kind = f ? f->kind : PGM_FREE, .elements = f && f->kind == PGM_SHARED ? 1 : l->elements, .uwidth = l->uwidth};
     if (!f) continue; /* eliminated: restored from the others and the data */
     const long n = to->elements * to->uwidth;
+    to->distinct = f->distinct;
     if (f->kind == PGM_FUNCTION) {
       if (!(ok = (to->function = pgm_function_copy(f->function)) != NULL)) break;
       free(to->function->weights);
@@ -145,6 +146,11 @@ static PgmStatus make_fit(PgmFit **out, PgmSession *s, const PgmSources *q, cons
     to->log_sd = !f->scales ? NULL : calloc((size_t)n + 1, sizeof *to->log_sd);
     if (!(ok = to->mean && (!f->scales || to->log_sd))) break;
     const long rows = f->kind == PGM_SHARED ? 1 : f->rows;
+    if (!l->list) { /* rows as they come */
+      memcpy(to->mean, x + f->at, (size_t)n * sizeof *x);
+      if (f->scales) memcpy(to->log_sd, x + f->sd_at, (size_t)n * sizeof *x);
+      continue;
+    }
     for (long r = 0; r < rows; r++) {
       const long to_row = f->kind == PGM_SHARED ? 0 : (l->list ? l->list[r] : r) * f->uwidth;
       memcpy(to->mean + to_row, x + f->at + r * f->uwidth, (size_t)f->uwidth * sizeof *x);
@@ -485,9 +491,11 @@ static void start_layouts(PgmSession *s, const PgmFitOptions *o, const PgmSource
     const bool matrix = family->rank == 2 && l->dim[0] > 1 && l->dim[1] > 1;
     static const double wider[] = {1, 3, 10};
     const double spread = l->table ? 1 : local && family->separable ? 0 : matrix && !local ? 1 / sqrt((double)l->dim[1]) : 0.1 * (local ? 1 : wider[start % 3]);
-    if (n) pgm_philox_normals(key, 0, n, l->mean);
+    if (n && spread > 0 && !(o->init_radius > 0)) pgm_philox_normals(key, 0, n, l->mean);
     for (long e = 0; e < n; e++) {
-      l->mean[e] = o->init_radius > 0 ? o->init_radius * (2 * pgm_philox_uniform(key, (uint64_t)e | 1ull << 40) - 1) : family->location + spread * l->mean[e];
+      l->mean[e] = o->init_radius > 0 ? o->init_radius * (2 * pgm_philox_uniform(key, (uint64_t)e | 1ull << 40) - 1)
+                   : spread > 0       ? family->location + spread * l->mean[e]
+                                      : family->location;
       l->sd[e] = family->role == PGM_PARAM || l->table ? 0 : local ? 0.5 : 0.1 * (matrix ? spread : 1);
     }
     if (l->table) tables_of_logits(s, f);
@@ -860,12 +868,12 @@ PgmStatus pgm_fit_run(PgmSession *s, const PgmFitOptions *options, PgmFit **out,
   if (!st) st = make_fit(out, s, q, x, o, error);
   if (!st) {
     PgmFit *fit = *out;
-    const double entropy = pgm_sources_forward(q, x, NULL);
+    const bool exact = !pgm_needs_draws(s->model) && !pgm_solve_stochastic(s, o) && o->expectation < PGM_EXP_FIXED_DRAWS && (q->eliminates || !run.interrupted);
     fit->elbo_se = 0;
-    if (q->eliminates && !pgm_needs_draws(s->model))
-      fit->elbo = solution.elbo; /* exact, and another pass over the data would tell the same */
-    else
-      fit->elbo = elbo_at(s, q->eliminates, entropy, run.interrupted ? 2 : evaluation_draws(s), o->seed, &fit->elbo_se); /* who interrupts does not want to wait */
+    if (exact)
+      fit->elbo = solution.elbo; /* another pass over the data would tell the same */
+    else /* who interrupts does not want to wait */
+      fit->elbo = elbo_at(s, q->eliminates, pgm_sources_forward(q, x, NULL), run.interrupted ? 2 : evaluation_draws(s), o->seed, &fit->elbo_se);
     fit->elbo_per_observation = fit->observations ? fit->elbo / (double)fit->observations : NAN;
     fit->gradient_norm = solution.gradient_norm;
     fit->iterations = run.iteration;

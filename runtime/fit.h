@@ -81,6 +81,8 @@ typedef struct {
   int family;                                    /* in the model */
   PgmSourceKind kind;
   long elements, uwidth;                         /* free: the box; shared: 1 */
+  long distinct;                                 /* free: how many elements had a factor of their own in the fit, units with equal data sharing theirs; 0: all.
+                                                  * In no file */
   double *mean, *log_sd;                         /* free and shared (params: log_sd NULL); free local ones that plates eliminate may be NULL: one pass over
                                                   * the data restores them from the others (pgm_fit_apply does) */
   PgmFunction *function;

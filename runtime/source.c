@@ -734,6 +734,15 @@ void pgm_sources_read(const PgmSources *q, double *x)
     const PgmSource *f = &q->source[i];
     const PgmLayout *l = &q->s->layout[f->family];
     if (f->kind == PGM_SHARED) averages(q, f, x + f->at, f->scales ? x + f->sd_at : NULL);
+    if (f->kind == PGM_FREE && !f->table && !l->list) {
+      double *restrict log_sd = f->scales ? x + f->sd_at : NULL;
+      const double *restrict sd = l->sd;
+      const long n = f->rows * f->uwidth;
+      memcpy(x + f->at, l->mean, (size_t)n * sizeof *x);
+#pragma omp simd
+      for (long e = 0; e < (f->scales ? n : 0); e++) log_sd[e] = log(pgm_fmax(sd[e], DBL_MIN));
+      continue;
+    }
     for (long r = 0; r < f->rows && f->kind == PGM_FREE; r++)
       for (long k = 0; k < f->uwidth; k++) {
         const long to = r * f->uwidth + k, from = flat_of(l, r) * f->uwidth + k;
