@@ -12,14 +12,16 @@
 #include <string.h>
 
 /* cblas.h of the reference implementation (netlib.org/blas) */
-enum { ROW_MAJOR = 101, PLAIN = 111, TRANSPOSED = 112 };
+enum { ROW_MAJOR = 101, PLAIN = 111, TRANSPOSED = 112, UPPER = 121 };
 typedef void (*Gemm)(int order, int transpose_a, int transpose_b, int m, int n, int k, double alpha, const double *a, int lda, const double *b, int ldb,
                      double beta, double *c, int ldc);
 typedef void (*GemmSingle)(int order, int transpose_a, int transpose_b, int m, int n, int k, float alpha, const float *a, int lda, const float *b, int ldb,
                            float beta, float *c, int ldc);
+typedef void (*SyrkSingle)(int order, int triangle, int transpose, int n, int k, float alpha, const float *a, int lda, float beta, float *c, int ldc);
 
 static Gemm gemm;
 static GemmSingle gemm_single;
+static SyrkSingle syrk_single;
 static bool serial;
 static pthread_once_t once = PTHREAD_ONCE_INIT;
 static pthread_mutex_t one_at_a_time = PTHREAD_MUTEX_INITIALIZER;
@@ -49,17 +51,20 @@ static void find(void)
   if (!library) return;
   Gemm found;
   GemmSingle found_single;
+  SyrkSingle found_syrk;
   void (*set_threads)(int);
   int (*parallel)(void);
   *(void **)&found = dlsym(library, "cblas_dgemm");
   *(void **)&found_single = dlsym(library, "cblas_sgemm");
+  *(void **)&found_syrk = dlsym(library, "cblas_ssyrk");
   *(void **)&set_threads = dlsym(library, "openblas_set_num_threads");
   *(void **)&parallel = dlsym(library, "openblas_get_parallel");
-  if (!found || !found_single || !set_threads || !parallel) return; /* of that name, but another library */
+  if (!found || !found_single || !found_syrk || !set_threads || !parallel) return; /* of that name, but another library */
   set_threads(1);                                  /* it may have been in the process before */
   serial = parallel() == 0;
   gemm = found;
   gemm_single = found_single;
+  syrk_single = found_syrk;
 }
 
 // clang-format off
@@ -97,3 +102,18 @@ static void find(void)
 DEFINE_PRODUCT(pgm_gemm, double, gemm)
 DEFINE_PRODUCT(pgm_gemm_single, float, gemm_single)
 // clang-format on
+
+void pgm_syrk_single(long n, long k, const float *a, long lda, float *c, long ldc)
+{
+  if (n <= 0 || k <= 0) return;
+  pthread_once(&once, find);
+  if (syrk_single) {
+    if (serial) pthread_mutex_lock(&one_at_a_time);
+    syrk_single(ROW_MAJOR, UPPER, TRANSPOSED, (int)n, (int)k, 1, a, (int)lda, 1, c, (int)ldc);
+    if (serial) pthread_mutex_unlock(&one_at_a_time);
+    return;
+  }
+  for (long l = 0; l < k; l++)
+    for (long i = 0; i < n; i++)
+      for (long j = i; j < n; j++) c[i * ldc + j] += a[l * lda + i] * a[l * lda + j];
+}

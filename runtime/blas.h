@@ -11,5 +11,7 @@ void pgm_gemm(bool transpose_a, bool transpose_b, long m, long n, long k, const 
 /* The same in single precision. */
 void pgm_gemm_single(bool transpose_a, bool transpose_b, long m, long n, long k, const float *a, long lda, const float *b, long ldb, float beta, float *c,
                      long ldc);
+/* Upper triangle of C (n x n) += that of A' A, A k x n; in single precision; otherwise as pgm_gemm. */
+void pgm_syrk_single(long n, long k, const float *a, long lda, float *c, long ldc);
 
 #endif

@@ -12,8 +12,9 @@ enum { MOST_WEIGHTS = 1000, FEWEST_ROWS = 256, BLOCK = 64 };
 typedef struct {
   const PgmSource *source;
   long n, rows;               /* weights; elements that take part */
-  double *factor;             /* Cholesky's of the damped G: L, n x n, L L' = G */
+  float *factor;              /* Cholesky's of the damped G, in its upper triangle: L', n x n, L L' = G */
   double *kept, *out, *jacobian, *scratch; /* of a block of elements */
+  float *single;              /* its Jacobian */
   long *row;
 } Part;
 
@@ -26,6 +27,7 @@ void pgm_fisher_close(PgmFisher *f)
 {
   if (!f) return;
   for (int i = 0; i < f->n; i++) {
+    free(f->part[i].kept);
     free(f->part[i].factor);
     free(f->part[i].row);
   }
@@ -36,13 +38,14 @@ void pgm_fisher_close(PgmFisher *f)
 static bool open_part(Part *p, const PgmSource *source)
 {
   const PgmNet *net = &source->net;
-  const long n = net->n_weights, enough = 2 * n > FEWEST_ROWS ? 2 * n : FEWEST_ROWS;
+  const long n = net->n_weights, enough = n > FEWEST_ROWS ? n : FEWEST_ROWS;
   *p = (Part){.source = source, .n = n, .rows = source->rows < enough ? source->rows : enough};
   const long kept = BLOCK * net->row, out = BLOCK * net->n_outputs, scratch = pgm_net_scratch(net, BLOCK) + BLOCK * net->n_outputs;
-  p->factor = malloc((size_t)(n * n + kept + out + BLOCK * n + scratch) * sizeof *p->factor);
+  p->kept = malloc((size_t)(kept + out + BLOCK * n + scratch) * sizeof *p->kept);
+  p->factor = malloc((size_t)(n * n + BLOCK * n) * sizeof *p->factor);
   p->row = malloc((size_t)(p->rows + 1) * sizeof *p->row);
-  if (!p->factor || !p->row) return false;
-  p->kept = p->factor + n * n;
+  if (!p->kept || !p->factor || !p->row) return false;
+  p->single = p->factor + n * n;
   p->out = p->kept + kept;
   p->jacobian = p->out + out;
   p->scratch = p->jacobian + BLOCK * n;
@@ -70,16 +73,16 @@ PgmStatus pgm_fisher_open(PgmFisher **out, const PgmSources *q, PgmError *error)
 }
 
 /* L in the lower triangle of a, row by row (Golub & Van Loan, Matrix Computations (2013), section 4.2.5). A pivot that is not positive counts as `least`. */
-static void decompose(long n, double least, double *a)
+static void decompose(long n, float least, float *a)
 {
   for (long j = 0; j < n; j++) {
-    double *restrict column = a + j * n; /* row j of the upper triangle: column j of L */
-    const double pivot = sqrt(column[j] > least ? column[j] : least);
+    float *restrict column = a + j * n; /* row j of the upper triangle: column j of L */
+    const float pivot = sqrtf(column[j] > least ? column[j] : least);
     column[j] = pivot;
     for (long i = j + 1; i < n; i++) column[i] /= pivot;
     for (long k = j + 1; k < n; k++) {
-      double *restrict row = a + k * n;
-      const double factor = column[k];
+      float *restrict row = a + k * n;
+      const float factor = column[k];
       for (long i = k; i < n; i++) row[i] -= factor * column[i];
     }
   }
@@ -102,14 +105,15 @@ static void update_part(Part *p, const double *x, double damping)
       for (long r = 0; r < count; r++)
         weight[r] = sqrt(share) * (k >= w ? sqrt(2) : exp(-(f->sd_at >= 0 ? x[f->sd_at + k] : p->out[r * o + w + k])));
       pgm_net_jacobian(net, x + f->at, count, p->kept, k, weight, p->jacobian, p->scratch + BLOCK);
-      pgm_gemm(true, false, n, n, count, p->jacobian, n, p->jacobian, n, 1, p->factor, n);
+      for (long e = 0; e < count * n; e++) p->single[e] = (float)p->jacobian[e];
+      pgm_syrk_single(n, count, p->single, n, p->factor, n);
     }
   }
   double trace = 0;
   for (long i = 0; i < n; i++) trace += p->factor[i * n + i];
   const double least = trace > 0 && isfinite(trace) ? damping * trace / (double)n : 1;
-  for (long i = 0; i < n; i++) p->factor[i * n + i] += least;
-  decompose(n, least, p->factor);
+  for (long i = 0; i < n; i++) p->factor[i * n + i] += (float)least;
+  decompose(n, (float)least, p->factor);
 }
 
 void pgm_fisher_update(PgmFisher *f, const double *x, double damping)
@@ -131,12 +135,12 @@ void pgm_fisher_apply(const PgmFisher *f, long begin, double *v)
     if (p->source->at < begin) continue;
     double *restrict y = v + (p->source->at - begin);
     for (long j = 0; j < n; j++) { /* L y = v */
-      const double *restrict column = p->factor + j * n;
+      const float *restrict column = p->factor + j * n;
       const double value = y[j] /= column[j];
       for (long k = j + 1; k < n; k++) y[k] -= value * column[k];
     }
     for (long j = n - 1; j >= 0; j--) { /* L' y = y */
-      const double *restrict column = p->factor + j * n;
+      const float *restrict column = p->factor + j * n;
       double sum = 0;
 #pragma omp simd reduction(+ : sum)
       for (long k = j + 1; k < n; k++) sum += column[k] * y[k];
@@ -155,7 +159,7 @@ double pgm_fisher_length(const PgmFisher *f, long begin, const double *d)
     if (p->source->at < begin) continue;
     const double *step = d + (p->source->at - begin);
     for (long j = 0; j < n; j++) {
-      const double *restrict column = p->factor + j * n;
+      const float *restrict column = p->factor + j * n;
       double sum = 0;
 #pragma omp simd reduction(+ : sum)
       for (long k = j; k < n; k++) sum += column[k] * step[k];

@@ -791,12 +791,12 @@ static PgmStatus fit_functions(PgmRun *run, PgmSession *s, PgmSources *q, double
     if (!st) st = load_fixed(s, run->options->fix, q, trial, error);
     if (!st && !k) memcpy(x, trial, (size_t)q->size * sizeof *x);
     if (st || run->interrupted) break;
-    if (pgm_solve(run, q, pinned(run->options, q), PGM_START_WARM, true, trial, &solution, &quiet) == PGM_OK && solution.elbo > best) {
+    if (pgm_solve(run, q, pinned(run->options, q), PGM_START_TRIED, true, trial, &solution, &quiet) == PGM_OK && solution.elbo > best) {
       best = solution.elbo;
       memcpy(x, trial, (size_t)q->size * sizeof *x);
     }
   }
-  if (!st) st = pgm_solve(run, q, pinned(run->options, q), PGM_START_WARM, false, x, out, error);
+  if (!st) st = pgm_solve(run, q, pinned(run->options, q), PGM_START_TRIED, false, x, out, error);
   free(trial);
   free(teacher);
   return st;

@@ -352,6 +352,24 @@ PgmStatus pgm_objective_open(PgmObjective **out, PgmSession *s, PgmSources *q, c
   return PGM_OK;
 }
 
+bool pgm_objective_divides(const PgmObjective *o)
+{
+  const PgmModel *m = o->s->model;
+  const int axis = o->options.axis;
+  if (axis < 0 || o->sampled) return false;
+  for (int i = 0; i < o->q->n; i++) {
+    const PgmSource *f = &o->q->source[i];
+    if (!f->local) continue;
+    if (f->kind != PGM_FUNCTION || !o->axis[i].follows || o->axis[i].always) return false;
+    for (int p = 0; p < m->n_plates; p++)
+      for (const PgmOwn *own = m->plates[p].own; own && own->family >= 0; own++)
+        if (own->family == f->family && m->plates[p].axis != axis) return false;
+    for (int r = 0; r < m->n_refs; r++)
+      if (m->refs[r].family == f->family && m->plates[m->refs[r].plate].axis != axis) return false;
+  }
+  return true;
+}
+
 bool pgm_objective_samples(const PgmObjective *o)
 {
   return o->sampled;
@@ -704,7 +722,7 @@ static double sampled_terms(PgmObjective *o, const PgmRows *rows, const PgmBatch
 static const PgmBatch everything = {-1, NULL, 0, 1};
 
 /* -E (u - teacher mean)^2 / (2 teacher sd^2), with its gradient; of a discrete variable E log teacher. */
-static double taught(PgmObjective *o)
+static double taught(PgmObjective *o, const PgmRows *rows)
 {
   double total = 0;
   for (int i = 0; i < o->q->n; i++) {
@@ -712,19 +730,22 @@ static double taught(PgmObjective *o)
     PgmLayout *l = &o->s->layout[f->family];
     const double *mean = o->options.teacher_mean + o->offset[i], *sd = o->options.teacher_sd + o->offset[i];
     if (f->point) continue;
-    for (long r = 0; r < f->rows; r++)
-      for (long e = row_flat(l, NULL, r) * f->uwidth, end = e + f->uwidth; e < end; e++) {
+    const PgmRows *r = rows ? &rows[i] : NULL;
+    for (long k = 0; k < row_count(f, r); k++) {
+      const double weight = r && r->weight ? r->weight[k] : 1;
+      for (long e = row_flat(l, r, k) * f->uwidth, end = e + f->uwidth; e < end; e++) {
         if (f->table) {
-          const double log_p = log(fmax(mean[e], 1e-6)); /* what it says of the unlikely is of no consequence */
+          const double log_p = weight * log(fmax(mean[e], 1e-6)); /* what it says of the unlikely is of no consequence */
           total += l->mean[e] * log_p;
           l->mean_bar[e] += log_p;
           continue;
         }
-        const double p = 1 / (sd[e] * sd[e]), d = l->mean[e] - mean[e];
+        const double p = weight / (sd[e] * sd[e]), d = l->mean[e] - mean[e];
         total -= 0.5 * p * (d * d + l->sd[e] * l->sd[e]);
         l->mean_bar[e] -= p * d;
         l->sd_bar[e] -= p * l->sd[e];
       }
+    }
   }
   return total;
 }
@@ -732,7 +753,7 @@ static double taught(PgmObjective *o)
 static double expectation(PgmObjective *o, const PgmRows *rows, const PgmBatch *batch, long iteration)
 {
   clear_bars(o, rows);
-  if (o->options.teacher_mean) return taught(o);
+  if (o->options.teacher_mean) return taught(o, rows);
   double value = o->s->constant;
   if (o->expected) value += pgm_engine_run(o->s, o->q->eliminates ? PGM_KERNEL_ELIMINATED : PGM_KERNEL_EXPECTED, batch);
   value += expected_jacobians(o, rows);

@@ -17,7 +17,7 @@ typedef struct {
   bool fresh;      /* new draws at every iteration */
   bool all_points; /* every term by draws */
   unsigned long seed;
-  int axis; /* of minibatches; -1: none */
+  int axis; /* of batches of units; -1: none */
   /* Not NULL: in place of the model, Gaussians with these means and sds (per source elements * uwidth, one after the other): the quadratic
    * surrogate of the ELBO at the optimum of F-VI, from which inference functions are taught. */
   const double *teacher_mean, *teacher_sd;
@@ -35,6 +35,9 @@ double pgm_objective_value(PgmObjective *o, const double *x, double *gradient, c
 /* The rows of each source that the last batch touched (NULL after a full evaluation). */
 const PgmRows *pgm_objective_rows(const PgmObjective *o);
 bool pgm_objective_samples(const PgmObjective *o);
+/* Whether batches of units of options.axis, the same ones again and again, make a deterministic objective much like that of all units: all local factors come
+ * from functions, each of its own unit's. */
+bool pgm_objective_divides(const PgmObjective *o);
 int pgm_objective_draws(const PgmObjective *o);
 
 /* The same without sources: E log p + Jacobian at the layouts' means and sds, with the standard error of the sampled part; bars as above.

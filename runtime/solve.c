@@ -30,7 +30,8 @@
 #include "local.h"
 
 enum { SWEEPS_COLD = 8, SWEEPS_INSIDE = 60, PANEL_NODES = 12, MOST_PANELS = 8, LONGEST_KNOWN = 1024, CLOSEST_PANELS = 64, MULTISTART_ROUNDS = 1, TRIAL = 250, PATIENCE = 4, LEAST_DRAWS = 16 };
-enum { TRIAL_FISHER = 60, RARELY = 50 };
+enum { TRIAL_FISHER = 60, TRIAL_PART = 100, RARELY = 50 };
+enum { LEAST_PART = 512, GROWTH = 4 }; /* units */
 static const double SHARE = 0.05, INVISIBLE = 1e-3; /* nats */
 static const double LONGEST = 2;                    /* step of functions, in sds of the factors they give */
 static const double FIRST_DAMPING = 1e-1, LEAST_DAMPING = 1e-5, MOST_DAMPING = 1;
@@ -48,7 +49,7 @@ static double now(void)
 
 void pgm_run_begin(PgmRun *run, PgmSession *s, const PgmFitOptions *options)
 {
-  *run = (PgmRun){.s = s, .options = options, .began = now(), .reported = -1};
+  *run = (PgmRun){.s = s, .options = options, .began = now(), .reported = -1, .elbo = NAN};
 }
 
 double pgm_run_seconds(const PgmRun *run)
@@ -56,20 +57,30 @@ double pgm_run_seconds(const PgmRun *run)
   return now() - run->began;
 }
 
-/* After every accepted iterate; false: stop. */
-static bool run_tick(PgmRun *run, const PgmSources *q, const double *x, double elbo, double norm)
+/* After every iterate, with the ELBO that was known last; false: stop. */
+static bool run_beat(PgmRun *run, double norm)
 {
   const PgmFitOptions *o = run->options;
   const double seconds = pgm_run_seconds(run);
   const long iteration = run->iteration++;
-  if (o->trace) o->trace(o->trace_data, iteration, seconds, elbo, norm);
   if (o->progress && (run->reported < 0 || seconds - run->reported > 0.1)) {
     run->reported = seconds;
-    if (!o->progress(o->progress_data, iteration, seconds, elbo, norm)) run->interrupted = true;
+    if (!o->progress(o->progress_data, iteration, seconds, run->elbo, norm)) run->interrupted = true;
   }
+  return !run->interrupted;
+}
+
+/* After every accepted iterate whose ELBO is known; false: stop. */
+static bool run_tick(PgmRun *run, const PgmSources *q, const double *x, double elbo, double norm)
+{
+  const PgmFitOptions *o = run->options;
+  const double seconds = pgm_run_seconds(run);
+  if (o->trace) o->trace(o->trace_data, run->iteration, seconds, elbo, norm);
+  run->elbo = elbo;
+  run_beat(run, norm);
   if (run->checkpoint && o->checkpoint && o->checkpoint_every > 0 && x && seconds - run->saved > o->checkpoint_every) {
     run->saved = seconds;
-    run->checkpoint(run->checkpoint_data, q, x, iteration, elbo);
+    run->checkpoint(run->checkpoint_data, q, x, run->iteration - 1, elbo);
   }
   return !run->interrupted;
 }
@@ -82,6 +93,7 @@ typedef struct {
   PgmObjective *objective;
   PgmFused *fused;   /* not NULL: evaluations can solve for the locals block by block */
   PgmLocals *locals; /* NULL: none separable, or not needed so far */
+  PgmBatch part;     /* of the units, on which it is at work; units NULL: all */
   long pinned, size;
   double *x, *gradient; /* the whole vector; gradient of the ELBO */
   double *known, value; /* where it was last evaluated, and the value there; NULL for long vectors, whose evaluation costs little more than to compare them */
@@ -110,7 +122,7 @@ static double evaluate(Solve *v)
 {
   const size_t bytes = (size_t)v->q->size * sizeof *v->x;
   if (v->at_known && !memcmp(v->x, v->known, bytes)) return v->value;
-  v->value = pgm_objective_value(v->objective, v->x, v->gradient, NULL, 0);
+  v->value = pgm_objective_value(v->objective, v->x, v->gradient, v->part.units ? &v->part : NULL, 0);
   v->at_known = v->known && isfinite(v->value);
   if (v->at_known) memcpy(v->known, v->x, bytes);
   return v->value;
@@ -373,7 +385,8 @@ static bool joint_accepted(void *data, long iteration, const double *x, double v
   Solve *v = data;
   (void)iteration;
   memcpy(v->x + v->pinned, x, (size_t)(v->size - v->pinned) * sizeof *x);
-  return v->silent || run_tick(v->run, v->q, v->x, -value, norm);
+  if (v->silent) return true;
+  return v->part.units ? run_beat(v->run, norm) : run_tick(v->run, v->q, v->x, -value, norm);
 }
 
 typedef struct {
@@ -943,9 +956,17 @@ static bool unimodal(const PgmSources *q)
   return true;
 }
 
-/* What a solve has before it: scales and sweeps from a cold start, and at the end other starts for the locals. `rough`: only to get near. */
+static bool has_functions(const PgmSources *q)
+{
+  bool any = false;
+  for (int i = 0; i < q->n; i++) any = any || q->source[i].kind == PGM_FUNCTION;
+  return any;
+}
+
+/* What a solve has before it: scales and sweeps from a cold start, and at the end other starts for the locals. `rough`: only to get near; `to_rest`:
+ * as long as that helps. */
 typedef struct {
-  bool cold, search, rough, globals_first;
+  bool cold, search, rough, globals_first, to_rest;
 } Way;
 
 /* Are there quadratures, in a problem that leads to the same optimum with few nodes? */
@@ -971,9 +992,9 @@ static PgmStatus deterministic(Solve *v, Way way, PgmSolution *out, PgmError *er
                                 : wide          ? 3000
                                                 : 2000) -
                                out->iterations,
-                   .window = wide && !v->fisher ? 50 : 20};
-  const long trial = v->fisher ? TRIAL_FISHER : TRIAL;
-  if (way.rough && wide && limits.max_iter > trial) limits.max_iter = trial;
+                   .window = wide && !v->fisher ? 50 : way.to_rest ? 10 : 20};
+  const long trial = !v->fisher ? TRIAL : v->part.units ? TRIAL_PART : TRIAL_FISHER;
+  if (way.rough && wide && !way.to_rest && limits.max_iter > trial) limits.max_iter = trial;
   PgmStatus st = PGM_OK;
   double elbo, settled = 0;
   v->norm = INFINITY;
@@ -1083,13 +1104,70 @@ static PgmStatus staged(Solve *v, PgmObjectiveOptions options, Way way, PgmSolut
   }
 }
 
+/* ---- parts of the units -------------------------------------------------------------------------------------------------------------- */
+
+/* Weights of functions are the same for all units, so few units say most of what there is to know of them: the way is gone on a part of the units, then on a
+ * larger one, and the end on all (Byrd, Chin, Nocedal & Wu 2012, "Sample size selection in optimization methods for machine learning"). */
+typedef struct {
+  int axis;
+  long lo, units, n; /* of the axis; how many of them first, 0: all */
+  long *unit;
+} Parts;
+
+static PgmStatus open_parts(Parts *p, const Solve *v, int axis, long lo, long units, PgmError *error)
+{
+  long n = LEAST_PART;
+  *p = (Parts){.axis = axis, .lo = lo, .units = units};
+  if (!pgm_objective_divides(v->objective)) return PGM_OK;
+  for (int i = 0; i < v->q->n; i++) {
+    const PgmSource *f = &v->q->source[i];
+    if (f->kind == PGM_FUNCTION && 3 * f->size / 2 > n) n = 3 * f->size / 2; /* lest the part be learned by heart */
+  }
+  if (units / GROWTH < n) return PGM_OK;
+  p->n = n;
+  p->unit = malloc((size_t)units * sizeof *p->unit);
+  return p->unit ? PGM_OK : no_memory(error);
+}
+
+/* From now on n of the units, one of each stretch of the axis, since neighbours may be alike; 0: all. */
+static void take_part(Solve *v, Parts *p, long n)
+{
+  const PgmKey key = {v->run->options->seed, (uint64_t)n, 0x9A27u};
+  v->at_known = false;
+  v->part = (PgmBatch){.axis = -1};
+  if (!n) return;
+  for (long k = 0; k < n; k++) {
+    const long from = k * p->units / n, to = (k + 1) * p->units / n;
+    p->unit[k] = p->lo + from + (long)(pgm_philox_uniform(key, (uint64_t)k) * (double)(to - from));
+  }
+  v->part = (PgmBatch){p->axis, p->unit, n, (double)p->units / (double)n};
+}
+
+/* `rough`: on the first part, which is all. Otherwise, what has been there, on the larger ones, before it goes on to all units. Returns whether this was
+ * all. Where the ELBO is not finite, all units say why. */
+static bool on_parts(Solve *v, Parts *p, Way way, PgmSolution *out)
+{
+  const Way part = {.cold = way.cold, .rough = true, .globals_first = way.globals_first, .to_rest = !way.rough};
+  PgmError quiet;
+  bool ok = p->n > 0;
+  for (long n = way.rough ? p->n : GROWTH * p->n; ok && 2 * n <= p->units && !v->run->interrupted; n = way.rough ? p->units : GROWTH * n) {
+    take_part(v, p, n);
+    ok = deterministic(v, part, out, &quiet) == PGM_OK;
+  }
+  take_part(v, p, 0);
+  return ok && way.rough;
+}
+
 PgmStatus pgm_solve_taught(PgmRun *run, PgmSources *q, const double *mean, const double *sd, double *x, PgmError *error)
 {
-  const PgmObjectiveOptions options = {.axis = -1, .teacher_mean = mean, .teacher_sd = sd};
+  long lo = 0, units = 0;
+  const PgmObjectiveOptions options = {.axis = batch_axis(run->s, &lo, &units), .teacher_mean = mean, .teacher_sd = sd};
+  Parts parts = {0};
   const Limits limits = {.tol = 1e-3, .gain = 1e-2, .relative = 1e-3, .window = 10, .max_iter = TRIAL}; /* only a start */
   Solve v = {.run = run, .q = q, .pinned = q->globals, .size = q->size, .x = x};
   PgmSolution out = {0};
   PgmStatus st = pgm_objective_open(&v.objective, run->s, q, &options, error);
+  if (!st) st = open_parts(&parts, &v, options.axis, lo, units, error);
   if (!st) st = pgm_fisher_open(&v.fisher, q, error);
   double *memory = malloc((size_t)(2 * q->size + 1) * sizeof *memory);
   if (!st && !memory) st = no_memory(error);
@@ -1097,9 +1175,11 @@ PgmStatus pgm_solve_taught(PgmRun *run, PgmSources *q, const double *mean, const
     v.gradient = memory;
     v.metric = memory + q->size;
     v.silent = true;
+    take_part(&v, &parts, parts.n);
     st = joint(&v, &limits, &out, error);
   }
   free(memory);
+  free(parts.unit);
   pgm_fisher_close(v.fisher);
   pgm_objective_close(v.objective);
   return st;
@@ -1111,12 +1191,15 @@ PgmStatus pgm_solve(PgmRun *run, PgmSources *q, long pinned, PgmStart start, boo
   const bool stochastic = pgm_solve_stochastic(run->s, o);
   Solve v = {.run = run, .q = q, .pinned = pinned, .size = q->size, .x = x};
   Stochastic k = {.v = &v, .axis = -1};
+  Parts parts = {0};
   *out = (PgmSolution){.gradient_norm = NAN};
   PgmStatus st = PGM_OK;
   if (o->batch > 0) {
     k.axis = batch_axis(run->s, &k.lo, &k.units);
     k.batch = k.axis >= 0 && o->batch < k.units ? o->batch : 0;
     if (!k.batch) k.axis = -1;
+  } else if (!stochastic && has_functions(q)) {
+    k.axis = batch_axis(run->s, &k.lo, &k.units);
   }
   const int draws = o->samples > 0 || k.batch || !stochastic ? o->samples : 8;
   const PgmObjectiveOptions options = {.draws = draws,
@@ -1128,6 +1211,7 @@ PgmStatus pgm_solve(PgmRun *run, PgmSources *q, long pinned, PgmStart start, boo
   if (!st && !stochastic && !pgm_objective_samples(v.objective) && o->optimizer != PGM_OPT_LBFGS) st = pgm_fused_open(&v.fused, q, x, error);
   if (!st && !v.fused) st = pgm_locals_open(&v.locals, q, error);
   if (!st && !stochastic) st = pgm_fisher_open(&v.fisher, q, error);
+  if (!st && !stochastic) st = open_parts(&parts, &v, k.axis, k.lo, k.units, error);
   const long copies = 2 * copies_size(&v);
   const long known = q->size <= LONGEST_KNOWN ? q->size : 0;
   double *memory = malloc((size_t)(3 * q->size + copies + known + 1) * sizeof *memory);
@@ -1158,12 +1242,15 @@ PgmStatus pgm_solve(PgmRun *run, PgmSources *q, long pinned, PgmStart start, boo
       if (!st && !strcmp(out->stopped, "nan")) st = not_finite(&v, error);
     } else {
       const bool first = start == PGM_START_TABLES, cold = start == PGM_START_COLD || first;
-      st = staged(&v, options, (Way){cold, !rough && (start != PGM_START_WARM || pinned > 0), rough, first}, out, error);
+      const bool warm = start == PGM_START_WARM || start == PGM_START_TRIED;
+      const Way way = {cold, !rough && (!warm || pinned > 0), rough, first, false};
+      if (start == PGM_START_WARM || !on_parts(&v, &parts, way, out)) st = staged(&v, options, way, out, error);
     }
   }
   pgm_session_nodes(run->s, false);
   if (!st) pgm_sources_forward(q, x, NULL);
   free(memory);
+  free(parts.unit);
   free(k.order);
   pgm_fisher_close(v.fisher);
   pgm_fused_close(v.fused);

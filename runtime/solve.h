@@ -16,6 +16,7 @@ typedef struct {
   PgmSession *s;
   const PgmFitOptions *options;
   double began, reported, saved; /* seconds */
+  double elbo;                   /* as last reported */
   long iteration;                /* counts on through the stages of one fit */
   bool interrupted;
   /* makes the fit so far for options->checkpoint; NULL: none */
@@ -27,8 +28,8 @@ void pgm_run_begin(PgmRun *run, PgmSession *s, const PgmFitOptions *options);
 double pgm_run_seconds(const PgmRun *run);
 
 /* Tables: cold, but globals and params go first, while the locals stay where they are. Near: as warm, but other starts of the locals are still to be
- * tried. */
-typedef enum { PGM_START_COLD, PGM_START_TABLES, PGM_START_NEAR, PGM_START_WARM } PgmStart;
+ * tried. Tried: as warm, of functions that are new, or from a rough solve, so that it may begin on a part of the units. */
+typedef enum { PGM_START_COLD, PGM_START_TABLES, PGM_START_NEAR, PGM_START_WARM, PGM_START_TRIED } PgmStart;
 
 /* Maximises over x[pinned .. q->size); x holds the start: with PGM_START_COLD its log sds are set from the curvature first. `rough`: only
  * to get near (the factors that inference functions start from). The layouts end with the factors at x, those of eliminated families as they were. */
