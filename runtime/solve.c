@@ -411,6 +411,7 @@ static PgmLbfgsOptions options_of(const Limits *limits, int history, int threads
 
 static void conclude(PgmSolution *out, const PgmLbfgsResult *r, const Limits *limits)
 {
+  const double promised = 0.5 * r->gradient_norm * r->gradient_norm; /* by a Newton step, in nats */
   out->elbo = -r->value;
   out->gradient_norm = r->gradient_norm;
   out->iterations += r->iterations;
@@ -430,9 +431,12 @@ static void conclude(PgmSolution *out, const PgmLbfgsResult *r, const Limits *li
              limits->share * r->error, limits->draws, r->gained, limits->window);
     break;
   case PGM_LBFGS_NO_STEP:
-    snprintf(out->criterion, sizeof out->criterion, "no step improves the ELBO in double precision, gradient norm %.1e", r->gradient_norm);
     /* at an optimum only if no more is promised than counts, or than is lost in the sum's last digits */
-    out->converged = 0.5 * r->gradient_norm * r->gradient_norm <= fmax(limits->gain, fmax(limits->relative, ROUNDING) * fabs(r->value));
+    out->converged = promised <= fmax(limits->gain, fmax(limits->relative, ROUNDING) * fabs(r->value));
+    if (out->converged)
+      snprintf(out->criterion, sizeof out->criterion, "gradient norm %.1e promises %.1e nats, and double precision resolves no step's gain", r->gradient_norm, promised);
+    else
+      snprintf(out->criterion, sizeof out->criterion, "no step improves the ELBO in double precision, gradient norm %.1e", r->gradient_norm);
     if (!out->converged) strcpy(out->stopped, "no-step");
     break;
   case PGM_LBFGS_MAX_ITER:
@@ -1008,7 +1012,7 @@ static PgmStatus deterministic(Solve *v, Way way, PgmSolution *out, PgmError *er
   if (!isfinite(elbo)) return not_finite(v, error);
   /* what further work could gain that anyone would see: a part of the ELBO, or of a nat */
   limits.gain = way.rough ? 1e-1 : o->tol > 0 ? o->tol : wide ? 1e-2 : 1e-7;
-  limits.relative = way.rough ? 1e-5 : o->tol > 0 ? 0 : wide ? 1e-6 : 1e-12;
+  limits.relative = way.rough ? 1e-5 : o->tol > 0 ? 0 : v->fisher ? 5e-7 : wide ? 1e-6 : 1e-12;
   limits.promise = wide ? 0 : way.rough ? 1e-5 : 1e-6;
   if (way.globals_first && v->pinned < v->q->globals && !v->fused) {
     const Limits near_ = {.tol = 1e-2, .gain = 1e-1, .window = 20, .max_iter = 100};
