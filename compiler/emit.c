@@ -1150,6 +1150,15 @@ static bool kernel_outputs(Emission *e, Group *g, KernelKind kind, CPrint *p)
   return true;
 }
 
+/* A division takes as long as four to eight multiplications: where the divisor stays the same in the innermost loop, its reciprocal is taken outside. */
+static void divide_outside(CPrint *p)
+{
+  NodeMap done = {0};
+  for (int i = 0; i < p->k->outs.n; i++) p->k->outs.at[i].value = dag_divide_outside(p->d, p->k->outs.at[i].value, &done);
+  for (int i = 0; i < p->labels.n; i++) p->labels.at[i].node = dag_divide_outside(p->d, p->labels.at[i].node, &done);
+  for (int i = 0; i < p->k->named.n; i++) p->k->named.at[i] = dag_divide_outside(p->d, p->k->named.at[i], &done);
+}
+
 /* Decides whether the group's sampled terms get a kernel in single precision too. */
 static void find_single(Emission *e, Group *g)
 {
@@ -1157,8 +1166,12 @@ static void find_single(Emission *e, Group *g)
   if (g->plate < 0) return;
   dag_order_axes(g->d);
   p.k->single = g->single = true;
-  if (kernel_outputs(e, g, K_SINGLE, &p)) kernel_lower(p.k);
-  else p.k->single = false;
+  if (kernel_outputs(e, g, K_SINGLE, &p)) {
+    divide_outside(&p);
+    kernel_lower(p.k);
+  } else {
+    p.k->single = false;
+  }
   g->single = p.k->single;
   for (int f = 0; f < e->m->families.n && g->single; f++)
     if (p.k->products[f]) VEC_PUSH(g->products, f);
@@ -1190,6 +1203,7 @@ static bool emit_kernel(Emission *e, Group *g, KernelKind kind)
   p->classify = classify_leaf, p->data = &data;
   if (g->by_sums) p->tables = tables_name(e, g - 1);
   if (!kernel_outputs(e, g, kind, p)) return false;
+  divide_outside(p);
   kernel_lower(p->k);
   dump_kernel(e, g, kernel_names[kind], p->k);
   p->units_given = true;

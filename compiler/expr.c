@@ -737,6 +737,20 @@ Node dag_replace_all(Dag *d, Node n, int count, const Node *from, const Node *to
 
 Node dag_replace(Dag *d, Node n, Node from, Node to) { return dag_replace_all(d, n, 1, &from, &to); }
 
+Node dag_divide_outside(Dag *d, Node n, NodeMap *done)
+{
+  const XNode x = *dag_node(d, n);
+  if (!x.latent || !x.n_args) return n;
+  const int known = *node_map(done, n);
+  if (known != NODE_NEW) return known;
+  Node args[MAX_ARGS];
+  for (int i = 0; i < x.n_args; i++) args[i] = dag_divide_outside(d, x.args[i], done);
+  const AxisSet below = x.op == X_DIV ? dag_axes(d, args[1]) : 0;
+  const bool outside = x.op == X_DIV && !dag_is_const(d, args[1], NULL) && (below & ~x.axes) == 0 && below != x.axes;
+  const Node r = outside ? x_mul(d, args[0], x_div(d, x_const(d, 1), args[1])) : dag_rebuild(d, n, args);
+  return *node_map(done, n) = r;
+}
+
 AxisSet dag_range_axes(const Dag *d, int axis)
 {
   const Axis *a = &d->axes.at[axis];

@@ -195,6 +195,9 @@ int *node_map(NodeMap *m, Node n);
 
 /* The expression with axis `from` replaced by the integer node `to` (in leaves' indices); leaves alone what does not vary over it. */
 Node dag_substitute_axis(Dag *d, Node n, int from, Node to);
+/* The expression with x / y as x * (1 / y) where y varies over fewer axes than the quotient, so that 1 / y stands outside the innermost loop. Only of latent
+ * variables: a quotient of data may be one that a decision hangs on, as in floor(i / 3). `done`: of expressions that share nodes. */
+Node dag_divide_outside(Dag *d, Node n, NodeMap *done);
 /* The expression with leaf (or any node) `from` replaced by `to`. */
 Node dag_replace(Dag *d, Node n, Node from, Node to);
 /* The same for several at once; what they are replaced by is not looked into. */
