@@ -397,7 +397,7 @@ bool pgm_log_ratios(PgmSession *s, int draws, unsigned long seed, double *ratio)
   PgmSources *q;
   PgmObjective *objective;
   bool ok = false;
-  const PgmObjectiveOptions options = {.draws = 1, .fresh = true, .all_points = true, .seed = seed ^ SEED_RATIOS, .axis = -1};
+  const PgmObjectiveOptions options = {.draws = 1, .fresh = true, .all_points = true, .fine = true, .seed = seed ^ SEED_RATIOS, .axis = -1};
   if (plain_sources(&q, s, false, NULL) != PGM_OK) return false;
   if (pgm_objective_open(&objective, s, q, &options, NULL) == PGM_OK) {
     for (int d = 0; d < draws; d++) ratio[d] = pgm_objective_ratio(objective, d);

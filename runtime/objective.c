@@ -531,7 +531,8 @@ static void draw_entries(PgmObjective *o, int i, int d, long iteration, long a, 
   if (f->point) {
     memset(eps + a, 0, (size_t)(b - a) * sizeof *eps);
   } else if (o->options.fresh) {
-    pgm_philox_normals((PgmKey){o->options.seed, (uint64_t)iteration, (uint64_t)f->family << 16 | (uint64_t)d}, (uint64_t)a, b - a, eps + a);
+    const PgmKey key = {o->options.seed, (uint64_t)iteration, (uint64_t)f->family << 16 | (uint64_t)d};
+    (o->options.fine ? pgm_philox_normals : pgm_philox_noise)(key, (uint64_t)a, b - a, eps + a);
   } else {
     const uint16_t *order = o->order + (size_t)d * (size_t)o->entries + o->offset[i];
     for (long e = a; e < b; e++) eps[e] = o->quantile[order[e]];

@@ -16,6 +16,7 @@ typedef struct {
   int set;         /* which of several independent sets of fixed draws */
   bool fresh;      /* new draws at every iteration */
   bool all_points; /* every term by draws */
+  bool fine;       /* fresh draws of double precision, for what looks at each draw by itself; averages do with single */
   unsigned long seed;
   int axis; /* of batches of units; -1: none */
   /* Not NULL: in place of the model, Gaussians with these means and sds (per source elements * uwidth, one after the other): the quadratic

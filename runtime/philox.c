@@ -9,6 +9,7 @@
 #include "philox.h"
 
 #include <math.h>
+#include <stdbool.h>
 #include <string.h>
 
 #ifdef __SSE2__
@@ -182,6 +183,89 @@ void pgm_philox_normals(PgmKey key, uint64_t first, long n, double *restrict out
     make_normals(key, pair, m, some);
     const uint64_t to = 2 * (pair + (uint64_t)m) < end ? 2 * (pair + (uint64_t)m) : end;
     memcpy(out + (at - first), some + (at & 1), (size_t)(to - at) * sizeof *out);
+    at = to;
+  }
+}
+
+/* ---- noise: normals of single precision ---------------------------------------------------------------------------------------------- */
+
+INLINE float from_bits_single(uint32_t bits)
+{
+  float f;
+  memcpy(&f, &bits, sizeof f);
+  return f;
+}
+INLINE uint32_t to_bits_single(float f)
+{
+  uint32_t bits;
+  memcpy(&bits, &f, sizeof bits);
+  return bits;
+}
+
+static const uint32_t ONE_SINGLE = 0x3f800000u;
+
+/* sqrt(-2 log u), u = (the upper 31 bits of w + 1/2) / 2^31; the polynomial for log (1 + f) is that of Cephes' logf.c. */
+INLINE float radius_single(uint32_t w)
+{
+  const uint32_t bits = to_bits_single((float)(int32_t)(w >> 1) * 0x1p-31f + 0x1p-32f), k = (bits + (ONE_SINGLE - 0x3f3504f3u)) >> 23;
+  const float f = from_bits_single(bits - (k << 23) + ONE_SINGLE) - 1, z = f * f, exponent = (float)((int32_t)k - 127);
+  float r = 7.0376836292e-2f;
+  r = r * f - 1.1514610310e-1f;
+  r = r * f + 1.1676998740e-1f;
+  r = r * f - 1.2420140846e-1f;
+  r = r * f + 1.4249322787e-1f;
+  r = r * f - 1.6668057665e-1f;
+  r = r * f + 2.0000714765e-1f;
+  r = r * f - 2.4999993993e-1f;
+  r = r * f + 3.3333331174e-1f;
+  const float log_u = f + (r * f * z - 0.5f * z - 2.12194440e-4f * exponent) + 0.693359375f * exponent;
+  return sqrtf(-2 * log_u);
+}
+
+/* As turn(), with the polynomials of Cephes' sinf.c. */
+INLINE void turn_single(uint32_t w, float *restrict c, float *restrict s)
+{
+  const uint32_t eighth = w + (1u << 29), quarter = eighth >> 30;
+  const float y = (float)(int32_t)((eighth << 2) ^ 0x80000000u) * (1.57079632679489661923f * 0x1p-32f), z = y * y;
+  const float p = (-1.9515295891e-4f * z + 8.3321608736e-3f) * z - 1.6666654611e-1f;
+  const float q = (2.443315711809948e-5f * z - 1.388731625493765e-3f) * z + 4.166664568298827e-2f;
+  const uint32_t sine = to_bits_single(y + y * (z * p)), cosine = to_bits_single(1 - 0.5f * z + z * z * q), swap = (sine ^ cosine) & -(quarter & 1);
+  *c = from_bits_single(cosine ^ swap ^ ((quarter + 1) & 2) << 30);
+  *s = from_bits_single(sine ^ swap ^ (quarter & 2) << 30);
+}
+
+/* The noise of n counters, four numbers of each. */
+static void make_noise(PgmKey key, uint64_t place, long n, double *restrict out)
+{
+  uint64_t first[PGM_PHILOX_BLOCK], second[PGM_PHILOX_BLOCK];
+  uint32_t radii[2 * PGM_PHILOX_BLOCK], turns[2 * PGM_PHILOX_BLOCK];
+  float pairs[4 * PGM_PHILOX_BLOCK];
+  make_words(key, place, n, first, second);
+  const long whole = (n + STEP - 1) / STEP * STEP;
+  memcpy(radii, first, (size_t)whole * sizeof *first);
+  memcpy(turns, second, (size_t)whole * sizeof *second);
+#pragma omp simd
+  for (long i = 0; i < 2 * whole; i++) {
+    float c, s;
+    const float r = radius_single(radii[i]);
+    turn_single(turns[i], &c, &s);
+    pairs[2 * i] = r * c;
+    pairs[2 * i + 1] = r * s;
+  }
+  for (long i = 0; i < 4 * n; i++) out[i] = pairs[i];
+}
+
+void pgm_philox_noise(PgmKey key, uint64_t first, long n, double *restrict out)
+{
+  double some[4 * PGM_PHILOX_BLOCK];
+  uint64_t at = first, end = first + (uint64_t)n;
+  while (at < end) {
+    const uint64_t counter = at / 4, left = (end + 3) / 4 - counter;
+    const long m = left < PGM_PHILOX_BLOCK ? (long)left : PGM_PHILOX_BLOCK;
+    const bool whole = at % 4 == 0 && 4 * (counter + (uint64_t)m) <= end; /* needs no detour */
+    const uint64_t to = whole || 4 * (counter + (uint64_t)m) < end ? 4 * (counter + (uint64_t)m) : end;
+    make_noise(key, counter, m, whole ? out + (at - first) : some);
+    if (!whole) memcpy(out + (at - first), some + at % 4, (size_t)(to - at) * sizeof *out);
     at = to;
   }
 }

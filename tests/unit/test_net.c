@@ -77,17 +77,40 @@ static void normals_are_those_of_the_words(void **state)
   }
 }
 
-static void normals_do_not_depend_on_runs(void **state)
+/* The same of 32-bit halves, in single precision: near the middle u is known to 2^-24, and so the square of the radius. */
+static void noise_is_that_of_the_words(void **state)
 {
   (void)state;
+  uint64_t words[2][PGM_PHILOX_BLOCK];
+  double z[4 * PGM_PHILOX_BLOCK];
+  for (uint64_t at = 0; at < 200 * PGM_PHILOX_BLOCK; at += PGM_PHILOX_BLOCK) {
+    const PgmKey key = {11, at, 4};
+    pgm_philox_words(key, at, PGM_PHILOX_BLOCK, words[0], words[1]);
+    pgm_philox_noise(key, 4 * at, 4 * PGM_PHILOX_BLOCK, z);
+    for (int i = 0; i < 2 * PGM_PHILOX_BLOCK; i++) {
+      uint32_t half[2];
+      for (int k = 0; k < 2; k++) memcpy(&half[k], (char *)words[k] + (size_t)i * sizeof *half, sizeof *half);
+      const double u = ((double)(half[0] >> 1) + 0.5) * 0x1p-31, r = sqrt(-2 * log(u)), angle = 2 * M_PI * ((double)half[1] * 0x1p-32);
+      assert_true(fabs(z[2 * i] - r * cos(angle)) <= 3e-7 * (r + 1 / r));
+      assert_true(fabs(z[2 * i + 1] - r * sin(angle)) <= 3e-7 * (r + 1 / r));
+    }
+  }
+}
+
+typedef void (*Normals)(PgmKey key, uint64_t first, long n, double *out);
+static const Normals normals[] = {pgm_philox_normals, pgm_philox_noise};
+
+static void normals_do_not_depend_on_runs(void **state)
+{
   enum { N = 1001 };
+  const Normals make = *(const Normals *)*state;
   double all[N], some[N];
   const PgmKey key = {42, 7, 3};
-  pgm_philox_normals(key, 0, N, all);
+  make(key, 0, N, all);
   static const long begins[] = {0, 1, 2, 255, 256, 257, 700}, lengths[] = {1, 2, 3, 127, 128, 300};
   for (size_t i = 0; i < sizeof begins / sizeof *begins; i++)
     for (size_t j = 0; j < sizeof lengths / sizeof *lengths; j++) {
-      pgm_philox_normals(key, (uint64_t)begins[i], lengths[j], some);
+      make(key, (uint64_t)begins[i], lengths[j], some);
       assert_memory_equal(some, all + begins[i], (size_t)lengths[j] * sizeof *some);
     }
 }
@@ -101,10 +124,10 @@ static int ascending(const void *a, const void *b)
 /* Moments to the sixth, the whole distribution (Kolmogorov & Smirnov) and both tails, of a million numbers. */
 static void normals_are_normal(void **state)
 {
-  (void)state;
   enum { N = 1000000 };
+  const Normals make = *(const Normals *)*state;
   double *z = malloc(N * sizeof *z), m[7] = {0}, distance = 0;
-  pgm_philox_normals((PgmKey){1, 2, 3}, 0, N, z);
+  make((PgmKey){1, 2, 3}, 0, N, z);
   for (long i = 0; i < N; i++) {
     double p = 1;
     for (int k = 1; k <= 6; k++) m[k] += (p *= z[i]) / N;
@@ -132,8 +155,8 @@ static void normals_are_normal(void **state)
  * iterations, two seeds, at distances of a vector register. */
 static void normals_are_independent(void **state)
 {
-  (void)state;
   enum { N = 1000000, CELLS = 8 };
+  const Normals make = *(const Normals *)*state;
   static const double octile[CELLS - 1] = {-1.150349380376008, -0.674489750196082, -0.318639363964375, 0,
                                            0.318639363964375,  0.674489750196082,  1.150349380376008};
   static const struct {
@@ -141,11 +164,11 @@ static void normals_are_independent(void **state)
     long lag;
   } others[] = {{{1, 2, 3}, 1}, {{1, 2, 3}, 2}, {{1, 2, 3}, 16}, {{1, 2, 3}, 256}, {{1, 2, 4}, 0}, {{1, 3, 3}, 0}, {{2, 2, 3}, 0}};
   double *a = malloc(N * sizeof *a), *b = malloc(N * sizeof *b);
-  pgm_philox_normals((PgmKey){1, 2, 3}, 0, N, a);
+  make((PgmKey){1, 2, 3}, 0, N, a);
   for (size_t k = 0; k < sizeof others / sizeof *others; k++) {
     long count[CELLS][CELLS] = {{0}};
     double statistic = 0;
-    pgm_philox_normals(others[k].key, (uint64_t)others[k].lag, N, b);
+    make(others[k].key, (uint64_t)others[k].lag, N, b);
     for (long i = 0; i < N; i++) {
       int x = 0, y = 0;
       for (int c = 0; c < CELLS - 1; c++) x += a[i] > octile[c], y += b[i] > octile[c];
@@ -382,9 +405,13 @@ int main(void)
   const struct CMUnitTest tests[] = {cmocka_unit_test(philox_known_answers),
                                      cmocka_unit_test(many_words_at_a_time),
                                      cmocka_unit_test(normals_are_those_of_the_words),
-                                     cmocka_unit_test(normals_do_not_depend_on_runs),
-                                     cmocka_unit_test(normals_are_normal),
-                                     cmocka_unit_test(normals_are_independent),
+                                     cmocka_unit_test(noise_is_that_of_the_words),
+                                     cmocka_unit_test_prestate(normals_do_not_depend_on_runs, (void *)&normals[0]),
+                                     cmocka_unit_test_prestate(normals_are_normal, (void *)&normals[0]),
+                                     cmocka_unit_test_prestate(normals_are_independent, (void *)&normals[0]),
+                                     cmocka_unit_test_prestate(normals_do_not_depend_on_runs, (void *)&normals[1]),
+                                     cmocka_unit_test_prestate(normals_are_normal, (void *)&normals[1]),
+                                     cmocka_unit_test_prestate(normals_are_independent, (void *)&normals[1]),
                                      cmocka_unit_test(gradients_of_perceptrons),
                                      cmocka_unit_test(gradients_of_polynomials),
                                      cmocka_unit_test(polynomials_have_every_monomial_once),
