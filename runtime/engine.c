@@ -109,7 +109,9 @@ static double *aligned_doubles(double n)
   const size_t bytes = ((size_t)(n * sizeof(double)) + 64) / 64 * 64;
   if (n > 1e14) return NULL;
   double *p = aligned_alloc(64, bytes);
-  if (p) memset(p, 0, bytes);
+  if (!p) return NULL;
+  pgm_large_pages(p, bytes);
+  memset(p, 0, bytes);
   return p;
 }
 

@@ -329,6 +329,7 @@ PgmStatus pgm_objective_open(PgmObjective **out, PgmSession *s, PgmSources *q, c
   o->draw_value = calloc((size_t)o->options.draws, sizeof *o->draw_value);
   ok = ok && o->u && o->draw_value;
   if (ok) {
+    pgm_large_pages(o->u, (size_t)(4 * o->entries) * sizeof *o->u);
     o->eps = o->u + o->entries;
     o->u_bar = o->eps + o->entries;
     o->tmp = o->u_bar + o->entries;

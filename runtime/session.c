@@ -1006,7 +1006,19 @@ static PgmStatus find_shape(Opening *o)
   return status ? status : fill_defaults(o);
 }
 
+enum { LARGE_ARRAY = 1 << 23 }; /* bytes from which large pages are asked for */
+
 /* ---- latents ------------------------------------------------------------------------------------------------------------------------- */
+
+void pgm_large_pages(void *array, size_t bytes)
+{
+#ifdef MADV_HUGEPAGE
+  const uintptr_t page = (uintptr_t)sysconf(_SC_PAGESIZE), from = ((uintptr_t)array + page - 1) / page * page, to = ((uintptr_t)array + bytes) / page * page;
+  if (bytes > LARGE_ARRAY && from < to) madvise((void *)from, to - from, MADV_HUGEPAGE);
+#else
+  (void)array, (void)bytes;
+#endif
+}
 
 /* What is eliminated is often looked at in a few places alone, each of which would cost a huge page. */
 static void small_pages(const PgmSession *s)
@@ -1053,11 +1065,9 @@ static PgmStatus open_latents(Opening *o)
     if (block == MAP_FAILED) return no_memory(o->error);
     s->block = next = block;
     s->block_size = (size_t)total;
-#ifdef MADV_HUGEPAGE
-    if (total > 1 << 23) madvise(block, s->block_size, MADV_HUGEPAGE);
-#endif
+    pgm_large_pages(block, s->block_size);
   }
-  if (s->block_size > 1 << 23) small_pages(s);
+  if (s->block_size > LARGE_ARRAY) small_pages(s);
   return PGM_OK;
 }
 

@@ -65,6 +65,9 @@ bool pgm_has_single(const PgmModel *m);                                /* does a
  * no more. */
 bool pgm_session_nodes(PgmSession *s, bool few);
 
+/* Asks for large pages behind an array of so many bytes, if it is large and about to be used as a whole. */
+void pgm_large_pages(void *array, size_t bytes);
+
 PgmLatent *pgm_session_latent(const PgmSession *s, int family);       /* in the env */
 bool pgm_is_latent(const PgmFamily *f);                                /* global, local, param: has a factor or a point in q */
 bool pgm_is_discrete(const PgmFamily *f);                              /* of these: its factor is a table of probabilities */

@@ -837,7 +837,8 @@ static PgmStatus adam(Solve *v, Stochastic *k, bool rough, PgmSolution *out, Pgm
   PgmSources *q = v->q;
   bool sparse = v->pinned > 0; /* some coordinates do not move in every iteration, or not at all */
   for (int i = 0; i < q->n; i++) sparse = sparse || (k->batch && q->source[i].local && q->source[i].kind == PGM_FREE);
-  double *work = malloc((pgm_adam_size(q->size, sparse) + (size_t)(3 * q->size) + 1) * sizeof *work);
+  const size_t bytes = (pgm_adam_size(q->size, sparse) + (size_t)(3 * q->size) + 1) * sizeof(double);
+  double *work = malloc(bytes);
   long rows = 0;
   for (int i = 0; i < q->n; i++) rows += q->source[i].rows;
   k->range = malloc((size_t)(2 * rows + 2 * q->n + 2) * sizeof *k->range);
@@ -845,6 +846,7 @@ static PgmStatus adam(Solve *v, Stochastic *k, bool rough, PgmSolution *out, Pgm
     free(work);
     return no_memory(error);
   }
+  pgm_large_pages(work, bytes);
   double *average = work + pgm_adam_size(q->size, sparse), *last = average + q->size, *scale = last + q->size;
   step_scales(q, v->x, scale);
   const long epoch = k->batch ? (k->units + k->batch - 1) / k->batch : 1;

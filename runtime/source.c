@@ -110,6 +110,14 @@ static int slots_of(long rows)
   return n < 1 ? 1 : n > SLOTS ? SLOTS : (int)n;
 }
 
+/* Of a function, a power of two: each slot has a gradient of all weights to clear and to add, and threads share them out evenly. */
+static int function_slots(long rows)
+{
+  int n = 1;
+  while (2 * n <= slots_of(rows)) n *= 2;
+  return n;
+}
+
 /* One slot's scratch: the features and activations of a block, outputs and their adjoints, the net's own, the gradient but for the encoders. */
 static long slot_doubles(const PgmSource *f)
 {
@@ -588,7 +596,7 @@ static double function_forward(const PgmSources *q, const PgmSource *f, const do
 {
   const PgmLayout *l = &q->s->layout[f->family];
   const long w = f->uwidth, n = rows && rows->row ? rows->n : f->rows, o = f->net.n_outputs;
-  const int slots = slots_of(n);
+  const int slots = function_slots(n);
   double part[SLOTS], total = 0;
   if (q->single && f->single) to_single(x + f->at, f->net.n_weights, f->single);
   pgm_gather_prepare(f->gather, x + f->encoders_at, x, rows ? rows->row : NULL, n);
@@ -623,18 +631,35 @@ static double function_forward(const PgmSources *q, const PgmSource *f, const do
   return total;
 }
 
+/* The gradients of the slots, in order. */
+static void add_weights(const PgmSources *q, const PgmSource *f, int slots, double *restrict out)
+{
+  PGM_PIECES(f->net.n_weights, q->s->threads, from, to, {
+    for (int slot = 0; slot < slots; slot++) {
+      const Slot p = slot_of(q, f, slot);
+      if (p.single)
+        for (long k = from; k < to; k++) out[k] += (double)p.single_gradient[k];
+      else
+        for (long k = from; k < to; k++) out[k] += p.gradient[k];
+    }
+  });
+}
+
 static void function_backward(const PgmSources *q, const PgmSource *f, const double *x, const PgmRows *rows, double *gradient)
 {
   const PgmLayout *l = &q->s->layout[f->family];
   const long w = f->uwidth, n = rows && rows->row ? rows->n : f->rows, o = f->net.n_outputs;
-  const int slots = slots_of(n);
+  const int slots = function_slots(n);
 #pragma omp parallel for schedule(static) num_threads(q->s->threads) if (q->s->threads > 1 && slots > 1 && worth_threads(f, n))
   for (int slot = 0; slot < slots; slot++) {
     const Slot p = slot_of(q, f, slot);
     const long end = n * (slot + 1) / slots;
     double *scale_bar = f->sd_at >= 0 ? p.gradient + f->net.n_weights : NULL;
-    memset(p.gradient, 0, (size_t)(f->net.n_weights + f->uwidth) * sizeof *p.gradient);
-    if (p.single) memset(p.single_gradient, 0, (size_t)f->net.n_weights * sizeof *p.single_gradient);
+    memset(p.gradient + f->net.n_weights, 0, (size_t)f->uwidth * sizeof *p.gradient);
+    if (p.single)
+      memset(p.single_gradient, 0, (size_t)f->net.n_weights * sizeof *p.single_gradient);
+    else
+      memset(p.gradient, 0, (size_t)f->net.n_weights * sizeof *p.gradient);
     for (long at = n * slot / slots; at < end; at += BLOCK) {
       const long count = end - at < BLOCK ? end - at : BLOCK;
       if (n > f->kept_rows) function_block(f, x, rows, at, count, n, &p);
@@ -654,15 +679,11 @@ static void function_backward(const PgmSources *q, const PgmSource *f, const dou
       }
       function_block_back(f, x, at, count, n, &p);
     }
-    if (p.single) to_double(p.single_gradient, f->net.n_weights, p.gradient);
   }
-  double *out = gradient + f->at;
-  memset(out, 0, (size_t)f->size * sizeof *out);
-  for (int slot = 0; slot < slots; slot++) {
-    const double *part = slot_of(q, f, slot).gradient;
-    for (long k = 0; k < f->net.n_weights; k++) out[k] += part[k];
-    for (long k = 0; k < f->uwidth && f->sd_at >= 0; k++) gradient[f->sd_at + k] += part[f->net.n_weights + k];
-  }
+  memset(gradient + f->at, 0, (size_t)f->size * sizeof *gradient);
+  for (int slot = 0; slot < slots && f->sd_at >= 0; slot++)
+    for (long k = 0; k < f->uwidth; k++) gradient[f->sd_at + k] += slot_of(q, f, slot).gradient[f->net.n_weights + k];
+  add_weights(q, f, slots, gradient + f->at);
   if (f->features_bar)
     pgm_gather_backward(f->gather, x + f->encoders_at, x, rows ? rows->row : NULL, n, f->features_bar, gradient + f->encoders_at, gradient);
 }
