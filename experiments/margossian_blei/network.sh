@@ -7,7 +7,7 @@
 # model and images, ten batches to a pass, and the tool's Adam (docs/runtime.md) with one draw, by default with longer steps (0.03), so that F-VI, which
 # steps once per pass for each image, gets somewhere in hundreds of passes. All methods go to the first number of passes of the list, where the errors are
 # taken, then all to the next. What is there already is kept, and no part begins after M minutes. F-VI has to optimise the factors of test
-# images, which takes long: their error is taken at its end only.
+# images, which takes long: their error is taken at its end only. Matrix products are in single precision (--real float).
 # Out: network.csv, a row per fit and number of passes.
 set -eu
 root=$(cd "$(dirname "$0")/../.." && pwd)
@@ -40,7 +40,7 @@ mkdir -p "$out"
 cd "$out"
 cp "$root"/examples/fashion_mnist/{bnn.pgm,idx2npy.c,sheet.c} .
 . "$root/experiments/blas.sh"
-"$pgmc" bnn.pgm -o bnn
+"$pgmc" bnn.pgm --real float -o bnn
 "$pgmc" bnn.pgm --library
 cc -O2 idx2npy.c -o idx2npy -lz
 cc -O2 sheet.c libbnn.a -o sheet -fopenmp -lgsl -lopenblas -ljansson -lz -lm
