@@ -378,6 +378,14 @@ static void rows_of_unit(const Family *family, const Rows *r, long unit, long *f
 static long find_moving(const Axis *a, const PgmBlock *b, const Rows *rows, long *moving)
 {
   long n = 0;
+  if (a->n == 1 && a->family->stride == 1) { /* one row per unit */
+    const long first = a->family->first + rows->row;
+    for (long r = 0; r < rows->rows; r++) {
+      moving[n] = first + r;
+      n += !pgm_newton_rests(&rows->newton, r);
+    }
+    return n;
+  }
   for (long unit = b->first; unit < b->first + b->count; unit++) {
     bool moves = false;
     for (int i = 0; i < a->n && !moves; i++) {
@@ -388,6 +396,17 @@ static long find_moving(const Axis *a, const PgmBlock *b, const Rows *rows, long
     if (moves) moving[n++] = unit;
   }
   return n;
+}
+
+/* How many there are; `room` may be used for a list. */
+static long count_moving(const Axis *a, const PgmBlock *b, const Rows *rows, long *room)
+{
+  const double *restrict left = rows->newton.left, enough = rows->newton.enough;
+  double n = 0;
+  if (a->n > 1 || a->family->stride > 1) return find_moving(a, b, rows, room);
+#pragma omp simd reduction(+ : n)
+  for (long r = 0; r < rows->rows; r++) n += left[r] <= enough ? 0 : 1;
+  return (long)n;
 }
 
 /* Slopes of the rows at rest, which were not evaluated or not all of them: those where they came to rest. */
@@ -481,7 +500,7 @@ static double judge(const Axis *a, Rows *rows, bool fresh, long *rejected)
   double sum = 0;
   for (int i = 0; i < a->n; i++) {
     Rows *r = &rows[i];
-    const double gain = pgm_newton_judge(&r->newton, fresh, 0, r->rows, r->mean, r->log_sd, r->mean_bar, r->slope, rejected);
+    const double gain = pgm_newton_judge(&r->newton, fresh, 0, r->rows, r->mean, r->log_sd, r->sd, r->mean_bar, r->slope, rejected);
     if (!r->members) sum += gain;
     for (long row = 0; row < r->rows && r->members; row++) sum += members_of(&a->family[i], r, row) * r->newton.left[row];
   }
@@ -499,7 +518,8 @@ static double climb(const PgmFused *f, const Axis *a, PgmBlock *b, Rows *rows, d
   for (int i = 0; i < a->n; i++) {
     rows[i].newton.enough = enough;
     evaluated += (double)rows[i].rows;
-    for (long row = 0; row < rows[i].rows; row++) elements += members_of(&a->family[i], &rows[i], row);
+    elements += rows[i].members ? 0 : (double)rows[i].rows;
+    for (long row = 0; row < rows[i].rows && rows[i].members; row++) elements += members_of(&a->family[i], &rows[i], row);
   }
   for (int k = 0;; k++) {
     long rejected = 0;
@@ -513,7 +533,7 @@ static double climb(const PgmFused *f, const Axis *a, PgmBlock *b, Rows *rows, d
     const bool last = k >= most || since_best > PATIENCE;
     for (int i = 0; i < a->n; i++) pgm_newton_put(&rows[i].newton, last ? 0 : 1, 0, rows[i].rows, rows[i].mean, rows[i].log_sd);
     if (last) return rejected || moving ? evaluate(f, a, b, rows, NULL, 0) : value;
-    const long still = find_moving(a, b, rows, list);
+    const long still = count_moving(a, b, rows, list);
     if (4 * still <= 3 * n_moving) { /* fewer by so much that gathering pays; what comes now is of other units */
       n_moving = still;
       best = -INFINITY;
@@ -521,7 +541,7 @@ static double climb(const PgmFused *f, const Axis *a, PgmBlock *b, Rows *rows, d
     }
     if (n_moving < b->count) {
       moving = list;
-      n_moving = still;
+      n_moving = find_moving(a, b, rows, list);
     }
   }
   return moving ? evaluate(f, a, b, rows, NULL, 0) : value;

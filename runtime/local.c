@@ -108,6 +108,21 @@ static double judge_tables(const PgmSession *s, const Family *f, long from, long
   return gain;
 }
 
+/* Of Gaussian factors, rows [from, to), in pieces whose sds are made for it. */
+static double judge_rows(Family *f, bool fresh, long from, long to, double *x, const double *gradient, long *rejected)
+{
+  enum { PIECE = 1024 };
+  double *mean = x + f->source->at, *log_sd = x + f->source->sd_at, sd[PIECE], gain = 0;
+  const double *mean_slope = gradient + f->source->at, *log_sd_slope = gradient + f->source->sd_at;
+  for (long at = from, end; at < to; at = end) {
+    end = at + PIECE / f->w < to ? at + PIECE / f->w : to;
+    const long base = at * f->w;
+    for (long e = 0; e < (end - at) * f->w; e++) sd[e] = exp(log_sd[base + e]);
+    gain += pgm_newton_judge(&f->newton, fresh, at, end, mean, log_sd, sd - base, mean_slope, log_sd_slope, rejected);
+  }
+  return gain;
+}
+
 PgmJudged pgm_locals_judge(PgmLocals *l, double *x, const double *gradient)
 {
   PgmJudged total = {0, 0};
@@ -126,8 +141,7 @@ PgmJudged pgm_locals_judge(PgmLocals *l, double *x, const double *gradient)
         gain[group] = judge_tables(l->q->s, f, from, to, x);
         continue;
       }
-      gain[group] = pgm_newton_judge(&f->newton, fresh, from, to, x + f->source->at, x + f->source->sd_at, gradient + f->source->at,
-                                     gradient + f->source->sd_at, &rejected[group]);
+      gain[group] = judge_rows(f, fresh, from, to, x, gradient, &rejected[group]);
     }
     for (int group = 0; group < groups; group++) {
       total.gain += gain[group];

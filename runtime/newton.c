@@ -47,7 +47,7 @@ void pgm_newton_place(PgmNewton *f, long rows, long w, double *memory)
 
 typedef struct {
   double *mean, *log_sd;
-  const double *mean_slope, *log_sd_slope;
+  const double *sd, *mean_slope, *log_sd_slope;
 } Rows;
 
 /* Coordinate c of row r, and its slope. */
@@ -170,7 +170,7 @@ static double judge(PgmNewton *f, bool fresh, long r, const Rows *at, long *reje
     f->point[c * n + r] = *entry_of(f, at, c, r);
     f->gradient[c * n + r] = finite ? g : 0;
     if (c >= w) { /* s * sd_bar = g - 1 without the entropy, p = -sd_bar / s */
-      const double sd = exp(f->point[c * n + r]), p = (1 - g) / (sd * sd), gm = f->gradient[(c - w) * n + r];
+      const double sd = at->sd[r * w + (c - w)], p = (1 - g) / (sd * sd), gm = f->gradient[(c - w) * n + r];
       f->curvature[(c - w) * n + r] = p;
       gain += 0.5 * gm * gm * (p > 0 && p * sd * sd > 1e-3 ? 1 / p : sd * sd) + 0.25 * g * g;
     }
@@ -184,20 +184,20 @@ static double judge(PgmNewton *f, bool fresh, long r, const Rows *at, long *reje
 
 /* judge() and propose() for rows of one entry, without branches, so that the compiler vectorises them. Flags are doubles: of the logical operations on
  * bools it makes vectors of bytes. At first there is nothing to judge: */
-static double first_scalars(PgmNewton *f, long from, long to, const Rows *at)
+static __attribute__((noinline)) double first_scalars(PgmNewton *f, long from, long to, const Rows *at)
 {
   const long n = f->rows;
   double *restrict pm = f->point, *restrict pl = pm + n, *restrict gm0 = f->gradient, *restrict gl0 = gm0 + n;
   double *restrict dm = f->step, *restrict dl = dm + n, *restrict rho0 = f->rho[0], *restrict rho1 = f->rho[1];
   double *restrict radius = f->radius, *restrict share = f->share, *restrict left = f->left, *restrict curvature = f->curvature;
-  const double *restrict xm = at->mean, *restrict xl = at->log_sd, *restrict gm1 = at->mean_slope, *restrict gl1 = at->log_sd_slope;
+  const double *restrict xm = at->mean, *restrict xl = at->log_sd, *restrict xs = at->sd, *restrict gm1 = at->mean_slope, *restrict gl1 = at->log_sd_slope;
   const double enough = f->enough;
   double gain = 0;
 #pragma omp simd reduction(+ : gain)
   for (long r = from; r < to; r++) {
     const double finite = gm1[r] - gm1[r] + (gl1[r] - gl1[r]) == 0 ? 1 : 0;
     const double gm = finite > 0 ? gm1[r] : 0, gl = finite > 0 ? gl1[r] : 0;
-    const double sd = exp(xl[r]), ps2 = 1 - gl, hm = ps2 > 1e-3 ? sd * sd / ps2 : sd * sd;
+    const double sd = xs[r], ps2 = 1 - gl, hm = ps2 > 1e-3 ? sd * sd / ps2 : sd * sd;
     const double now = 0.5 * gm * gm * hm + 0.25 * gl * gl, next = now - now == 0 ? now : 0;
     const double far = ps2 > 0.25 ? (ps2 < 4 ? 0 : 1) : 1, qm = hm * gm;
     const double fixed = far > 0 ? (ps2 > 0 ? ps2 : 1) : 1; /* the logarithm of 1 where it is not wanted: in a branch the call would keep the loop scalar */
@@ -220,8 +220,20 @@ static double first_scalars(PgmNewton *f, long from, long to, const Rows *at)
   return gain;
 }
 
-/* and afterwards: */
-static double judge_scalars(PgmNewton *f, long from, long to, const Rows *at, long *rejected)
+/* Is no log sd so far from its fixed point that it goes there? */
+static bool all_near(long from, long to, const double *restrict log_sd_slope)
+{
+  double far = 0;
+#pragma omp simd reduction(+ : far)
+  for (long r = from; r < to; r++) {
+    const double ps2 = 1 - log_sd_slope[r];
+    far += ps2 > 0.25 ? (ps2 < 4 ? 0 : 1) : 1;
+  }
+  return far == 0;
+}
+
+/* and afterwards. `near`: as all_near says; then no logarithm is needed. */
+static inline __attribute__((always_inline)) double judge_each(PgmNewton *f, bool near, long from, long to, const Rows *at, long *rejected)
 {
   const long n = f->rows;
   double *restrict pm = f->point, *restrict pl = pm + n, *restrict gm0 = f->gradient, *restrict gl0 = gm0 + n;
@@ -230,7 +242,7 @@ static double judge_scalars(PgmNewton *f, long from, long to, const Rows *at, lo
   double *restrict sm1 = f->s[1], *restrict sl1 = sm1 + n, *restrict ym1 = f->y[1], *restrict yl1 = ym1 + n;
   double *restrict radius = f->radius, *restrict share = f->share, *restrict left = f->left, *restrict curvature = f->curvature;
   double *restrict xm = at->mean, *restrict xl = at->log_sd;
-  const double *restrict gm1 = at->mean_slope, *restrict gl1 = at->log_sd_slope;
+  const double *restrict xs = at->sd, *restrict gm1 = at->mean_slope, *restrict gl1 = at->log_sd_slope;
   const double enough = f->enough;
   double gain = 0, put_back = 0;
 #pragma omp simd reduction(+ : gain, put_back)
@@ -248,11 +260,11 @@ static double judge_scalars(PgmNewton *f, long from, long to, const Rows *at, lo
     const double ratio = before > 1e-12 ? after / before : 1 - share[r], surprise = fabs(ratio - (1 - share[r]));
     const double wider = surprise < 0.3 ? (share[r] < 1 ? 4 : 1) : surprise > 0.8 ? 0.5 : 1;
     const double trust = pgm_fmin(radius[r] * wider, 1e6);
-    const double sd = exp(l), p = (1 - gl) / (sd * sd), ps2 = 1 - gl;
-    const double hm = ps2 > 1e-3 ? 1 / p : sd * sd;
+    const double sd = xs[r], p = (1 - gl) / (sd * sd), ps2 = 1 - gl;
+    const double hm = ps2 > 1e-3 ? sd * sd / ps2 : sd * sd;
     const double now = 0.5 * gm * gm * hm + 0.25 * gl * gl, next = now - now == 0 ? now : 0;
     /* the step: plain Newton and the fixed point of the log sd when far, else two secant pairs around the Fisher metric */
-    const double far = ps2 > 0.25 ? (ps2 < 4 ? 0 : 1) : 1;
+    const double far = near ? 0 : ps2 > 0.25 ? (ps2 < 4 ? 0 : 1) : 1;
     const double r1 = rho0[r], s1m = sm0[r], s1l = sl0[r], y1m = ym0[r], y1l = yl0[r]; /* the older pair, once this one is in */
     double qm = gm, ql = gl;
     const double a0 = new_rho * (stepm * qm + stepl * ql);
@@ -270,7 +282,7 @@ static double judge_scalars(PgmNewton *f, long from, long to, const Rows *at, lo
     const double uphill = qm * gm + ql * gl >= 0 ? 1 : 0, plain = uphill > 0 ? far : 1;
     const double fixed = far > 0 ? (ps2 > 0 ? ps2 : 1) : 1;
     qm = plain > 0 ? hm * gm : qm;
-    ql = -0.5 * log(fixed) + (far > 0 ? (ps2 > 0 ? 0 : 0.5 * gl) : uphill > 0 ? ql : 0.5 * gl);
+    ql = (near ? 0 : -0.5 * log(fixed)) + (far > 0 ? (ps2 > 0 ? 0 : 0.5 * gl) : uphill > 0 ? ql : 0.5 * gl);
     const double limit = trust * sqrt(hm), am = fabs(qm), al = fabs(ql);
     const double part = pgm_fmin(am > limit ? limit / am : 1, al > 2 ? 2 / al : 1), go = next > enough ? part : 0;
     /* one or the other */
@@ -297,12 +309,23 @@ static double judge_scalars(PgmNewton *f, long from, long to, const Rows *at, lo
   return gain;
 }
 
-double pgm_newton_judge(PgmNewton *f, bool fresh, long from, long to, double *mean, double *log_sd, const double *mean_slope,
+static __attribute__((noinline)) double judge_near_scalars(PgmNewton *f, long from, long to, const Rows *at, long *rejected)
+{
+  return judge_each(f, true, from, to, at, rejected);
+}
+
+static __attribute__((noinline)) double judge_scalars(PgmNewton *f, long from, long to, const Rows *at, long *rejected)
+{
+  return judge_each(f, false, from, to, at, rejected);
+}
+
+double pgm_newton_judge(PgmNewton *f, bool fresh, long from, long to, double *mean, double *log_sd, const double *sd, const double *mean_slope,
                         const double *log_sd_slope, long *rejected)
 {
-  const Rows at = {mean, log_sd, mean_slope, log_sd_slope};
+  const Rows at = {mean, log_sd, sd, mean_slope, log_sd_slope};
   double gain = 0;
-  if (f->w == 1) return fresh ? first_scalars(f, from, to, &at) : judge_scalars(f, from, to, &at, rejected);
+  if (f->w == 1 && fresh) return first_scalars(f, from, to, &at);
+  if (f->w == 1) return (all_near(from, to, log_sd_slope) ? judge_near_scalars : judge_scalars)(f, from, to, &at, rejected);
   for (long r = from; r < to; r++) {
     if (fresh) {
       f->radius[r] = RADIUS;
