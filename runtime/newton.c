@@ -195,15 +195,15 @@ static __attribute__((noinline)) double first_scalars(PgmNewton *f, long from, l
   double gain = 0;
 #pragma omp simd reduction(+ : gain)
   for (long r = from; r < to; r++) {
-    const double finite = gm1[r] - gm1[r] + (gl1[r] - gl1[r]) == 0 ? 1 : 0;
-    const double gm = finite > 0 ? gm1[r] : 0, gl = finite > 0 ? gl1[r] : 0;
+    const double finite = gm1[r] - gm1[r] + (gl1[r] - gl1[r]) == 0 ? 1.0 : 0.0;
+    const double gm = finite > 0 ? gm1[r] : 0.0, gl = finite > 0 ? gl1[r] : 0.0;
     const double sd = xs[r], ps2 = 1 - gl, hm = ps2 > 1e-3 ? sd * sd / ps2 : sd * sd;
-    const double now = 0.5 * gm * gm * hm + 0.25 * gl * gl, next = now - now == 0 ? now : 0;
-    const double far = ps2 > 0.25 ? (ps2 < 4 ? 0 : 1) : 1, qm = hm * gm;
-    const double fixed = far > 0 ? (ps2 > 0 ? ps2 : 1) : 1; /* the logarithm of 1 where it is not wanted: in a branch the call would keep the loop scalar */
-    const double ql = -0.5 * log(fixed) + (far > 0 ? (ps2 > 0 ? 0 : 0.5 * gl) : 0.5 * gl);
+    const double now = 0.5 * gm * gm * hm + 0.25 * gl * gl, next = now - now == 0 ? now : 0.0;
+    const double far = ps2 > 0.25 ? (ps2 < 4 ? 0.0 : 1.0) : 1.0, qm = hm * gm;
+    const double fixed = far > 0 ? (ps2 > 0 ? ps2 : 1.0) : 1.0; /* the logarithm of 1 where it is not wanted: in a branch the call would keep the loop scalar */
+    const double ql = -0.5 * log(fixed) + (far > 0 ? (ps2 > 0 ? 0.0 : 0.5 * gl) : 0.5 * gl);
     const double limit = RADIUS * sqrt(hm), am = fabs(qm), al = fabs(ql);
-    const double part = pgm_fmin(am > limit ? limit / am : 1, al > 2 ? 2 / al : 1), go = next > enough ? part : 0;
+    const double part = pgm_fmin(am > limit ? limit / am : 1.0, al > 2 ? 2 / al : 1.0), go = next > enough ? part : 0.0;
     gain += next;
     left[r] = next;
     pm[r] = xm[r];
@@ -227,7 +227,7 @@ static bool all_near(long from, long to, const double *restrict log_sd_slope)
 #pragma omp simd reduction(+ : far)
   for (long r = from; r < to; r++) {
     const double ps2 = 1 - log_sd_slope[r];
-    far += ps2 > 0.25 ? (ps2 < 4 ? 0 : 1) : 1;
+    far += ps2 > 0.25 ? (ps2 < 4 ? 0.0 : 1.0) : 1.0;
   }
   return far == 0;
 }
@@ -247,24 +247,24 @@ static inline __attribute__((always_inline)) double judge_each(PgmNewton *f, boo
   double gain = 0, put_back = 0;
 #pragma omp simd reduction(+ : gain, put_back)
   for (long r = from; r < to; r++) {
-    const double finite = gm1[r] - gm1[r] + (gl1[r] - gl1[r]) == 0 ? 1 : 0;
-    const double gm = finite > 0 ? gm1[r] : 0, gl = finite > 0 ? gl1[r] : 0, m = xm[r], l = xl[r], stepm = dm[r], stepl = dl[r];
+    const double finite = gm1[r] - gm1[r] + (gl1[r] - gl1[r]) == 0 ? 1.0 : 0.0;
+    const double gm = finite > 0 ? gm1[r] : 0.0, gl = finite > 0 ? gl1[r] : 0.0, m = xm[r], l = xl[r], stepm = dm[r], stepl = dl[r];
     const double before = gm0[r] * stepm + gl0[r] * stepl, after = gm * stepm + gl * stepl;
-    const double astray = before > 1e-12 ? (after < -before ? 1 : after > 4 * before ? 1 : 0) : 0;
-    const double reject = finite > 0 ? astray : 1, shrink_back = finite > 0 ? 0.3 : 0.1;
-    const double promised = 0.5 * (fabs(gm0[r] * stepm) + fabs(gl0[r] * stepl)), back = promised > enough ? shrink_back : 0;
+    const double astray = before > 1e-12 ? (after < -before ? 1.0 : after > 4 * before ? 1.0 : 0.0) : 0.0;
+    const double reject = finite > 0 ? astray : 1.0, shrink_back = finite > 0 ? 0.3 : 0.1;
+    const double promised = 0.5 * (fabs(gm0[r] * stepm) + fabs(gl0[r] * stepl)), back = promised > enough ? shrink_back : 0.0;
     /* accepted: the secant pair, the radius */
     const double turnm = gm0[r] - gm, turnl = gl0[r] - gl;
     const double sy = stepm * turnm + stepl * turnl, ss = stepm * stepm + stepl * stepl, yy = turnm * turnm + turnl * turnl;
-    const double new_rho = sy > 1e-10 * sqrt(ss * yy) + DBL_MIN ? 1 / sy : 0;
-    const double ratio = before > 1e-12 ? after / before : 1 - share[r], surprise = fabs(ratio - (1 - share[r]));
-    const double wider = surprise < 0.3 ? (share[r] < 1 ? 4 : 1) : surprise > 0.8 ? 0.5 : 1;
+    const double new_rho = sy > 1e-10 * sqrt(ss * yy) + DBL_MIN ? 1.0 / sy : 0.0;
+    const double ratio = before > 1e-12 ? after / before : 1.0 - share[r], surprise = fabs(ratio - (1 - share[r]));
+    const double wider = surprise < 0.3 ? (share[r] < 1 ? 4.0 : 1.0) : surprise > 0.8 ? 0.5 : 1.0;
     const double trust = pgm_fmin(radius[r] * wider, 1e6);
     const double sd = xs[r], p = (1 - gl) / (sd * sd), ps2 = 1 - gl;
     const double hm = ps2 > 1e-3 ? sd * sd / ps2 : sd * sd;
-    const double now = 0.5 * gm * gm * hm + 0.25 * gl * gl, next = now - now == 0 ? now : 0;
+    const double now = 0.5 * gm * gm * hm + 0.25 * gl * gl, next = now - now == 0 ? now : 0.0;
     /* the step: plain Newton and the fixed point of the log sd when far, else two secant pairs around the Fisher metric */
-    const double far = near ? 0 : ps2 > 0.25 ? (ps2 < 4 ? 0 : 1) : 1;
+    const double far = near ? 0.0 : ps2 > 0.25 ? (ps2 < 4 ? 0.0 : 1.0) : 1.0;
     const double r1 = rho0[r], s1m = sm0[r], s1l = sl0[r], y1m = ym0[r], y1l = yl0[r]; /* the older pair, once this one is in */
     double qm = gm, ql = gl;
     const double a0 = new_rho * (stepm * qm + stepl * ql);
@@ -279,15 +279,15 @@ static inline __attribute__((always_inline)) double judge_each(PgmNewton *f, boo
     const double b0 = a0 - new_rho * (turnm * qm + turnl * ql);
     qm += b0 * stepm;
     ql += b0 * stepl;
-    const double uphill = qm * gm + ql * gl >= 0 ? 1 : 0, plain = uphill > 0 ? far : 1;
-    const double fixed = far > 0 ? (ps2 > 0 ? ps2 : 1) : 1;
+    const double uphill = qm * gm + ql * gl >= 0 ? 1.0 : 0.0, plain = uphill > 0 ? far : 1.0;
+    const double fixed = far > 0 ? (ps2 > 0 ? ps2 : 1.0) : 1.0;
     qm = plain > 0 ? hm * gm : qm;
-    ql = (near ? 0 : -0.5 * log(fixed)) + (far > 0 ? (ps2 > 0 ? 0 : 0.5 * gl) : uphill > 0 ? ql : 0.5 * gl);
+    ql = (near ? 0.0 : -0.5 * log(fixed)) + (far > 0 ? (ps2 > 0 ? 0.0 : 0.5 * gl) : uphill > 0 ? ql : 0.5 * gl);
     const double limit = trust * sqrt(hm), am = fabs(qm), al = fabs(ql);
-    const double part = pgm_fmin(am > limit ? limit / am : 1, al > 2 ? 2 / al : 1), go = next > enough ? part : 0;
+    const double part = pgm_fmin(am > limit ? limit / am : 1.0, al > 2 ? 2 / al : 1.0), go = next > enough ? part : 0.0;
     /* one or the other */
     gain += reject > 0 ? promised : next;
-    put_back += reject > 0 ? 1 : 0;
+    put_back += reject > 0 ? 1.0 : 0.0;
     left[r] = reject > 0 ? promised : next;
     xm[r] = reject > 0 ? pm[r] : m;
     xl[r] = reject > 0 ? pl[r] : l;
@@ -302,8 +302,8 @@ static inline __attribute__((always_inline)) double judge_each(PgmNewton *f, boo
     dl[r] = reject > 0 ? stepl * back : go * ql;
     sm1[r] = s1m, sl1[r] = s1l, ym1[r] = y1m, yl1[r] = y1l;
     sm0[r] = stepm, sl0[r] = stepl, ym0[r] = turnm, yl0[r] = turnl;
-    rho1[r] = reject + plain > 0 ? 0 : r1;
-    rho0[r] = reject + plain > 0 ? 0 : new_rho;
+    rho1[r] = reject + plain > 0 ? 0.0 : r1;
+    rho0[r] = reject + plain > 0 ? 0.0 : new_rho;
   }
   *rejected += (long)put_back;
   return gain;
