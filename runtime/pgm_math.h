@@ -107,8 +107,25 @@ PGM_INLINE double pgm_inv_logit(double x)
   return x < 0 ? e * r : r;
 }
 
+/* log(1 + e), 0 <= e <= 1: 2 atanh(s), s = e / (2 + e) <= 1/3, with 2 atanh(s) / s - 2 as s^2 times the polynomial that interpolates it at Chebyshev's ten
+ * points on [0, 1/9] (relative error 1e-17 before rounding). In line, since around a call all vector registers have to be saved. */
+PGM_INLINE double pgm_log1p_unit(double e)
+{
+  double s = e / (2 + e), y = s * s, p = 0.16164045611943531;
+  p = p * y + 0.088007384861446741;
+  p = p * y + 0.12001072809590713;
+  p = p * y + 0.13314144209654935;
+  p = p * y + 0.15385570064958623;
+  p = p * y + 0.18181789436132859;
+  p = p * y + 0.22222222717427864;
+  p = p * y + 0.28571428567108759;
+  p = p * y + 0.40000000000014585;
+  p = p * y + 0.66666666666666663;
+  return s * (2 + y * p);
+}
+
 /* log(1 + exp(x)); Stan's log1p_exp */
-PGM_INLINE double pgm_softplus(double x) { return pgm_relu(x) + log1p(exp(-fabs(x))); }
+PGM_INLINE double pgm_softplus(double x) { return pgm_relu(x) + pgm_log1p_unit(exp(-fabs(x))); }
 PGM_INLINE double pgm_log_inv_logit(double x) { return -pgm_softplus(-x); }
 PGM_INLINE double pgm_log1m_inv_logit(double x) { return -pgm_softplus(x); }
 
@@ -134,7 +151,7 @@ PGM_INLINE double pgm_log_diff_exp(double x, double y)
 /* log(exp(x) + exp(y)) */
 PGM_INLINE double pgm_log_sum_exp2(double x, double y)
 {
-  double s = (x > y ? x : y) + log1p(exp(-fabs(x - y)));
+  double s = (x > y ? x : y) + pgm_log1p_unit(exp(-fabs(x - y)));
   return x == y ? x + PGM_LN2 : s;
 }
 
