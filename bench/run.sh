@@ -22,7 +22,7 @@ if [ -n "${BENCH_LOCK:-}" ]; then exec 9>"$BENCH_LOCK" && flock 9; fi
 flags="-std=gnu11 -Wall -Wextra -O3 -march=native -mprefer-vector-width=512 -fno-math-errno -fno-trapping-math -fno-builtin-sin -fno-builtin-cos -fopenmp --param max-unswitch-insns=1000"
 $CC $flags bench/reference.c -o "$work/reference" -lm && $CC $flags bench/spawn.c -o "$work/spawn" || exit 3
 cd "$work" || exit 3
-for model in linear saw nonlinear radon wide_nonlinear poisson_effects logistic_effects bnn; do
+for model in linear saw nonlinear radon wide_nonlinear poisson_effects poisson_exposure logistic_effects logistic_slope bnn; do
   file=$(ls "$root"/examples/*/$model.pgm "$root/tests/e2e/$model.pgm" 2>/dev/null | head -n 1)
   "$B/pgmc" "$file" -o $model --save-c 2>log || { cat log; exit 3; }
   $CC $flags -DPGM_LIBRARY -DMODEL=${model}_model -I"$root/runtime" $model.c "$root/bench/fit.c" "$B/libpgmrt.a" -lgsl -ljansson -lz -lm -o fit_$model || exit 3
@@ -45,6 +45,18 @@ done
       for (i = 0; i < n; i++) { c = int(rand() * j); f = rand() < 0.3
         printf "%d,%d,%.4f\n", c + 1, f, a[c] - 0.6 * f + 0.75 * sqrt(-2 * log(1 - rand())) * cos(2 * pi * rand()) } }' >radon.csv &&
     echo '{"J": 10000}' >J.json && touch data.done || exit 3
+}
+# no two units with equal data: an exposure, a covariate
+[ -f slope5.json ] || {
+  awk 'function normal() { return sqrt(-2 * log(1 - rand())) * cos(6.283185307179586 * rand()) }
+    function column(name, file, scale, i) {
+      printf "{\"%s\": [", name >file
+      for (i = 0; i < 100000; i++) printf "%s%.5f", (i ? ", " : ""), scale * normal() >file
+      print "]}" >file
+    }
+    BEGIN { srand(5); column("log_exposure", "exposure.json", 0.5); column("x", "slope.json", 1) }' &&
+    ./poisson_exposure simulate exposure.json --set N=100000 --set theta=0.7 --set tau=0.8 --seed 3 --out exposed5.json --quiet &&
+    ./logistic_slope simulate slope.json --set N=100000 --set theta=0.7 --set tau=0.8 --set beta=1 --seed 3 --out slope5.json --quiet || exit 3
 }
 npy() { # values, file: standard normal-like numbers as .npy
   python3 - "$1" "$2" <<'END'
@@ -102,9 +114,11 @@ for ((round = 1; round <= rounds; round++)); do
   fit "nonlinear A-VI, tanh 16,16, to convergence|-|-" cpu ./fit_nonlinear -m avi nonlinear.json
   read -r _ _ _ one_start < <(./fit_nonlinear -m fvi -1 nonlinear.json) &&
     fit "nonlinear A-VI, within 1 nat per 1000 of F-VI from one start|150|60" cpu ./fit_nonlinear -m avi -w "$(awk -v e="$one_start" 'BEGIN { print e - 10 }')" nonlinear.json
-  fit "poisson log-normal F-VI, N = 10^5|6|2.5" cpu ./fit_poisson_effects -m fvi -r 3 poisson5.json
+  fit "poisson log-normal F-VI, N = 10^5|6|2.5" cpu ./fit_poisson_effects -m fvi poisson5.json
   fit "poisson log-normal F-VI, N = 10^6|50|20" cpu ./fit_poisson_effects -m fvi poisson6.json
+  fit "the same with exposures, all different, N = 10^5|-|-" cpu ./fit_poisson_exposure -m fvi -r 3 exposed5.json
   fit "logistic random effects F-VI, N = 10^5|110|15" cpu ./fit_logistic_effects -m fvi logistic5.json
+  fit "the same with a covariate, all different, N = 10^5|-|-" cpu ./fit_logistic_slope -m fvi slope5.json
   fit "radon F-VI, 10^6 observations, 10^4 counties|4|1" cpu ./fit_radon -m fvi radon.csv J.json
   whole "linear F-VI, N = 10^7, from .npy, as a process, fit written|40|8" 3 ./linear fit --data x=x7.npy --method fvi --threads 1 --quiet --out fit.st
   for threads in 1 2; do
