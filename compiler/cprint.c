@@ -744,7 +744,8 @@ static void print_strip_block(CPrint *p, const LoopBlock *block, int axis)
       i++;
     } else {
       int to = i;
-      while (to < block->n && block->at[to]->kind != IT_LOOP && !lanes_whole(p, block->at[to], p->bound)) to++;
+      do to++;
+      while (to < block->n && !lanes_cut(p, block->at[to - 1]) && block->at[to]->kind != IT_LOOP && !lanes_whole(p, block->at[to], p->bound));
       print_lanes(p, block, i, to, axis);
       i = to;
     }
@@ -799,7 +800,7 @@ static void print_loop(CPrint *p, const LoopItem *loop)
   const char *name = axis_name(p, loop->axis);
   if (span_axis(p, loop->axis)) {
     bool *laned = NEW_ARRAY(bool, p->k->n_nodes + 1);
-    if (lanes_fit(p, loop, laned)) {
+    if ((!innermost(&loop->body) || vectorisable(p, loop)) && lanes_fit(p, loop, laned)) {
       print_strips(p, loop, laned);
       return;
     }

@@ -9,6 +9,7 @@ typedef struct {
   int segment, *made;                  /* number of the loop over lanes under way; per node: that which makes it, 0: none here */
   bool *laned, fits;
   bool nodes, calls, rows;             /* are there quadratures; functions inside inner loops; arrays with a row per unit */
+  int cuts;                            /* items after which a loop over lanes ends */
 } Lanes;
 
 /* Functions that cost no more than a few operations. */
@@ -59,6 +60,22 @@ bool lanes_whole(const CPrint *p, const LoopItem *it, AxisSet bound)
 /* ---- the walk --------------------------------------------------------------------------------------------------------------------------- */
 
 static bool is_call(const XNode *x) { return x->op == X_POW || (x->op == X_FN && !is_light(x->aux)); }
+
+/* Is a function evaluated where the expression is written? */
+static bool calls(const Kernel *k, Node n, bool top)
+{
+  const XNode *x = dag_node(k->d, n);
+  if (!top && n < k->n_nodes && k->item[n]) return false;
+  if (is_call(x)) return true;
+  for (int i = 0; i < x->n_args; i++)
+    if (calls(k, x->args[i], false)) return true;
+  return false;
+}
+
+bool lanes_cut(const CPrint *p, const LoopItem *it)
+{
+  return it->kind == IT_LOCAL && !kernel_has_array(p->k, it->node) && calls(p->k, it->node, true);
+}
 
 /* Has the node an array with several entries per unit, one after the other? */
 static bool has_rows(const Lanes *l, Node n)
@@ -134,6 +151,9 @@ static void walk(Lanes *l, const LoopBlock *block, AxisSet bound)
       l->rows = l->rows || has_rows(l, it->node);
       for (int j = x->op == X_AT ? 1 : 0; j < x->n_args; j++) use(l, x->args[j], inside);
       if (!kernel_has_array(l->k, it->node)) l->made[it->node] = l->segment;
+      if (!lanes_cut(l->p, it)) break;
+      l->segment++;
+      l->cuts++;
       break;
     case IT_ZERO:
       if (lanes_whole(l->p, it, bound)) {
@@ -162,7 +182,7 @@ bool lanes_fit(CPrint *p, const LoopItem *loop, bool *laned)
 {
   bool nested = false;
   for (int i = 0; i < loop->body.n; i++) nested = nested || loop->body.at[i]->kind == IT_LOOP;
-  Lanes l = {.p = p, .k = p->k, .d = p->k->d, .axis = loop->axis, .laned = laned, .fits = nested, .made = NEW_ARRAY(int, p->k->n_nodes + 1)};
-  if (nested) walk(&l, &loop->body, p->bound | AXIS_BIT(loop->axis));
-  return l.fits && (l.nodes || (l.calls && !l.rows));                       /* rows are vectors already */
+  Lanes l = {.p = p, .k = p->k, .d = p->k->d, .axis = loop->axis, .laned = laned, .fits = true, .made = NEW_ARRAY(int, p->k->n_nodes + 1)};
+  walk(&l, &loop->body, p->bound | AXIS_BIT(loop->axis));
+  return l.fits && (l.nodes || (!l.rows && (nested ? l.calls : l.cuts > 1))); /* rows are vectors already */
 }
