@@ -42,25 +42,59 @@ static Memory lay_out(double *work, long n, bool sparse)
   return w;
 }
 
+/* What a step does to coordinate i: its moments, the iterate, the average. `step`: its step length, `a` and `b`: the corrections of the moments' biases, `share`:
+ * the iterate's in the average. */
+#define ADVANCE(i, step, a, b, share)                           \
+  do {                                                          \
+    m[i] = BETA1 * m[i] + (1 - BETA1) * g[i];                   \
+    v[i] = BETA2 * v[i] + (1 - BETA2) * g[i] * g[i];            \
+    x[i] += (step) * (a) * m[i] / (sqrt((b) * v[i]) + EPSILON); \
+    average[i] += (share) * (x[i] - average[i]);                \
+  } while (0)
+
+typedef struct {
+  double step, a, b, share; /* as ADVANCE's, of all coordinates */
+  const double *scale;      /* factors of the step, by coordinate; NULL: 1 */
+} Advance;
+
+/* Coordinates [begin, end), which all move in every iteration. One function, whoever calls it, so that its bits are the same. */
+static __attribute__((noinline)) void advance_all(const Memory *w, const Advance *s, long begin, long end, double *restrict x, double *restrict average)
+{
+  const double *restrict g = w->g, *restrict scale = s->scale;
+  double *restrict m = w->m, *restrict v = w->v;
+  const double step = s->step, a = s->a, b = s->b, share = s->share;
+  if (!scale) {
+#pragma omp simd
+    for (long i = begin; i < end; i++) ADVANCE(i, step, a, b, share);
+    return;
+  }
+#pragma omp simd
+  for (long i = begin; i < end; i++) ADVANCE(i, step * scale[i], a, b, share);
+}
+
+/* The same of coordinates that count their own visits. */
+static __attribute__((noinline)) void advance_visited(const Memory *w, const Advance *s, long begin, long end, double *restrict x, double *restrict average)
+{
+  const double *restrict g = w->g, *restrict table1 = w->table1, *restrict table2 = w->table2;
+  double *restrict m = w->m, *restrict v = w->v;
+  uint32_t *restrict visits = w->visits, *restrict averaged = w->averaged;
+#pragma omp simd
+  for (long i = begin; i < end; i++) {
+    const uint32_t n = ++visits[i];
+    const double a = n < TABLE ? table1[n] : 1, b = n < TABLE ? table2[n] : 1, share = 1.0 / ++averaged[i];
+    ADVANCE(i, s->step * (s->scale ? s->scale[i] : 1), a, b, share);
+  }
+}
+
 /* One step of the coordinates [r.begin, r.end); t: iterations since the moments began, k: since the average began. */
 static void update(const Memory *w, PgmRange r, double step, const double *scale, long t, long k, double *x, double *average, int threads)
 {
-  const double c1 = 1 / (1 - pow(BETA1, (double)t)), c2 = 1 / (1 - pow(BETA2, (double)t));
-  const bool sparse = w->visits != NULL;
+  const Advance how = {step, 1 / (1 - pow(BETA1, (double)t)), 1 / (1 - pow(BETA2, (double)t)), 1.0 / (double)k, scale};
   PGM_PIECES(r.end - r.begin, threads, from, to, {
-    for (long i = r.begin + from; i < r.begin + to; i++) {
-      w->m[i] = BETA1 * w->m[i] + (1 - BETA1) * w->g[i];
-      w->v[i] = BETA2 * w->v[i] + (1 - BETA2) * w->g[i] * w->g[i];
-      double a = c1, b = c2, share = 1.0 / (double)k;
-      if (sparse) {
-        const uint32_t visits = ++w->visits[i];
-        a = visits < TABLE ? w->table1[visits] : 1;
-        b = visits < TABLE ? w->table2[visits] : 1;
-        share = 1.0 / ++w->averaged[i];
-      }
-      x[i] += step * (scale ? scale[i] : 1) * a * w->m[i] / (sqrt(b * w->v[i]) + EPSILON);
-      average[i] += share * (x[i] - average[i]);
-    }
+    if (w->visits)
+      advance_visited(w, &how, r.begin + from, r.begin + to, x, average);
+    else
+      advance_all(w, &how, r.begin + from, r.begin + to, x, average);
   });
 }
 
