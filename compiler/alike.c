@@ -35,16 +35,23 @@ static bool add_read(UnitReads *reads, int family, int offset)
   return true;
 }
 
+/* Does the operation put several units together? */
+static bool along_units(const XNode *x)
+{
+  if (x_is_matrix(x->op)) return x->aux == 0 || x->aux2 == 0;
+  return (x_is_reduction(x->op) || x_is_solve(x->op) || x->op == X_AT || x->op == X_SCAN || x->op == X_PREV) && x->aux == 0;
+}
+
+/* False as soon as units are seen to differ by more than what is noted. */
 static bool walk(Walk *w, Node n)
 {
-  if (n < 0 || *node_map(&w->seen, n) != NODE_NEW) return true;             /* what is not alike ends it all */
+  if (n < 0 || *node_map(&w->seen, n) != NODE_NEW) return true;
   *node_map(&w->seen, n) = 1;
   const XNode *x = dag_node(w->d, n);
   int first = 0, offset;
   if (x->op == X_TABLE || x->op == X_SPREAD) return false;
   if (x->op == X_AXIS) return x->aux != 0 && walk(w, w->d->axes.at[x->aux].lo) && walk(w, w->d->axes.at[x->aux].hi);
-  if ((x_is_reduction(x->op) || x->op == X_AT || x->op == X_SCAN || x->op == X_PREV || x_is_whole(x->op)) && (x->aux == 0 || (x_is_matrix(x->op) && x->aux2 == 0)))
-    return false;
+  if (along_units(x)) return false;
   if (is_element(x->op) && w->d->model->families.at[x->aux].n_index > 0 && dag_unit_offset(w->d, x->args[0], &offset)) {
     const bool known = x->op == X_INPUT || x->op == X_PRESENT;
     if (!add_read(known ? w->reads : &w->own, x->aux, offset)) return false;

@@ -37,8 +37,8 @@ static inline bool pgm_newton_rests(const PgmNewton *f, long row)
 size_t pgm_newton_size(long rows, long w); /* doubles */
 void pgm_newton_place(PgmNewton *f, long rows, long w, double *memory);
 
-/* Rows [from, to): accepts or rejects the points under trial by the slopes there, and proposes steps. sd: exp(log_sd). `fresh`: there is no point before. What was
- * rejected goes back to where it was. Returns the nats that further steps promise, sum g' H g / 2; adds to *rejected. */
+/* Rows [from, to): accepts or rejects the points under trial by the slopes there, and proposes steps. sd: exp(log_sd). `fresh`: there is no point before.
+ * What was rejected goes back to where it was. Returns the nats that further steps promise, sum g' H g / 2; adds to *rejected. */
 double pgm_newton_judge(PgmNewton *f, bool fresh, long from, long to, double *mean, double *log_sd, const double *sd, const double *mean_slope,
                         const double *log_sd_slope, long *rejected);
 /* The accepted points plus `share` of the steps: 1 to go on, 0 to go back. */

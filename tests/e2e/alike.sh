@@ -91,8 +91,11 @@ arrays() {
         short = name[i]
         sub(/0$/, "", short)
         printf "%s\"%s\": [", (i > 1 ? ", " : ""), short >file
-        for (u = first; u <= n; u++)
-          printf "%s%s", (u > first ? "," : ""), (short == "off" ? (tiny ? u "e-300" : 0) : short == "g" ? u % 3 + 1 : short == "y" ? u * u % 11 * 2 : short == "x" ? (u % 7 < 3 ? -0.5 : 1) : (u * u) % 13 - 6) >file
+        for (u = first; u <= n; u++) {
+          value = short == "g" ? u % 3 + 1 : short == "x" ? (u % 7 < 3 ? -0.5 : 1) : short == "y" ? u * u % 11 * 2 : u * u % 13 - 6
+          if (short == "off") value = tiny ? u "e-300" : 0
+          printf "%s%s", (u > first ? "," : ""), value >file
+        }
         printf "]" >file
       }
       printf "}\n" >file
@@ -108,15 +111,17 @@ agree() {
   ./$name fit observed.json tiny.json --method fvi --threads 1 --out single.st --quiet --json >single.json || { fail "$name: fit one by one"; return; }
   [ "$(get alike.json inference.$family.distinct)" = "$distinct" ] && pass "$name: $distinct distinct" ||
     fail "$name: $(get alike.json inference.$family.distinct) distinct, not $distinct"
-  [ "$(get single.json inference.$family.distinct)" = null ] && pass "$name: all different" || fail "$name: $(get single.json inference.$family.distinct) distinct"
+  [ "$(get single.json inference.$family.distinct)" = null ] && pass "$name: all different" ||
+    fail "$name: $(get single.json inference.$family.distinct) distinct"
   elbo=$(get single.json elbo)
   near "$name: ELBO" "$(get alike.json elbo)" "$elbo" "$(calc "1e-9 * (1 + ($elbo < 0 ? -($elbo) : $elbo))")"
-  ./$name infer alike.st observed.json off.json --latent $family --out alike.csv --quiet && ./$name infer single.st observed.json tiny.json --latent $family --out single.csv --quiet ||
-    { fail "$name: infer"; return; }
+  check "$name: infer" ./$name infer alike.st observed.json off.json --latent $family --out alike.csv --quiet || return
+  check "$name: infer, one by one" ./$name infer single.st observed.json tiny.json --latent $family --out single.csv --quiet || return
   below "$name: factors, largest difference in sds" "$(paste -d, alike.csv single.csv | awk -F, '
     NR == 1 { for (i = 1; i <= NF / 2; i++) { if ($i ~ /mean$/) mean = i; if ($i ~ /sd$/) sd = i } next }
     { d = $mean - $(mean + NF / 2); d = (d < 0 ? -d : d) / $sd; if (d > most) most = d; n++ } END { print n ? most + 0 : "none" }')" 1e-4
-  ./$name fit observed.json off.json --method fvi --threads 2 --out two.st --quiet >/dev/null && ./$name infer two.st observed.json off.json --latent $family --out two.csv --quiet
+  ./$name fit observed.json off.json --method fvi --threads 2 --out two.st --quiet >/dev/null &&
+    ./$name infer two.st observed.json off.json --latent $family --out two.csv --quiet
   check "$name: the same with two threads" cmp alike.csv two.csv
   # from there L-BFGS on the factors of all units has nothing left to gain
   ./$name fit observed.json off.json --method fvi --one-start --optimizer lbfgs --init alike.st --quiet --json >again.json || fail "$name: fit --init"
@@ -151,8 +156,9 @@ fi
 if compile inner.pgm; then
   arrays 4000 "off"
   if observe inner --set N=4000 --set K=1 --set mu=-2; then
-    agree inner z "$(tr -d '[]{}:' <observed.json | tr '"' '\n' | awk -F, '
-      /^[vy]$/ { array = 1; next } array { for (i = 1; i <= 4000; i++) kind[i] = kind[i] " " $i; array = 0 } END { for (i in kind) kinds += !seen[kind[i]]++; print kinds }')"
+    agree inner z "$(tr -d '[]{}:' <observed.json | tr '"' '\n' | awk -F, '/^[vy]$/ { array = 1; next }
+      array { for (i = 1; i <= 4000; i++) kind[i] = kind[i] " " $i; array = 0 }
+      END { for (i in kind) kinds += !seen[kind[i]]++; print kinds }')"
     [ "$(get alike.json inference.w.distinct)" = "$(get alike.json inference.z.distinct)" ] && pass "inner: both families" || fail "inner: w and z differ"
   fi
 fi
