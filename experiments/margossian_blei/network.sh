@@ -4,7 +4,7 @@
 #   experiments/margossian_blei/network.sh [--seeds S] [--images N] [--test N] [--passes LIST] [--widths LIST] [--step SIZE] [--minutes M]
 #                                         [--quick] [--out DIRECTORY] [PGMC]
 # Published: 10 000 images in batches of 1000, one draw, Adam 1e-3, 5000 passes (50 000 iterations), widths 1, 64, 128, 256. Here the same
-# model and images, ten batches to a pass, and the tool's Adam (docs/runtime.md) with one draw, by default with longer steps (0.03), so that F-VI, which
+# model and images, ten batches to a pass, matrix products in single precision as there, and the tool's Adam (docs/runtime.md) with one draw, by default with longer steps (0.03), so that F-VI, which
 # steps once per pass for each image, gets somewhere in hundreds of passes. All methods go to the first number of passes of the list, where the errors are
 # taken, then all to the next. What is there already is kept, and no part begins after M minutes. F-VI has to optimise the factors of test
 # images, which takes long: their error is taken at its end only. Matrix products are in single precision (--real float).
