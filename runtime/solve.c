@@ -1019,9 +1019,12 @@ static PgmStatus deterministic(Solve *v, Way way, PgmSolution *out, PgmError *er
   if (way.globals_first && v->pinned < v->q->globals && !v->fused) {
     const Limits near_ = {.tol = 1e-2, .gain = 1e-1, .window = 20, .max_iter = 100};
     const long all = v->size;
+    PgmFisher *const functions = v->fisher; /* a metric of what is left out here */
     PgmSolution first = {0};
     v->size = v->q->globals;
+    v->fisher = NULL;
     st = joint(v, &near_, &first, error);
+    v->fisher = functions;
     v->size = all;
     if (st) return st;
     elbo = evaluate(v);
