@@ -64,7 +64,10 @@ part() { # NAME SEED PASSES BEFORE options
   [ ! -e "$before" ] || from="--resume $before"
   [ "$pass" = "${passes%% *}" ] || [ -e "$before" ] || return 0
   echo "\$ ./bnn fit --data x=train.npy --batch $batch --max-iter $((10 * pass)) $from --out $out.fit"
-  [ -e "$out.fit" ] || ./bnn fit --data x=train.npy --batch "$batch" --max-iter $((10 * pass)) $from --json --quiet --out "$out.fit" >"$out.json"
+  [ -e "$out.fit" ] || { # one that is interrupted writes how far it came, which is not a part of so many passes
+    ./bnn fit --data x=train.npy --batch "$batch" --max-iter $((10 * pass)) $from --json --quiet --out "$out.new" >"$out.json"
+    mv "$out.new" "$out.fit"
+  }
   ./sheet "$out.fit" train.npy "$(tests_of "$name" "$pass")" $source/t10k-labels-idx1-ubyte.gz "$out.html" >"$out.part"
   mv "$out.part" "$out.errors"
 }
