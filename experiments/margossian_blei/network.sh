@@ -4,10 +4,11 @@
 #   experiments/margossian_blei/network.sh [--seeds S] [--images N] [--test N] [--passes LIST] [--widths LIST] [--step SIZE] [--minutes M]
 #                                         [--quick] [--out DIRECTORY] [PGMC]
 # Published: 10 000 images in batches of 1000, one draw, Adam 1e-3, 5000 passes (50 000 iterations), widths 1, 64, 128, 256. Here the same
-# model and images, ten batches to a pass, matrix products in single precision as there, and the tool's Adam (docs/runtime.md) with one draw, by default with longer steps (0.03), so that F-VI, which
-# steps once per pass for each image, gets somewhere in hundreds of passes. All methods go to the first number of passes of the list, where the errors are
-# taken, then all to the next. What is there already is kept, and no part begins after M minutes. F-VI has to optimise the factors of test
-# images, which takes long: their error is taken at its end only. Matrix products are in single precision (--real float).
+# model and images, ten batches to a pass, matrix products in single precision as there (--real float), and the tool's Adam (docs/runtime.md)
+# with one draw, by default with longer steps (0.03), so that F-VI, which steps once per pass for each image, gets somewhere in hundreds of
+# passes. All methods go to the first number of passes of the list, where the errors are taken, then all to the next. What is there already
+# is kept, and no part begins after M minutes. F-VI has to optimise the factors of test images, which takes long: their error is taken at its
+# end only.
 # Out: network.csv, a row per fit and number of passes.
 set -eu
 root=$(cd "$(dirname "$0")/../.." && pwd)
@@ -24,7 +25,7 @@ while [ $# -gt 0 ]; do
   --minutes) minutes=$2; shift ;;
   --quick) images=500 test=10 passes='5 10' widths='1 64' ;;
   --out) out=$2; shift ;;
-  -*) sed -n '2,10s/^# \{0,1\}//p' "$0" >&2; exit 2 ;;
+  -*) sed -n '2,11s/^# \{0,1\}//p' "$0" >&2; exit 2 ;;
   *) pgmc=$1 ;;
   esac
   shift
