@@ -723,6 +723,7 @@ static PgmStatus free_factors(PgmRun *run, PgmSession *s, PgmError *error)
   if (!st) pgm_sources_read(q, x);
   if (!st) st = load_fixed(s, run->options->fix, q, x, error);
   if (!st) st = solve_cold(run, s, q, true, x, &solution, error);
+  if (!st) run->free_elbo = solution.elbo;
   if (!st && q->eliminates) pgm_engine_restore(s);
   free(x);
   pgm_sources_close(q);

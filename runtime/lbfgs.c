@@ -231,6 +231,7 @@ PgmLbfgsResult pgm_lbfgs(const PgmLbfgsProblem *problem, const PgmLbfgsOptions *
       if (iteration >= window) result.gained = recent[iteration % window] - f;
       recent[iteration % window] = f;
       result.enough = fmax(options->gain, options->relative * fabs(f));
+      if (options->part > 0) result.enough = fmax(result.enough, options->part * (f - options->bound));
       const bool far = options->promise > 0 && 0.5 * norm * norm > fmax(1, options->promise * fabs(f));
       if (iteration >= window && result.gained <= result.enough && !far) {
         result.stop = PGM_LBFGS_GAIN;

@@ -33,6 +33,8 @@ typedef struct {
    * promises more than `promise` of the value, and more than 1: then the way is long, not over. 0: no promise counts. */
   double gain, relative, promise;
   int window;
+  /* Or less than `part` of how far the value is above `bound`, which lies below it: at that rate it would never come near. 0: no bound. */
+  double bound, part;
   /* Stop when the gradient norm is below this part of its sampling error, and the last `window` iterations gained no more than a step from there
    * would, (share * error)^2 / 2: at a saddle the gradient is small as well, but the value falls. */
   double share;

@@ -36,6 +36,7 @@ static const double SHARE = 0.05, INVISIBLE = 1e-3; /* nats */
 static const double LONGEST = 2;                    /* step of functions, in sds of the factors they give */
 static const double FIRST_DAMPING = 1e-1, LEAST_DAMPING = 1e-5, MOST_DAMPING = 1;
 static const double ROUNDING = 1e-12;               /* of the ELBO */
+static const double HOPELESS = 5e-4;                /* gain of a window of iterations, of how far F-VI is ahead */
 static const double LEAST_VARIANCE = 1e-8;          /* of a probability, in the metric */
 
 /* ---- the run: clock and callbacks ---------------------------------------------------------------------------------------------------- */
@@ -49,7 +50,7 @@ static double now(void)
 
 void pgm_run_begin(PgmRun *run, PgmSession *s, const PgmFitOptions *options)
 {
-  *run = (PgmRun){.s = s, .options = options, .began = now(), .reported = -1, .elbo = NAN};
+  *run = (PgmRun){.s = s, .options = options, .began = now(), .reported = -1, .elbo = NAN, .free_elbo = NAN};
 }
 
 double pgm_run_seconds(const PgmRun *run)
@@ -390,7 +391,7 @@ static bool joint_accepted(void *data, long iteration, const double *x, double v
 }
 
 typedef struct {
-  double tol, share, gain, relative, promise; /* as in PgmLbfgsOptions */
+  double tol, share, gain, relative, promise, bound, part; /* as in PgmLbfgsOptions */
   int window, draws;
   long max_iter;
 } Limits;
@@ -405,6 +406,8 @@ static PgmLbfgsOptions options_of(const Limits *limits, int history, int threads
                            .gain = limits->gain,
                            .relative = limits->relative,
                            .promise = limits->promise,
+                           .bound = limits->bound,
+                           .part = limits->part,
                            .window = limits->window,
                            .threads = threads};
 }
@@ -1016,6 +1019,10 @@ static PgmStatus deterministic(Solve *v, Way way, PgmSolution *out, PgmError *er
   limits.gain = way.rough ? 1e-1 : o->tol > 0 ? o->tol : wide ? 1e-2 : 1e-7;
   limits.relative = way.rough ? 1e-5 : o->tol > 0 ? 0 : v->fisher ? 5e-7 : wide ? 1e-6 : 1e-12;
   limits.promise = wide ? 0 : way.rough ? 1e-5 : 1e-6;
+  if (wide && !way.rough && isfinite(v->run->free_elbo)) { /* functions that lack an input are far from F-VI, and learn noise by heart for ever */
+    limits.bound = -v->run->free_elbo;
+    limits.part = HOPELESS;
+  }
   if (way.globals_first && v->pinned < v->q->globals && !v->fused) {
     const Limits near_ = {.tol = 1e-2, .gain = 1e-1, .window = 20, .max_iter = 100};
     const long all = v->size;

@@ -17,6 +17,7 @@ typedef struct {
   const PgmFitOptions *options;
   double began, reported, saved; /* seconds */
   double elbo;                   /* as last reported */
+  double free_elbo;              /* of the F-VI fit that inference functions start from; NaN: there was none */
   long iteration;                /* counts on through the stages of one fit */
   bool interrupted;
   /* makes the fit so far for options->checkpoint; NULL: none */

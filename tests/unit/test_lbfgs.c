@@ -206,6 +206,11 @@ static void gain_window_stops_it(void **state)
   PgmLbfgsResult r = pgm_lbfgs(&problem, &options, 1, &x, work);
   assert_int_equal(r.stop, PGM_LBFGS_GAIN);
   assert_true(r.gained <= 1e-6);
+  /* the value falls to 0, which is 1 above the bound: gains of less than a thousandth of that are hopeless */
+  x = 0;
+  r = pgm_lbfgs(&problem, &(PgmLbfgsOptions){.max_iter = 5000, .tol = 0, .window = 5, .bound = -1, .part = 1e-3}, 1, &x, work);
+  assert_int_equal(r.stop, PGM_LBFGS_GAIN);
+  assert_true(r.gained <= 1e-3 * (r.value + 1) && r.enough >= 1e-3 && r.value > 1e-7 && r.value < 1e-2);
 }
 
 /* 1e9 at the start, 1 at the optimum, which a hundred short steps reach: what is little of the first value is much of the last. */
