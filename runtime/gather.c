@@ -812,11 +812,6 @@ bool pgm_gather_learns(const PgmGather *g)
   return learns;
 }
 
-bool pgm_gather_needs_parameters(const PgmGather *g)
-{
-  return g->slots;
-}
-
 void pgm_gather_random(const PgmGather *g, PgmKey key, double *weights)
 {
   for (int e = 0; e < g->n_encoders; weights += g->weights[e], e++)

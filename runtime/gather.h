@@ -40,7 +40,6 @@ PgmStatus pgm_gather_bind(PgmGather *g, const struct PgmSources *q, PgmError *er
 
 long pgm_gather_weights(const PgmGather *g);         /* of all encoders */
 bool pgm_gather_learns(const PgmGather *g);          /* do features depend on weights or parameters? */
-bool pgm_gather_needs_parameters(const PgmGather *g); /* of other factors */
 void pgm_gather_random(const PgmGather *g, PgmKey key, double *weights);
 void pgm_gather_fan_in(const PgmGather *g, double *out); /* per weight, as pgm_net_fan_in */
 

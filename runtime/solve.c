@@ -1019,7 +1019,7 @@ static PgmStatus deterministic(Solve *v, Way way, PgmSolution *out, PgmError *er
   limits.gain = way.rough ? 1e-1 : o->tol > 0 ? o->tol : wide ? 1e-2 : 1e-7;
   limits.relative = way.rough ? 1e-5 : o->tol > 0 ? 0 : v->fisher ? 5e-7 : wide ? 1e-6 : 1e-12;
   limits.promise = wide ? 0 : way.rough ? 1e-5 : 1e-6;
-  if (wide && !way.rough && isfinite(v->run->free_elbo)) { /* functions that lack an input are far from F-VI, and learn noise by heart for ever */
+  if (wide && !way.rough && !(o->tol > 0) && isfinite(v->run->free_elbo)) { /* functions that lack an input are far from F-VI, and learn noise by heart for ever */
     limits.bound = -v->run->free_elbo;
     limits.part = HOPELESS;
   }
