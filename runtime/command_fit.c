@@ -515,7 +515,11 @@ static bool print_summary(const PgmCli *cli, PgmSession *s, const PgmFit *fit)
 {
   static const char *const methods[] = {"F-VI (a free factor for every unit)", "constant VI (one factor for all units)",
                                         "A-VI (amortised)"};
-  printf("%s: %s, %ld observation%s\n", cli->model->name, methods[fit->method], fit->observations, fit->observations == 1 ? "" : "s");
+  long missing = 0;
+  for (int f = 0; f < s->model->n_families; f++) missing += s->model->families[f].role == PGM_OBSERVED ? s->layout[f].missing : 0;
+  printf("%s: %s, %ld observation%s", cli->model->name, methods[fit->method], fit->observations, fit->observations == 1 ? "" : "s");
+  if (missing) printf(", %ld value%s missing", missing, missing == 1 ? "" : "s");
+  putchar('\n');
   printf("  ELBO         %.10g", fit->elbo);
   if (fit->elbo_se > 0) printf(" +- %.2g (Monte Carlo)", fit->elbo_se);
   if (fit->observations) printf(", %.6g per observation", fit->elbo_per_observation);

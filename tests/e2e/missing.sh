@@ -17,6 +17,8 @@ done
 near "ELBO with missing values" "$(get holes.fvi elbo)" "$(get without.fvi elbo)" 1e-6
 below "A-VI, told what is present, is no better" "$(get holes.avi elbo)" "$(calc "$(get holes.fvi elbo) + 1e-5")"
 near "missing values counted" "$(get <(./holes check holes.json --json --quiet) data.families.v.missing)" 3 0
+check "a fit" ./holes fit holes.json --method fvi --quiet
+grep -q '^holes: F-VI.* 8 observations, 6 values missing$' check.log && pass "and it says how many are missing" || fail "$(head -n 1 check.log)"
 check "gradient" ./holes grad holes.json --check --quiet
 
 printf 'y\n1\n\n2\n3\n' >present.csv
