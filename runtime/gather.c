@@ -525,15 +525,20 @@ static double input_row(const PgmGather *g, const Input *in, long row, double *o
       present += place >= 0;
     }
   } else {
-    const long width = g->s->layout[in->family].width;
+    const PgmLayout *l = &g->s->layout[in->family];
     for (long k = 0; k < in->slots; k++) {
-      long flat = in->at[row * in->slots + k];
-      for (long e = 0; e < in->n_entries; e++) {
-        long entry = flat < 0 ? -1 : flat * width + in->entry[e];
-        double v = entry < 0 || pgm_entry_missing(g->s, in->family, entry) ? NAN : pgm_entry_value(g->s, in->family, entry);
-        out[k * in->n_entries + e] = v;
-        present += !isnan(v);
+      const long flat = in->at[row * in->slots + k];
+      double *v = out + k * in->n_entries;
+      if (flat >= 0 && l->data && !l->missing) { /* absent ones are NaN there already */
+        const double *value = l->data + flat * l->width;
+        for (long e = 0; e < in->n_entries; e++) v[e] = value[in->entry[e]];
+      } else {
+        for (long e = 0; e < in->n_entries; e++) {
+          const long entry = flat * l->width + in->entry[e];
+          v[e] = flat < 0 || pgm_entry_missing(g->s, in->family, entry) ? NAN : pgm_entry_value(g->s, in->family, entry);
+        }
       }
+      for (long e = 0; e < in->n_entries; e++) present += !isnan(v[e]);
     }
   }
   return in->columns ? (double)present / (double)in->columns : 1;
