@@ -838,8 +838,9 @@ static PgmStatus adam(Solve *v, Stochastic *k, bool rough, PgmSolution *out, Pgm
 {
   const PgmFitOptions *o = v->run->options;
   PgmSources *q = v->q;
-  bool sparse = v->pinned > 0; /* some coordinates do not move in every iteration, or not at all */
-  for (int i = 0; i < q->n; i++) sparse = sparse || (k->batch && q->source[i].local && q->source[i].kind == PGM_FREE);
+  bool by_visits = false; /* factors of units move when a batch has their unit, once an epoch */
+  for (int i = 0; i < q->n; i++) by_visits = by_visits || (k->batch && q->source[i].local && q->source[i].kind == PGM_FREE);
+  const bool sparse = by_visits || v->pinned > 0; /* some coordinates do not move in every iteration, or not at all */
   const size_t bytes = (pgm_adam_size(q->size, sparse) + (size_t)(3 * q->size) + 1) * sizeof(double);
   double *work = malloc(bytes);
   long rows = 0;
@@ -854,7 +855,9 @@ static PgmStatus adam(Solve *v, Stochastic *k, bool rough, PgmSolution *out, Pgm
   step_scales(q, v->x, scale);
   const long epoch = k->batch ? (k->units + k->batch - 1) / k->batch : 1;
   const PgmAdamProblem problem = {stochastic_value, sparse ? stochastic_touched : NULL, stochastic_accepted, k};
-  /* weights of networks want small steps, free factors larger ones; a window has at least 100 iterations and 4 epochs */
+  /* weights of networks want small steps, free factors larger ones; a window has at least 100 iterations and 4 epochs, and as many
+   * moves of each factor as show against the noise */
+  const long window = epoch > 25 ? 4 : (100 + epoch - 1) / epoch;
   const bool network = big_globals(v->run->s) || q->functions > q->globals;
   const PgmAdamOptions options = {.step = o->step > 0 ? o->step
                                           : network   ? 0.003
@@ -863,7 +866,7 @@ static PgmStatus adam(Solve *v, Stochastic *k, bool rough, PgmSolution *out, Pgm
                                   .gain = o->tol > 0 ? o->tol : 1e-4,
                                   .max_iter = o->max_iter > 0 ? o->max_iter : 50000,
                                   .group = epoch,
-                                  .window = epoch > 25 ? 4 : (100 + epoch - 1) / epoch,
+                                  .window = by_visits && window < 25 ? 25 : window,
                                   .stages = rough ? 2 : 4,
                                   .threads = v->run->s->threads};
   PgmAdamResult r = pgm_adam(&problem, &options, q->size, v->x, average, work);
