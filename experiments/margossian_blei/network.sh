@@ -5,14 +5,15 @@
 #                                         [--quick] [--out DIRECTORY] [PGMC]
 # Published: 10 000 images in batches of 1000, one draw, Adam 1e-3, 5000 passes (50 000 iterations), widths 1, 64, 128, 256. Here the same
 # model and images, ten batches to a pass, matrix products in single precision as there (--real float), and the tool's Adam (docs/runtime.md)
-# with one draw, by default with longer steps (0.03), so that F-VI, which steps once per pass for each image, gets somewhere in hundreds of
-# passes. All methods go to the first number of passes of the list, where the errors are taken, then all to the next. What is there already
-# is kept, and no part begins after M minutes. F-VI has to optimise the factors of test images, which takes long: their error is taken at its
-# end only.
+# with one draw, until it has converged or the passes are over. Its first steps are longer (0.03), those of F-VI throughout, which moves the
+# factor of an image once in a pass; all get shorter when they gain no more. All methods go to the first number of passes of the list, where
+# the errors are taken, then those that have not converged to the next. fvi_from_WIDTH starts from the fit of the function of that width,
+# once that has ended, with short steps (0.002) and in 1000 passes at most: what the factors gain when they are free. What is there already
+# is kept, and no part begins after M minutes. F-VI has to optimise the factors of test images, which takes long: their error is taken at its end only.
 # Out: network.csv, a row per fit and number of passes.
 set -eu
 root=$(cd "$(dirname "$0")/../.." && pwd)
-seeds=1 step=0.03 images=10000 test=100 passes='20 50 100 200 500 1000' widths='1 64 128 256' minutes=100000
+seeds=1 step=0.03 images=10000 test=100 passes='20 50 100 200 500 1000 2000 5000' widths='1 64 128 256' minutes=100000
 out=$root/build/experiments/margossian_blei/network pgmc=$root/build/pgmc
 while [ $# -gt 0 ]; do
   case $1 in
@@ -25,7 +26,7 @@ while [ $# -gt 0 ]; do
   --minutes) minutes=$2; shift ;;
   --quick) images=500 test=10 passes='5 10' widths='1 64' ;;
   --out) out=$2; shift ;;
-  -*) sed -n '2,11s/^# \{0,1\}//p' "$0" >&2; exit 2 ;;
+  -*) sed -n '2,13s/^# \{0,1\}//p' "$0" >&2; exit 2 ;;
   *) pgmc=$1 ;;
   esac
   shift
@@ -51,50 +52,73 @@ cc -O2 "$root/tests/e2e/json_get.c" -ljansson -o get
 ./idx2npy $source/t10k-images-idx3-ubyte.gz 0 1 one.npy
 batch=$((images / 10))
 
-tests_of() { # NAME_SEED PASSES
-  if [ "${1%_*}" = fvi ] && [ "$2" != "${passes##* }" ]; then echo one.npy; else echo test.npy; fi
+ended() { # NAME_SEED_PASSES: it converged, or has made all its passes
+  [ -e "$1.fit" ] && { [ "${1##*_}" = "${passes##* }" ] || [ "$(./get "$1.json" converged)" = true ]; }
 }
-# One part of a fit, NAME_SEED_PASSES.fit, which goes on from the one before.
+tests_of() { # NAME_SEED_PASSES
+  case $1 in fvi*) ended "$1" || { echo one.npy; return; } ;; esac
+  echo test.npy
+}
+# One part of a fit, NAME_SEED_PASSES.fit, which goes on from the one before, if there is one.
 part() { # NAME SEED PASSES BEFORE options
-  local name=$1_$2 seed=$2 pass=$3 before=$1_$2_$4.fit from
-  local out=${name}_$pass
+  local name=$1 seed=$2 pass=$3 before=$1_$2_$4.fit how
+  local out=${name}_${seed}_$pass passes_before=$4 iterations=$((10 * ($3 - $4)))
   shift 4
   [ ! -e "$out.errors" ] || return 0
   [ $SECONDS -lt $((60 * minutes)) ] || return 0
-  from="$* --seed $seed --step $step --samples 1"
-  [ ! -e "$before" ] || from="--resume $before"
-  [ "$pass" = "${passes%% *}" ] || [ -e "$before" ] || return 0
-  echo "\$ ./bnn fit --data x=train.npy --batch $batch --max-iter $((10 * pass)) $from --out $out.fit"
+  if [ "$passes_before" = 0 ]; then
+    how="$* --seed $seed --samples 1"
+    case $name in fvi_from*) [ $iterations -lt 10000 ] || iterations=10000 ;; esac
+  elif [ ! -e "$before" ] || ended "${before%.fit}"; then
+    return 0
+  else
+    how="--resume $before"
+    [ "$name" != fvi ] || how+=" --step $step"
+  fi
+  echo "\$ ./bnn fit --data x=train.npy --batch $batch --max-iter $iterations $how --out $out.fit"
   [ -e "$out.fit" ] || { # one that is interrupted writes how far it came, which is not a part of so many passes
-    ./bnn fit --data x=train.npy --batch "$batch" --max-iter $((10 * pass)) $from --json --quiet --out "$out.new" >"$out.json"
+    ./bnn fit --data x=train.npy --batch "$batch" --max-iter $iterations $how --json --quiet --out "$out.new" >"$out.json"
     mv "$out.new" "$out.fit"
   }
-  ./sheet "$out.fit" train.npy "$(tests_of "$name" "$pass")" $source/t10k-labels-idx1-ubyte.gz "$out.html" >"$out.part"
+  ./sheet "$out.fit" train.npy "$(tests_of "$out")" $source/t10k-labels-idx1-ubyte.gz "$out.html" >"$out.part"
   mv "$out.part" "$out.errors"
 }
-rows() { # NAME SEED: seconds are those of all parts so far
-  local pass run seconds=0
+rows() { # NAME SEED: passes, iterations and seconds are those of all parts so far
+  local pass run seconds=0 iterations=0
   for pass in $passes; do
     run=$1_$2_$pass
-    [ -e "$run.errors" ] || return 0
+    [ -e "$run.errors" ] || continue
+    iterations=$((iterations + $(./get "$run.json" iterations)))
     seconds=$(awk -v a="$seconds" -v b="$(./get "$run.json" seconds)" 'BEGIN { printf "%.1f", a + b }')
-    echo "$1,$2,$images,$pass,$(./get "$run.json" iterations),$seconds,$(./get "$run.json" converged),$(./get "$run.json" elbo | awk '{ printf "%.0f", $1 }'),$(
-      awk '/training,/ { print $4 }' "$run.errors"),$([ "$(tests_of "$1_$2" "$pass")" = one.npy ] || awk '/test, all/ { print $5 }' "$run.errors")"
+    echo "$1,$2,$images,$((iterations / 10)),$iterations,$seconds,$(./get "$run.json" converged),$(./get "$run.json" elbo | awk '{ printf "%.0f", $1 }'),$(
+      awk '/training,/ { print $4 }' "$run.errors"),$([ "$(tests_of "$run")" = one.npy ] || awk '/test, all/ { print $5 }' "$run.errors")"
   done
 }
+last_of() { # NAME_SEED: its fit, if it has ended
+  local pass
+  for pass in $passes; do ! ended "$1_$pass" || echo "$1_$pass.fit"; done | tail -n 1
+}
 for seed in $(seq "$seeds"); do
-  before=none
+  before=0
   for pass in $passes; do
-    part const "$seed" "$pass" $before --method const
-    part fvi "$seed" "$pass" $before --method fvi
-    for width in $widths; do part "avi_$width" "$seed" "$pass" $before --method avi --hidden "$width,$width" --activation leaky_relu --skip none; done
+    part const "$seed" "$pass" $before --step "$step" --method const
+    part fvi "$seed" "$pass" $before --step "$step" --method fvi
+    for width in $widths; do
+      part "avi_$width" "$seed" "$pass" $before --step "$step" --method avi --hidden "$width,$width" --activation leaky_relu --skip none
+    done
     before=$pass
+  done
+  for width in $widths; do
+    from=$(last_of "avi_${width}_$seed")
+    [ -z "$from" ] || part "fvi_from_$width" "$seed" "${passes##* }" 0 --step 0.002 --method fvi --init "$from"
   done
 done
 {
   echo method,seed,images,passes,iterations,seconds,converged,elbo,mse_train,mse_test
   for seed in $(seq "$seeds"); do
-    for name in const fvi $(for width in $widths; do echo "avi_$width"; done); do rows "$name" "$seed"; done
+    for name in const fvi $(for width in $widths; do echo "avi_$width"; done) $(for width in $widths; do echo "fvi_from_$width"; done); do
+      rows "$name" "$seed"
+    done
   done
 } >network.csv
 column -s, -t network.csv

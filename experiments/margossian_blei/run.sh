@@ -103,11 +103,17 @@ if [ "$only" = published ]; then
     picture "published_$2.html" 'Lines: ELBO against iterations' "published_$2"
     picture "published_$2.html" 'Iterations until within 1 %' "published_$2_boxes" || echo "no run of $2 came within 1 %"
   }
-  wanted linear && published linear linear 5000
-  wanted saw-published && published saw saw_published 30000
-  wanted saw && published saw saw 30000
-  wanted nonlinear-published && published nonlinear-published nonlinear_published 20000
-  wanted nonlinear && published nonlinear nonlinear 20000
+  beside() { # CALL: as many at once as there are processors, each with one thread
+    [ "$(jobs -rp | wc -l)" -lt "$(nproc)" ] || wait -n
+    "$@" &
+  }
+  # the longest first
+  if wanted nonlinear-published; then beside published nonlinear-published nonlinear_published 20000; fi
+  if wanted nonlinear; then beside published nonlinear nonlinear 20000; fi
+  if wanted saw-published; then beside published saw saw_published 30000; fi
+  if wanted saw; then beside published saw saw 30000; fi
+  if wanted linear; then beside published linear linear 5000; fi
+  while [ -n "$(jobs -p)" ]; do wait -n; done
 fi
 
 # ---- the neural network ------------------------------------------------------------------------------------------------------------------
