@@ -30,6 +30,8 @@ mkdir -p "$out"
 cd "$out"
 export OMP_WAIT_POLICY=passive
 . "$root/experiments/blas.sh"
+. "$root/experiments/kept.sh"
+kept_with "decoder from $decoder images, $iterations iterations at most; encoders $hidden; $test test images"
 say() { printf '\n$ %s\n' "$*"; "$@"; }
 cp "$here/vae.pgm" .
 "$pgmc" vae.pgm
@@ -38,8 +40,11 @@ cc -O2 "$root/tests/e2e/json_get.c" -ljansson -o get
 ./idx2npy $source/train-images-idx3-ubyte.gz 0 "$decoder" decoder.npy
 ./idx2npy $source/t10k-images-idx3-ubyte.gz 0 "$test" test.npy
 net='--activation leaky_relu --skip none'
-[ -e decoder.fit ] || say ./vae fit --data x=decoder.npy --batch $((decoder / 10)) --method avi --hidden 64,64 $net --step 0.003 \
-  --max-iter "$iterations" --out decoder.fit --quiet
+[ -e decoder.fit ] || { # one that is interrupted writes how far it came
+  say ./vae fit --data x=decoder.npy --batch $((decoder / 10)) --method avi --hidden 64,64 $net --step 0.003 \
+    --max-iter "$iterations" --out decoder.new --quiet
+  mv decoder.new decoder.fit
+}
 for n in $images; do
   ./idx2npy $source/train-images-idx3-ubyte.gz 0 "$n" "images_$n.npy"
   [ -e "vae_$n.json" ] || say ./vae gap --data x="images_$n.npy" --test x=test.npy --fix decoder.fit --hidden "$hidden" $net \

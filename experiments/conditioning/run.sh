@@ -2,8 +2,8 @@
 # Bayer et al. (2021), "Mind the gap when conditioning amortised inference in sequential latent-variable models": the one-bit example; a filter
 # against a smoother, on data that were fitted and on others; and what a filter's conditioning gap does to a model that is learnt under it.
 #   experiments/conditioning/run.sh [--quick] [--out DIRECTORY] [PGMC]
-# Out: one_bit.csv, series.csv, learnt.csv, driven.csv; pictures (SVG); one_bit.html, and NAME.json and NAME.html of every gap.
-set -eu
+# Out: one_bit.csv, series.csv, learnt.csv, driven.csv; pictures (SVG); one_bit.html; NAME.json and NAME.html of the gaps of series.csv.
+set -euo pipefail
 here=$(cd "$(dirname "$0")" && pwd)
 root=$(cd "$here/../.." && pwd)
 out=$root/build/experiments/conditioning pgmc=$root/build/pgmc T=2000
@@ -23,7 +23,7 @@ cd "$out"
 export OMP_WAIT_POLICY=passive LC_ALL=C
 for model in "$here"/*.pgm; do
   cp "$model" .
-  "$pgmc" "$(basename "$model")" 2>/dev/null
+  "$pgmc" "$(basename "$model")" 2>pgmc.log || { cat pgmc.log >&2; exit 1; }
 done
 cc -O2 "$here/kalman.c" -lgsl -lopenblas -lm -o kalman
 cc -O2 -I"$root/runtime" "$here/one_bit.c" "$(dirname "$pgmc")/libpgmrt.a" -fopenmp -lgsl -lopenblas -ljansson -lz -lm -o one_bit_page
@@ -75,7 +75,7 @@ for name in lds_1 nile; do "$root/experiments/picture.sh" $name.html 'Bars: what
 learnt() {
   local method=$1 found
   shift
-  ./"$model" fit "$name.data.json" "$@" --quiet --json >"$name.out" 2>/dev/null
+  ./"$model" fit "$name.data.json" "$@" --quiet --json >"$name.out" 2>fit.log || { cat fit.log >&2; exit 1; }
   found="$(./get "$name.out" params.a) $($held || ./get "$name.out" params.q) $(if $held; then echo "$q"; fi) $(./get "$name.out" params.r)"
   ./kalman "$first" --at $found <"$name.series" | awk -v head="$a,$q,$r,$method" -v best="$best" -v elbo="$(./get "$name.out" elbo)" \
     -v converged="$(./get "$name.out" converged)" '

@@ -2,7 +2,7 @@
 # The Bayesian neural network of Margossian & Blei (2024) on Fashion-MNIST: constant factors, F-VI and A-VI by the width of its two hidden
 # layers, and the mean squared error of the reconstructions of training and test images on the way.
 #   experiments/margossian_blei/network.sh [--seeds S] [--images N] [--test N] [--passes LIST] [--widths LIST] [--step SIZE] [--minutes M]
-#                                         [--quick] [--out DIRECTORY] [PGMC]
+#                                         [--model FILE] [--quick] [--out DIRECTORY] [PGMC]
 # Published: 10 000 images in batches of 1000, one draw, Adam 1e-3, 5000 passes (50 000 iterations), widths 1, 64, 128, 256. Here the same
 # model and images, ten batches to a pass, matrix products in single precision as there (--real float), and the tool's Adam (docs/runtime.md)
 # with one draw, until it has converged or the passes are over. Its first steps are longer (0.03), those of F-VI throughout, which moves the
@@ -14,11 +14,12 @@
 set -eu
 root=$(cd "$(dirname "$0")/../.." && pwd)
 seeds=1 step=0.03 images=10000 test=100 passes='20 50 100 200 500 1000 2000 5000' widths='1 64 128 256' minutes=100000
-out=$root/build/experiments/margossian_blei/network pgmc=$root/build/pgmc
+out=$root/build/experiments/margossian_blei/network pgmc=$root/build/pgmc model=$root/examples/fashion_mnist/bnn.pgm
 while [ $# -gt 0 ]; do
   case $1 in
   --seeds) seeds=$2; shift ;;
   --step) step=$2; shift ;;
+  --model) model=$2; shift ;;
   --images) images=$2; shift ;;
   --test) test=$2; shift ;;
   --passes) passes=$2; shift ;;
@@ -37,11 +38,14 @@ source=/usr/share/datasets/fashion-mnist
   exit 3
 }
 [ -x "$pgmc" ] || { echo "network.sh: $pgmc is missing: make" >&2; exit 3; }
-pgmc=$(realpath "$pgmc")
+pgmc=$(realpath "$pgmc") model=$(realpath "$model")
 mkdir -p "$out"
 cd "$out"
-cp "$root"/examples/fashion_mnist/{bnn.pgm,idx2npy.c,sheet.c} .
+cp "$root"/examples/fashion_mnist/{idx2npy.c,sheet.c} .
+cp "$model" bnn.pgm
 . "$root/experiments/blas.sh"
+. "$root/experiments/kept.sh"
+kept_with "$(basename "$model"), $images images, $test test images, first step $step"
 "$pgmc" bnn.pgm --real float -o bnn
 "$pgmc" bnn.pgm --library
 cc -O2 idx2npy.c -o idx2npy -lz
@@ -65,14 +69,14 @@ part() { # NAME SEED PASSES BEFORE options
   local out=${name}_${seed}_$pass passes_before=$4 iterations=$((10 * ($3 - $4)))
   shift 4
   [ ! -e "$out.errors" ] || return 0
-  [ $SECONDS -lt $((60 * minutes)) ] || return 0
+  awk -v s=$SECONDS -v m="$minutes" 'BEGIN { exit !(s < 60 * m) }' || return 0
   if [ "$passes_before" = 0 ]; then
     how="$* --seed $seed --samples 1"
     case $name in fvi_from*) [ $iterations -lt 10000 ] || iterations=10000 ;; esac
   elif [ ! -e "$before" ] || ended "${before%.fit}"; then
     return 0
   else
-    how="--resume $before"
+    how="--resume $before --seed $seed"
     [ "$name" != fvi ] || how+=" --step $step"
   fi
   echo "\$ ./bnn fit --data x=train.npy --batch $batch --max-iter $iterations $how --out $out.fit"
@@ -87,7 +91,7 @@ rows() { # NAME SEED: passes, iterations and seconds are those of all parts so f
   local pass run seconds=0 iterations=0
   for pass in $passes; do
     run=$1_$2_$pass
-    [ -e "$run.errors" ] || continue
+    [ -e "$run.errors" ] || continue # fvi_from has its last part only
     iterations=$((iterations + $(./get "$run.json" iterations)))
     seconds=$(awk -v a="$seconds" -v b="$(./get "$run.json" seconds)" 'BEGIN { printf "%.1f", a + b }')
     echo "$1,$2,$images,$((iterations / 10)),$iterations,$seconds,$(./get "$run.json" converged),$(./get "$run.json" elbo | awk '{ printf "%.0f", $1 }'),$(

@@ -482,7 +482,7 @@ static void colour_of(const Lab *lab, const Arm *arm, char buffer[40])
     snprintf(buffer, 40, "hsl(%d 60%% 45%%)", 90 + 200 * (i - 2) / (lab->what->n_arms > 3 ? lab->what->n_arms - 3 : 1));
 }
 
-/* A line per method: medians over its seeds, "never" where that is what most of them do. */
+/* A line per method: medians over its seeds, "never" where half of them or more never do. */
 static void write_table(FILE *out, const Lab *lab)
 {
   static const Column columns[] = {PERCENT, TEN, ONE, SECONDS};
@@ -628,9 +628,8 @@ static void write_page(FILE *out, const Lab *lab)
     cell(out, median(v, n), 3, true);
     fputs("</tr>\n", out);
   }
-  fputs("</tbody></table></div>\n<p class=\"note\">Published: medians of ten seeds and the lowest final loss, on data of their own. A run "
-        "whose ELBO became NaN counts as one that never gets "
-        "there.</p>\n",
+  fputs("</tbody></table></div>\n<p class=\"note\">Published: medians of ten seeds and the lowest final loss, on data of their own. Of a run "
+        "whose ELBO became NaN the part before counts.</p>\n",
         out);
   pgm_page_end(out);
 }

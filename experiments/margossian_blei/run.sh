@@ -2,12 +2,12 @@
 # The experiments of Margossian & Blei (2024), "Amortized Variational Inference: When and Why?", section 4, and their counter-examples.
 #   experiments/margossian_blei/run.sh [options] [PGMC]           PGMC: the compiler, build/pgmc by default
 #     --seeds S         runs per method (10)
-#     --quick           sizes and iterations divided by ten: to see that everything works
+#     --quick           less data, published iterations divided by ten: to see that everything works
 #     --only WHAT       defaults, published or network: the tool's own optimisers (default), the published one, the neural network
 #     --models LIST     of linear,nonlinear,nonlinear-published,saw,saw-published,hmm,dense (all)
 #     --minutes M       published and network: begin no run after M minutes for each model; the next call goes on where this one stopped
 #     --out DIRECTORY   where data, results and pages go (build/experiments/margossian_blei)
-# Results: defaults.csv, published_MODEL.csv and network.csv; pictures of them (SVG); the pages of `gap` and of published.c (HTML).
+# Results: defaults.csv, published_MODEL.csv network.csv and network_published.csv; pictures of all but these (SVG); the pages of `gap` and of published.c (HTML).
 set -eu
 here=$(cd "$(dirname "$0")" && pwd)
 root=$(cd "$here/../.." && pwd)
@@ -42,7 +42,7 @@ wanted() { case ",$models," in *,"$1",*) ;; *) return 1 ;; esac; }
 say() { printf '\n$ %s\n' "$*"; "$@"; }
 compile() { # a copy, so that pages name it and not where it came from
   cp "$1" .
-  "$pgmc" "$(basename "$1")" 2>/dev/null
+  "$pgmc" "$(basename "$1")" 2>pgmc.log || { cat pgmc.log >&2; exit 1; }
 }
 
 # ---- data: what each model draws, and what was published ---------------------------------------------------------------------------------
@@ -88,11 +88,13 @@ fi
 if [ "$only" = published ]; then
   runtime=$(dirname "$pgmc")/libpgmrt.a
   flags='-std=gnu11 -O3 -march=native -mprefer-vector-width=512 -fno-math-errno -fno-trapping-math -fno-builtin-sin -fno-builtin-cos'
-  flags+=' -fopenmp'
+  flags+=' -fno-builtin-sinf -fno-builtin-cosf -fopenmp'
   for model in "$root"/examples/{linear,nonlinear,saw}/*.pgm "$here"/nonlinear_published.pgm; do
     name=$(basename "$model" .pgm)
     "$pgmc" emit "$name.pgm" -o "$name.c" 2>/dev/null
-    cc $flags -DPGM_LIBRARY -I"$root/runtime" -c "$name.c"
+    awk -v toggle='#include "single.h"' '/^PGM_KERNEL.*_point\)/ { print toggle; inside = 1 } 1
+      inside && /^}/ { print toggle; inside = 0 }' "$name.c" >"$name.single.c"
+    cc $flags -DPGM_LIBRARY -I"$root/runtime" -I"$here" -c "$name.single.c" -o "$name.o"
   done
   cc $flags -I"$root/runtime" "$here/published.c" linear.o nonlinear.o nonlinear_published.o saw.o "$runtime" \
     -lgsl -lopenblas -ljansson -lz -lm -o published
@@ -107,6 +109,7 @@ if [ "$only" = published ]; then
     [ "$(jobs -rp | wc -l)" -lt "$(nproc)" ] || wait -n
     "$@" &
   }
+  trap 'kill $(jobs -p) 2>/dev/null' EXIT
   # the longest first
   if wanted nonlinear-published; then beside published nonlinear-published nonlinear_published 20000; fi
   if wanted nonlinear; then beside published nonlinear nonlinear 20000; fi
@@ -114,12 +117,17 @@ if [ "$only" = published ]; then
   if wanted saw; then beside published saw saw 30000; fi
   if wanted linear; then beside published linear linear 5000; fi
   while [ -n "$(jobs -p)" ]; do wait -n; done
+  trap - EXIT
 fi
 
 # ---- the neural network ------------------------------------------------------------------------------------------------------------------
 if [ "$only" = network ]; then
-  "$here/network.sh" --seeds "$seeds" --minutes "$minutes" ${quick:+--quick} --out "$PWD/network" "$pgmc"
-  cp network/network.csv .
+  for name in network network_published; do
+    model=$root/examples/fashion_mnist/bnn.pgm
+    [ $name = network ] || model=$here/bnn_published.pgm
+    "$here/network.sh" --model "$model" --seeds "$seeds" --minutes "$minutes" ${quick:+--quick} --out "$PWD/$name" "$pgmc"
+    cp $name/network.csv $name.csv
+  done
 fi
 
 # ---- in one table ------------------------------------------------------------------------------------------------------------------------

@@ -26,6 +26,11 @@ awk -F, '$1 == "d=1" { closes = $6 < 0.1 } $1 == "constant" { stays = $6 > 0.5 }
 ./published linear x.json --seeds 1 --iterations 2000 --runs runs --minutes 0 --csv again.csv && cmp -s runs.csv again.csv && pass "runs are kept" || fail "runs are kept"
 echo '{"N": 2, "x": [0.3, -1.2]}' >other.json
 refuse 1 "published: runs/linear_F-VI_1.csv: of another experiment or damaged; remove it" ./published linear other.json --seeds 1 --iterations 2000 --runs runs
+. "$here/kept.sh"
+mkdir kept
+(cd kept && kept_with "10 images" && kept_with "10 images") && pass "what is kept, with the same settings" || fail "what is kept, with the same settings"
+(cd kept && kept_with "20 images" 2>../kept.err) && fail "other settings" || grep -q 'what is there was made with other settings' kept.err && pass "other settings are refused" ||
+  fail "other settings are refused"
 "$here/picture.sh" page.html 'Lines: ELBO against iterations' >lines.svg && head -n 1 lines.svg | grep -q '^<svg xmlns' && tail -n 1 lines.svg | grep -q '</svg>$' &&
   pass "picture" || fail "picture"
 "$here/picture.sh" page.html 'no such chart' >/dev/null && fail "picture: none" || pass "picture: none"
