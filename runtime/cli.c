@@ -13,6 +13,7 @@
 #include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 /* ---- commands and options ----------------------------------------------------------------------------------------------------------------------- */
@@ -332,17 +333,29 @@ static bool append(int *n, const char *const **list, const char *text)
   return true;
 }
 
-/* NAME=FILE where NAME is an identifier, else FILE. */
-PgmStatus pgm_cli_read_data(PgmCli *cli, const char *text, PgmData *data)
+/* The length of NAME in NAME=FILE, where NAME is an identifier; 0: the text is a FILE. */
+static size_t name_length(const char *text)
 {
   size_t length = 0;
   while (isalnum((unsigned char)text[length]) || text[length] == '_' || text[length] == '[' || text[length] == ']') length++;
-  if (text[length] != '=' || !length) return pgm_data_read(data, text, &cli->error);
+  return text[length] == '=' ? length : 0;
+}
+
+static const char *file_of(const char *text)
+{
+  const size_t length = name_length(text);
+  return length ? text + length + 1 : text;
+}
+
+PgmStatus pgm_cli_read_data(PgmCli *cli, const char *text, PgmData *data)
+{
+  const size_t length = name_length(text);
+  if (!length) return pgm_data_read(data, text, &cli->error);
   char name[256];
   if (length >= sizeof name) return pgm_fail(&cli->error, PGM_BAD_USAGE, "--data %s: the name is too long", text);
   memcpy(name, text, length);
   name[length] = '\0';
-  return pgm_data_read_named(data, name, text + length + 1, &cli->error);
+  return pgm_data_read_named(data, name, file_of(text), &cli->error);
 }
 
 /* What is read after all options are known to be right. */
@@ -632,6 +645,37 @@ static int parse_arguments(PgmCli *cli, const Command *command, int argc, char *
   return -1;
 }
 
+/* Devices, as /dev/null, lose nothing. */
+static bool same_file(const char *a, const char *b)
+{
+  struct stat x, y;
+  if (stat(a, &x)) return !strcmp(a, b);
+  return !stat(b, &y) && S_ISREG(x.st_mode) && x.st_dev == y.st_dev && x.st_ino == y.st_ino;
+}
+
+/* Would an output replace a file that is read, or another output? A fit may take the place of the one it began with, and of its checkpoint. */
+static int check_outputs(PgmCli *cli, const Source *sources, int n)
+{
+  const struct {
+    const char *option, *path;
+  } output[] = {{"out", cli->out}, {"html", cli->html}, {"per-observation", cli->per_observation}, {"trace", cli->trace}, {"checkpoint", cli->checkpoint}};
+  const char *read[] = {cli->fit_file, cli->test ? file_of(cli->test) : NULL, cli->fix};
+  enum { OUTPUTS = sizeof output / sizeof *output, READ = sizeof read / sizeof *read, CHECKPOINT = OUTPUTS - 1 };
+  for (int i = 0; i < OUTPUTS; i++) {
+    const char *path = output[i].path;
+    bool lost = false;
+    if (!path || !strcmp(path, "-")) continue;
+    for (int k = 0; k < n && !lost; k++)
+      if (sources[k].key == O_DATA && same_file(path, file_of(sources[k].text))) lost = true;
+    for (int k = 0; k < READ && !lost; k++) lost = read[k] && same_file(path, read[k]);
+    if (lost) return pgm_cli_usage_error(cli, "--%s %s: this file is read, and would be replaced", output[i].option, path);
+    for (int k = 0; k < i; k++)
+      if (output[k].path && i != CHECKPOINT && same_file(path, output[k].path))
+        return pgm_cli_usage_error(cli, "--%s and --%s both write %s", output[k].option, output[i].option, path);
+  }
+  return 0;
+}
+
 static PgmStatus read_sources(PgmCli *cli, const Source *sources, int n)
 {
   PgmStatus status = PGM_OK;
@@ -656,6 +700,7 @@ static int run_command(PgmCli *cli, const Command *command, int argc, char **arg
     status = pgm_cli_fail(cli);
   } else if ((status = parse_arguments(cli, command, argc, argv, sources, &n_sources)) < 0) {
     status = command->prepare ? command->prepare(cli) : 0;
+    if (!status) status = check_outputs(cli, sources, n_sources);
     if (!status) status = read_sources(cli, sources, n_sources) == PGM_OK ? command->run(cli) : pgm_cli_fail(cli);
   }
   free(sources);

@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "gap.h"
+#include "objective.h"
 #include "posterior.h"
 #include "progress.h"
 #include "report_gap.h"
@@ -44,18 +45,17 @@ static int parse_architectures(const char *text, bool polynomial, PgmArchitectur
   return 0;
 }
 
-/* The entries of "z=x[n]; z=x[n-1],x[n]" -> copies, spaces left out; their number, 0 where one is malformed or memory is out. */
+/* The entries of "z=x[n]; z=x[n-1],x[n]" -> copies, spaces around them left out; their number, 0 where one is malformed or memory is out. */
 static int split_inputs(const char *text, char *out[MAX_ALTERNATIVES])
 {
   int n = 0;
   for (const char *at = text; n < MAX_ALTERNATIVES;) {
+    while (isspace((unsigned char)*at)) at++;
     const size_t length = strcspn(at, ";");
-    char *entry = out[n++] = malloc(length + 1), *to = entry;
-    if (!entry) break;
-    for (size_t i = 0; i < length; i++)
-      if (!isspace((unsigned char)at[i])) *to++ = at[i];
-    *to = '\0';
-    if (!strchr(entry, '=')) break;
+    size_t kept = length;
+    while (kept && isspace((unsigned char)at[kept - 1])) kept--;
+    char *entry = out[n++] = strndup(at, kept);
+    if (!entry || !strchr(entry, '=')) break;
     if (!at[length]) return n;
     at += length + 1;
   }
@@ -214,6 +214,10 @@ static PgmStatus run_test(PgmCli *cli, const PgmSession *s, const PgmGap *gap, c
   if (status == PGM_OK) status = complete_data(cli, s, gap->method[PGM_GAP_FVI].fit, data);
   if (status == PGM_OK) status = pgm_session_open(&other, cli->model, data, &how, &cli->error);
   if (status == PGM_OK) status = pgm_gap_test(other, gap, &u->options, test, &cli->error);
+  if (status == PGM_BAD_INPUT && other) {
+    const PgmError found = cli->error;
+    pgm_fail(&cli->error, status, "%s: %s", cli->test, found.text);
+  }
   pgm_session_close(other);
   pgm_data_free(data);
   return status;
@@ -570,6 +574,24 @@ static void csv_number(FILE *out, const double *values, long i, const double *le
   if (values && (!less || isfinite(less[i]))) fputs(pgm_number_text(less ? values[i] - less[i] : values[i], text), out);
 }
 
+/* What the ELBO of method k has in no row: the terms and entropies of globals, and of local variables of other plates. */
+static double in_no_row(const PgmGap *gap, const PgmGapUnits *units, int k)
+{
+  double rest = gap->method[k].fit ? gap->method[k].fit->elbo : NAN;
+  for (long i = 0; i < units->n && !isnan(rest); i++) rest -= units->elbo[k][i];
+  return rest;
+}
+
+static void note_rest(const PgmCli *cli, const PgmGap *gap, const PgmGapUnits *units)
+{
+  const double full = in_no_row(gap, units, PGM_GAP_FULL), least = 0.01;
+  double amortisation = in_no_row(gap, units, PGM_GAP_FVI) - full, conditioning = full - in_no_row(gap, units, PGM_GAP_CHOSEN);
+  if (isnan(conditioning)) conditioning = 0;
+  if (pgm_needs_draws(cli->model) || isnan(amortisation) || (fabs(amortisation) < least && fabs(conditioning) < least)) return;
+  pgm_cli_note(cli, "%s: the rows are the units of '%s'; of the amortisation gap %.4g nats are in none of them, of the conditioning gap %.4g: those of variables that "
+                    "are global or of other plates", cli->per_observation, units->variable, amortisation, conditioning);
+}
+
 /* One row per unit: its ELBO under each method, and the gaps. */
 static PgmStatus write_units(PgmCli *cli, PgmSession *s, const PgmGap *gap)
 {
@@ -590,6 +612,7 @@ static PgmStatus write_units(PgmCli *cli, PgmSession *s, const PgmGap *gap)
     }
     status = pgm_cli_output_close(cli, &file);
   }
+  if (status == PGM_OK) note_rest(cli, gap, &units);
   pgm_gap_units_free(&units);
   return status;
 }

@@ -640,7 +640,8 @@ static PgmStatus load_fixed(const PgmSession *s, const PgmFit *fix, const PgmSou
     if (f->local) continue;
     const PgmFactors *p = find_factors(fix, f->family);
     if (!p || !same_shape(s, p))
-      return pgm_fail(error, PGM_BAD_INPUT, "the fit whose globals are to be kept has '%s' in another size", family->name);
+      return pgm_fail(error, PGM_BAD_INPUT, "the fit whose globals are kept has %ld entries of '%s', these data have %ld", p ? p->elements * p->uwidth : 0,
+                      family->name, s->layout[f->family].elements * s->layout[f->family].uwidth);
     load_factors(s, f, p, x);
   }
   return PGM_OK;

@@ -14,7 +14,7 @@ enum { UNIT_DRAWS = 400 };
 static int unit_plate(const PgmSession *s)
 {
   int found = -1;
-  long most = 1;
+  long most = 0;
   for (int p = 0; p < s->model->n_plates; p++) {
     const long n = s->shape.plate_hi[p] - s->shape.plate_lo[p] + 1;
     if (s->model->plates[p].variable && n > most) found = p, most = n;
@@ -24,37 +24,23 @@ static int unit_plate(const PgmSession *s)
 
 bool pgm_gap_has_units(const PgmSession *s)
 {
-  return unit_plate(s) >= 0;
+  const int plate = unit_plate(s);
+  return plate >= 0 && s->shape.plate_hi[plate] > s->shape.plate_lo[plate];
 }
 
-/* E log |d value / d u| of one coordinate; NaN: the transform couples coordinates. */
-static double jacobian_of(const PgmSession *s, int f, long element, double mean, double sd)
+static double entropy_of(const PgmLayout *l, long element)
 {
-  const PgmFamily *family = &s->model->families[f];
-  const PgmLayout *l = &s->layout[f];
-  const PgmEnvBase *rt = s->env;
   double sum = 0;
-  switch (family->transform) {
-  case PGM_IDENTITY:
-    return 0;
-  case PGM_LOWER:
-  case PGM_UPPER:
-    return mean;
-  case PGM_INTERVAL: {
-    const long at = family->uniform_bounds ? 0 : element;
-    for (int q = 0; q < rt->quad_n; q++) {
-      const double u = mean + sd * rt->quad_x[q];
-      sum += rt->quad_w[q] * (-fabs(u) - 2 * log1p(exp(-fabs(u))));
-    }
-    return sum + log(l->upper[at] - l->lower[at]);
-  }
-  default:
-    return NAN;
-  }
+  for (long k = element * l->uwidth; k < (element + 1) * l->uwidth; k++)
+    if (l->table)
+      sum -= l->mean[k] > 0 ? l->mean[k] * log(l->mean[k]) : 0;
+    else
+      sum += log(l->sd[k]) + 0.5 * (1 + log(2 * M_PI));
+  return sum;
 }
 
 /* Entropy and Jacobians of the local families whose first index is the plate's axis. */
-static PgmStatus add_latents(PgmSession *s, int axis, long lo, long n, double *out, PgmError *error)
+static void add_latents(PgmSession *s, int axis, long lo, long n, double *out)
 {
   for (int f = 0; f < s->model->n_families; f++) {
     const PgmFamily *family = &s->model->families[f];
@@ -63,18 +49,9 @@ static PgmStatus add_latents(PgmSession *s, int axis, long lo, long n, double *o
     const long rows = l->list ? l->defined : l->elements;
     for (long r = 0; r < rows; r++) {
       const long e = l->list ? l->list[r] : r, unit = l->lo[0] + e / l->stride[0] - lo;
-      if (unit < 0 || unit >= n) continue;
-      for (long k = e * l->uwidth; k < (e + 1) * l->uwidth; k++) {
-        const double jacobian = jacobian_of(s, f, e, l->mean[k], l->sd[k]);
-        if (isnan(jacobian))
-          return pgm_fail(error, PGM_BAD_USAGE,
-                          "--per-observation: the elements of '%s' are not scalars with bounds; their Jacobians have no share per entry",
-                          family->name);
-        out[unit] += log(l->sd[k]) + 0.5 * (1 + log(2 * M_PI)) + jacobian;
-      }
+      if (unit >= 0 && unit < n) out[unit] += entropy_of(l, e) + pgm_jacobian_part(s, f, r, r + 1, l->mean, l->sd, NULL, NULL);
     }
   }
-  return PGM_OK;
 }
 
 /* Values of term t at each of its elements, in expectation under the layouts' factors: closed form, quadrature, or averaged over draws. */
@@ -102,7 +79,8 @@ static PgmStatus unit_elbos(PgmSession *s, int plate, unsigned long seed, double
     sampled = sampled || m->terms[t].method == PGM_SAMPLED;
   }
   double *values = malloc((size_t)largest * sizeof *values);
-  PgmStatus st = values ? add_latents(s, axis, lo, n, out, error) : pgm_fail(error, PGM_SYSTEM, "out of memory");
+  PgmStatus st = values ? PGM_OK : pgm_fail(error, PGM_SYSTEM, "out of memory");
+  if (!st) add_latents(s, axis, lo, n, out);
   const PgmObjectiveOptions how = {.draws = 1, .fresh = true, .all_points = true, .seed = seed ^ PGM_GAP_SEED, .axis = -1};
   PgmSources *q = NULL;
   PgmObjective *objective = NULL;
@@ -132,7 +110,7 @@ PgmStatus pgm_gap_units(PgmSession *s, const PgmGap *gap, unsigned long seed, Pg
   const int plate = unit_plate(s);
   PgmStatus st = PGM_OK;
   *out = (PgmGapUnits){0};
-  if (plate < 0) return pgm_fail(error, PGM_BAD_USAGE, "--per-observation: the model has no plate of several units");
+  if (plate < 0) return pgm_fail(error, PGM_BAD_USAGE, "--per-observation: there are no units: the data leave no element in a plate of the model");
   out->variable = s->model->plates[plate].variable;
   out->lo = s->shape.plate_lo[plate];
   out->n = s->shape.plate_hi[plate] - out->lo + 1;

@@ -91,7 +91,7 @@ bool pgm_unconstrain(const PgmSession *s, int family, const double *value, doubl
 /* weight * E_q log |dvalue/du|, adding its gradient to mean_bar and sd_bar (may be NULL). Closed form where it is linear in u (bounds on one
  * side, ordered, cov_matrix), else the session's quadrature, coordinate by coordinate. */
 double pgm_jacobian_expected(const PgmSession *s, int family, const double *mean, const double *sd, double weight, double *mean_bar, double *sd_bar);
-/* The same, weight 1, of elements from .. to-1 of a family whose transform is entrywise. */
+/* The same, weight 1, of elements from .. to-1 (where the family has a list of its defined ones, of places in it). */
 double pgm_jacobian_part(const PgmSession *s, int family, long from, long to, const double *mean, const double *sd, double *mean_bar,
                          double *sd_bar);
 /* mean and sd of the constrained value under q, entry by entry; exact up to one-dimensional quadrature for every transform */
