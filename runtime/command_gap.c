@@ -178,8 +178,7 @@ static PgmStatus make_setup(PgmCli *cli, Setup *u)
   } else if (!cli->fit.n_pins && needs_window(cli->model)) {
     o->windows = true;
     o->window_hi = DEFAULT_WINDOW;
-    pgm_cli_note(cli, "no bounded domain: windows 0..%d are tried, the widest stands for it (--window A..B chooses others)",
-                 DEFAULT_WINDOW);
+    pgm_cli_note(cli, "no bounded domain: windows 0..%d are tried, the widest stands for it (--window A..B chooses others)", DEFAULT_WINDOW);
   }
   o->alternative = u->alternative;
   PgmStatus status = make_alternatives(cli, u);
@@ -305,11 +304,9 @@ static void print_gaps(const PgmGap *gap, bool test)
 
 static void print_methods(const PgmGap *gap)
 {
-  char full[600];
-  snprintf(full, sizeof full, "%s%s", gap->full,
-           gap->stands_in >= 0  ? " (the widest window stands for the full domain)"
-           : gap->chosen_stands ? " (stands for the full domain)"
-                                : "");
+  char full[640], stands[100];
+  pgm_gap_stand_in(gap, stands, sizeof stands);
+  snprintf(full, sizeof full, stands[0] ? "%s (%s)" : "%s", gap->full, stands);
   printf("  %-14s %16s\n", "", "ELBO");
   print_method(gap, PGM_GAP_CONST, "constant", NULL);
   print_method(gap, PGM_GAP_FVI, "F-VI", NULL);
@@ -333,7 +330,7 @@ static void print_list(const PgmGap *gap, const PgmGap *test, PgmGapListName nam
     printf("  %-*s %10ld %16.4f %16.4f", width, name == PGM_GAP_WINDOWS ? window : v->text, v->parameters, m->elbo,
            fabs(v->loss.value) < 5e-5 ? 0 : v->loss.value);
     if (test) printf(" %16.4f", fabs(test->list[name].at[k].loss.value) < 5e-5 ? 0 : test->list[name].at[k].loss.value);
-    printf("%s\n", m->fit->converged ? "" : "  NOT converged");
+    printf("%s%s\n", m->fit->converged ? "" : "  NOT converged", name == PGM_GAP_WINDOWS && pgm_gap_falls(gap, k) ? "  falls" : "");
   }
 }
 
@@ -506,6 +503,7 @@ static void json_list(PgmJson *j, const PgmGap *gap, PgmGapListName name)
     pgm_json_number(j, "amortisation", v->loss.value);
     pgm_json_number(j, "se", v->loss.se);
     pgm_json_bool(j, "converged", m->fit->converged);
+    if (name == PGM_GAP_WINDOWS) pgm_json_bool(j, "falls", pgm_gap_falls(gap, k));
     json_runs_of(j, "runs", gap, m);
     pgm_json_end(j);
   }
@@ -665,6 +663,15 @@ static bool on_progress(void *data, long iteration, double seconds, double elbo,
   return !pgm_cli_signal();
 }
 
+/* Windows wider than the data are left out. */
+static void note_cut_windows(const PgmCli *cli, const PgmGap *gap, const PgmGapOptions *o)
+{
+  const PgmGapList *list = &gap->list[PGM_GAP_WINDOWS];
+  const long last = list->n ? list->at[list->n - 1].w : o->window_hi;
+  if (o->windows && cli->window_range && last < o->window_hi)
+    pgm_cli_note(cli, "window %ld sees all of these data: wider ones are left out", last);
+}
+
 static PgmStatus measure(PgmCli *cli, PgmSession *s, Setup *u, PgmGap **gap, PgmGap **test)
 {
   char what[128];
@@ -679,6 +686,7 @@ static PgmStatus measure(PgmCli *cli, PgmSession *s, Setup *u, PgmGap **gap, Pgm
   PgmStatus status = pgm_gap_run(s, &u->options, gap, &cli->error);
   if (status == PGM_OK && cli->test) status = run_test(cli, s, *gap, u, test);
   pgm_progress_end(&w.bar);
+  if (status == PGM_OK) note_cut_windows(cli, *gap, &u->options);
   return status;
 }
 

@@ -139,6 +139,7 @@ typedef struct {
   PgmGap *gap;
   PgmError *error;
   PgmFitOptions fvi; /* how F-VI is fitted */
+  long window_hi;    /* the widest window of the table: no wider than the data */
   int done, total;
 } Work;
 
@@ -509,13 +510,13 @@ static PgmStatus measure_kept(Work *w, PgmGapMethod *m)
 
 /* ---- lists --------------------------------------------------------------------------------------------------------------------------- */
 
-/* Adds one entry to a list: fits by all seeds, or what `same` was measured as. */
-static PgmStatus fit_variant(Work *w, PgmGapList *list, const PgmFitOptions *o, const char *what, PgmGapMethodName same)
+/* Adds one entry to a list: fits by all seeds, or what `same` was measured as. `other` as in fit_seeds. */
+static PgmStatus fit_variant(Work *w, PgmGapList *list, const PgmFitOptions *o, const char *what, PgmGapMethodName same, PgmFit **other)
 {
   PgmGapVariant *v = &list->at[list->n++];
   *v = (PgmGapVariant){.same = same, .own = {.elbo = NAN, .se = NAN}, .loss = {NAN, NAN}};
   if (same < PGM_GAP_METHODS) return PGM_OK;
-  PgmStatus st = fit_seeds(w, &v->own, *o, what, false, NULL);
+  PgmStatus st = fit_seeds(w, &v->own, *o, what, false, other);
   if (!st) st = measure_kept(w, &v->own);
   return st ? st : restart_from(w, &v->own, what);
 }
@@ -547,7 +548,7 @@ static PgmStatus fit_architectures(Work *w, const PgmFitOptions *full)
     o.n_hidden = a->n_hidden;
     memcpy(o.hidden, a->hidden, sizeof o.hidden);
     snprintf(text, sizeof text, "A-VI, function %d of %d", k + 1, n);
-    st = fit_variant(w, list, &o, text, k + 1 < n ? PGM_GAP_METHODS : PGM_GAP_FULL);
+    st = fit_variant(w, list, &o, text, k + 1 < n ? PGM_GAP_METHODS : PGM_GAP_FULL, NULL);
     if (st) return st;
     const PgmFit *fit = pgm_gap_variant(gap, last_of(list))->fit;
     describe_functions(fit, last_of(list)->text, sizeof last_of(list)->text);
@@ -570,7 +571,7 @@ static PgmStatus fit_alternatives(Work *w, const PgmFitOptions *chosen)
     o.n_inputs = w->options->alternative[k].n;
     o.inputs = w->options->alternative[k].inputs;
     snprintf(text, sizeof text, "A-VI, inputs %d of %d", k + 1, n);
-    st = fit_variant(w, list, &o, text, k + 1 < n ? PGM_GAP_METHODS : gap->same_inputs ? PGM_GAP_FULL : PGM_GAP_CHOSEN);
+    st = fit_variant(w, list, &o, text, k + 1 < n ? PGM_GAP_METHODS : gap->same_inputs ? PGM_GAP_FULL : PGM_GAP_CHOSEN, NULL);
     if (st) return st;
     const PgmFit *fit = pgm_gap_variant(gap, last_of(list))->fit;
     describe(gap->model, fit, last_of(list)->text, sizeof last_of(list)->text);
@@ -579,31 +580,78 @@ static PgmStatus fit_alternatives(Work *w, const PgmFitOptions *chosen)
   return st;
 }
 
-/* A-VI by windows; `all`: of every local family. */
-static PgmStatus fit_windows(Work *w, const PgmFitOptions *base, bool all)
+/* A-VI by windows; `all`: of every local family. others[k] gets the best of the other seeds of row k. */
+static PgmStatus fit_windows(Work *w, const PgmFitOptions *base, bool all, PgmFit **others)
 {
   const PgmGapOptions *o = w->options;
   PgmGap *gap = w->gap;
   PgmGapList *list = &gap->list[PGM_GAP_WINDOWS];
-  PgmStatus st = open_list(w, PGM_GAP_WINDOWS, o->window_hi - o->window_lo + 1);
-  for (long k = o->window_lo; k <= o->window_hi && !st; k++) {
+  PgmStatus st = open_list(w, PGM_GAP_WINDOWS, w->window_hi - o->window_lo + 1);
+  for (long k = o->window_lo; k <= w->window_hi && !st; k++) {
     Arrangement a;
     char text[96];
     snprintf(text, sizeof text, "A-VI, window %ld", k);
     st = arrange(&a, w->s->model, o->window_family, all, k, w->error);
     if (!st) {
       const PgmFitOptions fit = with(base, &a);
-      st = fit_variant(w, list, &fit, text, gap->stands_in == k ? PGM_GAP_FULL : PGM_GAP_METHODS);
+      st = fit_variant(w, list, &fit, text, PGM_GAP_METHODS, &others[k - o->window_lo]);
       last_of(list)->w = k;
     }
     if (!st) {
-      const PgmFit *fit = pgm_gap_variant(gap, last_of(list))->fit;
+      const PgmFit *fit = last_of(list)->own.fit;
       describe(gap->model, fit, last_of(list)->text, sizeof last_of(list)->text);
       last_of(list)->parameters = fit->variational_parameters;
     }
     free_arrangement(&a);
   }
   return st;
+}
+
+/* The window that stands for the full domain: the widest, unless a narrower one clearly reaches more. What a function of a window can do, one of a wider window
+ * can, in so far as it is of the same class; it is not where flags are too many for their products (gather.h). NULL: nothing is amortised. */
+static PgmGapVariant *widest_of_the_best(const PgmGap *gap)
+{
+  const PgmGapList *list = &gap->list[PGM_GAP_WINDOWS];
+  const PgmGapVariant *best = NULL;
+  for (int i = 0; i < list->n; i++)
+    if (amortises(list->at[i].own.fit) && (!best || list->at[i].own.elbo > best->own.elbo)) best = &list->at[i];
+  for (int i = list->n - 1; i >= 0 && best; i--) {
+    const PgmGapNumber short_of = difference(gap, &best->own, &list->at[i].own);
+    if (amortises(list->at[i].own.fit) && short_of.value <= pgm_gap_nothing(gap, short_of)) return &list->at[i];
+  }
+  return NULL;
+}
+
+/* The half-width of --window W; -1: none. */
+static long window_chosen(const PgmFitOptions *o)
+{
+  long most = -1;
+  for (int i = 0; i < o->n_windows; i++) {
+    const char *equals = strchr(o->windows[i], '=');
+    const long w = atol(equals ? equals + 1 : o->windows[i]);
+    if (w > most) most = w;
+  }
+  return most;
+}
+
+/* Where no domain is bounded: a window stands for it, or the inputs chosen, where they are a wider window or reach more than every window. */
+static void stand_in(Work *w, const PgmFitOptions *chosen_options)
+{
+  PgmGap *gap = w->gap;
+  PgmGapMethod *full = &gap->method[PGM_GAP_FULL], *chosen = &gap->method[PGM_GAP_CHOSEN];
+  gap->gaps.constant = difference(gap, &gap->method[PGM_GAP_FVI], &gap->method[PGM_GAP_CONST]);
+  PgmGapVariant *v = widest_of_the_best(gap);
+  if (!v) return;
+  if (chosen->fit && amortises(chosen->fit) && strcmp(v->text, gap->chosen) != 0) {
+    const PgmGapNumber gain = difference(gap, chosen, &v->own);
+    const double nothing = pgm_gap_nothing(gap, gain);
+    if (gain.value > nothing || (window_chosen(chosen_options) > w->window_hi && gain.value >= -nothing)) return;
+  }
+  *full = v->own;
+  v->own = (PgmGapMethod){.elbo = NAN, .se = NAN};
+  v->same = PGM_GAP_FULL;
+  gap->stands_in = v->w;
+  memcpy(gap->full, v->text, sizeof gap->full);
 }
 
 /* Does an `amortize` statement choose other inputs than the domain? */
@@ -614,13 +662,13 @@ static bool chosen_by_model(const PgmModel *m)
   return false;
 }
 
-/* A-VI on the full domain, or the widest window in its place; *other gets the best of the other seeds. Leaves the method empty where no
- * local variable has a function: that was F-VI under another name. */
+/* A-VI on the full domain; *other gets the best of the other seeds. Leaves the method empty where no local variable has a function: that was
+ * F-VI under another name. */
 static PgmStatus fit_full(Work *w, const PgmFitOptions *options, PgmFit **other)
 {
   PgmGap *gap = w->gap;
   PgmGapMethod *full = &gap->method[PGM_GAP_FULL];
-  PgmStatus st = fit_seeds(w, full, *options, gap->stands_in >= 0 ? "A-VI, widest window" : "A-VI, full domain", false, other);
+  PgmStatus st = fit_seeds(w, full, *options, "A-VI, full domain", false, other);
   if (st) return st;
   describe(gap->model, full->fit, gap->full, sizeof gap->full);
   if (!amortises(full->fit)) {
@@ -637,49 +685,79 @@ static PgmStatus fit_full(Work *w, const PgmFitOptions *options, PgmFit **other)
 static PgmStatus fit_chosen(Work *w, const PgmFitOptions *options)
 {
   PgmGap *gap = w->gap;
-  PgmGapMethod *full = &gap->method[PGM_GAP_FULL], *chosen = &gap->method[PGM_GAP_CHOSEN];
+  PgmGapMethod *chosen = &gap->method[PGM_GAP_CHOSEN];
   PgmStatus st = fit_seeds(w, chosen, *options, "A-VI, inputs chosen", false, NULL);
   if (!st) st = measure_kept(w, chosen);
   if (!st) st = restart_from(w, chosen, "A-VI with the inputs chosen");
-  if (st) return st;
-  describe(gap->model, chosen->fit, gap->chosen, sizeof gap->chosen);
+  if (!st) describe(gap->model, chosen->fit, gap->chosen, sizeof gap->chosen);
+  return st;
+}
+
+/* Are the inputs chosen the full domain, or all there is to stand for it? */
+static void place_chosen(PgmGap *gap)
+{
+  PgmGapMethod *full = &gap->method[PGM_GAP_FULL], *chosen = &gap->method[PGM_GAP_CHOSEN];
   if (full->fit) {
-    gap->same_inputs = !strcmp(gap->full, gap->chosen);
-  } else if (amortises(chosen->fit)) { /* nothing else is there to stand for the full domain */
+    gap->same_inputs = !chosen->fit || !strcmp(gap->full, gap->chosen);
+  } else if (chosen->fit && amortises(chosen->fit)) {
     *full = *chosen;
     *chosen = (PgmGapMethod){.elbo = NAN, .se = NAN};
     memcpy(gap->full, gap->chosen, sizeof gap->full);
     gap->same_inputs = gap->chosen_stands = true;
   }
-  return PGM_OK;
 }
 
-static PgmStatus fit_amortised(Work *w, const PgmFitOptions *base, PgmGapMethod *best)
+/* All fits by inference functions. *best: the best that train_on found. `others`: room for the best other seed of each window and of the full domain. */
+static PgmStatus fit_arrangements(Work *w, const PgmFitOptions *base, PgmFit **others, PgmGapMethod *best)
 {
   const PgmGapOptions *options = w->options;
   const PgmModel *m = w->s->model;
   PgmGap *gap = w->gap;
   Arrangement a = {0};
-  PgmFit *other = NULL;
   bool open = false;
   for (int f = 0; f < m->n_families; f++) open = open || (m->families[f].role == PGM_LOCAL && !has_domain(pgm_gap_amortize(m, f)));
-  gap->stands_in = open && options->windows ? options->window_hi : -1;
-  PgmStatus st = arrange(&a, m, gap->stands_in >= 0 ? options->window_family : NULL, false, gap->stands_in, w->error);
-  PgmFitOptions full = with(base, &a), chosen = *base;
+  const bool by_windows = open && options->windows;
+  PgmFit **other = others; /* of the full domain */
+  PgmFitOptions full = *base, chosen = *base;
   chosen.method = PGM_AVI;
   chosen.method_given = true;
-  if (!st) st = fit_full(w, &full, &other);
-  gap->same_inputs = !st && gap->method[PGM_GAP_FULL].fit;
+  PgmStatus st = PGM_OK;
+  if (by_windows) {
+    st = fit_windows(w, base, false, others);
+  } else {
+    st = arrange(&a, m, NULL, false, -1, w->error);
+    full = with(base, &a);
+    if (!st) st = fit_full(w, &full, other);
+  }
   if (!st && (base->n_inputs || base->n_windows || chosen_by_model(m))) st = fit_chosen(w, &chosen);
+  if (!st && by_windows) {
+    stand_in(w, &chosen);
+    if (gap->stands_in >= 0) {
+      other = &others[gap->stands_in - options->window_lo];
+      st = arrange(&a, m, options->window_family, false, gap->stands_in, w->error);
+      full = with(base, &a);
+    }
+  }
+  if (!st) place_chosen(gap);
   if (gap->chosen_stands) full = chosen;
   const bool amortised = !st && gap->method[PGM_GAP_FULL].fit;
-  if (amortised) st = train_on(w, &gap->method[PGM_GAP_FULL], other, &full, best);
+  if (amortised) st = train_on(w, &gap->method[PGM_GAP_FULL], gap->chosen_stands ? NULL : *other, &full, best);
   if (!st && amortised) st = restart_from(w, best, "A-VI trained on");
-  if (!st && options->windows) st = fit_windows(w, base, !open);
+  if (!st && options->windows && !by_windows) st = fit_windows(w, base, true, others + 1);
   if (!st && amortised) st = fit_architectures(w, &full);
   if (!st && amortised) st = fit_alternatives(w, &chosen);
-  pgm_fit_free(other);
   free_arrangement(&a);
+  return st;
+}
+
+static PgmStatus fit_amortised(Work *w, const PgmFitOptions *base, PgmGapMethod *best)
+{
+  const long n = 2 + (w->options->windows ? w->window_hi - w->options->window_lo : 0);
+  PgmFit **others = calloc((size_t)n, sizeof(PgmFit *));
+  if (!others) return no_memory(w->error);
+  const PgmStatus st = fit_arrangements(w, base, others, best);
+  for (long i = 0; i < n; i++) pgm_fit_free(others[i]);
+  free(others);
   return st;
 }
 
@@ -743,11 +821,25 @@ static PgmStatus share_chosen(PgmGap *gap, PgmError *error)
   return PGM_OK;
 }
 
+/* The last window of the table. One as wide as the data sees all of them; a wider one sees no more. */
+static long widest_window(const PgmSession *s, const PgmGapOptions *o)
+{
+  long extent = 0;
+  for (int f = 0; f < s->model->n_families; f++) {
+    const PgmFamily *family = &s->model->families[f];
+    if (!family->n_index) continue;
+    const PgmLayout *l = &s->layout[f];
+    const long n = l->hi[family->n_index - 1] - l->lo[family->n_index - 1];
+    if (n > extent) extent = n;
+  }
+  return o->window_hi <= extent ? o->window_hi : extent > o->window_lo ? extent : o->window_lo;
+}
+
 /* How many fits there will be at least. */
-static int count_fits(const PgmGapOptions *o, const PgmGap *gap)
+static int count_fits(const PgmGapOptions *o, const PgmGap *gap, long window_hi)
 {
   if (!gap->locals) return o->seeds;
-  const int windows = o->windows ? (int)(o->window_hi - o->window_lo) : 0, functions = o->n_architectures > 1 ? o->n_architectures - 1 : 0;
+  const int windows = o->windows ? (int)(window_hi - o->window_lo) : 0, functions = o->n_architectures > 1 ? o->n_architectures - 1 : 0;
   const int inputs = o->n_alternatives > 1 ? o->n_alternatives : o->fit.n_inputs || o->fit.n_windows ? 1 : 0;
   return o->seeds * (3 + windows + functions + inputs) + CAPACITY_STARTS + 1;
 }
@@ -793,7 +885,8 @@ PgmStatus pgm_gap_run(PgmSession *s, const PgmGapOptions *options, PgmGap **out,
   PgmGap *gap = *out = new_gap(s);
   if (!gap) return no_memory(error);
   PgmFitOptions base = base_options(options);
-  Work w = {.s = s, .options = options, .gap = gap, .error = error, .fvi = free_factors(&base), .total = count_fits(options, gap)};
+  const long hi = widest_window(s, options);
+  Work w = {.s = s, .options = options, .gap = gap, .error = error, .fvi = free_factors(&base), .window_hi = hi, .total = count_fits(options, gap, hi)};
   PgmGapMethod best = {.elbo = NAN};
   gap->fixed = options->fit.fix != NULL;
   PgmStatus st = fit_seeds(&w, &gap->method[PGM_GAP_FVI], w.fvi, names[PGM_GAP_FVI], true, NULL);

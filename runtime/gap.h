@@ -68,9 +68,9 @@ typedef struct PgmGap {
   int blocks;
   PgmGapMethod method[PGM_GAP_METHODS];
   bool same_inputs;                    /* full and chosen are one */
-  bool chosen_stands;                  /* no bounded domain, no window: the inputs chosen stand for the full domain */
+  bool chosen_stands;                  /* no bounded domain, and no window or none as good: the inputs chosen stand for the full domain */
   char full[512], chosen[512];         /* inputs, "z from x[n-1], x[n]" */
-  long stands_in;                      /* window that stands for the full domain; -1: the verdict's own domain */
+  long stands_in;                      /* window that stands for the full domain: the widest tried, or a narrower one that reaches more; -1: none */
   double best;                         /* ELBO of the best of the function class (full domain) that was found */
   bool fixed;                          /* globals are those of another fit: of --fix, or on test data */
   PgmEvidence evidence;
@@ -111,7 +111,11 @@ bool pgm_gap_reach(const PgmGapRun *run, double elbo, double *iteration, double 
 double pgm_gap_nothing(const PgmGap *gap, PgmGapNumber x);
 /* Did the fits of both methods converge, whose difference a gap is? One that was not made does not count. */
 bool pgm_gap_settled(const PgmGap *gap, PgmGapMethodName a, PgmGapMethodName b);
-/* The half-width of the window that leaves at most this share of the gap of constant factors: measured, or extrapolated from the last two. False:
+/* Does the window in this row of the list lose clearly more than a narrower one? */
+bool pgm_gap_falls(const PgmGap *gap, int row);
+/* What stands for the full domain, "the widest window stands for the full domain"; "" where it is the verdict's own. */
+void pgm_gap_stand_in(const PgmGap *gap, char *text, size_t size);
+/* The half-width of the window that leaves at most this share of the gap of constant factors: measured, or extrapolated from the last three. False:
  * it cannot be told. */
 #define PGM_GAP_SHARE 0.01
 bool pgm_gap_half_width(const PgmGap *gap, double share, long *w, bool *measured);

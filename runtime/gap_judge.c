@@ -18,6 +18,12 @@ static bool seen(const PgmGap *gap, PgmGapNumber x)
   return isfinite(x.value) && x.value > pgm_gap_nothing(gap, x);
 }
 
+/* A gap below zero, which no optimum has. */
+static bool gains(const PgmGap *gap, PgmGapNumber x)
+{
+  return seen(gap, (PgmGapNumber){-x.value, x.se});
+}
+
 static bool converged(const PgmGap *gap, PgmGapMethodName k)
 {
   return gap->method[k].fit && gap->method[k].fit->converged;
@@ -32,6 +38,41 @@ static const PgmGapVariant *first_window(const PgmGap *gap)
 {
   const PgmGapList *list = &gap->list[PGM_GAP_WINDOWS];
   return list->n ? &list->at[0] : NULL;
+}
+
+/* ---- windows ------------------------------------------------------------------------------------------------------------------------- */
+
+bool pgm_gap_falls(const PgmGap *gap, int row)
+{
+  const PgmGapList *list = &gap->list[PGM_GAP_WINDOWS];
+  double least = INFINITY;
+  for (int i = 0; i < row; i++) least = fmin(least, list->at[i].loss.value);
+  const PgmGapNumber more = {list->at[row].loss.value - least, list->at[row].loss.se};
+  return row > 0 && seen(gap, more);
+}
+
+/* Flags without products: there were too many of them (gather.h). */
+static bool leaves_out_products(const PgmFit *fit)
+{
+  for (int i = 0; fit && i < fit->n_factors; i++) {
+    const PgmFunction *f = fit->factors[i].function;
+    bool products = false;
+    for (int k = 0; f && k < f->n_flags; k++) products = products || strstr(f->flags[k], " * ");
+    if (f && f->n_flags && !products) return true;
+  }
+  return false;
+}
+
+void pgm_gap_stand_in(const PgmGap *gap, char *text, size_t size)
+{
+  const PgmGapList *list = &gap->list[PGM_GAP_WINDOWS];
+  text[0] = '\0';
+  if (gap->chosen_stands)
+    snprintf(text, size, "stands for the full domain");
+  else if (gap->stands_in >= 0 && (!list->n || gap->stands_in == list->at[list->n - 1].w))
+    snprintf(text, size, "the widest window stands for the full domain");
+  else if (gap->stands_in >= 0)
+    snprintf(text, size, "window %ld stands for the full domain: wider ones do worse", gap->stands_in);
 }
 
 /* ---- the verdict --------------------------------------------------------------------------------------------------------------------- */
@@ -115,7 +156,8 @@ static void judge_open(PgmGap *gap)
   const PgmGapNumber a = gap->gaps.amortisation, first = first_window(gap) ? first_window(gap)->loss : a;
   const PgmFit *narrowest = first_window(gap) ? pgm_gap_variant(gap, first_window(gap))->fit : gap->method[PGM_GAP_FULL].fit;
   const bool stays = first.value > 3 * first.se + 1e-3;
-  char inputs[512];
+  char inputs[512], narrowest_leaves[80] = "";
+  if (gap->list[PGM_GAP_WINDOWS].n > 1) snprintf(narrowest_leaves, sizeof narrowest_leaves, " of the %.4g of the narrowest window", first.value);
   if (!stays && memorises(gap, narrowest)) {
     snprintf(gap->message, sizeof gap->message,
              "too few observations to tell whether the verdict holds: a function of %ld weights can hold %ld local variables by heart",
@@ -136,8 +178,7 @@ static void judge_open(PgmGap *gap)
     snprintf(gap->message, sizeof gap->message, "as the verdict says, the gap stays open: %.4g nats with %s", a.value, gap->full);
   else
     snprintf(gap->message, sizeof gap->message,
-             "as the verdict says, no window closes the gap exactly; window %ld leaves %.2g nats of the %.4g of the narrowest",
-             gap->stands_in, a.value, first.value);
+             "as the verdict says, no window closes the gap exactly; %s leaves %.2g nats%s", gap->full, a.value, narrowest_leaves);
 }
 
 void pgm_gap_judge(PgmGap *gap)
@@ -187,6 +228,10 @@ void pgm_gap_judge(PgmGap *gap)
   else if (seen(gap, g->conditioning))
     pgm_gap_append(gap->message, sizeof gap->message, "; the inputs chosen (%s) lose %.4g nats more: a conditioning gap", gap->chosen,
                    g->conditioning.value);
+  else if (gains(gap, g->conditioning))
+    pgm_gap_append(gap->message, sizeof gap->message,
+                   "; the inputs chosen (%s) reach %.4g nats more than the full domain, whose function is not the best that it could be",
+                   gap->chosen, -g->conditioning.value);
   else
     pgm_gap_append(gap->message, sizeof gap->message, "; the inputs chosen (%s) lose nothing that can be seen", gap->chosen);
 }
@@ -223,16 +268,30 @@ static void say_unconverged(Advice *a)
     say(a, "Not converged on the test data: %.300s; what is told of these data is no comparison.", a->test->unconverged);
 }
 
-/* The smallest window that loses no more than the widest, as far as can be seen; NULL: there is no list, or only the widest will do. */
-static const PgmGapVariant *enough(const PgmGap *gap)
+/* The first window that loses no more than the best, as far as can be seen, here and on the test data; NULL: there is no list, or only the widest will
+ * do. */
+static const PgmGapVariant *enough(const Advice *a)
 {
-  const PgmGapList *list = &gap->list[PGM_GAP_WINDOWS];
-  for (int i = 0; i + 1 < list->n; i++)
-    if (list->at[i].loss.value - list->at[list->n - 1].loss.value <= pgm_gap_nothing(gap, list->at[i].loss)) return &list->at[i];
+  const PgmGapList *list = &a->gap->list[PGM_GAP_WINDOWS];
+  double least[2] = {INFINITY, INFINITY};
+  for (int i = 0; i < list->n; i++) {
+    least[0] = fmin(least[0], list->at[i].loss.value);
+    if (a->test) least[1] = fmin(least[1], a->test->list[PGM_GAP_WINDOWS].at[i].loss.value);
+  }
+  for (int i = 0; i + 1 < list->n; i++) {
+    bool good = true;
+    for (int k = 0; k < (a->test ? 2 : 1); k++) {
+      const PgmGap *gap = k ? a->test : a->gap;
+      const PgmGapNumber loss = gap->list[PGM_GAP_WINDOWS].at[i].loss;
+      good = good && loss.value - least[k] <= pgm_gap_nothing(gap, loss);
+    }
+    if (good) return &list->at[i];
+  }
   return NULL;
 }
 
-/* A window's gap falls like rho^(2 w) (docs/analysis.md, "How fast a window converges"): beyond the widest one measured, by the last ratio. */
+/* A window's gap falls like rho^(2 w) (docs/analysis.md, "How fast a window converges"): beyond the widest one measured, by the last ratio. Not where the
+ * fall slows down: then it is the function class that leaves what is left, or the data are few. */
 bool pgm_gap_half_width(const PgmGap *gap, double share, long *w, bool *measured)
 {
   const PgmGapList *list = &gap->list[PGM_GAP_WINDOWS];
@@ -244,9 +303,10 @@ bool pgm_gap_half_width(const PgmGap *gap, double share, long *w, bool *measured
       *measured = true;
       return true;
     }
-  const PgmGapVariant *last = &list->at[list->n - 1], *before = last - 1;
-  const double fall = log(last->loss.value / before->loss.value) / (double)(last->w - before->w);
-  if (!(fall < -1e-3)) return false;
+  const PgmGapVariant *last = &list->at[list->n - 1];
+  if (list->n < 3 || gap->stands_in != last->w) return false;
+  const double fall = log(last->loss.value / last[-1].loss.value), before = log(last[-1].loss.value / last[-2].loss.value);
+  if (!(fall < -1e-3) || fall > 0.5 * before) return false;
   *w = last->w + (long)ceil(log(wanted / last->loss.value) / fall);
   *measured = false;
   return true;
@@ -264,20 +324,41 @@ static void inputs_of(const PgmGap *gap, char *to, size_t size)
     snprintf(to, size, "these inputs (%s)", gap->full);
 }
 
-static void say_windows(Advice *a)
+/* Windows that reach less than a narrower one. */
+static void say_falls(Advice *a)
 {
   const PgmGapList *list = &a->gap->list[PGM_GAP_WINDOWS];
-  const PgmGapVariant *w = enough(a->gap);
-  if (list->n < 2 || memorises(a->gap, pgm_gap_variant(a->gap, &list->at[0])->fit)) return;
-  const PgmGapVariant *last = &list->at[list->n - 1];
-  if (w)
-    say(a,
-        "Narrower inputs: on these data a window of half-width %ld (--window %ld) is enough; the widest gains no more than %.2g nats on "
-        "it.",
-        w->w, w->w, fmax(0, w->loss.value - last->loss.value));
-  else
-    say(a, "Wider inputs: the gap still falls from window %ld to window %ld; see how far with --window %ld..%ld.", list->at[list->n - 2].w,
-        last->w, last->w, 2 * last->w);
+  char rows[200] = "";
+  bool products = true;
+  int n = 0;
+  for (int i = 1; i < list->n; i++) {
+    if (!pgm_gap_falls(a->gap, i)) continue;
+    pgm_gap_append(rows, sizeof rows, "%s%ld", n++ ? ", " : "", list->at[i].w);
+    products = products && leaves_out_products(pgm_gap_variant(a->gap, &list->at[i])->fit);
+  }
+  if (n)
+    say(a, "Windows that fall: %s reach%s less than a narrower one, though %s more: %s.", rows, n > 1 ? "" : "es", n > 1 ? "they see" : "it sees",
+        products ? "with so many inputs that may be absent the function leaves out the products of flags and inputs, so it is of a smaller class"
+                 : "their functions were not trained as well");
+}
+
+static void say_windows(Advice *a)
+{
+  const PgmGap *gap = a->gap;
+  const PgmGapList *list = &gap->list[PGM_GAP_WINDOWS];
+  if (list->n < 2) return;
+  say_falls(a);
+  if (memorises(gap, pgm_gap_variant(gap, &list->at[0])->fit) && !a->test) return;
+  const PgmGapVariant *w = enough(a), *last = &list->at[list->n - 1];
+  double least = INFINITY;
+  for (int i = 0; i < list->n; i++) least = fmin(least, list->at[i].loss.value);
+  const bool best = w && w->w == gap->stands_in; /* wider ones fall, which has been said */
+  if (w && !best && (gap->stands_in >= 0 || !seen(gap, gap->gaps.amortisation)))
+    say(a, "Narrower inputs: on these data%s a window of half-width %ld (--window %ld) is enough; none that was tried gains more than %.2g nats on it.",
+        a->test ? " and the test data" : "", w->w, w->w, fmax(0, w->loss.value - least));
+  else if (!w && gap->stands_in == last->w)
+    say(a, "Wider inputs: the gap still falls from window %ld to window %ld; see how far with --window %ld..%ld.", last[-1].w, last->w, last->w,
+        2 * last->w);
 }
 
 /* Does the function lose clearly more per observation on the test data than on its own? */
@@ -338,6 +419,9 @@ static void say_conditioning(Advice *a)
   if (seen(gap, gap->gaps.conditioning))
     say(a, "Other inputs: %s loses %.3g nats (%.3g per observation) that %s has; neither capacity nor training regains them.", gap->chosen,
         gap->gaps.conditioning.value, per(gap, gap->gaps.conditioning.value), gap->full);
+  else if (gains(gap, gap->gaps.conditioning))
+    say(a, "Other inputs: %s gains %.3g nats on the full domain, which only says that a function of the full domain (%s) can be better than this one.",
+        gap->chosen, -gap->gaps.conditioning.value, gap->full);
   else
     say(a, "Inputs: those chosen (%s) are as good as the full domain on these data.", gap->chosen);
 }

@@ -322,11 +322,9 @@ static void method_row(FILE *out, const PgmGap *gap, PgmGapMethodName k, const c
 static void elbo_table(FILE *out, const PgmGap *gap)
 {
   const PgmEvidence *e = &gap->evidence;
-  char full[700];
-  snprintf(full, sizeof full, "%s%s", gap->full,
-           gap->stands_in >= 0  ? " (the widest window stands for the full domain)"
-           : gap->chosen_stands ? " (stands for the full domain)"
-                                : "");
+  char full[700], stands[100];
+  pgm_gap_stand_in(gap, stands, sizeof stands);
+  snprintf(full, sizeof full, stands[0] ? "%s (%s)" : "%s", gap->full, stands);
   fputs("<div class=\"scroll\"><table><thead><tr><th>method</th><th class=\"n\">ELBO, nats</th><th></th><th>local "
         "variables</th></tr></thead><tbody>\n",
         out);
@@ -407,7 +405,8 @@ static void list_table(FILE *out, const PgmGap *gap, const PgmGap *test, PgmGapL
       difference(out, test->list[name].at[i].loss.value);
       fputs("</td>", out);
     }
-    fprintf(out, "<td>%s</td></tr>\n", pgm_gap_variant(gap, v)->fit->converged ? "" : "<b class=\"warn\">not converged</b>");
+    fprintf(out, "<td>%s%s</td></tr>\n", pgm_gap_variant(gap, v)->fit->converged ? "" : "<b class=\"warn\">not converged</b> ",
+            name == PGM_GAP_WINDOWS && pgm_gap_falls(gap, i) ? "less than a narrower one" : "");
   }
   fputs("</tbody></table></div>\n", out);
 }

@@ -68,6 +68,21 @@ done
 below "chain: and still open" "$(calc "- $(get chain.out windows.3.amortisation)")" -1e-3
 [ "$(get chain.out agrees_with_verdict)" = true ] && pass "chain: agrees" || fail "chain: agrees"
 
+# a wider window chosen than any of the table stands for the full domain; so does the best window where missing values make wider functions smaller
+gap chain wide.out chain.json --window 4 --window 0..2 --degree 1
+near "chain: nothing is lost against the widest window tried" "$(get wide.out gaps.conditioning)" 0 0
+get wide.out inputs.full | grep -q 'x\[t+4\]' && pass "chain: the window chosen stands for the full domain" || fail "chain: the window chosen stands for the full domain"
+gap chain long.out chain.json --window 58..70 --degree 0
+near "chain: no window wider than the data" "$(get long.out windows.1.w)" 59 0
+get long.out windows.2.w >/dev/null 2>&1 && fail "chain: and none after it" || pass "chain: and none after it"
+./chain simulate --set T=300 --seed 4 --out holes.json --quiet || exit 3
+get holes.json x | awk 'BEGIN { printf "{\"x\": [" } { printf("%s%s", (NR > 1 ? ", " : ""), (NR * 7 % 10 < 2 ? "null" : $1)) } END { print "]}" }' >holes_.json
+gap chain holes.out holes_.json --inputs 'z=x[t-1],x[t]' --window 0..4 --degree 1
+near "holes: the best window stands for the full domain" "$(get holes.out inputs.window_for_full)" 3 0
+[ "$(get holes.out windows.4.falls)$(get holes.out windows.3.falls)" = truefalse ] && get holes.out advice | grep -q '^Windows that fall: 4' && pass "holes: a row that falls is named" || fail "holes: a row that falls is named"
+below "holes: conditioning is no gain" "$(calc "- $(get holes.out gaps.conditioning)")" -1
+[ "$(get holes.out half_width)" = null ] && pass "holes: nothing is extrapolated" || fail "holes: nothing is extrapolated"
+
 # the Nile: evidence by a grid over both sds, the level integrated out by a Kalman filter at each
 gap nile nile.out "$root/examples/nile/nile.json" --window 0..3 --html nile.html
 near "nile: evidence" "$(get nile.out evidence.value)" "$(get "$root/examples/nile/nile.json" flow | awk '
