@@ -287,18 +287,28 @@ PgmStatus pgm_cli_session(PgmCli *cli, bool for_simulate, PgmSession **s)
 
 /* ---- arguments of options ---------------------------------------------------------------------------------------------------------------------------------- */
 
-static bool parse_integer(const char *text, long lowest, long *value)
+/* What an argument has to be, for the message when it is not. */
+typedef struct {
+  char text[64];
+} Wanted;
+
+static bool parse_integer(const char *text, long lowest, long highest, long *value, Wanted *wanted)
 {
   char *end;
   errno = 0;
   *value = strtol(text, &end, 10);
-  return *text && !*end && !errno && *value >= lowest;
+  if (highest < INT_MAX)
+    snprintf(wanted->text, sizeof wanted->text, ", a whole number from %ld to %ld", lowest, highest);
+  else
+    snprintf(wanted->text, sizeof wanted->text, ", a whole number from %ld on", lowest);
+  return isdigit((unsigned char)*text) && !*end && !errno && *value >= lowest && *value <= highest;
 }
 
-static bool parse_positive(const char *text, double *value)
+static bool parse_positive(const char *text, double *value, Wanted *wanted)
 {
   char *end;
   *value = strtod(text, &end);
+  strcpy(wanted->text, ", a number above 0");
   return *text && !*end && isfinite(*value) && *value > 0;
 }
 
@@ -370,6 +380,7 @@ static int parse_option(PgmCli *cli, const Option *option, const char *text)
   static const char *const expectations[] = {"exact", "quadrature", "fixed-draws", "monte-carlo", NULL};
   static const char *const optimizers[] = {"profile", "lbfgs", "adam", NULL};
   PgmFitOptions *fit = &cli->fit;
+  Wanted wanted = {""};
   long integer = 0;
   int index = 0;
   bool good = true, gap = strcmp(cli->command, "gap") == 0;
@@ -421,7 +432,7 @@ static int parse_option(PgmCli *cli, const Option *option, const char *text)
     cli->init = text;
     break;
   case O_SEEDS:
-    good = parse_integer(text, 1, &cli->seeds) && cli->seeds <= 1000;
+    good = parse_integer(text, 1, 1000, &cli->seeds, &wanted);
     break;
   case O_FIX:
     cli->fix = text;
@@ -443,11 +454,11 @@ static int parse_option(PgmCli *cli, const Option *option, const char *text)
     break;
   }
   case O_THREADS:
-    good = parse_integer(text, 1, &integer) && integer <= 1024;
+    good = parse_integer(text, 1, 1024, &integer, &wanted);
     fit->threads = (int)integer;
     break;
   case O_DRAWS:
-    good = parse_integer(text, 1, &cli->draws);
+    good = parse_integer(text, 1, LONG_MAX, &cli->draws, &wanted);
     break;
   case O_METHOD:
     good = parse_word(text, pgm_method_words, &index);
@@ -474,7 +485,7 @@ static int parse_option(PgmCli *cli, const Option *option, const char *text)
     if (gap) {
       cli->degree_list = text;
     } else {
-      good = parse_integer(text, 0, &integer) && integer <= 64;
+      good = parse_integer(text, 0, 64, &integer, &wanted);
       fit->degree = (int)integer;
     }
     cli->given |= GIVEN_DEGREE;
@@ -489,7 +500,7 @@ static int parse_option(PgmCli *cli, const Option *option, const char *text)
       cli->window_range = text;
       break;
     }
-    good = parse_integer(number ? number + 1 : text, 0, &integer) && number != text && append(&fit->n_windows, &fit->windows, text);
+    good = parse_integer(number ? number + 1 : text, 0, LONG_MAX, &integer, &wanted) && number != text && append(&fit->n_windows, &fit->windows, text);
     cli->given |= GIVEN_WINDOW;
     break;
   }
@@ -503,7 +514,7 @@ static int parse_option(PgmCli *cli, const Option *option, const char *text)
     cli->given |= GIVEN_EXPECTATION;
     break;
   case O_SAMPLES:
-    good = parse_integer(text, 1, &integer) && integer <= INT_MAX;
+    good = parse_integer(text, 1, INT_MAX, &integer, &wanted);
     fit->samples = (int)integer;
     cli->given |= GIVEN_SAMPLES;
     break;
@@ -513,21 +524,21 @@ static int parse_option(PgmCli *cli, const Option *option, const char *text)
     cli->given |= GIVEN_OPTIMIZER;
     break;
   case O_STEP:
-    good = parse_positive(text, &fit->step);
+    good = parse_positive(text, &fit->step, &wanted);
     cli->given |= GIVEN_STEP;
     break;
   case O_BATCH:
-    good = parse_integer(text, 1, &fit->batch);
+    good = parse_integer(text, 1, LONG_MAX, &fit->batch, &wanted);
     cli->given |= GIVEN_BATCH;
     break;
   case O_MAX_ITER:
-    good = parse_integer(text, 1, &fit->max_iter);
+    good = parse_integer(text, 1, LONG_MAX, &fit->max_iter, &wanted);
     break;
   case O_TOL:
-    good = parse_positive(text, &fit->tol);
+    good = parse_positive(text, &fit->tol, &wanted);
     break;
   case O_EVERY:
-    good = parse_positive(text, &fit->checkpoint_every);
+    good = parse_positive(text, &fit->checkpoint_every, &wanted);
     cli->given |= GIVEN_EVERY;
     break;
   case O_DATA:
@@ -536,7 +547,7 @@ static int parse_option(PgmCli *cli, const Option *option, const char *text)
     break;
   }
   if (good) return 0;
-  return pgm_cli_usage_error(cli, "--%s wants %s, not '%s'", option->name, option->argument, text);
+  return pgm_cli_usage_error(cli, "--%s wants %s%s, not '%s'", option->name, option->argument, wanted.text, text);
 }
 
 /* ---- help ------------------------------------------------------------------------------------------------------------------------------------------------------ */

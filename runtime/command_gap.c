@@ -82,9 +82,9 @@ int pgm_prepare_gap(PgmCli *cli)
   if (cli->hidden_list && !parse_architectures(cli->hidden_list, false, list))
     return pgm_cli_usage_error(cli, "--hidden wants W,W,...; W,W,...; ..., not '%s'", cli->hidden_list);
   if (cli->degree_list && !parse_architectures(cli->degree_list, true, list))
-    return pgm_cli_usage_error(cli, "--degree wants D; D; ..., not '%s'", cli->degree_list);
+    return pgm_cli_usage_error(cli, "--degree wants D; D; ..., whole numbers from 0 to 64, not '%s'", cli->degree_list);
   if (cli->window_range && !parse_range(cli->window_range, family, sizeof family, &lo, &hi))
-    return pgm_cli_usage_error(cli, "--window wants [Z=]W, or [Z=]A..B for a table, not '%s'", cli->window_range);
+    return pgm_cli_usage_error(cli, "--window wants [Z=]W, or [Z=]A..B for a table with A up to B, B up to %d, not '%s'", WIDEST_WINDOW, cli->window_range);
   for (int i = 0, several = 1; i < cli->fit.n_inputs; i++) {
     char *entry[MAX_ALTERNATIVES];
     const int n = split_inputs(cli->fit.inputs[i], entry);
