@@ -7,9 +7,9 @@
 # model and images, ten batches to a pass, matrix products in single precision as there (--real float), and the tool's Adam (docs/runtime.md)
 # with one draw, until it has converged or the passes are over. Its first steps are longer (0.03), those of F-VI throughout, which moves the
 # factor of an image once in a pass; all get shorter when they gain no more. All methods go to the first number of passes of the list, where
-# the errors are taken, then those that have not converged to the next. fvi_from_WIDTH starts from the fit of the function of that width,
-# once that has ended, with short steps (0.002) and in 1000 passes at most: what the factors gain when they are free. What is there already
-# is kept, and no part begins after M minutes. F-VI has to optimise the factors of test images, which takes long: their error is taken at its end only.
+# the errors are taken, then those that have not converged to the next. fvi_from_WIDTH starts from the fit of the function that ended with
+# the best ELBO, with short steps (0.002) and in 1000 passes at most: what the factors gain when they are free. What is there already is
+# kept, and no part begins after M minutes. F-VI has to optimise the factors of test images, which takes long: their error is taken at its end only.
 # Out: network.csv, a row per fit and number of passes.
 set -eu
 root=$(cd "$(dirname "$0")/../.." && pwd)
@@ -112,10 +112,12 @@ for seed in $(seq "$seeds"); do
     done
     before=$pass
   done
-  for width in $widths; do
+  best=$(for width in $widths; do # of the functions that have ended
     from=$(last_of "avi_${width}_$seed")
-    [ -z "$from" ] || part "fvi_from_$width" "$seed" "${passes##* }" 0 --step 0.002 --method fvi --init "$from"
-  done
+    [ -z "$from" ] || echo "$(./get "${from%.fit}.json" elbo) $width $from"
+  done | sort -g | tail -n 1)
+  read -r _ width from <<<"$best"
+  [ -z "$best" ] || part "fvi_from_$width" "$seed" "${passes##* }" 0 --step 0.002 --method fvi --init "$from"
 done
 {
   echo method,seed,images,passes,iterations,seconds,converged,elbo,mse_train,mse_test
