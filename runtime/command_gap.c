@@ -203,7 +203,7 @@ static PgmStatus complete_data(PgmCli *cli, const PgmSession *s, PgmFit *fit, Pg
   return status == PGM_OK ? pgm_fit_add_sizes(fit, cli->model, data, &cli->error) : status;
 }
 
-static PgmStatus run_test(PgmCli *cli, const PgmSession *s, const PgmGap *gap, const Setup *u, PgmGap **test)
+static PgmStatus run_test(PgmCli *cli, const PgmSession *s, PgmGap *gap, const Setup *u, PgmGap **test)
 {
   const PgmSessionOptions how = {.threads = cli->fit.threads};
   PgmSession *other = NULL;
@@ -213,6 +213,7 @@ static PgmStatus run_test(PgmCli *cli, const PgmSession *s, const PgmGap *gap, c
   if (status == PGM_OK) status = complete_data(cli, s, gap->method[PGM_GAP_FVI].fit, data);
   if (status == PGM_OK) status = pgm_session_open(&other, cli->model, data, &how, &cli->error);
   if (status == PGM_OK) status = pgm_gap_test(other, gap, &u->options, test, &cli->error);
+  if (status == PGM_OK) pgm_gap_judge(gap, *test);
   if (status == PGM_BAD_INPUT && other) {
     const PgmError found = cli->error;
     pgm_fail(&cli->error, status, "%s: %s", cli->test, found.text);
@@ -334,16 +335,6 @@ static void print_list(const PgmGap *gap, const PgmGap *test, PgmGapListName nam
   }
 }
 
-/* The half-width of 1 %. */
-static void print_half_width(const PgmGap *gap)
-{
-  bool measured;
-  long w;
-  if (!pgm_gap_half_width(gap, PGM_GAP_SHARE, &w, &measured)) return;
-  printf("\n  half-width %ld: at most 1 %% of the gap without any input%s\n", w,
-         measured ? "" : ", extrapolated (the gap of a window falls by a constant factor per step)");
-}
-
 /* Line after line, wrapped to 110 columns. */
 static void print_lines(const char *name, const char *text)
 {
@@ -362,13 +353,14 @@ static void print_lines(const char *name, const char *text)
 
 static void print_text(const PgmCli *cli, const PgmGap *gap, const PgmGap *test, const char *advice)
 {
+  char half_width[200];
   printf("%s: the gaps, %ld observation%s\n", cli->model->name, gap->observations, gap->observations == 1 ? "" : "s");
   print_methods(gap);
   print_evidence(gap);
   print_gaps(gap, false);
   for (int l = 0; l < PGM_GAP_LISTS; l++) {
     print_list(gap, test, (PgmGapListName)l);
-    if (l == PGM_GAP_WINDOWS) print_half_width(gap);
+    if (l == PGM_GAP_WINDOWS && pgm_gap_say_half_width(gap, test, half_width, sizeof half_width)) printf("\n  %s\n", half_width);
   }
   if (gap->method[PGM_GAP_FVI].n_runs > 1) {
     printf("\n  %-14s %16s %16s\n", "over seeds", "least ELBO", "greatest");
@@ -378,8 +370,8 @@ static void print_text(const PgmCli *cli, const PgmGap *gap, const PgmGap *test,
     if (!gap->same_inputs) print_spread(&gap->method[PGM_GAP_CHOSEN], "A-VI, chosen");
   }
   if (test) {
-    printf("\n  %s: %ld observation%s not fitted, globals as F-VI has them\n", cli->test, test->observations,
-           test->observations == 1 ? "" : "s");
+    printf("\n  %s: %ld observation%s %s, globals as F-VI has them\n", cli->test, test->observations, test->observations == 1 ? "" : "s",
+           test->same_data ? "that were fitted" : "not fitted");
     print_methods(test);
     print_evidence(test);
     print_gaps(test, true);
@@ -536,6 +528,8 @@ static void write_json(const PgmGap *gap, const PgmGap *test, const char *advice
     pgm_json_object(&j, "test");
     json_measured(&j, test);
     for (int l = 0; l < PGM_GAP_LISTS; l++) json_list(&j, test, (PgmGapListName)l);
+    json_half_width(&j, test);
+    pgm_json_bool(&j, "fitted", test->same_data);
     pgm_json_end(&j);
   } else {
     pgm_json_null(&j, "test");

@@ -498,6 +498,7 @@ static PgmGap *new_gap(const PgmSession *s)
   for (int k = 0; k < PGM_GAP_METHODS; k++) gap->method[k].elbo = gap->method[k].se = NAN;
   for (int f = 0; f < s->model->n_families; f++) {
     const PgmLayout *l = &s->layout[f];
+    if (s->model->families[f].role == PGM_OBSERVED) gap->missing += l->missing;
     if (s->model->families[f].role == PGM_LOCAL) gap->locals += l->list ? l->defined : l->elements;
   }
   return gap;
@@ -905,7 +906,7 @@ PgmStatus pgm_gap_run(PgmSession *s, const PgmGapOptions *options, PgmGap **out,
   if (!st) st = measure_evidence(&w);
   if (!st) {
     subtract(gap, &best);
-    pgm_gap_judge(gap);
+    pgm_gap_judge(gap, NULL);
   }
   free_method(&best);
   if (!st) return PGM_OK;
@@ -971,8 +972,15 @@ PgmStatus pgm_gap_test(PgmSession *s, const PgmGap *train, const PgmGapOptions *
   memcpy(gap->full, train->full, sizeof gap->full);
   memcpy(gap->chosen, train->chosen, sizeof gap->chosen);
   PgmStatus st = PGM_OK;
-  if (!gap->locals)
+  if (!gap->locals && train->locals)
+    st = pgm_fail(error, PGM_BAD_INPUT, "the data have no units: no local latent variable has an element");
+  else if (!gap->locals)
     st = pgm_fail(error, PGM_BAD_USAGE, "--test: the model has no local latent variables, whose inference functions could be tested");
+  if (globals->data_hash) {
+    char hash[65];
+    pgm_data_hash(s, hash);
+    gap->same_data = !strcmp(hash, globals->data_hash);
+  }
   if (!st) st = fit_seeds(&w, &gap->method[PGM_GAP_FVI], w.fvi, "F-VI on the test data", true, NULL);
   if (!st) st = measure_kept(&w, &gap->method[PGM_GAP_FVI]);
   if (!st) gap->observations = gap->method[PGM_GAP_FVI].fit->observations;

@@ -64,7 +64,8 @@ typedef struct {
 
 typedef struct PgmGap {
   const PgmModel *model;
-  long observations, locals;           /* locals: defined elements of local families */
+  long observations, missing, locals;  /* missing: observed values; locals: defined elements of local families */
+  bool same_data;                      /* of test data: they are those that were fitted */
   int blocks;
   PgmGapMethod method[PGM_GAP_METHODS];
   bool same_inputs;                    /* full and chosen are one */
@@ -83,7 +84,7 @@ typedef struct PgmGap {
 } PgmGap;
 
 PgmStatus pgm_gap_run(PgmSession *s, const PgmGapOptions *options, PgmGap **out, PgmError *error);
-/* The same on data that were not fitted: functions and constant factors as they are, globals and params of F-VI's fit for all, free local
+/* The same on data that were not fitted (or were: then same_data says so, if train's F-VI is bound to its data, pgm_fit_bind): functions and constant factors as they are, globals and params of F-VI's fit for all, free local
  * factors optimised. No split of the amortisation gap. */
 PgmStatus pgm_gap_test(PgmSession *s, const PgmGap *train, const PgmGapOptions *options, PgmGap **out, PgmError *error);
 void pgm_gap_free(PgmGap *gap);
@@ -119,8 +120,11 @@ void pgm_gap_stand_in(const PgmGap *gap, char *text, size_t size);
  * it cannot be told. */
 #define PGM_GAP_SHARE 0.01
 bool pgm_gap_half_width(const PgmGap *gap, double share, long *w, bool *measured);
-/* Fills agrees and message. */
-void pgm_gap_judge(PgmGap *gap);
+/* The same as a sentence without its full stop, for these data and for the test data (NULL: none). */
+bool pgm_gap_say_half_width(const PgmGap *gap, const PgmGap *test, char *text, size_t size);
+/* Fills agrees and message. The verdict is compared where it makes a promise that the numbers can keep or break: not where fits did not converge, where
+ * functions can hold the data by heart, or where their class is too small. `test`: what test data say besides; may be NULL. */
+void pgm_gap_judge(PgmGap *gap, const PgmGap *test);
 /* What to do, in plain words: sentences, one to a line. `test` may be NULL. */
 void pgm_gap_advise(const PgmGap *gap, const PgmGap *test, char *text, size_t size);
 /* Weights of a fit's inference functions. */

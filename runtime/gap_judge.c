@@ -6,6 +6,8 @@
 #include <stdarg.h>
 #include <string.h>
 
+enum { AMPLE = 16 }; /* hidden units of a network that is not called small */
+
 double pgm_gap_nothing(const PgmGap *gap, PgmGapNumber x)
 {
   const double per_element = 1e-3 * (double)gap->locals;
@@ -75,13 +77,76 @@ void pgm_gap_stand_in(const PgmGap *gap, char *text, size_t size)
     snprintf(text, size, "window %ld stands for the full domain: wider ones do worse", gap->stands_in);
 }
 
-/* ---- the verdict --------------------------------------------------------------------------------------------------------------------- */
+/* ---- what functions can hold --------------------------------------------------------------------------------------------------------- */
 
 /* Can the function hold every local variable by heart? */
 static bool memorises(const PgmGap *gap, const PgmFit *functions)
 {
   return functions && pgm_gap_weights(functions) > gap->locals;
 }
+
+/* Has it two weights for each, one for the mean and one for the scale? */
+static bool too_few(const PgmGap *gap, const PgmFit *functions)
+{
+  return functions && pgm_gap_weights(functions) >= 2 * gap->locals;
+}
+
+/* Polynomials of degree 0. */
+static bool reads_nothing(const PgmFit *fit)
+{
+  bool any = false;
+  for (int i = 0; fit && i < fit->n_factors; i++) {
+    if (!fit->factors[i].function) continue;
+    if (fit->factors[i].function->degree != 0) return false;
+    any = true;
+  }
+  return any;
+}
+
+/* ---- test data ----------------------------------------------------------------------------------------------------------------------- */
+
+enum { FEW_TESTS = 10, FEW_PER_WEIGHT = 10 };
+static const double HARDLY = 0.5; /* nats in all that no loss on test data is told of */
+
+typedef enum { TEST_NONE, TEST_SAME, TEST_EMPTY, TEST_UNSETTLED, TEST_FEW, TEST_WELL, TEST_LOSES } TestSays;
+
+static double per(const PgmGap *gap, double nats)
+{
+  return gap->observations ? nats / (double)gap->observations : NAN;
+}
+
+/* Does a function that loses `here` on its own data lose clearly more per observation on the test data? */
+static bool loses_more(const PgmGap *gap, const PgmGap *test, PgmGapNumber here, PgmGapNumber there)
+{
+  const double more = (per(test, there.value) - per(gap, here.value)) * (double)test->observations;
+  return isfinite(there.value) && seen(test, there) && more > fmax(HARDLY, 0.5 * pgm_gap_nothing(test, there)) &&
+         per(test, there.value) > 1.5 * per(gap, fmax(here.value, 0));
+}
+
+/* What the test data say of a method (full or chosen) whose losses against F-VI are `here` and `there`. `test` may be NULL. */
+static TestSays test_says(const PgmGap *gap, const PgmGap *test, PgmGapMethodName k, PgmGapNumber here, PgmGapNumber there)
+{
+  if (!test) return TEST_NONE;
+  if (test->same_data) return TEST_SAME;
+  if (!test->observations) return TEST_EMPTY;
+  if (!isfinite(there.value) || !gap->observations) return TEST_NONE;
+  if (!pgm_gap_settled(test, PGM_GAP_FVI, k)) return TEST_UNSETTLED;
+  if (loses_more(gap, test, here, there)) return TEST_LOSES;
+  return test->observations < FEW_TESTS ? TEST_FEW : TEST_WELL;
+}
+
+static TestSays test_of_full(const PgmGap *gap, const PgmGap *test)
+{
+  return test_says(gap, test, PGM_GAP_FULL, gap->gaps.amortisation, test ? test->gaps.amortisation : (PgmGapNumber){NAN, NAN});
+}
+
+/* Do the inputs chosen lose more on the test data than the full domain does, and than they lose on these? */
+static bool test_shows_conditioning(const PgmGap *gap, const PgmGap *test)
+{
+  return test && test_says(gap, test, PGM_GAP_CHOSEN, gap->gaps.conditioning, test->gaps.conditioning) == TEST_LOSES;
+}
+
+/* ---- the verdict --------------------------------------------------------------------------------------------------------------------- */
 
 /* Do the functions read the parameters of factors that are kept free (--pin), and does every one have all that it needs so? */
 static bool pins_close(const PgmGap *gap)
@@ -128,49 +193,89 @@ static bool suffices_here(const PgmGap *gap, char *text, size_t size)
   return text[0] != '\0';
 }
 
-static void judge_closing(PgmGap *gap, PgmGapNumber loss)
+/* Units of all layers of the networks; 0 where a function is none. */
+static int hidden_units(const PgmFit *fit)
+{
+  int n = 0;
+  for (int i = 0; fit && i < fit->n_factors; i++) {
+    const PgmFunction *f = fit->factors[i].function;
+    if (!f) continue;
+    if (f->degree >= 0) return 0;
+    for (int k = 0; k < f->n_hidden; k++) n += f->hidden[k];
+  }
+  return n;
+}
+
+/* Has it been seen that capacity is not what is missing? The last network of a list is wider than the one before and no better. */
+static bool capacity_is_enough(const PgmGap *gap)
+{
+  const PgmGapList *list = &gap->list[PGM_GAP_FUNCTIONS];
+  if (list->n < 2) return false;
+  const PgmGapVariant *last = &list->at[list->n - 1], *before = last - 1;
+  const PgmFit *wide = pgm_gap_variant(gap, last)->fit, *narrow = pgm_gap_variant(gap, before)->fit;
+  const int units = hidden_units(wide), fewer = hidden_units(narrow);
+  return fewer > 0 && units >= AMPLE && units > fewer && wide->converged && narrow->converged && last->loss.value > 0.9 * before->loss.value;
+}
+
+static void say_too_few(PgmGap *gap, const PgmFit *functions, TestSays test)
+{
+  snprintf(gap->message, sizeof gap->message,
+           "too few observations to tell whether the verdict holds: a function of %ld weights can hold %ld local variable%s by heart%s",
+           pgm_gap_weights(functions), gap->locals, gap->locals == 1 ? "" : "s", test == TEST_NONE ? " (--test FILE tells)" : "");
+}
+
+static void judge_closing(PgmGap *gap, PgmGapNumber loss, TestSays test)
 {
   const char *of = pins_close(gap) ? " of --pin" : "";
+  const PgmFit *functions = gap->method[PGM_GAP_FULL].fit;
   const double left = fabs(gap->gaps.amortisation.value) < 1e-6 ? 0 : gap->gaps.amortisation.value;
   const bool closes = loss.value <= pgm_gap_nothing(gap, loss);
+  if (closes && ((too_few(gap, functions) && test != TEST_WELL) || (memorises(gap, functions) && test == TEST_LOSES))) {
+    say_too_few(gap, functions, test);
+    return;
+  }
   if (closes && isfinite(gap->gaps.constant.value) && gap->gaps.constant.value < 1e-6) {
     snprintf(gap->message, sizeof gap->message,
              "these data cannot tell whether the verdict holds: even constant factors lose nothing (%ld observation%s)", gap->observations,
              gap->observations == 1 ? "" : "s");
     return;
   }
-  gap->agrees = closes;
-  if (gap->agrees)
+  if (closes)
     snprintf(gap->message, sizeof gap->message,
              "as the verdict says%s, amortised inference closes the gap: %.3g of %.4g nats that constant factors lose remain", of, left,
              gap->gaps.constant.value);
+  else if (capacity_is_enough(gap))
+    snprintf(gap->message, sizeof gap->message, "the verdict says%s that the gap can close; %.4g nats remain, and a wider network gained next to nothing", of,
+             loss.value);
   else
-    snprintf(
-        gap->message, sizeof gap->message,
-        "the verdict says%s that the gap can close; this function class leaves %.4g nats (wider --hidden or higher --degree may close it)", of,
-        loss.value);
+    snprintf(gap->message, sizeof gap->message,
+             "the verdict%s is about unrestricted functions, and this class is too small to tell: the best of it that was found leaves %.4g nats (wider "
+             "--hidden or higher --degree may close it)",
+             of, loss.value);
+  if (closes || capacity_is_enough(gap)) gap->agrees = closes;
 }
 
-static void judge_open(PgmGap *gap)
+static void judge_open(PgmGap *gap, TestSays test, double there)
 {
   const PgmGapNumber a = gap->gaps.amortisation, first = first_window(gap) ? first_window(gap)->loss : a;
   const PgmFit *narrowest = first_window(gap) ? pgm_gap_variant(gap, first_window(gap))->fit : gap->method[PGM_GAP_FULL].fit;
   const bool stays = first.value > 3 * first.se + 1e-3;
   char inputs[512], narrowest_leaves[80] = "";
   if (gap->list[PGM_GAP_WINDOWS].n > 1) snprintf(narrowest_leaves, sizeof narrowest_leaves, " of the %.4g of the narrowest window", first.value);
-  if (!stays && memorises(gap, narrowest)) {
-    snprintf(gap->message, sizeof gap->message,
-             "too few observations to tell whether the verdict holds: a function of %ld weights can hold %ld local variables by heart",
-             pgm_gap_weights(narrowest), gap->locals);
+  if (!stays && memorises(gap, narrowest) && test != TEST_LOSES) {
+    say_too_few(gap, narrowest, test);
     return;
   }
   const bool here = !stays && suffices_here(gap, inputs, sizeof inputs);
-  gap->agrees = stays || here;
-  if (here)
+  gap->agrees = stays || here || test == TEST_LOSES;
+  if (!stays && !here && test == TEST_LOSES)
+    snprintf(gap->message, sizeof gap->message, "as the verdict says, the gap stays open: %.2g nats on the data that were fitted, %.4g on the test data",
+             fabs(first.value), there);
+  else if (here)
     snprintf(gap->message, sizeof gap->message,
              "the verdict is about functions that carry over to other data; on one data set, it says, a function suffices (%s), and here %.2g nats are "
-             "left (--test FILE tells what they are on others)",
-             inputs, fabs(first.value));
+             "left%s",
+             inputs, fabs(first.value), test == TEST_NONE ? " (--test FILE tells what they are on others)" : "");
   else if (!stays)
     snprintf(gap->message, sizeof gap->message,
              "the verdict says that the gap stays open, yet on these data it is %.2g nats: nothing to be seen", first.value);
@@ -181,15 +286,80 @@ static void judge_open(PgmGap *gap)
              "as the verdict says, no window closes the gap exactly; %s leaves %.2g nats%s", gap->full, a.value, narrowest_leaves);
 }
 
-void pgm_gap_judge(PgmGap *gap)
+static void add_test(PgmGap *gap, const PgmGap *test, TestSays says)
+{
+  const PgmFit *functions = gap->method[PGM_GAP_FULL].fit;
+  const PgmGapNumber there = test ? test->gaps.amortisation : (PgmGapNumber){NAN, NAN};
+  if (says == TEST_LOSES)
+    pgm_gap_append(gap->message, sizeof gap->message, "; on the test data the function leaves %.4g nats (%.3g per observation, on its own %.3g)",
+                   there.value, per(test, there.value), per(gap, fmax(gap->gaps.amortisation.value, 0)));
+  else if (says == TEST_WELL)
+    pgm_gap_append(gap->message, sizeof gap->message, "; on the test data it leaves %.3g", fabs(there.value) < 1e-6 ? 0 : there.value);
+  else if (gap->agrees >= 0 && memorises(gap, functions))
+    pgm_gap_append(gap->message, sizeof gap->message, "; the function has %ld weights for %ld local variable%s and may have memorised these data (%s)",
+                   pgm_gap_weights(functions), gap->locals, gap->locals == 1 ? "" : "s",
+                   says == TEST_NONE   ? "--test FILE tells"
+                   : says == TEST_SAME ? "--test needs other data than those to tell"
+                                       : "the test data cannot tell");
+}
+
+static void add_conditioning(PgmGap *gap, const PgmGap *test)
+{
+  const PgmGapNumber c = gap->gaps.conditioning;
+  if (gap->same_inputs || !isfinite(c.value)) return;
+  if (!converged(gap, PGM_GAP_CHOSEN))
+    pgm_gap_append(gap->message, sizeof gap->message, "; the inputs chosen (%s) are not compared: not converged", gap->chosen);
+  else if (seen(gap, c) && test_shows_conditioning(gap, test))
+    pgm_gap_append(gap->message, sizeof gap->message, "; the inputs chosen (%s) lose %.4g nats more, on the test data %.4g: a conditioning gap",
+                   gap->chosen, c.value, test->gaps.conditioning.value);
+  else if (seen(gap, c))
+    pgm_gap_append(gap->message, sizeof gap->message, "; the inputs chosen (%s) lose %.4g nats more: a conditioning gap", gap->chosen, c.value);
+  else if (test_shows_conditioning(gap, test))
+    pgm_gap_append(gap->message, sizeof gap->message,
+                   "; the inputs chosen (%s) lose nothing that can be seen on the data that were fitted, on the test data %.4g nats: a conditioning gap",
+                   gap->chosen, test->gaps.conditioning.value);
+  else if (gains(gap, c))
+    pgm_gap_append(gap->message, sizeof gap->message,
+                   "; the inputs chosen (%s) reach %.4g nats more than the full domain, whose function is not the best that it could be",
+                   gap->chosen, -c.value);
+  else if (reads_nothing(gap->method[PGM_GAP_CHOSEN].fit))
+    pgm_gap_append(gap->message, sizeof gap->message, "; the inputs chosen (%s) are not compared: a function of degree 0 reads none", gap->chosen);
+  else
+    pgm_gap_append(gap->message, sizeof gap->message, "; the inputs chosen (%s) lose nothing that can be seen", gap->chosen);
+}
+
+/* F-VI below what it could copy: its optimiser had other numbers than those of the comparison. */
+static void add_noise(PgmGap *gap)
+{
+  const PgmGapNumber a = gap->gaps.amortisation, c = gap->gaps.capacity;
+  const PgmGapNumber least = isfinite(c.value) && c.value < a.value ? c : a;
+  if (gains(gap, least))
+    pgm_gap_append(gap->message, sizeof gap->message,
+                   "; F-VI is %.3g nats short of a function that it could copy: its own fit is as inexact as that (--samples, --expectation), which no "
+                   "standard error here tells",
+                   -least.value);
+}
+
+/* Has the model local latent variables, whatever the data? */
+static bool has_local_families(const PgmModel *m)
+{
+  for (int f = 0; f < m->n_families; f++)
+    if (m->families[f].role == PGM_LOCAL) return true;
+  return false;
+}
+
+void pgm_gap_judge(PgmGap *gap, const PgmGap *test)
 {
   const char *verdict = gap->model->verdict;
-  const PgmGaps *g = &gap->gaps;
-  const PgmGapNumber a = g->amortisation, c = isfinite(g->capacity.value) ? g->capacity : a;
-  const PgmFit *functions = gap->method[PGM_GAP_FULL].fit;
+  const PgmGapNumber a = gap->gaps.amortisation, c = isfinite(gap->gaps.capacity.value) ? gap->gaps.capacity : a;
+  const TestSays says = test_of_full(gap, test);
   bool settled = converged(gap, PGM_GAP_FVI) && converged(gap, PGM_GAP_FULL);
   if (settled && !strcmp(verdict, "open") && first_window(gap)) settled = pgm_gap_variant(gap, first_window(gap))->fit->converged;
   gap->agrees = -1;
+  if (!gap->locals && has_local_families(gap->model)) {
+    snprintf(gap->message, sizeof gap->message, "the data have no units: no local latent variable has an element");
+    return;
+  }
   if (!gap->locals) {
     snprintf(gap->message, sizeof gap->message, "the model has no local latent variables: there is nothing to amortise");
     return;
@@ -211,29 +381,16 @@ void pgm_gap_judge(PgmGap *gap)
     return;
   }
   if (promised(gap))
-    judge_closing(gap, c);
+    judge_closing(gap, c, says);
   else if (!strcmp(verdict, "open"))
-    judge_open(gap);
+    judge_open(gap, says, test ? test->gaps.amortisation.value : NAN);
   else
     snprintf(gap->message, sizeof gap->message,
              "the verdict is '%s', which promises nothing for the model as a whole; measured: %.4g nats with %s", verdict, a.value,
              gap->full);
-  if (gap->agrees >= 0 && memorises(gap, functions))
-    pgm_gap_append(gap->message, sizeof gap->message,
-                   "; the function has %ld weights for %ld local variables and may have memorised these data (--test FILE tells)",
-                   pgm_gap_weights(functions), gap->locals);
-  if (gap->same_inputs || !isfinite(g->conditioning.value)) return;
-  if (!converged(gap, PGM_GAP_CHOSEN))
-    pgm_gap_append(gap->message, sizeof gap->message, "; the inputs chosen (%s) are not compared: not converged", gap->chosen);
-  else if (seen(gap, g->conditioning))
-    pgm_gap_append(gap->message, sizeof gap->message, "; the inputs chosen (%s) lose %.4g nats more: a conditioning gap", gap->chosen,
-                   g->conditioning.value);
-  else if (gains(gap, g->conditioning))
-    pgm_gap_append(gap->message, sizeof gap->message,
-                   "; the inputs chosen (%s) reach %.4g nats more than the full domain, whose function is not the best that it could be",
-                   gap->chosen, -g->conditioning.value);
-  else
-    pgm_gap_append(gap->message, sizeof gap->message, "; the inputs chosen (%s) lose nothing that can be seen", gap->chosen);
+  add_test(gap, test, says);
+  add_conditioning(gap, test);
+  add_noise(gap);
 }
 
 /* ---- advice -------------------------------------------------------------------------------------------------------------------------- */
@@ -253,11 +410,6 @@ static void say(Advice *a, const char *format, ...)
   vsnprintf(sentence, sizeof sentence, format, args);
   va_end(args);
   pgm_gap_append(a->text, a->size, "%s%s", a->text[0] ? "\n" : "", sentence);
-}
-
-static double per(const PgmGap *gap, double nats)
-{
-  return gap->observations ? nats / (double)gap->observations : NAN;
 }
 
 static void say_unconverged(Advice *a)
@@ -296,7 +448,7 @@ bool pgm_gap_half_width(const PgmGap *gap, double share, long *w, bool *measured
 {
   const PgmGapList *list = &gap->list[PGM_GAP_WINDOWS];
   const double wanted = share * gap->gaps.constant.value;
-  if (list->n < 2 || !(wanted > 0)) return false;
+  if (list->n < 2 || !gap->method[PGM_GAP_FULL].fit || !(wanted > 0)) return false;
   for (int i = 0; i < list->n; i++)
     if (list->at[i].loss.value <= wanted) {
       *w = list->at[i].w;
@@ -309,6 +461,19 @@ bool pgm_gap_half_width(const PgmGap *gap, double share, long *w, bool *measured
   if (!(fall < -1e-3) || fall > 0.5 * before) return false;
   *w = last->w + (long)ceil(log(wanted / last->loss.value) / fall);
   *measured = false;
+  return true;
+}
+
+bool pgm_gap_say_half_width(const PgmGap *gap, const PgmGap *test, char *text, size_t size)
+{
+  bool measured, others = test && !test->same_data && test->observations;
+  long w;
+  if (!pgm_gap_half_width(gap, PGM_GAP_SHARE, &w, &measured)) return false;
+  snprintf(text, size, "half-width %ld: at most 1 %% of the gap without any input%s", w, measured ? "" : ", extrapolated");
+  if (others && pgm_gap_half_width(test, PGM_GAP_SHARE, &w, &measured))
+    pgm_gap_append(text, size, "; on the test data half-width %ld%s", w, measured ? "" : ", extrapolated");
+  else if (others)
+    pgm_gap_append(text, size, "; on the test data no window that was tried");
   return true;
 }
 
@@ -346,7 +511,7 @@ static void say_windows(Advice *a)
 {
   const PgmGap *gap = a->gap;
   const PgmGapList *list = &gap->list[PGM_GAP_WINDOWS];
-  if (list->n < 2) return;
+  if (list->n < 2 || !gap->method[PGM_GAP_FULL].fit || !pgm_gap_settled(gap, PGM_GAP_FVI, PGM_GAP_FULL)) return;
   say_falls(a);
   if (memorises(gap, pgm_gap_variant(gap, &list->at[0])->fit) && !a->test) return;
   const PgmGapVariant *w = enough(a), *last = &list->at[list->n - 1];
@@ -361,33 +526,48 @@ static void say_windows(Advice *a)
         2 * last->w);
 }
 
-/* Does the function lose clearly more per observation on the test data than on its own? */
-static bool learnt_by_heart(const Advice *a)
+/* " --degree 1 --window 3": what `fit` needs besides to make these functions. */
+static void fit_options(const PgmGap *gap, char *text, size_t size)
 {
-  const PgmGapNumber there = a->test->gaps.amortisation, here = a->gap->gaps.amortisation;
-  const double more = per(a->test, there.value) - per(a->gap, here.value);
-  return isfinite(there.value) && seen(a->test, there) &&
-         more * (double)a->test->observations > 0.5 * pgm_gap_nothing(a->test, there) &&
-         per(a->test, there.value) > 1.5 * per(a->gap, fmax(here.value, 0));
+  const PgmFit *fit = gap->method[PGM_GAP_FULL].fit;
+  const PgmFunction *f = NULL;
+  bool same = true;
+  text[0] = '\0';
+  for (int i = 0; fit && i < fit->n_factors; i++) {
+    const PgmFunction *g = fit->factors[i].function;
+    if (!g) continue;
+    f = g;
+    if (g->origin == PGM_OF_WINDOW && gap->stands_in >= 0)
+      pgm_gap_append(text, size, " --window %s=%ld", gap->model->families[fit->factors[i].family].name, gap->stands_in);
+    else
+      same = same && (g->origin == PGM_OF_VERDICT || g->origin == PGM_OF_AMORTIZE);
+  }
+  if (f && f->degree >= 0) pgm_gap_append(text, size, " --degree %d", f->degree);
+  const bool usual = f && f->n_hidden == 2 && f->hidden[0] == 16 && f->hidden[1] == 16;
+  for (int k = 0; f && f->degree < 0 && !usual && k < f->n_hidden; k++) pgm_gap_append(text, size, "%s%d", k ? "," : " --hidden ", f->hidden[k]);
+  if (!same) snprintf(text, size, " and the same options");
 }
 
 static void say_amortisation(Advice *a)
 {
   const PgmGap *gap = a->gap;
   const PgmGaps *g = &gap->gaps;
+  const TestSays test = test_of_full(gap, a->test);
   const long weights = gap->method[PGM_GAP_FULL].fit ? pgm_gap_weights(gap->method[PGM_GAP_FULL].fit) : 0;
-  char inputs[600];
-  if (!isfinite(g->amortisation.value)) return;
+  char inputs[600], options[300];
+  if (!isfinite(g->amortisation.value) || !pgm_gap_settled(gap, PGM_GAP_FVI, PGM_GAP_FULL)) return;
   inputs_of(gap, inputs, sizeof inputs);
-  if (!seen(gap, g->amortisation) && (a->test ? learnt_by_heart(a) : weights > gap->locals)) {
+  fit_options(gap, options, sizeof options);
+  if (!seen(gap, g->amortisation) && (test == TEST_LOSES || (test != TEST_WELL && weights > gap->locals))) {
     say(a,
         "On the data that it was fitted to, a function of %s costs nothing that can be seen against a factor for every unit; it has %ld "
-        "weights for %ld local variables%s.",
-        inputs, weights, gap->locals, a->test ? "" : " and may have learnt them by heart, which --test FILE tells");
+        "weights for %ld local variable%s%s.",
+        inputs, weights, gap->locals, gap->locals == 1 ? "" : "s",
+        test == TEST_LOSES ? "" : a->test ? " and may have learnt them by heart" : " and may have learnt them by heart, which --test FILE tells");
   } else if (!seen(gap, g->amortisation)) {
-    say(a,
-        "Amortise: a function of %s costs nothing that can be seen against a factor for every unit%s.", inputs,
-        keeps_free_factors(gap) ? "" : "; after fit --method avi, new observations take one pass (infer)");
+    say(a, "Amortise: a function of %s costs nothing that can be seen against a factor for every unit%s%s%s.", inputs,
+        keeps_free_factors(gap) ? "" : "; after fit --method avi", keeps_free_factors(gap) ? "" : options,
+        keeps_free_factors(gap) ? "" : ", new observations take one pass (infer)");
   } else if (seen(gap, g->capacity) && g->capacity.value >= 0.5 * g->amortisation.value) {
     if (promised(gap))
       say(a,
@@ -407,21 +587,31 @@ static void say_amortisation(Advice *a)
         g->optimisation.value);
   if (!a->test && seen(gap, g->amortisation) && weights > gap->locals)
     say(a,
-        "Other data: the function has %ld weights for %ld local variables and may have learnt them by heart; --test FILE tells what it "
+        "Other data: the function has %ld weights for %ld local variable%s and may have learnt them by heart; --test FILE tells what it "
         "loses on data that it was not fitted to.",
-        weights, gap->locals);
+        weights, gap->locals, gap->locals == 1 ? "" : "s");
 }
 
 static void say_conditioning(Advice *a)
 {
   const PgmGap *gap = a->gap;
-  if (gap->same_inputs || !isfinite(gap->gaps.conditioning.value) || !converged(gap, PGM_GAP_CHOSEN)) return;
-  if (seen(gap, gap->gaps.conditioning))
-    say(a, "Other inputs: %s loses %.3g nats (%.3g per observation) that %s has; neither capacity nor training regains them.", gap->chosen,
-        gap->gaps.conditioning.value, per(gap, gap->gaps.conditioning.value), gap->full);
-  else if (gains(gap, gap->gaps.conditioning))
+  const PgmGapNumber c = gap->gaps.conditioning;
+  const bool there = test_shows_conditioning(gap, a->test);
+  char test[80] = "";
+  if (gap->same_inputs || !isfinite(c.value) || !pgm_gap_settled(gap, PGM_GAP_FULL, PGM_GAP_CHOSEN)) return;
+  if (there)
+    snprintf(test, sizeof test, "%.3g nats (%.3g per observation) on the test data", a->test->gaps.conditioning.value,
+             per(a->test, a->test->gaps.conditioning.value));
+  if (seen(gap, c))
+    say(a, "Other inputs: %s loses %.3g nats (%.3g per observation)%s%s that %s has; neither capacity nor training regains them.", gap->chosen, c.value,
+        per(gap, c.value), there ? ", and " : "", test, gap->full);
+  else if (there)
+    say(a, "Other inputs: %s loses nothing that can be seen on the data that were fitted, but %s that %s has.", gap->chosen, test, gap->full);
+  else if (gains(gap, c))
     say(a, "Other inputs: %s gains %.3g nats on the full domain, which only says that a function of the full domain (%s) can be better than this one.",
-        gap->chosen, -gap->gaps.conditioning.value, gap->full);
+        gap->chosen, -c.value, gap->full);
+  else if (reads_nothing(gap->method[PGM_GAP_CHOSEN].fit))
+    say(a, "Inputs: a function of degree 0 reads none, so nothing is said about those chosen (%s); take a higher --degree.", gap->chosen);
   else
     say(a, "Inputs: those chosen (%s) are as good as the full domain on these data.", gap->chosen);
 }
@@ -430,7 +620,7 @@ static void say_approximation(Advice *a)
 {
   const PgmGap *gap = a->gap;
   const PgmGapNumber x = gap->gaps.approximation;
-  if (!isfinite(x.value)) return;
+  if (!isfinite(x.value) || !converged(gap, PGM_GAP_FVI)) return;
   const char *least = gap->evidence.kind == PGM_EVIDENCE_BOUND ? "at least " : "";
   const double per_local = gap->locals ? x.value / (double)gap->locals : NAN;
   if (x.value > 3 * x.se + fmax(1, 0.01 * (double)gap->locals))
@@ -448,43 +638,90 @@ static void say_constant(Advice *a)
 {
   const PgmGap *gap = a->gap;
   const PgmGapNumber c = gap->gaps.constant;
-  if (isfinite(c.value) && c.value < 3 * c.se + 1e-3 * (double)gap->locals)
+  if (gap->locals > 1 && converged(gap, PGM_GAP_CONST) && isfinite(c.value) && c.value < 3 * c.se + 1e-3 * (double)gap->locals)
     say(a, "Constant factors: even one for all units loses only %.2g nats; the data say little about the single local variable.",
         fmax(c.value, 0));
+}
+
+/* The function loses more on the test data than on its own: why? */
+static void say_loss_on_test(Advice *a)
+{
+  const PgmGap *gap = a->gap, *test = a->test;
+  const double there = per(test, test->gaps.amortisation.value), here = fmax(per(gap, gap->gaps.amortisation.value), 0);
+  const long weights = pgm_gap_weights(gap->method[PGM_GAP_FULL].fit);
+  char inputs[512];
+  if (!promised(gap) && suffices_here(gap, inputs, sizeof inputs))
+    say(a,
+        "Not on other data: on the test data the function loses %.3g nats per observation, on its own %.3g, because it holds as constants what it "
+        "does not see of its own data; by the verdict no bounded inputs carry over.",
+        there, here);
+  else if (test->missing && !gap->missing)
+    say(a,
+        "Missing values: on the test data the function loses %.3g nats per observation, on its own %.3g; %ld value%s of the test data %s missing and none of "
+        "those that were fitted, so it has not learnt what to do without.",
+        there, here, test->missing, test->missing == 1 ? "" : "s", test->missing == 1 ? "is" : "are");
+  else if (FEW_PER_WEIGHT * weights > gap->locals)
+    say(a,
+        "Fewer weights or more data: on the test data the function loses %.3g nats per observation, on its own %.3g, so it has learnt "
+        "these in part by heart.",
+        there, here);
+  else
+    say(a,
+        "Data that differ: on the test data the function loses %.3g nats per observation, on its own %.3g; with %ld weights for %ld local variables "
+        "it has hardly learnt these by heart, so the test data reach where these are few or absent.",
+        there, here, weights, gap->locals);
 }
 
 /* What the functions lose per observation on data that they were not fitted to, against those that they were. */
 static void say_test(Advice *a)
 {
-  if (!a->test) return;
-  const PgmGapNumber there = a->test->gaps.amortisation, here = a->gap->gaps.amortisation;
-  char inputs[512];
-  if (!isfinite(there.value) || !a->test->observations || !a->gap->observations) return;
-  if (learnt_by_heart(a) && !promised(a->gap) && suffices_here(a->gap, inputs, sizeof inputs))
-    say(a,
-        "Not on other data: on the test data the function loses %.3g nats per observation, on its own %.3g, because it holds as constants what it "
-        "does not see of its own data; by the verdict no bounded inputs carry over.",
-        per(a->test, there.value), fmax(per(a->gap, here.value), 0));
-  else if (learnt_by_heart(a))
-    say(a,
-        "Fewer weights or more data: on the test data the function loses %.3g nats per observation, on its own %.3g, so it has learnt "
-        "these in part by heart.",
-        per(a->test, there.value), fmax(per(a->gap, here.value), 0));
+  switch (test_of_full(a->gap, a->test)) {
+  case TEST_NONE:
+  case TEST_UNSETTLED: return;
+  case TEST_SAME: say(a, "Test data: those of --test are the data that were fitted, so they tell nothing about others."); return;
+  case TEST_EMPTY: say(a, "Test data: every observed value of theirs is missing, so they tell nothing about the function."); return;
+  case TEST_FEW:
+    say(a, "Test data: %ld observation%s too few to tell how the function does on data that it was not fitted to.", a->test->observations,
+        a->test->observations == 1 ? " is" : "s are");
+    return;
+  case TEST_WELL: say(a, "Other data: on the test data, which it was not fitted to, the function does as well."); return;
+  case TEST_LOSES: say_loss_on_test(a); return;
+  }
+}
+
+/* No local variable has a function: which options would give it one? */
+static void say_no_functions(Advice *a)
+{
+  const PgmModel *m = a->gap->model;
+  char pins[300] = "";
+  if (a->gap->method[PGM_GAP_FULL].fit) return;
+  for (int i = 0; i < m->n_amortize; i++)
+    for (int k = 0; k < m->amortize[i].n_pins; k++)
+      pgm_gap_append(pins, sizeof pins, "%s--pin %s closes the gap of %s", pins[0] ? ", " : "", m->families[m->amortize[i].pins[k].family].name,
+                     m->families[m->amortize[i].family].name);
+  if (pins[0])
+    say(a, "Inputs: no local latent variable has a function yet; by the verdict %s (by functions that read the factors of what is pinned).", pins);
   else
-    say(a, "Other data: on the test data, which it was not fitted to, the function does as well.");
+    say(a, "Inputs: no local latent variable has a function; --window or --inputs name what it is to read, or F-VI is the method.");
 }
 
 void pgm_gap_advise(const PgmGap *gap, const PgmGap *test, char *text, size_t size)
 {
   Advice a = {gap, test, text, size};
   text[0] = '\0';
+  if (!gap->locals && has_local_families(gap->model)) {
+    say(&a, "Other data: these have no units, whose variables could be inferred.");
+    return;
+  }
   if (!gap->observations) {
     say(&a, "Other data: every observed value is missing, so that the numbers are those of the prior.");
     return;
   }
+  say_unconverged(&a);
   if (!gap->locals) {
     say(&a, "There are no local latent variables, so nothing can be amortised; F-VI is the method.");
   } else {
+    say_no_functions(&a);
     say_amortisation(&a);
     say_windows(&a);
     say_conditioning(&a);
@@ -492,5 +729,4 @@ void pgm_gap_advise(const PgmGap *gap, const PgmGap *test, char *text, size_t si
     say_constant(&a);
   }
   say_approximation(&a);
-  say_unconverged(&a);
 }

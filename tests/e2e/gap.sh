@@ -209,6 +209,21 @@ get one.out advice | grep -q 'by heart' && pass "one observation: memorised" || 
 echo '{"flow": [1100, 1000, 900]}' >three.json
 gap nile three.out three.json
 [ "$(get three.out agrees_with_verdict)" = null ] && get three.out message | grep -q 'too few observations' && pass "three years: too few" || fail "three years: too few"
+gap nile three_tested.out three.json --test "$root/examples/nile/nile.json"
+get three_tested.out message | grep -q 'on the test data' && pass "three years: what the test data show" || fail "three years: what the test data show"
+
+# test data that cannot tell, or tell what the data do not; what a small class or the reader of nothing says
+gap linear same.out linear.json --degree 1 --test linear.json
+[ "$(get same.out test.fitted)" = true ] && get same.out advice | grep -q 'are the data that were fitted' && pass "test data: the same" || fail "test data: the same"
+echo '{"x": []}' >none.json
+./counts gap counts.json --degree 1 --test none.json --quiet >/dev/null 2>none.err
+[ $? = 1 ] && grep -q '^none.json: the data have no units' none.err && pass "test data: no units" || fail "test data: no units"
+gap counts units.out none.json
+get units.out message | grep -q 'the data have no units' && pass "no units: said" || fail "no units: said"
+gap linear constant.out linear.json --degree 0 --inputs 'z=x[1]'
+[ "$(get constant.out agrees_with_verdict)" = null ] && get constant.out message | grep -q 'a function of degree 0 reads none' && pass "degree 0: no comparison" || fail "degree 0: no comparison"
+gap grid plain.out grid.json
+get plain.out advice | grep -q -- '--pin c closes the gap of r' && pass "crossed: --pin is named" || fail "crossed: --pin is named"
 refuse 2 "" ./saw gap saw.json --degree 1 --hidden 4
 refuse 2 "" ./saw gap saw.json --hidden '4; x'
 refuse 2 "" ./saw gap saw.json --window 3..1
@@ -216,5 +231,5 @@ refuse 2 "" ./saw gap saw.json --inputs 'z=x[n]; x[n-1]'
 refuse 3 "" ./saw gap saw.json --html no/such/directory/page.html
 refuse 2 "" ./saw gap saw.json --window y=0..1
 refuse 1 "" ./saw gap saw.json --fix saw.json
-refuse 3 "" ./saw gap none.json
+refuse 3 "" ./saw gap absent.json
 finish

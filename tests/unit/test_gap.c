@@ -313,7 +313,8 @@ static void too_small_a_function_shows_as_capacity(void **state)
   near(gap->gaps.amortisation.value, gap->gaps.constant.value, 1e-3);
   near(gap->gaps.capacity.value, gap->gaps.constant.value, 1e-3);
   near(gap->gaps.optimisation.value, 0, 1e-3);
-  assert_int_equal(gap->agrees, 0);
+  assert_int_equal(gap->agrees, -1);
+  assert_non_null(strstr(gap->message, "this class is too small to tell"));
   pgm_gap_free(gap);
   close_case(&c);
 }
@@ -448,6 +449,159 @@ static void alternatives_are_compared(void **state)
   close_case(&other);
 }
 
+/* One entry of a list: a copy of the full domain's fit, said to be a network of one layer, or of a window, with this loss. */
+static PgmGapVariant entry(const PgmGap *gap, long window, int hidden, double loss)
+{
+  PgmGapVariant v = {.w = window, .same = PGM_GAP_METHODS, .loss = {loss, 0}, .own = {.fit = pgm_fit_copy(gap->method[PGM_GAP_FULL].fit)}};
+  for (int i = 0; i < v.own.fit->n_factors && hidden; i++) {
+    PgmFunction *f = v.own.fit->factors[i].function;
+    if (!f) continue;
+    f->degree = -1;
+    f->n_hidden = 1;
+    f->hidden[0] = hidden;
+  }
+  return v;
+}
+
+static void set_list(PgmGap *gap, PgmGapListName name, int n, const double *loss, const int *hidden)
+{
+  PgmGapList *list = &gap->list[name];
+  for (int i = 0; i < list->n; i++) pgm_fit_free(list->at[i].own.fit);
+  free(list->at);
+  *list = (PgmGapList){n, malloc((size_t)n * sizeof *list->at)};
+  for (int i = 0; i < n; i++) list->at[i] = entry(gap, i, hidden ? hidden[i] : 0, loss[i]);
+}
+
+/* A promise is broken only where a wider network leaves as much. */
+static void a_broken_promise_is_told_from_a_small_class(void **state)
+{
+  (void)state;
+  Case c = linear_case(300, 11);
+  PgmGapOptions o = pgm_gap_defaults();
+  o.fit.degree = 1;
+  PgmGap *gap = run(c.s, &o);
+  gap->gaps.amortisation.value = gap->gaps.capacity.value = 50;
+  pgm_gap_judge(gap, NULL);
+  assert_int_equal(gap->agrees, -1);
+  set_list(gap, PGM_GAP_FUNCTIONS, 2, (double[]){51, 50}, (int[]){8, 32});
+  pgm_gap_judge(gap, NULL);
+  assert_int_equal(gap->agrees, 0);
+  set_list(gap, PGM_GAP_FUNCTIONS, 2, (double[]){90, 50}, (int[]){8, 32});
+  pgm_gap_judge(gap, NULL);
+  assert_int_equal(gap->agrees, -1);
+  set_list(gap, PGM_GAP_FUNCTIONS, 2, (double[]){51, 50}, (int[]){1, 2});
+  pgm_gap_judge(gap, NULL);
+  assert_int_equal(gap->agrees, -1);
+  pgm_gap_free(gap);
+  close_case(&c);
+}
+
+/* Half-widths are extrapolated from a steady fall alone, and rows that fall are told. */
+static void windows_are_read_with_care(void **state)
+{
+  (void)state;
+  Case c = linear_case(100, 5);
+  PgmGapOptions o = pgm_gap_defaults();
+  o.fit.degree = 1;
+  PgmGap *gap = run(c.s, &o);
+  char text[200];
+  bool measured;
+  long w;
+  gap->stands_in = 2;
+  gap->gaps.constant.value = 100;
+  set_list(gap, PGM_GAP_WINDOWS, 3, (double[]){40, 8, 1.6}, NULL);
+  assert_true(pgm_gap_half_width(gap, 0.01, &w, &measured));
+  assert_false(measured);
+  assert_int_equal(w, 3);              /* 1.6 / 5 < 1 */
+  set_list(gap, PGM_GAP_WINDOWS, 3, (double[]){40, 10, 8}, NULL);
+  assert_false(pgm_gap_half_width(gap, 0.01, &w, &measured));
+  set_list(gap, PGM_GAP_WINDOWS, 3, (double[]){40, 0.5, 8}, NULL);
+  assert_true(pgm_gap_half_width(gap, 0.01, &w, &measured));
+  assert_true(measured && w == 1);
+  assert_true(!pgm_gap_falls(gap, 0) && !pgm_gap_falls(gap, 1) && pgm_gap_falls(gap, 2));
+  gap->stands_in = 1;
+  pgm_gap_stand_in(gap, text, sizeof text);
+  assert_non_null(strstr(text, "window 1 stands for the full domain"));
+  pgm_gap_free(gap);
+  close_case(&c);
+}
+
+/* Test data: the same, too few, and those on which the function or the inputs chosen lose. */
+static void test_data_speak_in_verdict_and_advice(void **state)
+{
+  (void)state;
+  static const char *const inputs[] = {"z=x[n]"};
+  Case c = linear_case(300, 11), few = linear_case(3, 2), other = linear_case(100, 3);
+  PgmGapOptions o = pgm_gap_defaults();
+  o.fit.degree = 1;
+  PgmGap *gap = run(c.s, &o), *test;
+  char advice[4096];
+  assert_int_equal(pgm_fit_bind(gap->method[PGM_GAP_FVI].fit, c.s, &error), PGM_OK);
+  assert_int_equal(pgm_gap_test(c.s, gap, &o, &test, &error), PGM_OK);
+  assert_true(test->same_data);
+  pgm_gap_advise(gap, test, advice, sizeof advice);
+  assert_non_null(strstr(advice, "the data that were fitted, so they tell nothing"));
+  pgm_gap_free(test);
+  assert_int_equal(pgm_gap_test(few.s, gap, &o, &test, &error), PGM_OK);
+  assert_false(test->same_data);
+  pgm_gap_advise(gap, test, advice, sizeof advice);
+  assert_non_null(strstr(advice, "3 observations are too few"));
+  assert_null(strstr(advice, "does as well"));
+  pgm_gap_free(test);
+  assert_int_equal(pgm_gap_test(other.s, gap, &o, &test, &error), PGM_OK);
+  pgm_gap_judge(gap, test);
+  assert_int_equal(gap->agrees, 1);
+  pgm_gap_advise(gap, test, advice, sizeof advice);
+  assert_non_null(strstr(advice, "does as well"));
+  test->gaps.amortisation = (PgmGapNumber){40, 0};
+  pgm_gap_advise(gap, test, advice, sizeof advice);
+  assert_non_null(strstr(advice, "Data that differ"));       /* four weights hold nothing by heart */
+  assert_null(strstr(advice, "Amortise"));
+  test->missing = 7;
+  pgm_gap_advise(gap, test, advice, sizeof advice);
+  assert_non_null(strstr(advice, "Missing values"));
+  pgm_gap_judge(gap, test);
+  assert_non_null(strstr(gap->message, "on the test data the function leaves 40 nats"));
+  pgm_gap_free(test);
+  pgm_gap_free(gap);
+  o.fit.n_inputs = 1;
+  o.fit.inputs = inputs;
+  gap = run(c.s, &o);
+  assert_int_equal(pgm_gap_test(other.s, gap, &o, &test, &error), PGM_OK);
+  gap->same_inputs = test->same_inputs = false;
+  gap->gaps.conditioning = (PgmGapNumber){0, 0};
+  test->gaps.conditioning = (PgmGapNumber){60, 0};
+  pgm_gap_judge(gap, test);
+  assert_non_null(strstr(gap->message, "on the test data 60 nats: a conditioning gap"));
+  pgm_gap_advise(gap, test, advice, sizeof advice);
+  assert_non_null(strstr(advice, "60 nats (0.6 per observation) on the test data"));
+  assert_null(strstr(advice, "as good as the full domain"));
+  pgm_gap_free(test);
+  pgm_gap_free(gap);
+  close_case(&c);
+  close_case(&few);
+  close_case(&other);
+}
+
+/* Two units and the default network; and none at all. */
+static void too_few_units_are_no_comparison(void **state)
+{
+  (void)state;
+  Case c = linear_case(2, 6);
+  PgmGapOptions o = pgm_gap_defaults();
+  PgmGap *gap = run(c.s, &o);
+  char advice[4096];
+  assert_int_equal(gap->agrees, -1);
+  assert_non_null(strstr(gap->message, "too few observations"));
+  gap->locals = 0;
+  pgm_gap_judge(gap, NULL);
+  assert_non_null(strstr(gap->message, "the data have no units"));
+  pgm_gap_advise(gap, NULL, advice, sizeof advice);
+  assert_null(strstr(advice, "missing"));
+  pgm_gap_free(gap);
+  close_case(&c);
+}
+
 static void what_did_not_converge_is_named(void **state)
 {
   (void)state;
@@ -480,6 +634,10 @@ int main(void)
     cmocka_unit_test(paths_are_thinned),
     cmocka_unit_test(optimistic_paths_are_shifted),
     cmocka_unit_test(alternatives_are_compared),
+    cmocka_unit_test(a_broken_promise_is_told_from_a_small_class),
+    cmocka_unit_test(windows_are_read_with_care),
+    cmocka_unit_test(test_data_speak_in_verdict_and_advice),
+    cmocka_unit_test(too_few_units_are_no_comparison),
     cmocka_unit_test(what_did_not_converge_is_named),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
