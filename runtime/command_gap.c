@@ -245,7 +245,7 @@ static void print_gap(const PgmGap *gap, const char *name, PgmGapNumber x, const
     else
       printf("%12s", "");
     if (gap->observations)
-      printf("%14.3g", x.value / (double)gap->observations);
+      printf("%14.3g", fabs(x.value) < 5e-5 ? 0 : x.value / (double)gap->observations);
     else
       printf("%14s", "-");
   } else {

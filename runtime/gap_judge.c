@@ -662,9 +662,9 @@ static void say_loss_on_test(Advice *a)
         there, here, test->missing, test->missing == 1 ? "" : "s", test->missing == 1 ? "is" : "are");
   else if (FEW_PER_WEIGHT * weights > gap->locals)
     say(a,
-        "Fewer weights or more data: on the test data the function loses %.3g nats per observation, on its own %.3g, so it has learnt "
-        "these in part by heart.",
-        there, here);
+        "Fewer weights or more data: on the test data the function loses %.3g nats per observation, on its own %.3g; with %ld weights for %ld local "
+        "variables it can have learnt its own in part by heart.",
+        there, here, weights, gap->locals);
   else
     say(a,
         "Data that differ: on the test data the function loses %.3g nats per observation, on its own %.3g; with %ld weights for %ld local variables "

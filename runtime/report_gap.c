@@ -262,11 +262,13 @@ static double power_above(double x)
 static void gap_bars(FILE *out, const PgmGap *gap, const GapRow *row, int n)
 {
   PgmBarRow bar[8];
-  char note[8][48];
+  char note[8][80], value[48];
   double most = 1, limit = pgm_gap_nothing(gap, gap->gaps.amortisation);
   for (int i = 0; i < n; i++) {
     if (isfinite(row[i].x.value)) most = fmax(most, row[i].x.value + fmax(0, row[i].x.se));
-    pgm_html_number(fabs(row[i].x.value) < 5e-5 ? 0 : row[i].x.value, 3, note[i]);
+    strcpy(note[i], row[i].least ? "\xe2\x89\xa5 " : row[i].most ? "\xe2\x89\xa4 " : "");
+    pgm_html_number(fabs(row[i].x.value) < 5e-5 ? 0 : row[i].x.value, 3, value);
+    strcat(note[i], value);
     if (!isfinite(row[i].x.value))
       strcpy(note[i], "not measured");
     else if (!pgm_gap_settled(gap, row[i].a, row[i].b))
@@ -437,12 +439,15 @@ static void list_bars(FILE *out, const PgmGap *gap, PgmGapListName name)
 static void lists(FILE *out, const PgmGap *gap, const PgmGap *test)
 {
   static const char *const heads[PGM_GAP_LISTS] = {"Input windows", "Function classes", "Sets of inputs"};
+  char half_width[200];
   for (int l = 0; l < PGM_GAP_LISTS; l++) {
     if (gap->list[l].n < 2) continue;
     fprintf(out, "<h2>%s</h2>\n<div class=\"two stack\">\n", heads[l]);
     list_bars(out, gap, (PgmGapListName)l);
     list_table(out, gap, test, (PgmGapListName)l);
     fputs("</div>\n", out);
+    if (l == PGM_GAP_WINDOWS && pgm_gap_say_half_width(gap, test, half_width, sizeof half_width))
+      fprintf(out, "<p class=\"note\">%c%s.</p>\n", half_width[0] - 32, half_width + 1);
   }
 }
 
@@ -684,11 +689,12 @@ static int most_first(const void *a, const void *b)
 static void units_of(FILE *out, const PgmGapUnits *u, const double *above, const double *below, const char *what, const char *colour)
 {
   Unit *list = malloc((size_t)u->n * sizeof *list);
-  double *value = malloc((size_t)u->n * sizeof *value), total = 0, top = 0;
+  double *value = malloc((size_t)u->n * sizeof *value), total = 0, top = 0, gained = 0;
   for (long i = 0; list && value && i < u->n; i++) {
     list[i] = (Unit){above[i] - below[i], u->lo + i};
     value[i] = list[i].loss;
     total += fmax(list[i].loss, 0);
+    gained += fmax(-list[i].loss, 0);
   }
   if (list && value) {
     const long tenth = (u->n + 9) / 10;
@@ -704,7 +710,14 @@ static void units_of(FILE *out, const PgmGapUnits *u, const double *above, const
     }
     fputs("</figure>\n", out);
     if (hi > 1e-6 && total > 0) {
-      fprintf(out, "<p>The worst tenth of the units bears %.0f&nbsp;%% of the loss. Worst: ", 100 * top / total);
+      fprintf(out, "<p>The worst tenth of the units bears %.0f&nbsp;%% of what units lose, ", 100 * top / total);
+      number(out, total, 3);
+      fputs("&nbsp;nats", out);
+      if (gained > 0.01 * total) {
+        fputs("; others gain ", out);
+        number(out, gained, 3);
+      }
+      fputs(". Worst: ", out);
       for (long i = 0; i < WORST && i < u->n; i++) {
         fprintf(out, "%s%s&nbsp;=&nbsp;%ld (", i ? ", " : "", u->variable, list[i].unit);
         number(out, list[i].loss, 2);
@@ -718,6 +731,13 @@ static void units_of(FILE *out, const PgmGapUnits *u, const double *above, const
   free(value);
 }
 
+static bool has_globals(const PgmModel *m)
+{
+  for (int f = 0; f < m->n_families; f++)
+    if (m->families[f].role == PGM_GLOBAL || m->families[f].role == PGM_PARAM) return true;
+  return false;
+}
+
 static void units(FILE *out, const PgmGap *gap, const PgmGapUnits *u)
 {
   if (!u || !u->elbo[PGM_GAP_FVI] || !u->elbo[PGM_GAP_FULL]) return;
@@ -727,9 +747,10 @@ static void units(FILE *out, const PgmGap *gap, const PgmGapUnits *u)
     units_of(out, u, u->elbo[PGM_GAP_FULL], u->elbo[PGM_GAP_CHOSEN], "Conditioning: full domain \xe2\x88\x92 inputs chosen",
              "var(--chosen)");
   fputs("</div>\n<p class=\"note\">A unit is a value of the model's largest plate: its terms, and the entropy of its latent variables. A "
-        "unit can gain where another loses, "
-        "since the globals move. <code>--per-observation FILE.csv</code> writes all of them.</p>\n",
+        "unit can gain where another loses, ",
         out);
+  fputs(has_globals(gap->model) ? "since the globals move" : "since neighbours share terms and a function serves them all", out);
+  fputs(". <code>--per-observation FILE.csv</code> writes all of them.</p>\n", out);
 }
 
 /* ---- the rest ------------------------------------------------------------------------------------------------------------------------ */
@@ -739,7 +760,8 @@ static void test_data(FILE *out, const PgmGapReport *r)
   const PgmGap *test = r->test;
   if (!test) return;
   char count[48];
-  fprintf(out, "<h2>On data that were not fitted</h2>\n<p>%s observations", pgm_html_number((double)test->observations, 1, count));
+  fprintf(out, "<h2>%s</h2>\n<p>%s observation%s", test->same_data ? "On the data that were fitted, once more" : "On data that were not fitted",
+          pgm_html_number((double)test->observations, 1, count), test->observations == 1 ? "" : "s");
   if (r->test_file) {
     fputs(" of <code>", out);
     text(out, r->test_file);

@@ -327,6 +327,15 @@ void pgm_svg_bars(FILE *out, const char *title, PgmScale x, double limit, const 
   const Axis a = {x, left, WIDTH - right};
   open_svg(out, title, WIDTH, height);
   draw_x(out, &a, top, height - BOTTOM);
+  if (isfinite(limit)) {
+    const double at = place(&a, limit);
+    fprintf(out,
+            "<line class=\"limit\" x1=\"%.1f\" x2=\"%.1f\" y1=\"%d\" y2=\"%d\"/><text class=\"tick\" x=\"%.1f\" y=\"%d\" "
+            "text-anchor=\"middle\">",
+            at, at, top - 4, height - BOTTOM, at, top - 8);
+    pgm_html_text(out, limit_name);
+    fputs("</text>\n", out);
+  }
   for (int i = 0; i < n; i++) {
     const double y = top + (i + 0.5) * ROW, thick = row[i].sub ? 9 : 16;
     row_name(out, row[i].name, left, y);
@@ -345,15 +354,6 @@ void pgm_svg_bars(FILE *out, const char *title, PgmScale x, double limit, const 
       fputs("</text>", out);
     }
     putc('\n', out);
-  }
-  if (isfinite(limit)) {
-    const double at = place(&a, limit);
-    fprintf(out,
-            "<line class=\"limit\" x1=\"%.1f\" x2=\"%.1f\" y1=\"%d\" y2=\"%d\"/><text class=\"tick\" x=\"%.1f\" y=\"%d\" "
-            "text-anchor=\"middle\">",
-            at, at, top - 4, height - BOTTOM, at, top - 8);
-    pgm_html_text(out, limit_name);
-    fputs("</text>\n", out);
   }
   fputs("</svg>\n", out);
 }
