@@ -1100,16 +1100,28 @@ void pgm_blocks_add(const PgmBlocks *b, int copy)
 
 /* ---- single terms -------------------------------------------------------------------------------------------------------------------- */
 
+static const PlatePlan *plan_of_term(const PgmSession *s, int term)
+{
+  const PgmModel *m = s->model;
+  int plate = 0;
+  while (term < m->plates[plate].first_term || term >= m->plates[plate].first_term + m->plates[plate].n_terms) plate++;
+  return &s->engine->plate[plate];
+}
+
+/* Units that one call of a term's kernel takes. */
+static long each_block(const PlatePlan *p)
+{
+  return p->block < UNITS_PER_SLOT || p->plate->block < 0 ? p->block : UNITS_PER_SLOT;
+}
+
 void pgm_term_each(PgmSession *s, int term, bool expected, double *out)
 {
   const PgmModel *m = s->model;
   const PgmEngine *e = s->engine;
   const PgmEach each = expected && m->terms[term].expected_each ? m->terms[term].expected_each : m->terms[term].point_each;
   const long n = pgm_term_size(s, term);
-  int plate = 0;
-  while (term < m->plates[plate].first_term || term >= m->plates[plate].first_term + m->plates[plate].n_terms) plate++;
-  const PlatePlan *p = &e->plate[plate];
-  const long width = p->units ? n / p->units : 0, block = p->block < UNITS_PER_SLOT || p->plate->block < 0 ? p->block : UNITS_PER_SLOT;
+  const PlatePlan *p = plan_of_term(s, term);
+  const long width = p->units ? n / p->units : 0, block = each_block(p);
   memset(out, 0, sizeof *out * (size_t)n); /* ragged plates leave gaps in the box */
 #pragma omp parallel for schedule(dynamic, 4) num_threads(e->threads) if (n > PARALLEL_ENTRIES)
   for (long from = 0; from < p->units; from += block) {
@@ -1118,6 +1130,33 @@ void pgm_term_each(PgmSession *s, int term, bool expected, double *out)
                           .weight = 1,
                           .scratch = e->scratch + (size_t)omp_get_thread_num() * e->scratch_stride};
     each(s->env, &span, out + from * width);
+  }
+}
+
+long pgm_term_width(const PgmSession *s, int term)
+{
+  const PlatePlan *p = plan_of_term(s, term);
+  return p->units ? pgm_term_size(s, term) / p->units : 0;
+}
+
+void pgm_term_add(PgmSession *s, int term, const long *units, long n, double *room, double *out)
+{
+  const PgmEngine *e = s->engine;
+  const PlatePlan *p = plan_of_term(s, term);
+  const long width = pgm_term_width(s, term), block = each_block(p);
+  long from = 0;
+  if (!width) return;
+  while (from < n && units[from] < p->lo) from++;
+  while (n > from && units[n - 1] >= p->lo + p->units) n--;
+  for (; from < n; from += block) {
+    const PgmSpan span = {.units = units + from,
+                          .count = n - from < block ? n - from : block,
+                          .weight = 1,
+                          .scratch = e->scratch + (size_t)omp_get_thread_num() * e->scratch_stride};
+    memset(room, 0, sizeof *room * (size_t)(span.count * width));
+    s->model->terms[term].point_each(s->env, &span, room);
+    for (long k = 0; k < span.count; k++)
+      for (long i = 0; i < width; i++) out[from + k] += room[k * width + i];
   }
 }
 

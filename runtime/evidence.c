@@ -5,9 +5,8 @@
  * LOCALS INTEGRATED. Given the globals, the local variables are integrated out in one of three ways; the globals are drawn from q or, a
  * few of them, from a proposal that starts there and adapts (gap_globals.c); the number of units does not matter:
  *   - in closed form, where the log joint is quadratic in the local variables (a hidden Markov model with Gaussian states and unknown sds);
- *   - unit by unit, where no term reaches into another unit. One local coordinate per unit: the integral over u = m + s sinh(t) by the
- *     trapezoidal rule in t over -9..9 (Trefethen & Weideman 2014: exponential convergence), which covers 4000 sds of q, with steps in
- *     proportion to the distance;
+ *   - unit by unit, where no term reaches into another unit. One local coordinate per unit: by adaptive quadrature, around the mean and sd
+ *     of q (quadrature.c), with an error that is stated: the sum of the units' relative errors, averaged over the draws of the globals;
  *   - unit by unit with several coordinates each: importance sampling with q as the proposal, Pareto-smoothed in each unit (Burda, Grosse &
  *     Salakhutdinov 2016 for the estimate; its ratios are a lower bound in expectation).
  *
@@ -18,6 +17,7 @@
  * unbiased and needs no weights. */
 #include "evidence.h"
 
+#include <omp.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -26,9 +26,13 @@
 #include "gap_quadratic.h"
 #include "khat.h"
 #include "philox.h"
+#include "quadrature.h"
 
 enum {
-  NODES = 241,
+  PANELS = 300,
+  PANELS_NESTED = 120,
+  BLOCK_UNITS = 256,
+  BLOCK_ROOM = 1 << 18,
   GLOBAL_DRAWS = 400,
   GLOBAL_DRAWS_LARGE = 150,
   LARGE = 3000,
@@ -40,7 +44,9 @@ enum {
 };
 enum { INNER_DRAWS = 1000, INNER_DRAWS_NESTED = 100, NESTED_DRAWS = 20, SEED_INNER = 0x1A7Eu };
 static const double LOG_2PI = 1.8378770664093454836;
-static const double REACH = 9, MOST_WORK = 4e10, MOST_MEMORY = 4e7;
+static const double MOST_WORK = 4e10, MOST_MEMORY = 4e7;
+static const double TOLERANCE = 1e-9, TOLERANCE_NESTED = 1e-3; /* of a unit's integral; of the sum of all, beside draws of the globals */
+static const double POOR = 1e-2;                               /* nats: an error of quadrature that is worth a remark */
 
 static PgmStatus no_memory(PgmError *error)
 {
@@ -72,7 +78,7 @@ PgmStatus pgm_evidence_exact(PgmSession *s, bool given, unsigned long seed, bool
 
 /* ---- local variables given the globals ----------------------------------------------------------------------------------------------- */
 
-typedef struct {
+typedef struct Locals {
   PgmSession *s;
   PgmLocalsBy by;
   bool nested; /* sampled anew for many draws of the globals */
@@ -82,10 +88,25 @@ typedef struct {
   long lo, n;
   double *values; /* scratch: of one term, or one family */
   double *units;
-  long rows;              /* rows x n: log densities of the units, at nodes or draws */
+  long rows;              /* rows x n: log densities of the units at draws; by quadrature, values and errors of blocks */
   double *khat, variance; /* of the last integral by draws: per unit; of the sum */
+  double inexact;         /* error of the last integral by quadrature; of several, the mean */
+  long block;             /* by quadrature: units at a time */
+  int family, n_workers;  /* by quadrature: the family of the local variables; one worker per thread */
+  struct Worker *worker;
+  long *element, *place; /* per unit: its element, and where that is among those defined */
+  long *own, n_own;      /* the units that have one, then those that have none */
   unsigned char *owns;    /* per unit: it has a local variable */
 } Locals;
+
+/* What one thread needs for the integrals of a block of units. */
+typedef struct Worker {
+  Locals *locals;
+  PgmQuadrature *quadrature;
+  const long *own; /* the block's units */
+  long *unit;      /* numbers of the units of one call */
+  double *centre, *width, *value, *error, *room;
+} Worker;
 
 static bool in_units(const Locals *w, int plate)
 {
@@ -124,6 +145,13 @@ static void close_locals(Locals *w)
   free(w->units);
   free(w->khat);
   free(w->owns);
+  free(w->element);
+  for (int k = 0; k < w->n_workers; k++) {
+    pgm_quadrature_close(w->worker[k].quadrature);
+    free(w->worker[k].unit);
+    free(w->worker[k].centre);
+  }
+  free(w->worker);
 }
 
 static void find_units(Locals *w)
@@ -153,11 +181,73 @@ static long unit_of(const Locals *w, const PgmLayout *l, long element)
   return l->lo[0] + element / l->stride[0] - w->lo;
 }
 
+/* Units at a time: as many as a term's values have room for, and all of them where every call repeats work for all. */
+static long units_at_a_time(const Locals *w, long *width)
+{
+  const PgmModel *m = w->s->model;
+  bool all = false;
+  *width = 1;
+  for (int p = 0; p < m->n_plates; p++)
+    for (int t = m->plates[p].first_term; in_units(w, p) && t < m->plates[p].first_term + m->plates[p].n_terms; t++) {
+      if (pgm_term_width(w->s, t) > *width) *width = pgm_term_width(w->s, t);
+      all = all || m->plates[p].block < 0;
+    }
+  const long room = BLOCK_ROOM / *width, most = room < 1 ? 1 : room < BLOCK_UNITS ? room : BLOCK_UNITS;
+  return all || most > w->n ? w->n : most;
+}
+
+/* *possible false: too much memory. */
+static PgmStatus open_workers(Locals *w, bool *possible, PgmError *error)
+{
+  const PgmLayout *l = &w->s->layout[w->family];
+  const int panels = w->nested ? PANELS_NESTED : PANELS;
+  long width, others = 0;
+  w->block = units_at_a_time(w, &width);
+  const long blocks = (w->n + w->block - 1) / w->block;
+  const int workers = blocks < w->s->threads ? (int)blocks : w->s->threads;
+  *possible = workers * (pgm_quadrature_bytes(w->block, panels) + sizeof(double) * (double)w->block * (double)width) <= sizeof(double) * MOST_MEMORY;
+  if (!*possible) return PGM_OK;
+  w->element = malloc((size_t)(3 * w->n) * sizeof *w->element);
+  w->worker = calloc((size_t)workers, sizeof *w->worker);
+  if (!w->element || !w->worker) return no_memory(error);
+  w->place = w->element + w->n;
+  w->own = w->place + w->n;
+  for (long r = 0; r < (l->list ? l->defined : l->elements); r++) {
+    const long e = l->list ? l->list[r] : r, i = unit_of(w, l, e);
+    w->element[i] = e;
+    w->place[i] = r;
+  }
+  for (long i = 0; i < w->n; i++)
+    if (w->owns[i]) w->own[w->n_own++] = i;
+  for (long i = 0; i < w->n; i++)
+    if (!w->owns[i]) w->own[w->n_own + others++] = i;
+  for (; w->n_workers < workers; w->n_workers++) {
+    Worker *k = &w->worker[w->n_workers];
+    k->locals = w;
+    k->unit = malloc((size_t)w->block * sizeof *k->unit);
+    k->centre = malloc((size_t)(w->block * (4 + width)) * sizeof *k->centre);
+    if (!k->unit || !k->centre) {
+      w->n_workers++;
+      return no_memory(error);
+    }
+    k->width = k->centre + w->block;
+    k->value = k->width + w->block;
+    k->error = k->value + w->block;
+    k->room = k->error + w->block;
+    const PgmStatus st = pgm_quadrature_open(&k->quadrature, w->block, panels, error);
+    if (st) {
+      w->n_workers++;
+      return st;
+    }
+  }
+  return PGM_OK;
+}
+
 static PgmStatus open_units(Locals *w, PgmError *error)
 {
   const PgmModel *m = w->s->model;
   find_units(w);
-  w->rows = w->by == PGM_LOCALS_QUADRATURE ? NODES : w->nested ? INNER_DRAWS_NESTED : INNER_DRAWS;
+  w->rows = w->by == PGM_LOCALS_QUADRATURE ? 2 : w->nested ? INNER_DRAWS_NESTED : INNER_DRAWS;
   if (w->n < 1 || (double)w->n * (double)w->rows > MOST_MEMORY) {
     w->axis = -1;
     return PGM_OK;
@@ -169,9 +259,14 @@ static PgmStatus open_units(Locals *w, PgmError *error)
   for (int f = 0; f < m->n_families; f++) {
     const PgmLayout *l = &w->s->layout[f];
     if (m->families[f].role != PGM_LOCAL) continue;
+    w->family = f;
     for (long r = 0; r < (l->list ? l->defined : l->elements); r++) w->owns[unit_of(w, l, l->list ? l->list[r] : r)] = 1;
   }
-  return PGM_OK;
+  if (w->by != PGM_LOCALS_QUADRATURE) return PGM_OK;
+  bool possible;
+  const PgmStatus st = open_workers(w, &possible, error);
+  if (!st && !possible) w->axis = -1;
+  return st;
 }
 
 /* *found false: this way does not go. */
@@ -250,43 +345,66 @@ static double log_jacobian(const PgmSession *s, int f, long e, double u)
   }
 }
 
-/* All units at node t of the rule: out[unit] = log (density * du/dt). */
-static void at_node(Locals *w, double node, double *out)
+/* Log densities of units of a block at u, one number each (a PgmIntegrand). */
+static void unit_densities(void *data, long n, const long *which, const double *u, double *out)
 {
+  const Worker *k = data;
+  const Locals *w = k->locals;
   const PgmModel *m = w->s->model;
-  memset(out, 0, (size_t)w->n * sizeof *out);
-  for (int f = 0; f < m->n_families; f++) {
-    const PgmLayout *l = &w->s->layout[f];
-    if (m->families[f].role != PGM_LOCAL) continue;
-    double *u = w->values;
-    for (long e = 0; e < l->elements; e++) u[e] = l->mean[e] + l->sd[e] * sinh(node);
-    for (long r = 0; r < (l->list ? l->defined : l->elements); r++) {
-      const long e = l->list ? l->list[r] : r;
-      out[unit_of(w, l, e)] += log(l->sd[e] * cosh(node)) + log_jacobian(w->s, f, e, u[e]);
-    }
-    pgm_constrain(w->s, f, u, l->value);
+  const PgmLayout *l = &w->s->layout[w->family];
+  for (long i = 0; i < n; i++) {
+    const long unit = k->own[which[i]], e = w->element[unit];
+    k->unit[i] = w->lo + unit;
+    w->values[e] = u[i];
+    out[i] = log_jacobian(w->s, w->family, e, u[i]);
   }
-  add_units(w, out);
+  for (long from = 0, to; from < n; from = to) { /* elements that are next to each other */
+    const long first = w->place[k->own[which[from]]];
+    for (to = from + 1; to < n && w->place[k->own[which[to]]] == first + to - from;) to++;
+    pgm_constrain_part(w->s, w->family, first, first + to - from, w->values, l->value);
+  }
+  for (int p = 0; p < m->n_plates; p++)
+    for (int t = m->plates[p].first_term; in_units(w, p) && t < m->plates[p].first_term + m->plates[p].n_terms; t++)
+      pgm_term_add(w->s, t, k->unit, n, k->room, out);
+}
+
+/* The log integrals of `n` units from own[from] on, and their relative errors, added up. */
+static void integrate_block(Worker *k, long from, long n, double *value, double *error)
+{
+  const Locals *w = k->locals;
+  const PgmLayout *l = &w->s->layout[w->family];
+  k->own = w->own + from;
+  for (long i = 0; i < n; i++) {
+    k->centre[i] = l->mean[w->element[k->own[i]]];
+    k->width[i] = l->sd[w->element[k->own[i]]];
+  }
+  const double tolerance = w->nested ? fmin(TOLERANCE_NESTED / (double)w->n, sqrt(TOLERANCE)) : TOLERANCE;
+  pgm_quadrature_run(k->quadrature, n, k->centre, k->width, tolerance, unit_densities, k, k->value, k->error);
+  *value = *error = 0;
+  for (long i = 0; i < n; i++) {
+    *value += k->value[i];
+    *error += k->error[i];
+  }
 }
 
 static double by_quadrature(Locals *w)
 {
-  const double h = 2 * REACH / (NODES - 1);
-  double sum = 0;
-  for (int k = 0; k < NODES; k++) at_node(w, -REACH + k * h, w->units + (long)k * w->n);
-  for (long i = 0; i < w->n; i++) {
-    double most = -INFINITY, total = 0;
-    if (!w->owns[i]) {
-      sum += w->units[i];
-      continue;
-    }
-    for (int k = 0; k < NODES; k++) /* a node so far out that the density is no number has none */
-      if (w->units[(long)k * w->n + i] > most) most = w->units[(long)k * w->n + i];
-    for (int k = 0; k < NODES; k++) {
-      const double x = w->units[(long)k * w->n + i];
-      if (x > -INFINITY) total += exp(x - most);
-    }
-    sum += most + log(total * h);
+  const long blocks = (w->n_own + w->block - 1) / w->block;
+  double sum = 0, *value = w->units, *error = w->units + blocks;
+  w->inexact = 0;
+#pragma omp parallel for schedule(dynamic, 1) num_threads(w->n_workers) if (w->n_workers > 1)
+  for (long b = 0; b < blocks; b++) {
+    const long from = b * w->block, rest = w->n_own - from;
+    integrate_block(&w->worker[omp_get_thread_num()], from, rest < w->block ? rest : w->block, &value[b], &error[b]);
+  }
+  for (long b = 0; b < blocks; b++) {
+    sum += value[b];
+    w->inexact += error[b];
+  }
+  if (w->n_own < w->n) {
+    memset(w->units, 0, (size_t)w->n * sizeof *w->units);
+    add_units(w, w->units);
+    for (long i = w->n_own; i < w->n; i++) sum += w->units[w->own[i]];
   }
   return sum;
 }
@@ -377,11 +495,14 @@ static void locals_ratios(Locals *w, long first, int draws, unsigned long seed, 
   const PgmModel *m = w->s->model;
   for (int f = 0; f < m->n_families; f++) /* elements that no statement defines are read by nobody, but are to be numbers */
     if (m->families[f].role == PGM_LOCAL) pgm_constrain(w->s, f, w->s->layout[f].mean, w->s->layout[f].value);
+  double inexact = 0;
   for (int d = 0; d < draws && *found; d++) {
     ratio[d] = pgm_globals_draw(w->globals, seed, first + d);
     ratio[d] += integrate_locals(w, seed, first + d, found);
+    inexact += w->inexact / draws;
     if (isnan(ratio[d])) *found = false;
   }
+  w->inexact = inexact;
 }
 
 /* Rounds of `draws` draws until the proposal of the globals is where the target is; returns how many draws were used up. */
@@ -441,11 +562,11 @@ static PgmEvidenceKind kind_of(double khat, double effective)
 /* From the ratios of `draws` draws of the globals to a value. */
 static void conclude(Locals *w, int draws, const double *ratio, PgmEvidence *out)
 {
-  static const char *const ways[] = {"integrated in closed form", "integrated by quadrature", "by importance sampling unit by unit"};
-  double value = ratio[0], inner = w->by == PGM_LOCALS_SAMPLED ? w->variance : 0;
+  static const char *const ways[] = {"integrated in closed form", "by quadrature", "by importance sampling unit by unit"};
+  double value = ratio[0];
   if (draws == 1) {
-    out->kind = w->by == PGM_LOCALS_SAMPLED ? PGM_EVIDENCE_PSIS : PGM_EVIDENCE_EXACT;
-    out->se = sqrt(inner);
+    out->kind = w->by == PGM_LOCALS_QUADRATIC ? PGM_EVIDENCE_EXACT : PGM_EVIDENCE_PSIS;
+    out->se = sqrt(w->variance);
     snprintf(out->how, sizeof out->how, "local variables %s", ways[w->by]);
   } else if (out->given) {
     double square = 0;
@@ -466,7 +587,13 @@ static void conclude(Locals *w, int draws, const double *ratio, PgmEvidence *out
     if (out->kind == PGM_EVIDENCE_EXACT || out->kind == PGM_EVIDENCE_PSIS) out->kind = kind_of(units, 0);
     if (isnan(out->khat) || isnan(units) || units > out->khat) out->khat = units;
   }
+  out->se = hypot(out->se, w->inexact);
+  if (w->inexact > POOR) {
+    const size_t used = strlen(out->how);
+    snprintf(out->how + used, sizeof out->how - used, ", not to the error wanted");
+  }
   if (!isfinite(value)) out->kind = PGM_EVIDENCE_NONE;
+  if (out->kind == PGM_EVIDENCE_BOUND) out->se = NAN; /* of weights without a variance it says nothing */
   if (!isfinite(out->khat)) out->khat = NAN; /* all ratios the same: q is the posterior */
   out->draws = draws;
   out->value = out->kind == PGM_EVIDENCE_NONE ? NAN : value;
@@ -512,6 +639,7 @@ static PgmStatus from_everything(PgmSession *s, int draws, unsigned long seed, P
       out->value = value;
       out->se = sqrt(log_mean_variance(draws, ratio));
       out->kind = kind_of(out->khat, pgm_effective(draws, ratio, 1));
+      if (out->kind == PGM_EVIDENCE_BOUND) out->se = NAN;
       if (!isfinite(out->khat)) out->khat = NAN;
       snprintf(out->how, sizeof out->how, "importance sampling, %d draws of q%s", draws,
                has_labels(s) && !out->given ? "; exchanges of labels are not counted" : "");

@@ -8,8 +8,9 @@
 typedef enum { PGM_EVIDENCE_NONE, PGM_EVIDENCE_EXACT, PGM_EVIDENCE_PSIS, PGM_EVIDENCE_BOUND } PgmEvidenceKind;
 
 typedef struct {
-  PgmEvidenceKind kind;                /* BOUND: k-hat above 0.7, the value is to be read as a lower bound; NONE: could not be measured */
-  double value, se;                    /* nats; se 0 for exact; NaN: not measured */
+  PgmEvidenceKind kind;                /* EXACT: in closed form; PSIS: by weighted draws or quadrature, with an error; BOUND: k-hat above 0.7, the value is to be
+                                        * read as a lower bound; NONE: could not be measured */
+  double value, se;                    /* nats; se: standard error, with quadrature's estimate of its own; 0 for exact; NaN: not measured, or a bound */
   double khat;                         /* of the draws of the globals, or the 95 % quantile of the units'; NaN: there is none, or not defined */
   int draws;                           /* of the globals, or of everything; 0: none */
   long coordinates;                    /* unconstrained coordinates integrated out */

@@ -765,7 +765,7 @@ static PgmStatus fit_amortised(Work *w, const PgmFitOptions *base, PgmGapMethod 
 static PgmGapNumber from_evidence(const PgmEvidence *e, const PgmGapMethod *fvi)
 {
   if (e->kind == PGM_EVIDENCE_NONE) return (PgmGapNumber){NAN, NAN};
-  return (PgmGapNumber){e->value - fvi->elbo, hypot(e->se, fvi->se)};
+  return (PgmGapNumber){e->value - fvi->elbo, e->kind == PGM_EVIDENCE_BOUND ? fvi->se : hypot(e->se, fvi->se)};
 }
 
 /* Differences, when all ELBOs are there. */

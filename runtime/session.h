@@ -170,6 +170,10 @@ void pgm_engine_close(PgmSession *s);
 /* Values of one term at each of its elements (expected or at the point); `out` has pgm_term_size doubles. */
 long pgm_term_size(const PgmSession *s, int term);
 void pgm_term_each(PgmSession *s, int term, bool expected, double *out);
+long pgm_term_width(const PgmSession *s, int term); /* how many elements a unit of its plate has */
+/* out[k] += the sum of the term's values at the point in unit units[k]; the units ascend, those outside of the plate have none. `room`: n * pgm_term_width
+ * doubles. For one of the session's threads (omp_get_thread_num). */
+void pgm_term_add(PgmSession *s, int term, const long *units, long n, double *room, double *out);
 /* Does another plate do this one's work, on all data (PgmSums)? */
 bool pgm_plate_idle(const PgmSession *s, int plate, PgmKernelKind kind);
 /* Finds the first term and index whose value is not finite, at the current arrays: "x[17] ~ normal(...) at n = 17 (model.pgm:11) is NaN". False: all finite. */
