@@ -8,7 +8,7 @@
 #include "solve.h"
 
 /* What the random numbers of one fit are told apart by. */
-enum { SEED_NETWORK = 0x6E65u, SEED_INITIAL = 0x1417u, SEED_EVALUATE = 0xE7A1u, SEED_RATIOS = 0x9515u };
+enum { SEED_NETWORK = 0x6E65u, SEED_INITIAL = 0x1417u, SEED_SIDE = 0x51DEu, SEED_EVALUATE = 0xE7A1u, SEED_RATIOS = 0x9515u };
 
 PgmFitOptions pgm_fit_defaults(void)
 {
@@ -476,8 +476,18 @@ static void tables_of_logits(PgmSession *s, int family)
   }
 }
 
-/* Where the factors start: means at the prior's location, or 0, for locals that separate, at small random distances elsewhere, because 0 may be a point of
- * symmetry (a product of two latent variables, the components of a mixture); matrices like layers of a network, by their fan-in, and their sds as well, lest
+/* How far from the prior's location local variables begin that may have several optima, all elements of an entry alike: a little in the first start, lest that
+ * be a point of symmetry, then to one side and to the other. */
+static double side_of(const PgmFitOptions *o, int family, long entry, int start)
+{
+  const PgmKey key = {o->seed, (uint64_t)family, SEED_SIDE};
+  const double side = 2 * pgm_philox_uniform(key, (uint64_t)entry) - 1;
+  return start ? (start % 2 ? 1 : -1) * copysign(0.5 + fabs(side), side) : 0.1 * side;
+}
+
+/* Where the factors start: means at the prior's location, or 0, for locals that separate and have one optimum; aside of it where they may have several; at
+ * small random distances elsewhere, because 0 may be a point of symmetry (a product of two latent variables, the components of a mixture); matrices like
+ * layers of a network, by their fan-in, and their sds as well, lest
  * noise that adds up over a layer drown the data. */
 static void start_layouts(PgmSession *s, const PgmFitOptions *o, const PgmSources *q, int start)
 {
@@ -496,6 +506,7 @@ static void start_layouts(PgmSession *s, const PgmFitOptions *o, const PgmSource
       l->mean[e] = o->init_radius > 0 ? o->init_radius * (2 * pgm_philox_uniform(key, (uint64_t)e | 1ull << 40) - 1)
                    : spread > 0       ? family->location + spread * l->mean[e]
                                       : family->location;
+      if (local && !family->concave && !l->table && !(o->init_radius > 0)) l->mean[e] += side_of(o, f, e % l->uwidth, start);
       l->sd[e] = family->role == PGM_PARAM || l->table ? 0 : local ? 0.5 : 0.1 * (matrix ? spread : 1);
     }
     if (l->table) tables_of_logits(s, f);
@@ -661,16 +672,18 @@ static bool has_tables(const PgmSources *q)
 }
 
 /* From how many starts: with discrete variables, with a factor or summed out, the ELBO has many optima, those of a mixture's labels exchanged and worse
- * ones. Fewer where each takes long, by its size or its draws. */
+ * ones; where local variables may have several modes, from the middle and from both sides. Fewer where each takes long, by its size or its draws. */
 static int count_starts(const PgmSession *s, const PgmFitOptions *o, const PgmSources *q)
 {
+  enum { SIDES = 3, SMALL = 20000 };
   bool several = false;
   for (int i = 0; i < q->n; i++) /* a table by itself has one optimum, given the globals */
     several = several || (q->source[i].table && (pinned(o, q) < q->globals || !s->model->families[q->source[i].family].separable));
   for (int f = 0; f < s->model->n_families; f++) several = several || (s->model->families[f].role == PGM_MARGINAL && pinned(o, q) < q->globals);
-  if (!several || o->one_start || pgm_solve_stochastic(s, o)) return 1;
+  if (o->one_start || pgm_solve_stochastic(s, o)) return 1;
+  if (!several) return pgm_solve_unimodal(q) || q->size > SMALL || pgm_needs_draws(s->model) ? 1 : SIDES;
   if (pgm_needs_draws(s->model)) return has_tables(q) ? 4 : count_observations(s) <= 2000 ? 24 : 8;
-  return q->size <= 20000 ? 24 : q->size <= 1000000 ? 8 : 3;
+  return q->size <= SMALL ? 24 : q->size <= 1000000 ? 8 : 3;
 }
 
 /* A cold start: from several for a while, from the best one to the end. Where there are discrete factors, globals go first, under random tables: they begin

@@ -1,14 +1,16 @@
 /* Local factors solved inside an evaluation: see fused.h. */
 #include "fused.h"
 
+#include <float.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "alike.h"
 #include "newton.h"
 
-enum { BLOCK_ROWS = 256, MOST_STEPS = 60, PATIENCE = 4, MOST_SUMS = 1024, POINTS = 25, STARTS = 2, STEPS_FROM_START = 40 };
-static const double REACH = 6;                                    /* of the other starts, in spreads of the elements' means */
+enum { BLOCK_ROWS = 256, MOST_STEPS = 60, PATIENCE = 4, MOST_SUMS = 1024, STARTS = 2, STEPS_FROM_START = 40 };
+enum { POINTS = 25, OWN_POINTS = 9, WIDE_POINTS = 5, MOST_ENTRIES = 8 }; /* where other starts are looked for */
+static const double REACH = 6, OWN_REACH = 2, WIDE_REACH = 3;     /* of the other starts, in spreads of the elements' means, and in the element's sd */
 static const double ENOUGH = 1e-6, SETTLED = 1e-2, BETTER = 1e-4; /* nats per element, of a climb from another start */
 static const double HALF_LOG_2PI_E = 1.41893853320467274178;
 
@@ -562,9 +564,17 @@ static double solve_block(PgmBlock *b, void *data)
 
 /* ---- other starts -------------------------------------------------------------------------------------------------------------------- */
 
+/* Where to look for other modes: at points on a line through all of the family's elements, or on one through the element's own mean, along one entry. */
+typedef struct {
+  int entry; /* -1: through all elements, in their spreads; else in the element's own sd */
+  int points;
+  double reach;
+  bool wide; /* factors there are as wide as they are far from the element's own, which they cover as well */
+} Line;
+
 /* A thread's memory. Values are per unit, minus infinity where a unit has no row. */
 typedef struct {
-  double *mean, *log_sd;     /* the best so far, of the family under work */
+  double **mean, **log_sd;   /* the best so far, of each family */
   double *best, *other;      /* values there and elsewhere */
   double *point[POINTS];     /* values at the points of the line */
   double *room;
@@ -576,43 +586,69 @@ typedef struct {
   Axis *axis;
   double *center, *spread; /* per axis' family and entry of its elements */
   Search *search;          /* per thread */
+  double **parts;          /* what their `mean` and `log_sd` point to */
   double *locals;
 } RestartJob;
 
-static double line_point(int k)
+static double line_point(const Line *line, int k)
 {
-  return REACH * (2.0 * k / (POINTS - 1) - 1);
+  return line->reach * (2.0 * k / (line->points - 1) - 1);
 }
 
-/* Values of the block's units where the rows of family i are, but for what the other families add to entropies and Jacobians. */
-static void unit_values(const PgmFused *f, const Axis *a, const PgmBlock *b, const Rows *rows, int i, double *room, double *out)
+/* The row of family i that the unit has, relative to those of the block; -1: none. */
+static long row_of_unit(const Family *family, const Rows *r, long unit)
 {
-  const Family *family = &a->family[i];
-  const Rows *r = &rows[i];
-  const long w = family->w, base = r->row * w;
-  const bool plain = f->s->model->families[family->source->family].transform == PGM_IDENTITY;
-  for (int k = 0; k < a->n; k++)
-    for (long e = 0; e < rows[k].entries; e++) rows[k].sd[e] = exp(rows[k].log_sd[e]);
+  const long row = unit - family->first - r->row;
+  return row >= 0 && row < r->rows ? row : -1;
+}
+
+/* Values of the block's units where the rows are. */
+static void unit_values(const PgmFused *f, const Axis *a, const PgmBlock *b, const Rows *rows, double *room, double *out)
+{
+  for (int i = 0; i < a->n; i++)
+    for (long e = 0; e < rows[i].entries; e++) rows[i].sd[e] = exp(rows[i].log_sd[e]);
   pgm_block_units(b, out, room);
-  for (long row = 0; row < r->rows; row++) {
-    double *value = &out[family->first + r->row + row - b->first];
-    for (long e = row * w; e < (row + 1) * w; e++) *value += r->log_sd[e];
-    if (!plain)
-      *value += pgm_jacobian_part(f->s, family->source->family, r->row + row, r->row + row + 1, r->mean - base, r->sd - base, r->mean_bar - base, r->sd_bar - base);
+  for (int i = 0; i < a->n; i++) {
+    const Family *family = &a->family[i];
+    const Rows *r = &rows[i];
+    const long w = family->w, base = r->row * w;
+    const bool plain = f->s->model->families[family->source->family].transform == PGM_IDENTITY;
+    for (long row = 0; row < r->rows; row++) {
+      double *value = &out[family->first + r->row + row - b->first];
+      for (long e = row * w; e < (row + 1) * w; e++) *value += r->log_sd[e];
+      if (!plain)
+        *value += pgm_jacobian_part(f->s, family->source->family, r->row + row, r->row + row + 1, r->mean - base, r->sd - base, r->mean_bar - base,
+                                    r->sd_bar - base);
+    }
   }
 }
 
-/* Which points of the line are tops of other hills than the one that the row is on: higher than their neighbours, the row's own place among these. */
-static void choose_points(const Search *z, long unit, double own_place, int *chosen)
+/* Is point k the top of another hill than the one that the row is on: higher than its neighbours, the row's own place among these, whose value is `own`? */
+static bool is_top(const Search *z, const Line *line, long unit, int k, double own_place, double own)
+{
+  const double value = z->point[k][unit], here = line_point(line, k);
+  double left = k ? z->point[k - 1][unit] : -INFINITY, right = k + 1 < line->points ? z->point[k + 1][unit] : -INFINITY;
+  if (own_place <= here && (!k || own_place > line_point(line, k - 1))) left = own;
+  if (own_place >= here && (k + 1 == line->points || own_place < line_point(line, k + 1))) right = own;
+  return value > left && value >= right;
+}
+
+/* Is a factor t sds away and |t| times as wide better than it would be over a Gaussian posterior? There it loses t^2 - 1/2 - log |t| nats: something must be
+ * where it loses less than half of that. */
+static bool covers(const Search *z, const Line *line, long unit, int k)
+{
+  const double t = line_point(line, k);
+  return t != 0 && z->point[k][unit] > z->best[unit] - 0.5 * (t * t - 0.5 - log(fabs(t)));
+}
+
+/* Which points of the line the row starts from: the highest ones. */
+static void choose_points(const Search *z, const Line *line, long unit, double own_place, double own, int *chosen)
 {
   double height[STARTS];
   for (int c = 0; c < STARTS; c++) chosen[c] = -1;
-  for (int k = 0; k < POINTS; k++) {
-    const double value = z->point[k][unit], own = z->best[unit], here = line_point(k);
-    double left = k ? z->point[k - 1][unit] : -INFINITY, right = k + 1 < POINTS ? z->point[k + 1][unit] : -INFINITY;
-    if (own_place <= here && (!k || own_place > line_point(k - 1))) left = own;
-    if (own_place >= here && (k + 1 == POINTS || own_place < line_point(k + 1))) right = own;
-    if (!(value > left && value >= right)) continue;
+  for (int k = 0; k < line->points; k++) {
+    const double value = z->point[k][unit];
+    if (!(line->wide ? covers(z, line, unit, k) : is_top(z, line, unit, k, own_place, own))) continue;
     int c = STARTS;
     while (c > 0 && (chosen[c - 1] < 0 || value > height[c - 1])) c--;
     if (c == STARTS) continue;
@@ -625,62 +661,126 @@ static void choose_points(const Search *z, long unit, double own_place, int *cho
   }
 }
 
-static double restart_family(const RestartJob *job, PgmBlock *b, Rows *rows, int i)
+/* All rows where they are best so far. */
+static void recall_best(const Axis *a, const Search *z, Rows *rows)
+{
+  for (int i = 0; i < a->n; i++) {
+    memcpy(rows[i].mean, z->mean[i], (size_t)rows[i].entries * sizeof *rows[i].mean);
+    memcpy(rows[i].log_sd, z->log_sd[i], (size_t)rows[i].entries * sizeof *rows[i].mean);
+  }
+}
+
+/* Entry e of family i at point k of the line. Where the line is not wide, its sd is at most the distance of points: a factor so wide that it covers several
+ * modes would see none of them. k < 0: only the sd. Returns whether it was wider. */
+static bool put_on_line(const RestartJob *job, const Search *z, const Line *line, int i, Rows *r, long e, int k)
+{
+  const long w = job->axis->family[i].w, entry = e % w;
+  const bool own = line->entry >= 0;
+  if (own && entry != line->entry) return false;
+  if (line->wide && k < 0) return false;
+  const double unit = own ? exp(z->log_sd[i][e]) : job->spread[i * PGM_NEWTON_COORDINATES + entry];
+  const double most = log(fmax(unit * (line_point(line, 1) - line_point(line, 0)), DBL_MIN));
+  if (k >= 0) r->mean[e] = (own ? z->mean[i][e] : job->center[i * PGM_NEWTON_COORDINATES + entry]) + line_point(line, k) * unit;
+  r->log_sd[e] = line->wide ? z->log_sd[i][e] + log(fmax(fabs(line_point(line, k)), 1)) : fmin(z->log_sd[i][e], most);
+  return z->log_sd[i][e] > most;
+}
+
+/* Does every row of the unit promise so little that it is at an optimum? */
+static bool settled(const Axis *a, const Rows *rows, long unit)
+{
+  bool all = true;
+  for (int i = 0; i < a->n; i++) {
+    const long row = row_of_unit(&a->family[i], &rows[i], unit);
+    all = all && (row < 0 || rows[i].newton.left[row] < SETTLED);
+  }
+  return all;
+}
+
+/* Where the unit's rows ended is the best so far. */
+static void keep_unit(const Axis *a, const Search *z, const Rows *rows, long unit)
+{
+  for (int i = 0; i < a->n; i++) {
+    const long w = a->family[i].w, row = row_of_unit(&a->family[i], &rows[i], unit);
+    if (row < 0) continue;
+    memcpy(z->mean[i] + row * w, rows[i].mean + row * w, (size_t)w * sizeof *rows[i].mean);
+    memcpy(z->log_sd[i] + row * w, rows[i].log_sd + row * w, (size_t)w * sizeof *rows[i].mean);
+  }
+}
+
+/* Units look along the line of family i, and climb from what is higher than its neighbours. Returns their gain. */
+static double search_line(const RestartJob *job, PgmBlock *b, Rows *rows, int i, const Line *line)
 {
   const PgmFused *f = job->f;
   const Axis *a = job->axis;
   const Search *z = &job->search[b->thread];
-  const Rows *r = &rows[i];
+  Rows *r = &rows[i];
   const long w = a->family[i].w, offset = a->family[i].first + r->row - b->first; /* the first row's unit */
   const double *center = job->center + i * PGM_NEWTON_COORDINATES, *spread = job->spread + i * PGM_NEWTON_COORDINATES;
-  const size_t bytes = (size_t)r->entries * sizeof *r->mean;
   double gain = 0, left;
-  memcpy(z->mean, r->mean, bytes);
-  memcpy(z->log_sd, r->log_sd, bytes);
-  unit_values(f, a, b, rows, i, z->room, z->best);
-  for (int k = 0; k < POINTS; k++) {
-    for (long e = 0; e < r->entries; e++) r->mean[e] = center[e % w] + line_point(k) * spread[e % w];
-    unit_values(f, a, b, rows, i, z->room, z->point[k]);
+  bool narrower = false;
+  const double *own = z->best;
+  recall_best(a, z, rows);
+  for (long e = 0; e < r->entries; e++) narrower |= put_on_line(job, z, line, i, r, e, -1);
+  if (narrower) {
+    unit_values(f, a, b, rows, z->room, z->other);
+    own = z->other;
+  }
+  for (int k = 0; k < line->points; k++) {
+    if (line->wide && line_point(line, k) == 0) continue;
+    for (long e = 0; e < r->entries; e++) put_on_line(job, z, line, i, r, e, k);
+    unit_values(f, a, b, rows, z->room, z->point[k]);
   }
   for (long row = 0; row < r->rows; row++) {
     double place = 0;
-    for (long k = 0; k < w; k++) place += (z->mean[row * w + k] - center[k]) / (spread[k] * (double)w);
-    choose_points(z, offset + row, place, z->chosen + STARTS * row);
+    for (long k = 0; k < w && line->entry < 0; k++) place += (z->mean[i][row * w + k] - center[k]) / (spread[k] * (double)w);
+    choose_points(z, line, offset + row, place, own[offset + row], z->chosen + STARTS * row);
   }
   for (int c = 0; c < STARTS; c++) {
     long starts = 0;
-    memcpy(r->mean, z->mean, bytes);
-    memcpy(r->log_sd, z->log_sd, bytes);
+    recall_best(a, z, rows);
     for (long row = 0; row < r->rows; row++) {
       const int k = z->chosen[STARTS * row + c];
       starts += k >= 0;
-      for (long e = row * w; e < (row + 1) * w && k >= 0; e++) r->mean[e] = center[e % w] + line_point(k) * spread[e % w];
+      for (long e = row * w; e < (row + 1) * w && k >= 0; e++) put_on_line(job, z, line, i, r, e, k);
     }
     if (!starts) break;
     climb(f, a, b, rows, ENOUGH, STEPS_FROM_START, &left);
-    unit_values(f, a, b, rows, i, z->room, z->other);
+    unit_values(f, a, b, rows, z->room, z->other);
     for (long row = 0; row < r->rows; row++) {
-      const double more = z->other[offset + row] - z->best[offset + row];
-      if (!(more > BETTER) || !(r->newton.left[row] < SETTLED)) continue;
+      const long unit = offset + row;
+      const double more = z->other[unit] - z->best[unit];
+      if (z->chosen[STARTS * row + c] < 0 || !(more > BETTER) || !settled(a, rows, b->first + unit)) continue;
       gain += more * members_of(&a->family[i], r, row);
-      z->best[offset + row] = z->other[offset + row];
-      memcpy(z->mean + row * w, r->mean + row * w, (size_t)w * sizeof *r->mean);
-      memcpy(z->log_sd + row * w, r->log_sd + row * w, (size_t)w * sizeof *r->mean);
+      z->best[unit] = z->other[unit];
+      keep_unit(a, z, rows, b->first + unit);
     }
   }
-  memcpy(r->mean, z->mean, bytes);
-  memcpy(r->log_sd, z->log_sd, bytes);
   return gain;
 }
 
 static double restart_block(PgmBlock *b, void *data)
 {
   const RestartJob *job = data;
+  const PgmFused *f = job->f;
   const Axis *a = job->axis;
+  const Search *z = &job->search[b->thread];
   Rows *rows = a->rows + b->thread * a->n;
   double gain = 0;
-  for (int i = 0; i < a->n; i++) load(job->f, a, &a->family[i], b, &rows[i]);
-  for (int i = 0; i < a->n; i++) gain += restart_family(job, b, rows, i);
+  for (int i = 0; i < a->n; i++) {
+    load(f, a, &a->family[i], b, &rows[i]);
+    memcpy(z->mean[i], rows[i].mean, (size_t)rows[i].entries * sizeof *z->mean[i]);
+    memcpy(z->log_sd[i], rows[i].log_sd, (size_t)rows[i].entries * sizeof *z->mean[i]);
+  }
+  unit_values(f, a, b, rows, z->room, z->best);
+  for (int i = 0; i < a->n; i++) {
+    if (f->s->model->families[a->family[i].source->family].concave) continue;
+    gain += search_line(job, b, rows, i, &(Line){.entry = -1, .points = POINTS, .reach = REACH});
+    for (int entry = 0; entry < a->family[i].w && a->family[i].w <= MOST_ENTRIES; entry++) {
+      gain += search_line(job, b, rows, i, &(Line){.entry = entry, .points = OWN_POINTS, .reach = OWN_REACH});
+      gain += search_line(job, b, rows, i, &(Line){.entry = entry, .points = WIDE_POINTS, .reach = WIDE_REACH, .wide = true});
+    }
+  }
+  recall_best(a, z, rows);
   for (int i = 0; i < a->n; i++) store(&a->family[i], &rows[i], job->locals);
   return gain;
 }
@@ -709,12 +809,12 @@ static double *open_search(RestartJob *job, int threads)
   const Axis *a = job->axis;
   const size_t block = whole_lines((size_t)a->block), room = whole_lines((size_t)pgm_blocks_room(a->blocks, a->block));
   size_t entries = 0;
-  for (int i = 0; i < a->n; i++)
-    if (whole_lines((size_t)(a->block * a->family[i].w)) > entries) entries = whole_lines((size_t)(a->block * a->family[i].w));
+  for (int i = 0; i < a->n; i++) entries += whole_lines((size_t)(a->block * a->family[i].w));
   const size_t measures = (size_t)(2 * a->n * PGM_NEWTON_COORDINATES), each = 2 * entries + (2 + POINTS + STARTS) * block + room;
   double *memory = calloc(measures + each * (size_t)threads, sizeof *memory);
   job->search = calloc((size_t)threads, sizeof *job->search);
-  if (!memory || !job->search) {
+  job->parts = calloc((size_t)(2 * a->n * threads), sizeof *job->parts);
+  if (!memory || !job->search || !job->parts) {
     free(memory);
     return NULL;
   }
@@ -723,9 +823,14 @@ static double *open_search(RestartJob *job, int threads)
   for (int t = 0; t < threads; t++) {
     double *at = memory + measures + each * (size_t)t;
     Search *z = &job->search[t];
-    z->mean = at;
-    z->log_sd = at + entries;
+    z->mean = job->parts + 2 * a->n * t;
+    z->log_sd = z->mean + a->n;
     z->best = at + 2 * entries;
+    for (int i = 0; i < a->n; i++) {
+      z->mean[i] = at;
+      z->log_sd[i] = at + entries;
+      at += whole_lines((size_t)(a->block * a->family[i].w));
+    }
     z->other = z->best + block;
     for (int k = 0; k < POINTS; k++) z->point[k] = z->other + (size_t)(k + 1) * block;
     z->chosen = (int *)(z->other + (1 + POINTS) * block);
@@ -751,6 +856,7 @@ PgmStatus pgm_fused_restart(PgmFused *f, const double *x, double *locals, double
       measure_family(&f->axis[k].family[i], members, locals, job.center + i * PGM_NEWTON_COORDINATES, job.spread + i * PGM_NEWTON_COORDINATES);
     if (memory) *gain += pgm_blocks_run(f->axis[k].blocks, f->axis[k].block, restart_block, &job);
     free(job.search);
+    free(job.parts);
     free(memory);
     if (!memory) return pgm_fail(error, PGM_SYSTEM, "out of memory");
   }

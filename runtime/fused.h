@@ -32,8 +32,9 @@ void pgm_fused_store(const PgmFused *f, const double *locals, double *x);
  * blocks. The same bits for any number of threads. Allocates nothing. */
 double pgm_fused_value(PgmFused *f, const double *x, const double *from, double *to, double enough, double *gradient, double *left);
 
-/* Other optima of the local factors, everything else as it is: along a line through the means of all elements every element is looked at, and climbs from the
- * highest points of its own ELBO that are not its own hill; what ends higher takes the place of what is in `locals`.
+/* Other optima of the local factors, everything else as it is: along a line through the means of all elements, and along lines through its own mean, every
+ * element is looked at with a factor narrow enough to tell modes apart, and climbs from the highest points of its own ELBO that are not its own hill; then from
+ * wide factors, which may cover several modes. What ends higher takes the place of what is in `locals`.
  * *gain: nats. PGM_OK with *gain < 0: not possible (units that own several elements). */
 PgmStatus pgm_fused_restart(PgmFused *f, const double *x, double *locals, double *gain, PgmError *error);
 

@@ -6,7 +6,8 @@
  *     3. profile: L-BFGS on globals and params, the locals solved for inside each evaluation, block by block where that can be (fused.h), else by warm
  *        sweeps (by the envelope theorem the gradient of the profile is the partial gradient); where locals do not separate, terms are sampled, or it
  *        misbehaves: L-BFGS on everything
- *     4. multistart, unless every term is concave in the locals: separable locals from other means, element by element the better kept; if any was, 3 again
+ *     4. multistart, unless every term is concave in the locals: separable locals from other means, element by element the better kept; if any was, 3
+ *        again, and 4 as long as that moves globals and ELBO
  *   stochastic objective (minibatches, fresh draws): Adam
  *
  * An average over S fixed draws has an optimum of its own, off the true one by the sampling error of the gradient: with e' H e its square in the
@@ -29,7 +30,9 @@
 #include "lbfgs.h"
 #include "local.h"
 
-enum { SWEEPS_COLD = 8, SWEEPS_INSIDE = 60, PANEL_NODES = 12, MOST_PANELS = 8, LONGEST_KNOWN = 1024, CLOSEST_PANELS = 64, MULTISTART_ROUNDS = 1, TRIAL = 250, PATIENCE = 4, LEAST_DRAWS = 16 };
+enum { SWEEPS_COLD = 8, SWEEPS_INSIDE = 60, PANEL_NODES = 12, MOST_PANELS = 8, LONGEST_KNOWN = 1024, CLOSEST_PANELS = 64 };
+enum { TRIAL = 250, PATIENCE = 4, LEAST_DRAWS = 16 };
+enum { MULTISTART_ROUNDS = 10, QUICK_SEARCH = 4096 }; /* parameters */
 enum { TRIAL_FISHER = 60, TRIAL_PART = 100, RARELY = 50 };
 enum { LEAST_PART = 512, GROWTH = 4 }; /* units */
 static const double SHARE = 0.05, INVISIBLE = 1e-3; /* nats */
@@ -37,6 +40,7 @@ static const double LONGEST = 2;                    /* step of functions, in sds
 static const double FIRST_DAMPING = 1e-1, LEAST_DAMPING = 1e-5, MOST_DAMPING = 1;
 static const double ROUNDING = 1e-12;               /* of the ELBO */
 static const double HOPELESS = 5e-4;                /* gain of a window of iterations, of how far F-VI is ahead */
+static const double WORTH = 0.01;                   /* of a search's gain, what the rest gains by it, for another search */
 static const double LEAST_VARIANCE = 1e-8;          /* of a probability, in the metric */
 
 /* ---- the run: clock and callbacks ---------------------------------------------------------------------------------------------------- */
@@ -960,8 +964,7 @@ static PgmStatus cold_scales(Solve *v, double *elbo, PgmError *error)
   return PGM_OK;
 }
 
-/* Has every local latent variable one optimum given the globals? */
-static bool unimodal(const PgmSources *q)
+bool pgm_solve_unimodal(const PgmSources *q)
 {
   for (int i = 0; i < q->n; i++)
     if (q->source[i].local && !q->s->model->families[q->source[i].family].concave) return false;
@@ -987,7 +990,7 @@ static bool few_nodes_lead(const Solve *v)
   const PgmModel *m = v->run->s->model;
   bool any = false;
   for (int t = 0; t < m->n_terms; t++) any = any || m->terms[t].method == PGM_QUADRATURE;
-  return any && v->fused && unimodal(v->q);
+  return any && v->fused && pgm_solve_unimodal(v->q);
 }
 
 static PgmStatus deterministic(Solve *v, Way way, PgmSolution *out, PgmError *error)
@@ -1044,6 +1047,7 @@ static PgmStatus deterministic(Solve *v, Way way, PgmSolution *out, PgmError *er
   /* averages over draws may have kinks, which sweeps inside an evaluation do not get over */
   const bool smooth = !pgm_objective_samples(v->objective) || o->optimizer == PGM_OPT_PROFILE;
   const bool can_profile = v->fused || (v->locals && pgm_locals_complete(v->locals) && o->optimizer != PGM_OPT_LBFGS && smooth);
+  double searched = -INFINITY; /* nats that the last search for other modes gained */
   for (int round = 0;; round++) {
     bool went = false;
     if (can_profile) {
@@ -1060,13 +1064,15 @@ static PgmStatus deterministic(Solve *v, Way way, PgmSolution *out, PgmError *er
     }
     if (st) return st;
     if (!strcmp(out->stopped, "nan")) return not_finite(v, error);
+    /* globals that follow the locals may call for other modes; where that is little, and a search long, it is not worth another */
+    const bool again = v->size <= QUICK_SEARCH || out->elbo - elbo > WORTH * searched;
     elbo = out->elbo;
     /* functions learn better from the factors of one start: those of the best modes jump from element to element */
-    if (!way.search || o->one_start || v->run->interrupted || round == MULTISTART_ROUNDS || !out->converged ||
-        unimodal(v->q))
+    if (!way.search || o->one_start || v->run->interrupted || round == MULTISTART_ROUNDS || !again || !out->converged || pgm_solve_unimodal(v->q))
       break;
     v->norm = out->gradient_norm;
     double gained = -1;
+    if (v->fused) load_accepted(v); /* where L-BFGS on everything was last */
     if (v->fused && (st = pgm_fused_restart(v->fused, v->x, v->accepted, &gained, error))) return st;
     if (gained >= 0) {
       store_accepted(v);
@@ -1081,6 +1087,7 @@ static PgmStatus deterministic(Solve *v, Way way, PgmSolution *out, PgmError *er
     }
     v->norm = 1;
     out->elbo = elbo;
+    searched = gained;
     if (gained < fmax(limits.gain, limits.relative * fabs(elbo)) || gained < 1e-6) break;
   }
   if (v->run->interrupted && strcmp(out->stopped, "signal")) {
