@@ -84,8 +84,9 @@ typedef struct PgmGap {
 } PgmGap;
 
 PgmStatus pgm_gap_run(PgmSession *s, const PgmGapOptions *options, PgmGap **out, PgmError *error);
-/* The same on data that were not fitted (or were: then same_data says so, if train's F-VI is bound to its data, pgm_fit_bind): functions and constant factors as they are, globals and params of F-VI's fit for all, free local
- * factors optimised. No split of the amortisation gap. */
+/* The same on data that were not fitted (or were: then same_data says so, if train's F-VI is bound to its data, pgm_fit_bind): functions and
+ * constant factors as they are, globals and params of F-VI's fit for all, free local factors optimised. No split of the amortisation gap.
+ * PGM_BAD_INPUT: the data have no units. */
 PgmStatus pgm_gap_test(PgmSession *s, const PgmGap *train, const PgmGapOptions *options, PgmGap **out, PgmError *error);
 void pgm_gap_free(PgmGap *gap);
 

@@ -140,10 +140,16 @@ static TestSays test_of_full(const PgmGap *gap, const PgmGap *test)
   return test_says(gap, test, PGM_GAP_FULL, gap->gaps.amortisation, test ? test->gaps.amortisation : (PgmGapNumber){NAN, NAN});
 }
 
-/* Do the inputs chosen lose more on the test data than the full domain does, and than they lose on these? */
-static bool test_shows_conditioning(const PgmGap *gap, const PgmGap *test)
+/* The same of the inputs chosen, against the full domain. */
+static TestSays test_of_chosen(const PgmGap *gap, const PgmGap *test)
 {
-  return test && test_says(gap, test, PGM_GAP_CHOSEN, gap->gaps.conditioning, test->gaps.conditioning) == TEST_LOSES;
+  return test_says(gap, test, PGM_GAP_CHOSEN, gap->gaps.conditioning, test ? test->gaps.conditioning : (PgmGapNumber){NAN, NAN});
+}
+
+/* Can the function of the inputs chosen hold what they lack by heart, as far as is known? */
+static bool hides_conditioning(const PgmGap *gap, const PgmGap *test)
+{
+  return memorises(gap, gap->method[PGM_GAP_CHOSEN].fit) && test_of_chosen(gap, test) != TEST_WELL;
 }
 
 /* ---- the verdict --------------------------------------------------------------------------------------------------------------------- */
@@ -228,7 +234,7 @@ static void judge_closing(PgmGap *gap, PgmGapNumber loss, TestSays test)
 {
   const char *of = pins_close(gap) ? " of --pin" : "";
   const PgmFit *functions = gap->method[PGM_GAP_FULL].fit;
-  const double left = fabs(gap->gaps.amortisation.value) < 1e-6 ? 0 : gap->gaps.amortisation.value;
+  const double left = gap->gaps.amortisation.value < 1e-6 ? 0 : gap->gaps.amortisation.value;
   const bool closes = loss.value <= pgm_gap_nothing(gap, loss);
   if (closes && ((too_few(gap, functions) && test != TEST_WELL) || (memorises(gap, functions) && test == TEST_LOSES))) {
     say_too_few(gap, functions, test);
@@ -309,12 +315,12 @@ static void add_conditioning(PgmGap *gap, const PgmGap *test)
   if (gap->same_inputs || !isfinite(c.value)) return;
   if (!converged(gap, PGM_GAP_CHOSEN))
     pgm_gap_append(gap->message, sizeof gap->message, "; the inputs chosen (%s) are not compared: not converged", gap->chosen);
-  else if (seen(gap, c) && test_shows_conditioning(gap, test))
+  else if (seen(gap, c) && test_of_chosen(gap, test) == TEST_LOSES)
     pgm_gap_append(gap->message, sizeof gap->message, "; the inputs chosen (%s) lose %.4g nats more, on the test data %.4g: a conditioning gap",
                    gap->chosen, c.value, test->gaps.conditioning.value);
   else if (seen(gap, c))
     pgm_gap_append(gap->message, sizeof gap->message, "; the inputs chosen (%s) lose %.4g nats more: a conditioning gap", gap->chosen, c.value);
-  else if (test_shows_conditioning(gap, test))
+  else if (test_of_chosen(gap, test) == TEST_LOSES)
     pgm_gap_append(gap->message, sizeof gap->message,
                    "; the inputs chosen (%s) lose nothing that can be seen on the data that were fitted, on the test data %.4g nats: a conditioning gap",
                    gap->chosen, test->gaps.conditioning.value);
@@ -325,7 +331,8 @@ static void add_conditioning(PgmGap *gap, const PgmGap *test)
   else if (reads_nothing(gap->method[PGM_GAP_CHOSEN].fit))
     pgm_gap_append(gap->message, sizeof gap->message, "; the inputs chosen (%s) are not compared: a function of degree 0 reads none", gap->chosen);
   else
-    pgm_gap_append(gap->message, sizeof gap->message, "; the inputs chosen (%s) lose nothing that can be seen", gap->chosen);
+    pgm_gap_append(gap->message, sizeof gap->message, "; the inputs chosen (%s) lose nothing that can be seen%s", gap->chosen,
+                   hides_conditioning(gap, test) ? ", but their function can hold these data by heart" : "");
 }
 
 /* F-VI below what it could copy: its optimiser had other numbers than those of the comparison. */
@@ -333,7 +340,7 @@ static void add_noise(PgmGap *gap)
 {
   const PgmGapNumber a = gap->gaps.amortisation, c = gap->gaps.capacity;
   const PgmGapNumber least = isfinite(c.value) && c.value < a.value ? c : a;
-  if (gains(gap, least))
+  if (least.value < -3 * least.se - 1e-3)
     pgm_gap_append(gap->message, sizeof gap->message,
                    "; F-VI is %.3g nats short of a function that it could copy: its own fit is as inexact as that (--samples, --expectation), which no "
                    "standard error here tells",
@@ -596,7 +603,7 @@ static void say_conditioning(Advice *a)
 {
   const PgmGap *gap = a->gap;
   const PgmGapNumber c = gap->gaps.conditioning;
-  const bool there = test_shows_conditioning(gap, a->test);
+  const bool there = test_of_chosen(gap, a->test) == TEST_LOSES;
   char test[80] = "";
   if (gap->same_inputs || !isfinite(c.value) || !pgm_gap_settled(gap, PGM_GAP_FULL, PGM_GAP_CHOSEN)) return;
   if (there)
@@ -612,6 +619,12 @@ static void say_conditioning(Advice *a)
         gap->chosen, -c.value, gap->full);
   else if (reads_nothing(gap->method[PGM_GAP_CHOSEN].fit))
     say(a, "Inputs: a function of degree 0 reads none, so nothing is said about those chosen (%s); take a higher --degree.", gap->chosen);
+  else if (hides_conditioning(gap, a->test))
+    say(a,
+        "Inputs: those chosen (%s) lose nothing that can be seen, but their function has %ld weights for %ld local variable%s and can hold these "
+        "data by heart%s.",
+        gap->chosen, pgm_gap_weights(gap->method[PGM_GAP_CHOSEN].fit), gap->locals, gap->locals == 1 ? "" : "s",
+        a->test ? "" : "; --test FILE tells");
   else
     say(a, "Inputs: those chosen (%s) are as good as the full domain on these data.", gap->chosen);
 }

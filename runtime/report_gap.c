@@ -408,7 +408,7 @@ static void list_table(FILE *out, const PgmGap *gap, const PgmGap *test, PgmGapL
       fputs("</td>", out);
     }
     fprintf(out, "<td>%s%s</td></tr>\n", pgm_gap_variant(gap, v)->fit->converged ? "" : "<b class=\"warn\">not converged</b> ",
-            name == PGM_GAP_WINDOWS && pgm_gap_falls(gap, i) ? "less than a narrower one" : "");
+            name == PGM_GAP_WINDOWS && pgm_gap_falls(gap, i) ? "falls" : "");
   }
   fputs("</tbody></table></div>\n", out);
 }

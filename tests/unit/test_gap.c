@@ -443,6 +443,7 @@ static void alternatives_are_compared(void **state)
   near(test->list[PGM_GAP_INPUTS].at[1].loss.value, 0, 1e-3);
   pgm_gap_advise(gap, test, advice, sizeof advice);
   assert_non_null(strstr(advice, "Amortise: a function of x[n-1], x[n] costs nothing"));
+  assert_non_null(strstr(advice, "after fit --method avi --degree 1, new observations"));
   pgm_gap_free(test);
   pgm_gap_free(gap);
   close_case(&c);
@@ -480,6 +481,10 @@ static void a_broken_promise_is_told_from_a_small_class(void **state)
   PgmGapOptions o = pgm_gap_defaults();
   o.fit.degree = 1;
   PgmGap *gap = run(c.s, &o);
+  assert_null(strstr(gap->message, "that it could copy"));
+  gap->gaps.capacity.value = -0.02;    /* of noisy fits */
+  pgm_gap_judge(gap, NULL);
+  assert_non_null(strstr(gap->message, "F-VI is 0.02 nats short of a function that it could copy"));
   gap->gaps.amortisation.value = gap->gaps.capacity.value = 50;
   pgm_gap_judge(gap, NULL);
   assert_int_equal(gap->agrees, -1);
