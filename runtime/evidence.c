@@ -96,6 +96,7 @@ typedef struct Locals {
   struct Worker *worker;
   long *element, *place; /* per unit: its element, and where that is among those defined */
   long *own, n_own;      /* the units that have one, then those that have none */
+  PgmQuadratureStart *start; /* per unit of these, beside draws of the globals: where the first draw of a round found its mass; NULL: no memory for that */
   unsigned char *owns;    /* per unit: it has a local variable */
 } Locals;
 
@@ -146,6 +147,7 @@ static void close_locals(Locals *w)
   free(w->khat);
   free(w->owns);
   free(w->element);
+  free(w->start);
   for (int k = 0; k < w->n_workers; k++) {
     pgm_quadrature_close(w->worker[k].quadrature);
     free(w->worker[k].unit);
@@ -219,6 +221,7 @@ static PgmStatus open_workers(Locals *w, bool *possible, PgmError *error)
   }
   for (long i = 0; i < w->n; i++)
     if (w->owns[i]) w->own[w->n_own++] = i;
+  if (w->nested && (double)w->n_own * sizeof *w->start <= sizeof(double) * MOST_MEMORY) w->start = calloc((size_t)w->n_own + 1, sizeof *w->start);
   for (long i = 0; i < w->n; i++)
     if (!w->owns[i]) w->own[w->n_own + others++] = i;
   for (; w->n_workers < workers; w->n_workers++) {
@@ -379,7 +382,7 @@ static void integrate_block(Worker *k, long from, long n, double *value, double 
     k->width[i] = l->sd[w->element[k->own[i]]];
   }
   const double tolerance = w->nested ? fmin(TOLERANCE_NESTED / (double)w->n, sqrt(TOLERANCE)) : TOLERANCE;
-  pgm_quadrature_run(k->quadrature, n, k->centre, k->width, tolerance, unit_densities, k, k->value, k->error);
+  pgm_quadrature_run(k->quadrature, n, k->centre, k->width, tolerance, unit_densities, k, w->start ? w->start + from : NULL, k->value, k->error);
   *value = *error = 0;
   for (long i = 0; i < n; i++) {
     *value += k->value[i];
@@ -496,6 +499,7 @@ static void locals_ratios(Locals *w, long first, int draws, unsigned long seed, 
   for (int f = 0; f < m->n_families; f++) /* elements that no statement defines are read by nobody, but are to be numbers */
     if (m->families[f].role == PGM_LOCAL) pgm_constrain(w->s, f, w->s->layout[f].mean, w->s->layout[f].value);
   double inexact = 0;
+  for (long i = 0; w->start && i < w->n_own; i++) w->start[i].n = 0;
   for (int d = 0; d < draws && *found; d++) {
     ratio[d] = pgm_globals_draw(w->globals, seed, first + d);
     ratio[d] += integrate_locals(w, seed, first + d, found);

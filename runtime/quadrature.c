@@ -1,4 +1,4 @@
-/* Adaptive integrals of many functions of one variable over the whole line, which may have several modes, heavy tails and jumps.
+/* Adaptive integrals of many functions of one variable over the whole line, which may have several modes and heavy tails.
  *
  * In: logarithms of the functions, at one point of each of a list of functions per call; for each a centre and a width. Out: logarithms of the integrals
  * with estimates of their errors.
@@ -10,7 +10,10 @@
  *   - it may hide a peak. A narrow mode between two nodes adds nothing to either rule, but the logarithm of the function rises towards it from afar. Where
  *     the logarithm at a node is above both neighbours by much, a parabola says how high the peak can be; if that counts, the panel is halved, and the halves
  *     close in on it.
- * A mode that the logarithm does not announce at any node (one needle of a mixture far away) is not found. */
+ * A mode that the logarithm does not announce at any node (one needle of a mixture far away) is not found.
+ *
+ * Many integrals of functions that differ little (a unit's density at many draws of the globals) are begun with the panels of the first one, those within e^60
+ * of its highest node. These are halved for their errors alone. If panels that counted for nothing then do count, the function is begun anew. */
 #include "quadrature.h"
 
 #include <math.h>
@@ -41,6 +44,7 @@ static const double DEEP = 30;      /* nats below the highest node, beyond which
 static const double NEARER = 0.6;   /* a halving that leaves less of the distance to the highest node comes nearer to a peak */
 static const int PATIENCE = 2;      /* halvings that do not, in a row: functions may oscillate far out, where they are next to 0 */
 static const double NOTHING = 60;   /* nats below it, beyond which a whole panel is 0 */
+static const double MARGIN = 30, COUNTS = 12; /* nats below it: a panel that is kept as a margin; one of these that counts after all */
 static const double SHARE = 0.0625; /* of the tolerance, for one panel */
 
 typedef struct {
@@ -58,7 +62,7 @@ struct PgmQuadrature {
   Panel *panel;         /* room x most */
   int *count, *cursor;  /* per function: panels; the first that may not have been evaluated */
   double *best;         /* per function: the largest logarithm so far */
-  bool *done;           /* per function */
+  bool *done, *begun;   /* per function; begun: with panels of another one */
   long *which, *at;     /* one round's functions and their panels */
   double *t, *u, *node; /* one round's points; NODES x functions */
   double *log_slope;    /* log du/dt of one node */
@@ -66,7 +70,7 @@ struct PgmQuadrature {
 
 double pgm_quadrature_bytes(long functions, int panels)
 {
-  return (double)functions * ((double)panels * sizeof(Panel) + 2 * sizeof(int) + sizeof(bool) + 2 * sizeof(long) + (NODES + 4) * sizeof(double));
+  return (double)functions * ((double)panels * sizeof(Panel) + 2 * sizeof(int) + 2 * sizeof(bool) + 2 * sizeof(long) + (NODES + 4) * sizeof(double));
 }
 
 PgmStatus pgm_quadrature_open(PgmQuadrature **out, long functions, int panels, PgmError *error)
@@ -78,11 +82,12 @@ PgmStatus pgm_quadrature_open(PgmQuadrature **out, long functions, int panels, P
   q->most = panels > FIRST ? panels : FIRST;
   q->panel = malloc(n * (size_t)q->most * sizeof *q->panel);
   q->count = malloc(2 * n * sizeof *q->count);
-  q->done = malloc(n * sizeof *q->done);
+  q->done = malloc(2 * n * sizeof *q->done);
   q->which = malloc(2 * n * sizeof *q->which);
   q->best = malloc((NODES + 4) * n * sizeof *q->best);
   if (!q->panel || !q->count || !q->done || !q->which || !q->best) return pgm_fail(error, PGM_SYSTEM, "out of memory");
   q->cursor = q->count + n;
+  q->begun = q->done + n;
   q->at = q->which + n;
   q->t = q->best + n;
   q->u = q->t + n;
@@ -211,11 +216,11 @@ static double add_up(const Panel *p, int count, double best, double *error)
   return sum;
 }
 
-static bool wants_halves(const Panel *p, double best, double most_error)
+static bool wants_halves(const Panel *p, bool peaks, double best, double most_error)
 {
   const double mid = 0.5 * (p->from + p->to);
   if (p->to - p->from < 1e-12 * (1 + fabs(mid))) return false;
-  return (p->peak > best - DEEP && p->fruitless <= PATIENCE) || (p->error > 0 && p->error * exp(p->top - best) > most_error);
+  return (peaks && p->peak > best - DEEP && p->fruitless <= PATIENCE) || (p->error > 0 && p->error * exp(p->top - best) > most_error);
 }
 
 /* Halves what is not good enough, as long as there is room; false: nothing to halve. */
@@ -228,7 +233,7 @@ static bool halve(PgmQuadrature *q, long i, double tolerance)
   if (best == -INFINITY) return false;
   const double most_error = SHARE * fmax(tolerance, noise) * add_up(p, count, best, &error);
   for (int k = 0; k < count && q->count[i] < q->most; k++) {
-    if (!wants_halves(&p[k], best, most_error)) continue;
+    if (!wants_halves(&p[k], !q->begun[i], best, most_error)) continue;
     Panel *half = &p[q->count[i]++];
     const double mid = 0.5 * (p[k].from + p[k].to);
     p[k] = (Panel){.from = p[k].from, .to = p[k].to, .top = NAN, .before = p[k].top, .fruitless = p[k].fruitless};
@@ -254,26 +259,76 @@ static long next_round(PgmQuadrature *q, long n)
   return found;
 }
 
-void pgm_quadrature_run(PgmQuadrature *q, long n, const double *centre, const double *width, double tolerance, PgmIntegrand f, void *data, double *value,
-                        double *error)
+/* The panels to begin function i with. */
+static void begin(PgmQuadrature *q, long i, const PgmQuadratureStart *start)
+{
+  Panel *p = q->panel + i * q->most;
+  q->begun[i] = start && start->n > 0 && start->n <= q->most;
+  q->count[i] = q->begun[i] ? start->n : FIRST;
+  for (int k = 0; k < q->count[i]; k++) {
+    p[k] = (Panel){.top = NAN, .before = -INFINITY};
+    if (q->begun[i]) {
+      p[k].from = start->panel[k].from;
+      p[k].to = start->panel[k].to;
+    } else { /* from the middle outwards */
+      p[k].from = k % 2 ? -edge[k / 2 + 1] : edge[k / 2];
+      p[k].to = k % 2 ? -edge[k / 2] : edge[k / 2 + 1];
+    }
+  }
+  q->cursor[i] = 0;
+  q->best[i] = -INFINITY;
+}
+
+static bool counts(const Panel *p, double best, double depth)
+{
+  return p->top > -INFINITY && p->top >= best - depth;
+}
+
+/* Keeps the panels that count, and those next to them. */
+static void keep(const PgmQuadrature *q, long i, PgmQuadratureStart *start)
+{
+  const Panel *p = q->panel + i * q->most;
+  start->n = 0;
+  for (int k = 0; k < q->count[i]; k++) {
+    bool kept = counts(&p[k], q->best[i], NOTHING);
+    for (int j = 0; j < q->count[i] && !kept; j++)
+      kept = (p[j].from == p[k].to || p[j].to == p[k].from) && counts(&p[j], q->best[i], NOTHING);
+    if (!kept) continue;
+    if (start->n == PGM_QUADRATURE_KEPT) {
+      start->n = 0;
+      return;
+    }
+    start->panel[start->n].from = p[k].from;
+    start->panel[start->n].to = p[k].to;
+    start->panel[start->n++].margin = !counts(&p[k], q->best[i], MARGIN);
+  }
+}
+
+/* Has function i grown beyond the panels that it was begun with? They have not been halved yet. */
+static bool outgrown(const PgmQuadrature *q, long i, const PgmQuadratureStart *start)
+{
+  const Panel *p = q->panel + i * q->most;
+  bool any = q->best[i] == -INFINITY;
+  for (int k = 0; k < start->n; k++) any = any || (start->panel[k].margin && p[k].top > q->best[i] - COUNTS);
+  return any;
+}
+
+void pgm_quadrature_run(PgmQuadrature *q, long n, const double *centre, const double *width, double tolerance, PgmIntegrand f, void *data,
+                        PgmQuadratureStart *start, double *value, double *error)
 {
   for (long i = 0; i < n; i++) {
-    Panel *p = q->panel + i * q->most;
-    for (int k = 0; k < FIRST; k++) { /* from the middle outwards */
-      const double from = edge[k / 2], to = edge[k / 2 + 1];
-      p[k] = (Panel){.from = k % 2 ? -to : from, .to = k % 2 ? -from : to, .top = NAN, .before = -INFINITY};
-    }
-    q->count[i] = FIRST;
-    q->cursor[i] = 0;
-    q->best[i] = -INFINITY;
+    begin(q, i, start ? &start[i] : NULL);
     q->done[i] = false;
   }
-  for (bool more = true; more;) {
+  for (bool more = true, first = true; more; first = false) {
     for (long found; (found = next_round(q, n)) > 0;) evaluate(q, found, centre, width, f, data);
     more = false;
     for (long i = 0; i < n; i++) {
       if (q->done[i]) continue;
-      q->done[i] = !halve(q, i, tolerance);
+      if (first && q->begun[i] && outgrown(q, i, &start[i]))
+        begin(q, i, NULL);
+      else
+        q->done[i] = !halve(q, i, tolerance);
       more = more || !q->done[i];
     }
   }
@@ -282,7 +337,8 @@ void pgm_quadrature_run(PgmQuadrature *q, long n, const double *centre, const do
     double wrong;
     const double sum = add_up(p, q->count[i], q->best[i], &wrong);
     for (int k = 0; k < q->count[i]; k++) /* peaks that the panels did not suffice for */
-      if (q->best[i] > -INFINITY && wants_halves(&p[k], q->best[i], INFINITY)) wrong += sum * exp(fmin(p[k].peak - q->best[i], 0));
+      if (q->best[i] > -INFINITY && wants_halves(&p[k], !q->begun[i], q->best[i], INFINITY)) wrong += sum * exp(fmin(p[k].peak - q->best[i], 0));
+    if (start && !q->begun[i]) keep(q, i, &start[i]);
     value[i] = q->best[i] + log(sum);
     error[i] = sum > 0 ? wrong / sum : 0;
   }
