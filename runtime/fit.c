@@ -506,7 +506,7 @@ static void start_layouts(PgmSession *s, const PgmFitOptions *o, const PgmSource
       l->mean[e] = o->init_radius > 0 ? o->init_radius * (2 * pgm_philox_uniform(key, (uint64_t)e | 1ull << 40) - 1)
                    : spread > 0       ? family->location + spread * l->mean[e]
                                       : family->location;
-      if (local && !family->concave && !l->table && !(o->init_radius > 0)) l->mean[e] += side_of(o, f, e % l->uwidth, start);
+      if (local && family->separable && !family->concave && !l->table && !(o->init_radius > 0)) l->mean[e] += side_of(o, f, e % l->uwidth, start);
       l->sd[e] = family->role == PGM_PARAM || l->table ? 0 : local ? 0.5 : 0.1 * (matrix ? spread : 1);
     }
     if (l->table) tables_of_logits(s, f);
@@ -671,8 +671,20 @@ static bool has_tables(const PgmSources *q)
   return any;
 }
 
+/* Local variables that separate and may have several modes. */
+static bool has_sides(const PgmSources *q)
+{
+  bool any = false;
+  for (int i = 0; i < q->n; i++) {
+    const PgmFamily *f = &q->s->model->families[q->source[i].family];
+    any = any || (q->source[i].local && f->separable && !f->concave && !q->source[i].table);
+  }
+  return any;
+}
+
 /* From how many starts: with discrete variables, with a factor or summed out, the ELBO has many optima, those of a mixture's labels exchanged and worse
- * ones; where local variables may have several modes, from the middle and from both sides. Fewer where each takes long, by its size or its draws. */
+ * ones; where local variables separate and may have several modes, from the middle and from both sides. Fewer where each takes long, by its size or its
+ * draws. */
 static int count_starts(const PgmSession *s, const PgmFitOptions *o, const PgmSources *q)
 {
   enum { SIDES = 3, SMALL = 20000 };
@@ -681,7 +693,7 @@ static int count_starts(const PgmSession *s, const PgmFitOptions *o, const PgmSo
     several = several || (q->source[i].table && (pinned(o, q) < q->globals || !s->model->families[q->source[i].family].separable));
   for (int f = 0; f < s->model->n_families; f++) several = several || (s->model->families[f].role == PGM_MARGINAL && pinned(o, q) < q->globals);
   if (o->one_start || pgm_solve_stochastic(s, o)) return 1;
-  if (!several) return pgm_solve_unimodal(q) || q->size > SMALL || pgm_needs_draws(s->model) ? 1 : SIDES;
+  if (!several) return has_sides(q) && q->size <= SMALL && !pgm_needs_draws(s->model) ? SIDES : 1;
   if (pgm_needs_draws(s->model)) return has_tables(q) ? 4 : count_observations(s) <= 2000 ? 24 : 8;
   return q->size <= SMALL ? 24 : q->size <= 1000000 ? 8 : 3;
 }

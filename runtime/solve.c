@@ -964,7 +964,8 @@ static PgmStatus cold_scales(Solve *v, double *elbo, PgmError *error)
   return PGM_OK;
 }
 
-bool pgm_solve_unimodal(const PgmSources *q)
+/* Has every local latent variable one optimum given the globals? */
+static bool unimodal(const PgmSources *q)
 {
   for (int i = 0; i < q->n; i++)
     if (q->source[i].local && !q->s->model->families[q->source[i].family].concave) return false;
@@ -990,7 +991,7 @@ static bool few_nodes_lead(const Solve *v)
   const PgmModel *m = v->run->s->model;
   bool any = false;
   for (int t = 0; t < m->n_terms; t++) any = any || m->terms[t].method == PGM_QUADRATURE;
-  return any && v->fused && pgm_solve_unimodal(v->q);
+  return any && v->fused && unimodal(v->q);
 }
 
 static PgmStatus deterministic(Solve *v, Way way, PgmSolution *out, PgmError *error)
@@ -1068,7 +1069,7 @@ static PgmStatus deterministic(Solve *v, Way way, PgmSolution *out, PgmError *er
     const bool again = v->size <= QUICK_SEARCH || out->elbo - elbo > WORTH * searched;
     elbo = out->elbo;
     /* functions learn better from the factors of one start: those of the best modes jump from element to element */
-    if (!way.search || o->one_start || v->run->interrupted || round == MULTISTART_ROUNDS || !again || !out->converged || pgm_solve_unimodal(v->q))
+    if (!way.search || o->one_start || v->run->interrupted || round == MULTISTART_ROUNDS || !again || !out->converged || unimodal(v->q))
       break;
     v->norm = out->gradient_norm;
     double gained = -1;

@@ -40,9 +40,6 @@ PgmStatus pgm_solve(PgmRun *run, PgmSources *q, long pinned, PgmStart start, boo
  * go. */
 PgmStatus pgm_solve_taught(PgmRun *run, PgmSources *q, const double *mean, const double *sd, double *x, PgmError *error);
 
-/* Has every local latent variable one optimum given the globals? */
-bool pgm_solve_unimodal(const PgmSources *q);
-
 /* Whether the defaults take Adam for this model and these options: minibatches, fresh draws, or networks of a big model. */
 bool pgm_solve_stochastic(const PgmSession *s, const PgmFitOptions *o);
 

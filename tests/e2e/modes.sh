@@ -26,6 +26,7 @@ for model in nl2 bim one; do
   run gap --seeds 2
   below "$model: amortisation gap" "$(get "$work/out.json" gaps.amortisation)" 0.5
   near "$model: F-VI in gap" "$(get "$work/out.json" elbo.fvi)" "$best" $tolerance
-  [ "$(get "$work/out.json" agrees_with_verdict)" = true ] && pass "$model: agrees" || fail "$model: agrees_with_verdict"
+  # nothing against the verdict: so few units could have been learnt by heart, which `gap` says instead
+  [ "$(get "$work/out.json" agrees_with_verdict)" = null ] && pass "$model: no false verdict" || fail "$model: agrees_with_verdict"
 done
 finish
