@@ -519,6 +519,7 @@ static void say_windows(Advice *a)
   const PgmGap *gap = a->gap;
   const PgmGapList *list = &gap->list[PGM_GAP_WINDOWS];
   if (list->n < 2 || !gap->method[PGM_GAP_FULL].fit || !pgm_gap_settled(gap, PGM_GAP_FVI, PGM_GAP_FULL)) return;
+  if (reads_nothing(gap->method[PGM_GAP_FULL].fit)) return;
   say_falls(a);
   if (memorises(gap, pgm_gap_variant(gap, &list->at[0])->fit) && !a->test) return;
   const PgmGapVariant *w = enough(a), *last = &list->at[list->n - 1];
