@@ -140,7 +140,7 @@ deps:
 	$$as apt-get update -qq && $$as env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $$missing >/dev/null
 
 # ---- experiments: docs/experiments.md ---------------------------------------------------------------------------------------------------------
-# By the tool's own optimisers (some five minutes); by the published one, with the networks on images (hours; what was stopped goes on where it
+# By the tool's own optimisers (six minutes of a processor); by the published one, with the networks on images (hours; what was stopped goes on where it
 # was, and no run begins after MINUTES for each model). make experiments-keep: their tables and small pictures into experiments/results.
 SEEDS ?= 10
 MINUTES ?= 100000
