@@ -2,8 +2,9 @@
 # The Bayesian neural network of Margossian & Blei (2024) on Fashion-MNIST: constant factors, F-VI and A-VI by the width of its two hidden
 # layers, and the mean squared error of the reconstructions of training and test images on the way.
 #   experiments/margossian_blei/network.sh [--seeds S] [--images N] [--test N] [--passes LIST] [--widths LIST] [--step SIZE] [--minutes M]
-#                                         [--model FILE] [--quick] [--out DIRECTORY] [PGMC]
-# Published: 10 000 images in batches of 1000, one draw, Adam 1e-3, 5000 passes (50 000 iterations), widths 1, 64, 128, 256. Here the same
+#                                         [--model FILE] [--published] [--quick] [--out DIRECTORY] [PGMC]
+# Published: 10 000 images in batches of 1000, one draw, Adam 1e-3, 5000 passes (50 000 iterations), widths 1, 64, 128, 256. --published does just that,
+# on the model as their code has it unless --model names one (published_network.c), and draws the errors' paths, curves.svg. Otherwise the same
 # model and images, ten batches to a pass, matrix products in single precision as there (--real float), and the tool's Adam (docs/runtime.md)
 # with one draw, until it has converged or the passes are over. Its first steps are longer (0.03), those of F-VI throughout, which moves the
 # factor of an image once in a pass; all get shorter when they gain no more. All methods go to the first number of passes of the list, where
@@ -13,12 +14,13 @@
 # Out: network.csv, a row per fit and number of passes.
 set -eu
 root=$(cd "$(dirname "$0")/../.." && pwd)
-seeds=1 step=0.03 images=10000 test=100 passes='20 50 100 200 500 1000 2000 5000' widths='1 64 128 256' minutes=100000
-out=$root/build/experiments/margossian_blei/network pgmc=$root/build/pgmc model=$root/examples/fashion_mnist/bnn.pgm
+seeds=1 step=0.03 images=10000 test=100 passes= published= widths='1 64 128 256' minutes=100000
+out=$root/build/experiments/margossian_blei/network pgmc=$root/build/pgmc model=
 while [ $# -gt 0 ]; do
   case $1 in
   --seeds) seeds=$2; shift ;;
   --step) step=$2; shift ;;
+  --published) published=1 ;;
   --model) model=$2; shift ;;
   --images) images=$2; shift ;;
   --test) test=$2; shift ;;
@@ -27,11 +29,16 @@ while [ $# -gt 0 ]; do
   --minutes) minutes=$2; shift ;;
   --quick) images=500 test=10 passes='5 10' widths='1 64' ;;
   --out) out=$2; shift ;;
-  -*) sed -n '2,13s/^# \{0,1\}//p' "$0" >&2; exit 2 ;;
+  -*) sed -n '2,15s/^# \{0,1\}//p' "$0" >&2; exit 2 ;;
   *) pgmc=$1 ;;
   esac
   shift
 done
+if [ -n "$published" ]; then
+  model=${model:-$root/experiments/margossian_blei/bnn_published.pgm} passes=${passes:-100 200 500 1000 2000 3000 4000 5000} step=0.001
+else
+  model=${model:-$root/examples/fashion_mnist/bnn.pgm} passes=${passes:-20 50 100 200 500 1000 2000 5000}
+fi
 source=/usr/share/datasets/fashion-mnist
 [ -r $source/train-images-idx3-ubyte.gz ] || {
   echo "network.sh: the images are missing: apt-get install dataset-fashion-mnist" >&2
@@ -45,12 +52,19 @@ cp "$root"/examples/fashion_mnist/{idx2npy.c,sheet.c} .
 cp "$model" bnn.pgm
 . "$root/experiments/blas.sh"
 . "$root/experiments/kept.sh"
-kept_with "$(basename "$model"), $images images, $test test images, first step $step"
+kept_with "$(basename "$model"), $images images, $test test images, ${published:+published optimiser, }first step $step"
 "$pgmc" bnn.pgm --real float -o bnn
 "$pgmc" bnn.pgm --library
 cc -O2 idx2npy.c -o idx2npy -lz
 cc -O2 sheet.c libbnn.a -o sheet -fopenmp -lgsl -lopenblas -ljansson -lz -lm
 cc -O2 "$root/tests/e2e/json_get.c" -ljansson -o get
+if [ -n "$published" ]; then
+  runtime=$(dirname "$pgmc")/libpgmrt.a flags="-std=gnu11 -O3 -march=native -fno-math-errno -fno-trapping-math -fopenmp -I$root/runtime"
+  libraries='-lgsl -lopenblas -ljansson -lz -lm'
+  "$pgmc" emit bnn.pgm --real float -o bnn.c
+  cc $flags -DPGM_LIBRARY bnn.c "$root/experiments/margossian_blei/published_network.c" "$runtime" $libraries -o published_network
+  cc $flags "$root/experiments/margossian_blei/network_curves.c" "$runtime" $libraries -o network_curves
+fi
 ./idx2npy $source/train-images-idx3-ubyte.gz 0 "$images" train.npy
 ./idx2npy $source/t10k-images-idx3-ubyte.gz 0 "$test" test.npy
 ./idx2npy $source/t10k-images-idx3-ubyte.gz 0 1 one.npy
@@ -87,11 +101,25 @@ part() { # NAME SEED PASSES BEFORE options
   ./sheet "$out.fit" train.npy "$(tests_of "$out")" $source/t10k-labels-idx1-ubyte.gz "$out.html" >"$out.part"
   mv "$out.part" "$out.errors"
 }
+# The same by the published optimiser, which keeps its state in NAME_SEED.state and counts what all parts took.
+published_part() { # METHOD NAME SEED PASSES
+  local name=$2_$3 out=$2_$3_$4
+  [ ! -e "$out.errors" ] || return 0
+  awk -v s=$SECONDS -v m="$minutes" 'BEGIN { exit !(s < 60 * m) }' || return 0
+  if [ ! -e "$out.json" ]; then
+    echo "\$ ./published_network $1 train.npy $name.state --seed $3 --passes $4 --fit $out.fit --curve $name.curve.csv"
+    OMP_NUM_THREADS=1 ./published_network "$1" train.npy "$name.state" --seed "$3" --passes "$4" --fit "$out.fit" --curve "$name.curve.csv" >"$out.json.part"
+    mv "$out.json.part" "$out.json"
+  fi
+  ./sheet "$out.fit" train.npy "$(tests_of "$out")" $source/t10k-labels-idx1-ubyte.gz "$out.html" >"$out.part"
+  mv "$out.part" "$out.errors"
+}
 rows() { # NAME SEED: passes, iterations and seconds are those of all parts so far
   local pass run seconds=0 iterations=0
   for pass in $passes; do
     run=$1_$2_$pass
     [ -e "$run.errors" ] || continue # fvi_from has its last part only
+    [ -z "$published" ] || iterations=0 seconds=0
     iterations=$((iterations + $(./get "$run.json" iterations)))
     seconds=$(awk -v a="$seconds" -v b="$(./get "$run.json" seconds)" 'BEGIN { printf "%.1f", a + b }')
     echo "$1,$2,$images,$((iterations / 10)),$iterations,$seconds,$(./get "$run.json" converged),$(./get "$run.json" elbo | awk '{ printf "%.0f", $1 }'),$(
@@ -103,6 +131,14 @@ last_of() { # NAME_SEED: its fit, if it has ended
   for pass in $passes; do ! ended "$1_$pass" || echo "$1_$pass.fit"; done | tail -n 1
 }
 for seed in $(seq "$seeds"); do
+  if [ -n "$published" ]; then
+    for pass in $passes; do
+      published_part fvi fvi "$seed" "$pass"
+      for width in $widths; do published_part "$width" "avi_$width" "$seed" "$pass"; done
+      published_part const const "$seed" "$pass"
+    done
+    continue
+  fi
   before=0
   for pass in $passes; do
     part const "$seed" "$pass" $before --step "$step" --method const
@@ -128,3 +164,10 @@ done
   done
 } >network.csv
 column -s, -t network.csv
+if [ -n "$published" ]; then
+  curves=()
+  for name in const fvi $(for width in $widths; do echo "avi_$width"; done); do
+    [ ! -e "${name}_1.curve.csv" ] || curves+=("${name}_1.curve.csv")
+  done
+  [ ${#curves[@]} = 0 ] || ./network_curves "${curves[@]}" >curves.html && "$root/experiments/picture.sh" curves.html 'Lines: error' >curves.svg
+fi

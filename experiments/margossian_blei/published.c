@@ -18,16 +18,9 @@
  * Published settings (github.com/charlesm93/AVI-when-and-why, notebooks linear_prob_model, nonlinear_prob_model, saw_time_series): in the
  * tables below. Separate networks for mean and log sd are one network of twice the width whose cross weights stay 0. */
 #include <getopt.h>
-#include <math.h>
-#include <stdlib.h>
-#include <string.h>
-#include <time.h>
 
 #include "atomic.h"
-#include "gather.h"
-#include "net.h"
-#include "objective.h"
-#include "philox.h"
+#include "published.h"
 #include "report_page.h"
 #include "report_svg.h"
 
@@ -150,37 +143,11 @@ typedef struct {
   Run run[MOST_RUNS];
 } Lab;
 
-static PgmError error;
-
-static void stop(PgmStatus status)
-{
-  if (status == PGM_OK) return;
-  fprintf(stderr, "published: %s\n", error.text);
-  exit(status);
-}
-
-static void *room(size_t bytes)
-{
-  void *memory = calloc(1, bytes ? bytes : 1);
-  if (!memory) stop(pgm_fail(&error, PGM_SYSTEM, "out of memory"));
-  return memory;
-}
-
-static double now(clockid_t clock)
-{
-  struct timespec t;
-  clock_gettime(clock, &t);
-  return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
-}
-
-/* The inference function of an arm: inputs as they are, not standardised; one log sd for all where the linear model has it. */
-static void make_function(const Lab *lab, const Arm *arm, PgmSourceSpec *spec)
+/* The inference function of an arm; one log sd for all where the linear model has it. */
+static void make_arm(const Lab *lab, const Arm *arm, PgmSourceSpec *spec)
 {
   PgmFitOptions o = pgm_fit_defaults();
-  PgmInputs inputs;
-  PgmNet net;
   const char *texts[] = {arm->inputs};
-  const int width = arm->kind == TWO_NETWORKS ? 2 * arm->size : arm->size;
   o.method = PGM_AVI;
   o.n_inputs = arm->inputs != NULL;
   o.inputs = texts;
@@ -188,22 +155,8 @@ static void make_function(const Lab *lab, const Arm *arm, PgmSourceSpec *spec)
   o.skip = false;
   o.degree = arm->kind == POLYNOMIAL ? arm->size : -1;
   o.n_hidden = arm->kind == POLYNOMIAL ? 0 : 2;
-  o.hidden[0] = o.hidden[1] = width;
-  stop(pgm_inputs_find(lab->s, &o, lab->family, &inputs, &error));
-  stop(pgm_function_new(&spec->function, &spec->gather, lab->s, lab->family, &inputs, &o, &error));
-  pgm_inputs_free(&inputs);
-  PgmFunction *f = spec->function;
-  for (int i = 0; i < f->n_features; i++) {
-    f->center[i] = 0;
-    f->scale[i] = 1;
-  }
-  f->free_scale = arm->kind == POLYNOMIAL;
-  f->n_outputs = f->free_scale ? 1 : 2;
-  stop(pgm_net_open(&net, f, NULL, &error));
-  f->n_weights = net.n_weights + f->free_scale;
-  pgm_net_close(&net);
-  pgm_gather_close(spec->gather);
-  stop(pgm_gather_reopen(&spec->gather, lab->s, lab->family, f, &error));
+  o.hidden[0] = o.hidden[1] = arm->kind == TWO_NETWORKS ? 2 * arm->size : arm->size;
+  make_function(lab->s, lab->family, &o, arm->kind == POLYNOMIAL, spec);
 }
 
 static PgmSources *make_sources(const Lab *lab, const Arm *arm)
@@ -218,7 +171,7 @@ static PgmSources *make_sources(const Lab *lab, const Arm *arm)
     if (f == lab->family && arm->kind == SHARED) spec[n].kind = PGM_SHARED;
     if (f == lab->family && arm->kind > SHARED) {
       spec[n].kind = PGM_FUNCTION;
-      make_function(lab, arm, &spec[n]);
+      make_arm(lab, arm, &spec[n]);
     }
     n++;
   }
@@ -236,8 +189,7 @@ static bool crosses(const PgmNet *net, int l, long out, long in)
   return upper != (in >= half);
 }
 
-/* The starting point, and *fixed: which coordinates stay 0. Layers as PyTorch starts them: uniform within one over the root of the fan-in.
- * */
+/* The starting point, and *fixed: which coordinates stay 0. */
 static void start(const Lab *lab, const Arm *arm, const PgmSources *q, unsigned long seed, double *x, unsigned char *fixed)
 {
   const PgmKey key = {seed, 0, SEED_START};
@@ -256,11 +208,9 @@ static void start(const Lab *lab, const Arm *arm, const PgmSources *q, unsigned 
     for (int l = 0; l <= f->net.n_hidden; l++) {
       const long width = l < f->net.n_hidden ? f->net.hidden[l] : f->net.n_outputs;
       const long fan_in = arm->kind == TWO_NETWORKS && l > 0 ? before / 2 : before;
-      const double bound = 1 / sqrt((double)fan_in);
-      for (long k = 0; k < width * (before + 1); k++) {
-        const bool bias = k >= width * before;
-        x[at + k] = bound * (2 * pgm_philox_uniform(key, (uint64_t)(at + k) | 1ull << 41) - 1);
-        if (bias || arm->kind != TWO_NETWORKS || !crosses(&f->net, l, k / before, k % before)) continue;
+      start_layer(key, at, width * (before + 1), fan_in, x + at);
+      for (long k = 0; arm->kind == TWO_NETWORKS && k < width * before; k++) {
+        if (!crosses(&f->net, l, k / before, k % before)) continue;
         fixed[at + k] = 1;
         x[at + k] = 0;
       }
@@ -270,10 +220,8 @@ static void start(const Lab *lab, const Arm *arm, const PgmSources *q, unsigned 
   }
 }
 
-/* Adam, its moments and bias corrections as published by Kingma & Ba; upwards. */
 static void optimise(const Lab *lab, Run *run)
 {
-  const double b1 = 0.9, b2 = 0.999, small = 1e-8;
   PgmSources *q = make_sources(lab, run->arm);
   const PgmObjectiveOptions how = {.draws = DRAWS, .fresh = true, .all_points = true, .seed = run->seed, .axis = -1};
   PgmObjective *objective;
@@ -290,12 +238,7 @@ static void optimise(const Lab *lab, Run *run)
     }
     run->elbo[(t - 1) / GRID] += elbo / GRID;
     run->n = t / GRID;
-    const double c1 = 1 - pow(b1, (double)t), c2 = 1 - pow(b2, (double)t);
-    for (long i = 0; i < q->size; i++) {
-      m[i] = b1 * m[i] + (1 - b1) * g[i];
-      v[i] = b2 * v[i] + (1 - b2) * g[i] * g[i];
-      if (!fixed[i]) x[i] += run->arm->step * (m[i] / c1) / (sqrt(v[i] / c2) + small);
-    }
+    adam_step(q->size, run->arm->step, t, g, m, v, x, fixed);
   }
   run->seconds = now(CLOCK_PROCESS_CPUTIME_ID) - began;
   free(x);

@@ -7,7 +7,7 @@
 #     --models LIST     of linear,nonlinear,nonlinear-published,saw,saw-published,hmm,dense (all)
 #     --minutes M       published and network: begin no run after M minutes for each model; the next call goes on where this one stopped
 #     --out DIRECTORY   where data, results and pages go (build/experiments/margossian_blei)
-# Results: defaults.csv, published_MODEL.csv network.csv and network_published.csv; pictures of all but these (SVG); the pages of `gap` and of published.c (HTML).
+# Results: defaults.csv, published_MODEL.csv network.csv, network_published.csv and published_network.csv; pictures of all but these (SVG); the pages of `gap` and of published.c (HTML).
 set -eu
 here=$(cd "$(dirname "$0")" && pwd)
 root=$(cd "$here/../.." && pwd)
@@ -122,12 +122,16 @@ fi
 
 # ---- the neural network ------------------------------------------------------------------------------------------------------------------
 if [ "$only" = network ]; then
-  for name in network network_published; do
-    model=$root/examples/fashion_mnist/bnn.pgm
-    [ $name = network ] || model=$here/bnn_published.pgm
-    "$here/network.sh" --model "$model" --seeds "$seeds" --minutes "$minutes" ${quick:+--quick} --out "$PWD/$name" "$pgmc"
-    cp $name/network.csv $name.csv
-  done
+  network() { # NAME options
+    local name=$1
+    shift
+    "$here/network.sh" "$@" --seeds "$seeds" --minutes "$minutes" ${quick:+--quick} --out "$PWD/$name" "$pgmc"
+    cp "$name/network.csv" "$name.csv"
+  }
+  network network
+  network published_network --published
+  cp published_network/curves.svg published_network.svg
+  network network_published --model "$here/bnn_published.pgm"
 fi
 
 # ---- in one table ------------------------------------------------------------------------------------------------------------------------
