@@ -264,7 +264,7 @@ static PgmStatus scalar_given(const Opening *o, int family, double *out)
                     f->name, line_of(o->m, f->line, line));
   *out = a->value[0];
   if (isnan(*out))
-    return pgm_fail(o->error, PGM_BAD_INPUT, "%s: is missing; it must be a number (%s)", pgm_data_place(a, 0, place, sizeof place),
+    return pgm_fail(o->error, PGM_BAD_INPUT, "%s: missing; it must be a number (%s)", pgm_data_place(a, 0, place, sizeof place),
                     line_of(o->m, f->line, line));
   if (f->integer && !(floor(*out) == *out && fabs(*out) <= 9007199254740992.))
     return pgm_fail(o->error, PGM_BAD_INPUT, "%s: %.17g is not a whole number, but %s is an int (%s)",
@@ -691,7 +691,7 @@ static bool put(const PgmFamily *f, PgmLayout *l, long at, double v)
 
 static PgmStatus not_whole(const Opening *o, int family, long flat, long entry, double v)
 {
-  if (isnan(v)) return bad_entry(o, family, flat, entry, "is missing; an int must be given");
+  if (isnan(v)) return bad_entry(o, family, flat, entry, "missing; an int must be given");
   return bad_entry(o, family, flat, entry, "%.17g is not a whole number%s, but %s is an int", v, floor(v) == v ? " of 32 bits" : "",
                    o->m->families[family].name);
 }
@@ -1285,9 +1285,9 @@ static PgmStatus check_values(const Opening *o, int family)
         const char *wrong = isnan(v) ? NULL : outside_support(support, v);
         if (isnan(v) && may_miss) continue;
         if (isnan(v) && st->whole)
-          status = bad_entry(o, family, flat, e, "is missing; entries that have one distribution are given together or not at all");
+          status = bad_entry(o, family, flat, e, "missing; entries that have one distribution are given together or not at all");
         else if (isnan(v))
-          status = bad_entry(o, family, flat, e, "is missing");
+          status = bad_entry(o, family, flat, e, st->kind == PGM_S_OBSERVED ? "missing" : "missing; an input must be given");
         else if (wrong)
           status = bad_entry(o, family, flat, e, "%.17g %s: %s", v, wrong, st->text);
       }
@@ -1335,7 +1335,7 @@ static PgmStatus needs_missing(const Opening *o, const PgmRangeCheck *c, const P
   long flat = 0, entry = 0;
   for (int k = 0; k < miss->n_index; k++) flat += (miss->index[k] - l->lo[k]) * l->stride[k];
   while (l->present[flat * l->width + entry]) entry++;
-  return pgm_fail(o->error, PGM_BAD_INPUT, "%s: is missing, and %s needs it%s (%s:%d)%s", entry_place(o, c->family, flat, entry, place, sizeof place),
+  return pgm_fail(o->error, PGM_BAD_INPUT, "%s: missing, and %s needs it%s (%s:%d)%s", entry_place(o, c->family, flat, entry, place, sizeof place),
                   statement, units, o->m->file, c->line, miss->n > 1 ? "; it is not the only one" : "");
 }
 

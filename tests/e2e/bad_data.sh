@@ -24,7 +24,7 @@ wrong 1 "d.json: N: 2.5 is not a whole number, but N is an int (radon.pgm:3)" ra
 wrong 1 "d.json: county_idx[2]: 3 is above the upper bound 2 (radon.pgm:8)" radon d.json "{$good, \"county_idx\": [1, 3, 2], \"log_radon\": [1, 2, 3]}"
 wrong 1 "d.json: county_idx[3]: 0 is below the lower bound 1 (radon.pgm:8)" radon d.json "{$good, \"county_idx\": [1, 2, 0], \"log_radon\": [1, 2, 3]}"
 wrong 1 "d.json: county_idx[2]: 1.5 is not a whole number, but county_idx is an int (radon.pgm:8)" radon d.json "{$good, \"county_idx\": [1, 1.5, 2], \"log_radon\": [1, 2, 3]}"
-wrong 1 "d.json: floor_measure[2]: is missing (radon.pgm:9)" radon d.json '{"N": 3, "J": 2, "floor_measure": [0, null, 0], "county_idx": [1, 2, 2], "log_radon": [1, 2, 3]}'
+wrong 1 "d.json: floor_measure[2]: missing; an input must be given (radon.pgm:9)" radon d.json '{"N": 3, "J": 2, "floor_measure": [0, null, 0], "county_idx": [1, 2, 2], "log_radon": [1, 2, 3]}'
 wrong 1 "d.json:1:12: duplicate object key near '\"N\"'" radon d.json '{"N": 3, "N": 3}'
 wrong 1 "d.json:1:19: ']' expected near end of file" radon d.json '{"N": 3, "x": [1, 2'
 wrong 1 "d.json: the file is empty" radon d.json ''

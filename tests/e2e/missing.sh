@@ -29,9 +29,9 @@ near "log density" "$(get check.log log_joint)" "$(awk 'BEGIN {                #
 echo '{"y": [[1, 2], [null, null], [0, 1]]}' >pairs.json
 check "a pair that is missing" ./pairs grad pairs.json --check --quiet
 echo '{"y": [[1, 2], [null, 1], [0, 1]]}' >half.json
-refuse 1 "half.json: y[2,1]: is missing; entries that have one distribution are given together or not at all (pairs.pgm:6)" ./pairs grad half.json --quiet
+refuse 1 "half.json: y[2,1]: missing; entries that have one distribution are given together or not at all (pairs.pgm:6)" ./pairs grad half.json --quiet
 echo '{"x": [1, null, 2, 3]}' >saw.json
-refuse 1 "saw.json: x[2]: is missing, and z[n] ~ normal(x[n-1], 1) needs it at n = 3 (saw.pgm:10)" ./saw fit saw.json --quiet
+refuse 1 "saw.json: x[2]: missing, and z[n] ~ normal(x[n-1], 1) needs it at n = 3 (saw.pgm:10)" ./saw fit saw.json --quiet
 echo '{"x": [1, 2, 3, null]}' >last.json
 check "the last value of a series" ./saw fit last.json --quiet
 finish

@@ -205,12 +205,12 @@ static void test_wrong_data(void **state)
   const PgmModel *m = &groups_model;
   assert_refused(m, "{}", "'N' is not in d.json, nor is 'y', from which it would be counted (groups.pgm:2: input N : int)");
   assert_refused(m, "{\"N\": 2.5}", "d.json: N: 2.5 is not a whole number, but N is an int (groups.pgm:2)");
-  assert_refused(m, "{\"N\": null}", "d.json: N: is missing; it must be a number (groups.pgm:2)");
+  assert_refused(m, "{\"N\": null}", "d.json: N: missing; it must be a number (groups.pgm:2)");
   assert_refused(m, "{\"N\": \"x\"}", "d.json: N: text (\"x\"), not a number (groups.pgm:2)");
   assert_refused(m, "{\"N\": [1, 2]}", "d.json: N: 2 values, but N is a scalar (groups.pgm:2)");
   assert_refused(m, "{\"g\": [1, 2.5, 1], \"J\": 2, " GROUPS_ARRAYS "}",
                  "d.json: g[2]: 2.5 is not a whole number, but g is an int (groups.pgm:6)");
-  assert_refused(m, "{\"g\": [1, null, 1], " GROUPS_ARRAYS "}", "d.json: g[2]: is missing; an int must be given (groups.pgm:6)");
+  assert_refused(m, "{\"g\": [1, null, 1], " GROUPS_ARRAYS "}", "d.json: g[2]: missing; an int must be given (groups.pgm:6)");
   assert_refused(m, "{\"g\": [1, 3e9, 1], \"J\": 2, " GROUPS_ARRAYS "}",
                  "d.json: g[2]: 3000000000 is not a whole number of 32 bits, but g is an int (groups.pgm:6)");
   assert_refused(m, "{\"g\": [1, 3, 1], \"J\": 2, " GROUPS_ARRAYS "}", "d.json: g[2]: 3 is above the upper bound 2 (groups.pgm:6)");
@@ -228,7 +228,7 @@ static void test_wrong_data(void **state)
   assert_refused(m, "{\"g\": [1, 2, 1], \"M\": [2, 0], \"c\": [9, 8], " GROUPS_REST ", \"r\": [[1, 2], [null, 4]]}",
                  "d.json: r[2,2]: the model has no r[2,2]: null is expected here (rows of unequal length are padded) (groups.pgm:13)");
   assert_refused(m, "{\"g\": [1, 2, 1], \"M\": [2, 0], \"c\": [9, 8], " GROUPS_REST ", \"r\": [[1, null], [null, null]]}",
-                 "d.json: r[1,2]: is missing (groups.pgm:13)");
+                 "d.json: r[1,2]: missing; an input must be given (groups.pgm:13)");
   assert_refused(m, "{\"g\": [1, 2, 1], \"M\": [2, 0], \"c\": [9, 8, 7], \"r\": [[1, 2], [null, null]], " GROUPS_REST "}",
                  "d.json: c: 3 values, but c[n], n in 3..N needs 2 (groups.pgm:16)");
 }
@@ -256,7 +256,7 @@ static void test_supports_and_types(void **state)
     m.statements = statements;
     assert_refused(&m, json, wrong[i].message);
   }
-  assert_refused(&linear_model, "{\"x\": [1, NaN]}", "d.json: x[2]: is missing (linear.pgm:6)");
+  assert_refused(&linear_model, "{\"x\": [1, NaN]}", "d.json: x[2]: missing (linear.pgm:6)");
   assert_refused(&linear_model, "{\"x\": [1, Infinity]}",
                  "d.json: x[2]: inf is not finite: x[n] ~ normal(theta + tau * z[n], sigma) (linear.pgm:6)");
 }
