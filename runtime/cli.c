@@ -228,6 +228,7 @@ static void install_handlers(void)
   struct sigaction action = {.sa_handler = on_signal};
   sigaction(SIGINT, &action, NULL);
   sigaction(SIGTERM, &action, NULL);
+  signal(SIGXFSZ, SIG_IGN); /* a file that may not grow is an error of its writer, like a full disk */
 }
 
 void pgm_cli_defer_signals(void)
