@@ -2,6 +2,7 @@
  * as text or JSON, the exit status. Interrupted, it writes the fit so far, marked unconverged. */
 #include "cli.h"
 
+#include <ctype.h>
 #include <errno.h>
 #include <signal.h>
 #include <stdlib.h>
@@ -18,22 +19,63 @@
 static void target_of(const char *text, char *name, size_t size)
 {
   const char *equals = strchr(text, '=');
-  snprintf(name, size, "%.*s", equals ? (int)(equals - text) : 0, text);
+  while (isspace((unsigned char)*text)) text++;
+  int length = equals ? (int)(equals - text) : 0;
+  while (length > 0 && isspace((unsigned char)text[length - 1])) length--;
+  snprintf(name, size, "%.*s", length > 0 ? length : 0, text);
 }
 
+/* The texts of --inputs, then those of --window. */
+static const char *target_text(const PgmFitOptions *o, int i)
+{
+  return i < o->n_inputs ? o->inputs[i] : o->windows[i - o->n_inputs];
+}
+
+static bool is_pinned(const PgmFitOptions *o, const char *family)
+{
+  for (int i = 0; i < o->n_pins; i++)
+    if (strcmp(o->pins[i], family) == 0) return true;
+  return false;
+}
+
+/* Do --inputs, --window NAME=W or --pin say of this family what it is to read? */
+static bool is_named(const PgmFitOptions *o, const char *family)
+{
+  char name[128];
+  for (int i = 0; i < o->n_inputs + o->n_windows; i++) {
+    target_of(target_text(o, i), name, sizeof name);
+    if (strcmp(name, family) == 0) return true;
+  }
+  return is_pinned(o, family);
+}
+
+/* Options that would hide each other: one variable named twice, --window W where every variable is named. */
 static int check_targets(PgmCli *cli)
 {
   const PgmFitOptions *o = &cli->fit;
+  const char *window = NULL;
   char a[128], b[128];
+  bool locals = false, unnamed = false, unpinned = false;
   for (int i = 0; i < o->n_inputs + o->n_windows; i++) {
-    const char *text = i < o->n_inputs ? o->inputs[i] : o->windows[i - o->n_inputs];
-    target_of(text, a, sizeof a);
+    target_of(target_text(o, i), a, sizeof a);
+    if (!a[0]) window = target_text(o, i);
     for (int k = 0; k < i; k++) {
-      target_of(k < o->n_inputs ? o->inputs[k] : o->windows[k - o->n_inputs], b, sizeof b);
+      target_of(target_text(o, k), b, sizeof b);
       if (strcmp(a, b) != 0) continue;
       return pgm_cli_usage_error(cli, "the inputs of %s are given twice", a[0] ? a : "the local latent variables");
     }
+    if (is_pinned(o, a)) return pgm_cli_usage_error(cli, "--pin %s keeps the factors of %s free, so that they have no inputs", a, a);
   }
+  for (int f = 0; f < cli->model->n_families; f++) {
+    const PgmFamily *family = &cli->model->families[f];
+    if (family->role != PGM_LOCAL) continue;
+    locals = true;
+    unnamed = unnamed || !is_named(o, family->name);
+    unpinned = unpinned || !is_pinned(o, family->name);
+  }
+  if (locals && !unpinned) return pgm_cli_usage_error(cli, "--pin of every local latent variable leaves none to amortise");
+  if (locals && !unnamed && window)
+    return pgm_cli_usage_error(cli, "--window %s is for local latent variables that no other option names, and there is none", window);
   return 0;
 }
 

@@ -317,7 +317,7 @@ PgmStatus pgm_inputs_find(const PgmSession *s, const PgmFitOptions *o, int famil
     long w;
     if (!window_width(window, &w)) return pgm_fail(error, PGM_BAD_USAGE, "--window %s: a whole number expected", window);
     if (!a || !a->window || !a->window[0])
-      return pgm_fail(error, PGM_BAD_INPUT, "--window %s: no observed or known variable stands in the factors of %s; use --inputs", window,
+      return pgm_fail(error, PGM_BAD_INPUT, "--window %s: in the factors of %s no observed or known variable can be shifted along its index; use --inputs", window,
                       name);
     out->n = 0;
     out->origin = PGM_OF_WINDOW;
