@@ -4,6 +4,7 @@
 #include "cli.h"
 
 #include <ctype.h>
+#include <float.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -244,8 +245,8 @@ static void print_gap(const PgmGap *gap, const char *name, PgmGapNumber x, const
       printf(" +- %-8.2g", x.se);
     else
       printf("%12s", "");
-    if (gap->observations)
-      printf("%14.3g", fabs(x.value) < 5e-5 ? 0 : x.value / (double)gap->observations);
+    if (gap->shares)
+      printf("%14.3g", fabs(x.value) < 5e-5 ? 0 : x.value / (double)gap->shares);
     else
       printf("%14s", "-");
   } else {
@@ -290,7 +291,9 @@ static void print_evidence(const PgmGap *gap)
 static void print_gaps(const PgmGap *gap, bool test)
 {
   const PgmGaps *g = &gap->gaps;
-  printf("\n  %-16s %14s %10s %15s\n", "gap, in nats", "total", "", "per observation");
+  char share[40];
+  snprintf(share, sizeof share, "per %s", pgm_gap_share(gap));
+  printf("\n  %-16s %14s %10s %15s\n", "gap, in nats", "total", "", share);
   print_gap(gap, "approximation", g->approximation, gap->evidence.kind == PGM_EVIDENCE_BOUND ? ">=" : "", "log evidence - F-VI", PGM_GAP_FVI,
             PGM_GAP_FVI);
   print_gap(gap, "amortisation", g->amortisation, "", "F-VI - A-VI, full domain", PGM_GAP_FVI, PGM_GAP_FULL);
@@ -354,7 +357,7 @@ static void print_lines(const char *name, const char *text)
 static void print_text(const PgmCli *cli, const PgmGap *gap, const PgmGap *test, const char *advice)
 {
   char half_width[200];
-  printf("%s: the gaps, %ld observation%s\n", cli->model->name, gap->observations, gap->observations == 1 ? "" : "s");
+  printf("%s: the gaps, %ld %s%s\n", cli->model->name, gap->shares, pgm_gap_share(gap), gap->shares == 1 ? "" : "s");
   print_methods(gap);
   print_evidence(gap);
   print_gaps(gap, false);
@@ -370,7 +373,7 @@ static void print_text(const PgmCli *cli, const PgmGap *gap, const PgmGap *test,
     if (!gap->same_inputs) print_spread(&gap->method[PGM_GAP_CHOSEN], "A-VI, chosen");
   }
   if (test) {
-    printf("\n  %s: %ld observation%s %s, globals as F-VI has them\n", cli->test, test->observations, test->observations == 1 ? "" : "s",
+    printf("\n  %s: %ld %s%s %s, globals as F-VI has them\n", cli->test, test->shares, pgm_gap_share(test), test->shares == 1 ? "" : "s",
            test->same_data ? "that were fitted" : "not fitted");
     print_methods(test);
     print_evidence(test);
@@ -536,6 +539,7 @@ static void write_json(const PgmGap *gap, const PgmGap *test, const char *advice
   }
   for (int l = 0; l < PGM_GAP_LISTS; l++) json_list(&j, gap, (PgmGapListName)l);
   json_half_width(&j, gap);
+  pgm_json_integer(&j, "restarts", gap->restarts);
   pgm_json_string(&j, "restarted", gap->restarted[0] ? gap->restarted : NULL);
   pgm_json_string(&j, "not_converged", gap->unconverged[0] ? gap->unconverged : NULL);
   if (gap->agrees < 0)
@@ -559,11 +563,15 @@ static PgmStatus write_out(PgmCli *cli, const PgmGap *gap, const PgmGap *test, c
   return pgm_cli_output_close(cli, &file);
 }
 
+/* values[i], or what they have more than `less`, where what is but the rounding of both is 0; nothing where one was not measured. */
 static void csv_number(FILE *out, const double *values, long i, const double *less)
 {
   char text[32];
   putc(',', out);
-  if (values && (!less || isfinite(less[i]))) fputs(pgm_number_text(less ? values[i] - less[i] : values[i], text), out);
+  if (!values || (less && !isfinite(less[i]))) return;
+  const double x = less ? values[i] - less[i] : values[i];
+  const bool rounding = less && fabs(x) <= 64 * DBL_EPSILON * fmax(1, fmax(fabs(values[i]), fabs(less[i])));
+  fputs(pgm_number_text(rounding ? 0 : x, text), out);
 }
 
 /* What the ELBO of method k has in no row: the terms and entropies of globals, and of local variables of other plates. */
@@ -577,9 +585,11 @@ static double in_no_row(const PgmGap *gap, const PgmGapUnits *units, int k)
 static void note_rest(const PgmCli *cli, const PgmGap *gap, const PgmGapUnits *units)
 {
   const double full = in_no_row(gap, units, PGM_GAP_FULL), least = 0.01;
+  const PgmGaps *g = &gap->gaps;
   double amortisation = in_no_row(gap, units, PGM_GAP_FVI) - full, conditioning = full - in_no_row(gap, units, PGM_GAP_CHOSEN);
   if (isnan(conditioning)) conditioning = 0;
-  if (pgm_needs_draws(cli->model) || isnan(amortisation) || (fabs(amortisation) < least && fabs(conditioning) < least)) return;
+  /* where terms are sampled, the rows have draws of their own, as many as the totals */
+  if (isnan(amortisation) || (fabs(amortisation) < least + 5 * g->amortisation.se && fabs(conditioning) < least + 5 * fmax(g->conditioning.se, 0))) return;
   pgm_cli_note(cli, "%s: the rows are the units of '%s'; of the amortisation gap %.4g nats are in none of them, of the conditioning gap %.4g: those of variables that "
                     "are global or of other plates", cli->per_observation, units->variable, amortisation, conditioning);
 }

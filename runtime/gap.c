@@ -165,10 +165,9 @@ static void note_unconverged(PgmGap *gap, const PgmFit *fit, const char *what)
   if (!fit->converged) pgm_gap_append(gap->unconverged, sizeof gap->unconverged, "%s%s", gap->unconverged[0] ? "; " : "", what);
 }
 
-/* One more run of the method, with the path of the recorder (NULL: a path of nothing but its end). */
+/* One more run of the method, with the path of the recorder. */
 static PgmStatus keep_run(Work *w, PgmGapMethod *m, const PgmFit *fit, const PgmFitOptions *o, PgmGapRecorder *recorder)
 {
-  PgmGapRecorder none = {0};
   PgmGapRun *more = realloc(m->run, (size_t)(m->n_runs + 1) * sizeof *more);
   if (!more) return no_memory(w->error);
   m->run = more;
@@ -177,7 +176,7 @@ static PgmStatus keep_run(Work *w, PgmGapMethod *m, const PgmFit *fit, const Pgm
       .seed = fit->seed, .seconds = fit->seconds, .elbo = fit->elbo, .iterations = fit->iterations, .converged = fit->converged};
   memcpy(r->criterion, fit->criterion, sizeof r->criterion);
   const bool noisy = pgm_solve_stochastic(w->s, o), draws = pgm_needs_draws(w->s->model) || o->expectation >= PGM_EXP_FIXED_DRAWS;
-  return pgm_gap_take_path(recorder ? recorder : &none, r, noisy, !noisy && draws) ? PGM_OK : no_memory(w->error);
+  return pgm_gap_take_path(recorder, r, noisy, !noisy && draws) ? PGM_OK : no_memory(w->error);
 }
 
 /* Fits by all seeds. The one that stands: the best, or the first. *best gets the best of those too (a copy is not made: NULL where it
@@ -311,8 +310,8 @@ static PgmFitOptions with(const PgmFitOptions *o, const Arrangement *a)
   return x;
 }
 
-/* "z from x[n-1], x[n]; w from nothing"; long lists are cut short. */
-static void describe(const PgmModel *m, const PgmFit *fit, char *text, size_t size)
+/* "z from x[n-1], x[n]; w from nothing"; long lists are cut short, unless they are wanted whole. */
+static void describe(const PgmModel *m, const PgmFit *fit, bool whole, char *text, size_t size)
 {
   text[0] = '\0';
   for (int i = 0; i < fit->n_factors; i++) {
@@ -323,7 +322,7 @@ static void describe(const PgmModel *m, const PgmFit *fit, char *text, size_t si
       pgm_gap_append(text, size, " %s", p->kind == PGM_SHARED ? "constant" : "with free factors");
     else
       pgm_gap_append(text, size, " from %s", p->function->n_inputs ? "" : "nothing");
-    const int n = p->function ? p->function->n_inputs : 0, first = n > MOST_NAMED ? 2 : n;
+    const int n = p->function ? p->function->n_inputs : 0, first = n > MOST_NAMED && !whole ? 2 : n;
     for (int k = 0; k < first; k++) pgm_gap_append(text, size, "%s%s", k ? ", " : "", p->function->inputs[k]);
     if (first < n) pgm_gap_append(text, size, ", ... (%d in all), %s", n, p->function->inputs[n - 1]);
   }
@@ -353,6 +352,18 @@ static bool amortises(const PgmFit *fit)
   for (int i = 0; i < fit->n_factors; i++)
     if (fit->factors[i].function) return true;
   return false;
+}
+
+/* Do the functions of both fits read the same, and are the other factors of one kind? (The texts of `describe` leave out what is in the middle.) */
+static bool same_inputs(const PgmFit *a, const PgmFit *b)
+{
+  for (int i = 0; i < a->n_factors; i++) {
+    const PgmFactors *p = &a->factors[i], *q = &b->factors[i];
+    if (p->kind != q->kind || (p->function && p->function->n_inputs != q->function->n_inputs)) return false;
+    for (int k = 0; p->function && k < p->function->n_inputs; k++)
+      if (strcmp(p->function->inputs[k], q->function->inputs[k]) != 0) return false;
+  }
+  return true;
 }
 
 /* ---- F-VI restarted ------------------------------------------------------------------------------------------------------------------ */
@@ -411,7 +422,7 @@ static PgmStatus restart_from(Work *w, const PgmGapMethod *other, const char *wh
   const double before = fvi->elbo, seen = fmax(1e-6, 2 * above.se);
   PgmGapMethod again = {.fit = fit};
   st = measure(gap, w->s, &again, w->options->fit.seed, w->error);
-  if (!st) st = keep_run(w, fvi, fit, &o, NULL);
+  gap->restarts += !st; /* no run of a seed: it began where another method ended */
   if (!st && again.elbo > before) {
     pgm_fit_free(fvi->fit);
     free(fvi->block);
@@ -496,12 +507,20 @@ static PgmGap *new_gap(const PgmSession *s)
   gap->gaps = (PgmGaps){none, none, none, none, none, none};
   gap->evidence = (PgmEvidence){.kind = PGM_EVIDENCE_NONE, .value = NAN, .se = NAN, .khat = NAN};
   for (int k = 0; k < PGM_GAP_METHODS; k++) gap->method[k].elbo = gap->method[k].se = NAN;
+  for (int k = 0; k < s->model->n_statements; k++) gap->observes = gap->observes || s->model->statements[k].kind == PGM_S_OBSERVED;
   for (int f = 0; f < s->model->n_families; f++) {
     const PgmLayout *l = &s->layout[f];
     if (s->model->families[f].role == PGM_OBSERVED) gap->missing += l->missing;
     if (s->model->families[f].role == PGM_LOCAL) gap->locals += l->list ? l->defined : l->elements;
   }
   return gap;
+}
+
+/* After the first fit by F-VI. */
+static void count_shares(PgmGap *gap)
+{
+  gap->observations = gap->method[PGM_GAP_FVI].fit->observations;
+  gap->shares = gap->observes ? gap->observations : gap->locals;
 }
 
 static PgmStatus measure_kept(Work *w, PgmGapMethod *m)
@@ -575,7 +594,7 @@ static PgmStatus fit_alternatives(Work *w, const PgmFitOptions *chosen)
     st = fit_variant(w, list, &o, text, k + 1 < n ? PGM_GAP_METHODS : gap->same_inputs ? PGM_GAP_FULL : PGM_GAP_CHOSEN, NULL);
     if (st) return st;
     const PgmFit *fit = pgm_gap_variant(gap, last_of(list))->fit;
-    describe(gap->model, fit, last_of(list)->text, sizeof last_of(list)->text);
+    describe(gap->model, fit, false, last_of(list)->text, sizeof last_of(list)->text);
     last_of(list)->parameters = fit->variational_parameters;
   }
   return st;
@@ -600,7 +619,7 @@ static PgmStatus fit_windows(Work *w, const PgmFitOptions *base, bool all, PgmFi
     }
     if (!st) {
       const PgmFit *fit = last_of(list)->own.fit;
-      describe(gap->model, fit, last_of(list)->text, sizeof last_of(list)->text);
+      describe(gap->model, fit, false, last_of(list)->text, sizeof last_of(list)->text);
       last_of(list)->parameters = fit->variational_parameters;
     }
     free_arrangement(&a);
@@ -643,7 +662,7 @@ static void stand_in(Work *w, const PgmFitOptions *chosen_options)
   gap->gaps.constant = difference(gap, &gap->method[PGM_GAP_FVI], &gap->method[PGM_GAP_CONST]);
   PgmGapVariant *v = widest_of_the_best(gap);
   if (!v) return;
-  if (chosen->fit && amortises(chosen->fit) && strcmp(v->text, gap->chosen) != 0) {
+  if (chosen->fit && amortises(chosen->fit) && !same_inputs(chosen->fit, v->own.fit)) {
     const PgmGapNumber gain = difference(gap, chosen, &v->own);
     const double nothing = pgm_gap_nothing(gap, gain);
     if (gain.value > nothing || (window_chosen(chosen_options) > w->window_hi && gain.value >= -nothing)) return;
@@ -671,7 +690,7 @@ static PgmStatus fit_full(Work *w, const PgmFitOptions *options, PgmFit **other)
   PgmGapMethod *full = &gap->method[PGM_GAP_FULL];
   PgmStatus st = fit_seeds(w, full, *options, "A-VI, full domain", false, other);
   if (st) return st;
-  describe(gap->model, full->fit, gap->full, sizeof gap->full);
+  describe(gap->model, full->fit, false, gap->full, sizeof gap->full);
   if (!amortises(full->fit)) {
     free_method(full);
     gap->full[0] = '\0';
@@ -690,7 +709,7 @@ static PgmStatus fit_chosen(Work *w, const PgmFitOptions *options)
   PgmStatus st = fit_seeds(w, chosen, *options, "A-VI, inputs chosen", false, NULL);
   if (!st) st = measure_kept(w, chosen);
   if (!st) st = restart_from(w, chosen, "A-VI with the inputs chosen");
-  if (!st) describe(gap->model, chosen->fit, gap->chosen, sizeof gap->chosen);
+  if (!st) describe(gap->model, chosen->fit, false, gap->chosen, sizeof gap->chosen);
   return st;
 }
 
@@ -699,7 +718,11 @@ static void place_chosen(PgmGap *gap)
 {
   PgmGapMethod *full = &gap->method[PGM_GAP_FULL], *chosen = &gap->method[PGM_GAP_CHOSEN];
   if (full->fit) {
-    gap->same_inputs = !chosen->fit || !strcmp(gap->full, gap->chosen);
+    gap->same_inputs = !chosen->fit || same_inputs(full->fit, chosen->fit);
+    if (!gap->same_inputs && !strcmp(gap->full, gap->chosen)) { /* what differs is in the middle */
+      describe(gap->model, full->fit, true, gap->full, sizeof gap->full);
+      describe(gap->model, chosen->fit, true, gap->chosen, sizeof gap->chosen);
+    }
   } else if (chosen->fit && amortises(chosen->fit)) {
     *full = *chosen;
     *chosen = (PgmGapMethod){.elbo = NAN, .se = NAN};
@@ -892,7 +915,7 @@ PgmStatus pgm_gap_run(PgmSession *s, const PgmGapOptions *options, PgmGap **out,
   gap->fixed = options->fit.fix != NULL;
   PgmStatus st = fit_seeds(&w, &gap->method[PGM_GAP_FVI], w.fvi, names[PGM_GAP_FVI], true, NULL);
   if (!st) st = measure_kept(&w, &gap->method[PGM_GAP_FVI]);
-  if (!st) gap->observations = gap->method[PGM_GAP_FVI].fit->observations;
+  if (!st) count_shares(gap);
   if (!st && gap->locals) {
     PgmFitOptions constant = w.fvi;
     constant.method = PGM_CONST;
@@ -983,7 +1006,7 @@ PgmStatus pgm_gap_test(PgmSession *s, const PgmGap *train, const PgmGapOptions *
   }
   if (!st) st = fit_seeds(&w, &gap->method[PGM_GAP_FVI], w.fvi, "F-VI on the test data", true, NULL);
   if (!st) st = measure_kept(&w, &gap->method[PGM_GAP_FVI]);
-  if (!st) gap->observations = gap->method[PGM_GAP_FVI].fit->observations;
+  if (!st) count_shares(gap);
   for (int k = 0; k < PGM_GAP_METHODS && !st; k++)
     if (k != PGM_GAP_FVI && train->method[k].fit) st = carry_over(&w, &train->method[k], globals, names[k], &gap->method[k]);
   if (!st) st = carry_lists(&w, train, globals);

@@ -65,6 +65,8 @@ typedef struct {
 typedef struct PgmGap {
   const PgmModel *model;
   long observations, missing, locals;  /* missing: observed values; locals: defined elements of local families */
+  bool observes;                       /* has the model observed variables? Else its data are inputs, which factors weigh */
+  long shares;                         /* what losses are told per: the observations; where there are no observed variables, the local ones */
   bool same_data;                      /* of test data: they are those that were fitted */
   int blocks;
   PgmGapMethod method[PGM_GAP_METHODS];
@@ -77,6 +79,7 @@ typedef struct PgmGap {
   PgmEvidence evidence;
   PgmGaps gaps;
   PgmGapList list[PGM_GAP_LISTS];
+  int restarts;                        /* how often F-VI was fitted anew from the factors of a fit above it: no runs of its own */
   char restarted[240];                 /* F-VI was restarted from a fit above it: said here; "" otherwise */
   char unconverged[512];               /* names of the fits that did not converge; "" */
   int agrees;                          /* with the verdict: 1, 0; -1: cannot be told */
@@ -108,6 +111,8 @@ bool pgm_gap_reach(const PgmGapRun *run, double elbo, double *iteration, double 
 
 /* ---- words (gap_judge.c) ------------------------------------------------------------------------------------------------------------- */
 
+/* What losses are told per, one of them: "observation" or "local variable". */
+const char *pgm_gap_share(const PgmGap *gap);
 /* Nats that count as nothing: three standard errors and a thousandth of a nat per local element, or a hundredth of what constant factors
  * lose. */
 double pgm_gap_nothing(const PgmGap *gap, PgmGapNumber x);
@@ -133,7 +138,7 @@ long pgm_gap_weights(const PgmFit *fit);
 
 /* ---- unit by unit (gap_units.c) ------------------------------------------------------------------------------------------------------ */
 
-/* ELBO of each unit, the values of the outermost plate with most units: its terms, its latents' entropy and Jacobians. Rows unit - lo,
+/* ELBO of each unit, the values of the outermost plate with data that has most units: its terms, its latents' entropy and Jacobians. Rows unit - lo,
  * one array per method (NULL: not measured). What belongs to no unit (globals) is left out. */
 typedef struct { const char *variable; long lo, n; double *elbo[PGM_GAP_METHODS]; } PgmGapUnits;
 /* Is there a plate with several units? */

@@ -8,6 +8,11 @@
 
 enum { AMPLE = 16 }; /* hidden units of a network that is not called small */
 
+const char *pgm_gap_share(const PgmGap *gap)
+{
+  return gap->observes ? "observation" : "local variable";
+}
+
 double pgm_gap_nothing(const PgmGap *gap, PgmGapNumber x)
 {
   const double per_element = 1e-3 * (double)gap->locals;
@@ -112,13 +117,13 @@ typedef enum { TEST_NONE, TEST_SAME, TEST_EMPTY, TEST_UNSETTLED, TEST_FEW, TEST_
 
 static double per(const PgmGap *gap, double nats)
 {
-  return gap->observations ? nats / (double)gap->observations : NAN;
+  return gap->shares ? nats / (double)gap->shares : NAN;
 }
 
 /* Does a function that loses `here` on its own data lose clearly more per observation on the test data? */
 static bool loses_more(const PgmGap *gap, const PgmGap *test, PgmGapNumber here, PgmGapNumber there)
 {
-  const double more = (per(test, there.value) - per(gap, here.value)) * (double)test->observations;
+  const double more = (per(test, there.value) - per(gap, here.value)) * (double)test->shares;
   return isfinite(there.value) && seen(test, there) && more > fmax(HARDLY, 0.5 * pgm_gap_nothing(test, there)) &&
          per(test, there.value) > 1.5 * per(gap, fmax(here.value, 0));
 }
@@ -128,11 +133,11 @@ static TestSays test_says(const PgmGap *gap, const PgmGap *test, PgmGapMethodNam
 {
   if (!test) return TEST_NONE;
   if (test->same_data) return TEST_SAME;
-  if (!test->observations) return TEST_EMPTY;
-  if (!isfinite(there.value) || !gap->observations) return TEST_NONE;
+  if (!test->shares) return TEST_EMPTY;
+  if (!isfinite(there.value) || !gap->shares) return TEST_NONE;
   if (!pgm_gap_settled(test, PGM_GAP_FVI, k)) return TEST_UNSETTLED;
   if (loses_more(gap, test, here, there)) return TEST_LOSES;
-  return test->observations < FEW_TESTS ? TEST_FEW : TEST_WELL;
+  return test->shares < FEW_TESTS ? TEST_FEW : TEST_WELL;
 }
 
 static TestSays test_of_full(const PgmGap *gap, const PgmGap *test)
@@ -242,8 +247,8 @@ static void judge_closing(PgmGap *gap, PgmGapNumber loss, TestSays test)
   }
   if (closes && isfinite(gap->gaps.constant.value) && gap->gaps.constant.value < 1e-6) {
     snprintf(gap->message, sizeof gap->message,
-             "these data cannot tell whether the verdict holds: even constant factors lose nothing (%ld observation%s)", gap->observations,
-             gap->observations == 1 ? "" : "s");
+             "these data cannot tell whether the verdict holds: even constant factors lose nothing (%ld %s%s)", gap->shares, pgm_gap_share(gap),
+             gap->shares == 1 ? "" : "s");
     return;
   }
   if (closes)
@@ -297,8 +302,8 @@ static void add_test(PgmGap *gap, const PgmGap *test, TestSays says)
   const PgmFit *functions = gap->method[PGM_GAP_FULL].fit;
   const PgmGapNumber there = test ? test->gaps.amortisation : (PgmGapNumber){NAN, NAN};
   if (says == TEST_LOSES)
-    pgm_gap_append(gap->message, sizeof gap->message, "; on the test data the function leaves %.4g nats (%.3g per observation, on its own %.3g)",
-                   there.value, per(test, there.value), per(gap, fmax(gap->gaps.amortisation.value, 0)));
+    pgm_gap_append(gap->message, sizeof gap->message, "; on the test data the function leaves %.4g nats (%.3g per %s, on its own %.3g)",
+                   there.value, per(test, there.value), pgm_gap_share(gap), per(gap, fmax(gap->gaps.amortisation.value, 0)));
   else if (says == TEST_WELL)
     pgm_gap_append(gap->message, sizeof gap->message, "; on the test data it leaves %.3g", fabs(there.value) < 1e-6 ? 0 : there.value);
   else if (gap->agrees >= 0 && memorises(gap, functions))
@@ -371,7 +376,7 @@ void pgm_gap_judge(PgmGap *gap, const PgmGap *test)
     snprintf(gap->message, sizeof gap->message, "the model has no local latent variables: there is nothing to amortise");
     return;
   }
-  if (!gap->observations) {
+  if (!gap->shares) {
     snprintf(gap->message, sizeof gap->message,
              "there is no observation that is not missing: all that was measured is the prior, which says nothing about the verdict '%s'",
              verdict);
@@ -473,7 +478,7 @@ bool pgm_gap_half_width(const PgmGap *gap, double share, long *w, bool *measured
 
 bool pgm_gap_say_half_width(const PgmGap *gap, const PgmGap *test, char *text, size_t size)
 {
-  bool measured, others = test && !test->same_data && test->observations;
+  bool measured, others = test && !test->same_data && test->shares;
   long w;
   if (!pgm_gap_half_width(gap, PGM_GAP_SHARE, &w, &measured)) return false;
   snprintf(text, size, "half-width %ld: at most 1 %% of the gap without any input%s", w, measured ? "" : ", extrapolated");
@@ -579,14 +584,14 @@ static void say_amortisation(Advice *a)
   } else if (seen(gap, g->capacity) && g->capacity.value >= 0.5 * g->amortisation.value) {
     if (promised(gap))
       say(a,
-          "More capacity: the best function of this class that was found is %.3g nats (%.3g per observation) short of F-VI, and by the "
+          "More capacity: the best function of this class that was found is %.3g nats (%.3g per %s) short of F-VI, and by the "
           "verdict a richer one can close this; try wider layers (--hidden 64,64) or a higher degree.",
-          g->capacity.value, per(gap, g->capacity.value));
+          g->capacity.value, per(gap, g->capacity.value), pgm_gap_share(gap));
     else
       say(a,
-          "More inputs, or F-VI: the best function of %s that was found is %.3g nats (%.3g per observation) short of F-VI, and by the "
+          "More inputs, or F-VI: the best function of %s that was found is %.3g nats (%.3g per %s) short of F-VI, and by the "
           "verdict no capacity regains all of it.",
-          inputs, g->capacity.value, per(gap, g->capacity.value));
+          inputs, g->capacity.value, per(gap, g->capacity.value), pgm_gap_share(gap));
   }
   if (seen(gap, g->optimisation))
     say(a,
@@ -608,13 +613,13 @@ static void say_conditioning(Advice *a)
   char test[80] = "";
   if (gap->same_inputs || !isfinite(c.value) || !pgm_gap_settled(gap, PGM_GAP_FULL, PGM_GAP_CHOSEN)) return;
   if (there)
-    snprintf(test, sizeof test, "%.3g nats (%.3g per observation) on the test data", a->test->gaps.conditioning.value,
-             per(a->test, a->test->gaps.conditioning.value));
+    snprintf(test, sizeof test, "%.3g nats (%.3g per %s) on the test data", a->test->gaps.conditioning.value,
+             per(a->test, a->test->gaps.conditioning.value), pgm_gap_share(gap));
   if (seen(gap, c))
-    say(a, "Other inputs: %s loses %.3g nats (%.3g per observation)%s%s that %s has; neither capacity nor training regains them.", gap->chosen, c.value,
-        per(gap, c.value), there ? ", and " : "", test, gap->full);
+    say(a, "Other inputs: %s loses %.3g nats (%.3g per %s)%s%s against %s; neither capacity nor training regains them.", gap->chosen, c.value,
+        per(gap, c.value), pgm_gap_share(gap), there ? ", and " : "", test, gap->full);
   else if (there)
-    say(a, "Other inputs: %s loses nothing that can be seen on the data that were fitted, but %s that %s has.", gap->chosen, test, gap->full);
+    say(a, "Other inputs: %s loses nothing that can be seen on the data that were fitted, but %s against %s.", gap->chosen, test, gap->full);
   else if (gains(gap, c))
     say(a, "Other inputs: %s gains %.3g nats on the full domain, which only says that a function of the full domain (%s) can be better than this one.",
         gap->chosen, -c.value, gap->full);
@@ -666,24 +671,24 @@ static void say_loss_on_test(Advice *a)
   char inputs[512];
   if (!promised(gap) && suffices_here(gap, inputs, sizeof inputs))
     say(a,
-        "Not on other data: on the test data the function loses %.3g nats per observation, on its own %.3g, because it holds as constants what it "
+        "Not on other data: on the test data the function loses %.3g nats per %s, on its own %.3g, because it holds as constants what it "
         "does not see of its own data; by the verdict no bounded inputs carry over.",
-        there, here);
+        there, pgm_gap_share(gap), here);
   else if (test->missing && !gap->missing)
     say(a,
-        "Missing values: on the test data the function loses %.3g nats per observation, on its own %.3g; %ld value%s of the test data %s missing and none of "
+        "Missing values: on the test data the function loses %.3g nats per %s, on its own %.3g; %ld value%s of the test data %s missing and none of "
         "those that were fitted, so it has not learnt what to do without.",
-        there, here, test->missing, test->missing == 1 ? "" : "s", test->missing == 1 ? "is" : "are");
+        there, pgm_gap_share(gap), here, test->missing, test->missing == 1 ? "" : "s", test->missing == 1 ? "is" : "are");
   else if (FEW_PER_WEIGHT * weights > gap->locals)
     say(a,
-        "Fewer weights or more data: on the test data the function loses %.3g nats per observation, on its own %.3g; with %ld weights for %ld local "
+        "Fewer weights or more data: on the test data the function loses %.3g nats per %s, on its own %.3g; with %ld weights for %ld local "
         "variables it can have learnt its own in part by heart.",
-        there, here, weights, gap->locals);
+        there, pgm_gap_share(gap), here, weights, gap->locals);
   else
     say(a,
-        "Data that differ: on the test data the function loses %.3g nats per observation, on its own %.3g; with %ld weights for %ld local variables "
+        "Data that differ: on the test data the function loses %.3g nats per %s, on its own %.3g; with %ld weights for %ld local variables "
         "it has hardly learnt these by heart, so the test data reach where these are few or absent.",
-        there, here, weights, gap->locals);
+        there, pgm_gap_share(gap), here, weights, gap->locals);
 }
 
 /* What the functions lose per observation on data that they were not fitted to, against those that they were. */
@@ -695,8 +700,8 @@ static void say_test(Advice *a)
   case TEST_SAME: say(a, "Test data: those of --test are the data that were fitted, so they tell nothing about others."); return;
   case TEST_EMPTY: say(a, "Test data: every observed value of theirs is missing, so they tell nothing about the function."); return;
   case TEST_FEW:
-    say(a, "Test data: %ld observation%s too few to tell how the function does on data that it was not fitted to.", a->test->observations,
-        a->test->observations == 1 ? " is" : "s are");
+    say(a, "Test data: %ld %s%s too few to tell how the function does on data that it was not fitted to.", a->test->shares, pgm_gap_share(a->test),
+        a->test->shares == 1 ? " is" : "s are");
     return;
   case TEST_WELL: say(a, "Other data: on the test data, which it was not fitted to, the function does as well."); return;
   case TEST_LOSES: say_loss_on_test(a); return;
@@ -727,7 +732,7 @@ void pgm_gap_advise(const PgmGap *gap, const PgmGap *test, char *text, size_t si
     say(&a, "Other data: these have no units, whose variables could be inferred.");
     return;
   }
-  if (!gap->observations) {
+  if (!gap->shares) {
     say(&a, "Other data: every observed value is missing, so that the numbers are those of the prior.");
     return;
   }

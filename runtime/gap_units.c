@@ -1,5 +1,5 @@
 /* The ELBO unit by unit, to tell which observations suffer. In: the fits of a PgmGap, applied to the session. Out: per unit of the
- * outermost plate with most units, the expectation of its terms, and the entropy and Jacobians of its latent variables. Terms that can only
+ * outermost plate with data that has most units, the expectation of its terms, and the entropy and Jacobians of its latent variables. Terms that can only
  * be sampled are averaged over draws that are the same for all methods. */
 #include "gap_work.h"
 
@@ -10,16 +10,31 @@
 
 enum { UNIT_DRAWS = 400 };
 
-/* The outermost plate with most units among those with observed terms; -1: none. */
+/* Are there data in the terms of the outermost plates of this axis? */
+static bool has_data(const PgmModel *m, int axis)
+{
+  for (int p = 0; p < m->n_plates; p++)
+    for (int t = m->plates[p].first_term; m->plates[p].axis == axis && t < m->plates[p].first_term + m->plates[p].n_terms; t++) {
+      const PgmStatementKind kind = m->statements[m->terms[t].statement].kind;
+      if (kind == PGM_S_OBSERVED || kind == PGM_S_FACTOR) return true;
+    }
+  return false;
+}
+
+/* The outermost plate with most units among those with observations or factors, or, where none has, among all; -1: none. */
 static int unit_plate(const PgmSession *s)
 {
-  int found = -1;
-  long most = 0;
-  for (int p = 0; p < s->model->n_plates; p++) {
-    const long n = s->shape.plate_hi[p] - s->shape.plate_lo[p] + 1;
-    if (s->model->plates[p].variable && n > most) found = p, most = n;
+  const PgmModel *m = s->model;
+  for (int data = 1; data >= 0; data--) {
+    int found = -1;
+    long most = 0;
+    for (int p = 0; p < m->n_plates; p++) {
+      const long n = s->shape.plate_hi[p] - s->shape.plate_lo[p] + 1;
+      if (m->plates[p].variable && n > most && (!data || has_data(m, m->plates[p].axis))) found = p, most = n;
+    }
+    if (found >= 0) return found;
   }
-  return found;
+  return -1;
 }
 
 bool pgm_gap_has_units(const PgmSession *s)

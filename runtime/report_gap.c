@@ -97,10 +97,10 @@ static void head(FILE *out, const PgmGapReport *r)
   pgm_page_begin(out, title);
   fputs("<h1>", out);
   text(out, title);
-  fprintf(out, "</h1>\n<p class=\"sub\">%s observation%s", pgm_html_number((double)gap->observations, 1, count),
-          gap->observations == 1 ? "" : "s");
+  fputs("</h1>\n<p class=\"sub\">", out);
+  if (gap->observes) fprintf(out, "%s observation%s", pgm_html_number((double)gap->observations, 1, count), gap->observations == 1 ? "" : "s");
   if (gap->locals)
-    fprintf(out, ", %s local latent variable%s", pgm_html_number((double)gap->locals, 1, count), gap->locals == 1 ? "" : "s");
+    fprintf(out, "%s%s local latent variable%s", gap->observes ? ", " : "", pgm_html_number((double)gap->locals, 1, count), gap->locals == 1 ? "" : "s");
   for (int i = 0; r->data && i < r->data->n_files; i++) {
     fputs(i ? ", <code>" : "; data <code>", out);
     text(out, r->data->files[i]);
@@ -283,9 +283,8 @@ static void gap_bars(FILE *out, const PgmGap *gap, const GapRow *row, int n)
 
 static void gap_table(FILE *out, const PgmGap *gap, const GapRow *row, int n)
 {
-  fputs("<div class=\"scroll\"><table><thead><tr><th>gap</th><th class=\"n\">nats</th><th></th><th class=\"n\">per "
-        "observation</th><th>what it is</th></tr></thead><tbody>\n",
-        out);
+  fprintf(out, "<div class=\"scroll\"><table><thead><tr><th>gap</th><th class=\"n\">nats</th><th></th><th class=\"n\">per %s</th>"
+               "<th>what it is</th></tr></thead><tbody>\n", pgm_gap_share(gap));
   for (int i = 0; i < n; i++) {
     fprintf(out, "<tr%s><td class=\"name\"><span class=\"swatch\" style=\"--c:%s\"></span>%s</td><td class=\"n\">",
             row[i].sub ? " class=\"sub\"" : "", row[i].colour, row[i].name);
@@ -299,7 +298,7 @@ static void gap_table(FILE *out, const PgmGap *gap, const GapRow *row, int n)
     fputs("</td>", out);
     error_cell(out, row[i].x.se);
     fputs("<td class=\"n\">", out);
-    if (gap->observations) number(out, fabs(row[i].x.value) < 5e-5 ? 0 : row[i].x.value / (double)gap->observations, 2);
+    if (gap->shares) number(out, fabs(row[i].x.value) < 5e-5 ? 0 : row[i].x.value / (double)gap->shares, 2);
     fprintf(out, "</td><td>%s%s</td></tr>\n", isfinite(row[i].x.value) && !pgm_gap_settled(gap, row[i].a, row[i].b) ? "<b class=\"warn\">not converged.</b> " : "",
             row[i].meaning);
   }
@@ -746,7 +745,7 @@ static void units(FILE *out, const PgmGap *gap, const PgmGapUnits *u)
   if (!gap->same_inputs && u->elbo[PGM_GAP_CHOSEN])
     units_of(out, u, u->elbo[PGM_GAP_FULL], u->elbo[PGM_GAP_CHOSEN], "Conditioning: full domain \xe2\x88\x92 inputs chosen",
              "var(--chosen)");
-  fputs("</div>\n<p class=\"note\">A unit is a value of the model's largest plate: its terms, and the entropy of its latent variables. A "
+  fputs("</div>\n<p class=\"note\">A unit is a value of the model's largest plate with data: its terms, and the entropy of its latent variables. A "
         "unit can gain where another loses, ",
         out);
   fputs(has_globals(gap->model) ? "since the globals move" : "since neighbours share terms and a function serves them all", out);
@@ -760,8 +759,8 @@ static void test_data(FILE *out, const PgmGapReport *r)
   const PgmGap *test = r->test;
   if (!test) return;
   char count[48];
-  fprintf(out, "<h2>%s</h2>\n<p>%s observation%s", test->same_data ? "On the data that were fitted, once more" : "On data that were not fitted",
-          pgm_html_number((double)test->observations, 1, count), test->observations == 1 ? "" : "s");
+  fprintf(out, "<h2>%s</h2>\n<p>%s %s%s", test->same_data ? "On the data that were fitted, once more" : "On data that were not fitted",
+          pgm_html_number((double)test->shares, 1, count), pgm_gap_share(test), test->shares == 1 ? "" : "s");
   if (r->test_file) {
     fputs(" of <code>", out);
     text(out, r->test_file);

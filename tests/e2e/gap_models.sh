@@ -1,0 +1,82 @@
+#!/bin/bash
+# `gap` on models of other kinds: data that only factors weigh, persons and items, inputs that differ in the middle of a long list, restarts of F-VI;
+# options that would hide each other; files that may not grow.
+source "$(dirname "$0")/lib.sh"
+cd "$work" || exit 3
+cat >seen.pgm <<'MODEL'
+model seen {
+  input N : int;
+  latent m ~ normal(0, 2);
+  plate n in 1..N { latent z[n] ~ normal(m, 1); observed y[n] ~ normal(z[n], 0.5); }
+}
+MODEL
+cat >weighed.pgm <<'MODEL'
+model weighed {
+  input N : int;
+  latent m ~ normal(0, 2);
+  plate n in 1..N { input y[n]; latent z[n] ~ normal(m, 1); factor normal_lpdf(y[n] | z[n], 0.5); }
+}
+MODEL
+cat >items.pgm <<'MODEL'
+model items {
+  input N : int;
+  input J : int;
+  plate j in 1..J { global latent b[j] ~ normal(0, 2); }
+  plate n in 1..N {
+    latent a[n] ~ normal(0, 1);
+    plate j in 1..J { observed y[n,j] ~ normal(a[n] - b[j], 1); }
+  }
+}
+MODEL
+cat >chain.pgm <<'MODEL'
+model chain {
+  input T : int;
+  latent z[1] ~ normal(0, 1);
+  plate t in 2..T { latent z[t] ~ normal(0.8 * z[t-1], 0.6); }
+  plate t in 1..T { observed x[t] ~ normal(z[t], 0.8); }
+}
+MODEL
+for m in seen weighed items chain; do compile $m.pgm || finish; done
+gap() { ./"$1" gap "${@:3}" --quiet --json >"$2" 2>gap.err || { fail "gap ${*:1}"; cat gap.err; }; }
+
+# data that are inputs of a factor count as data do: the same numbers as by the model that observes them, told per local variable
+./seen simulate --set N=40 --seed 1 --out seen.json --quiet && ./seen simulate --set N=30 --seed 2 --out other.json --quiet || exit 3
+for m in seen weighed; do gap $m $m.out seen.json --degree 1 --inputs 'z=' --test other.json --html $m.html; done
+for key in elbo.fvi elbo.avi gaps.conditioning test.gaps.conditioning evidence.value; do
+  near "a factor: $key" "$(get weighed.out $key)" "$(get seen.out $key)" 1e-4
+done
+[ "$(get weighed.out agrees_with_verdict)$(get seen.out agrees_with_verdict)" = truetrue ] && pass "a factor: compared with the verdict" || fail "a factor: compared with the verdict"
+[ "$(get weighed.out advice)" = "$(get seen.out advice | sed 's/per observation/per local variable/g')" ] && pass "a factor: the same advice" || fail "a factor: the same advice"
+./weighed gap seen.json --quiet --degree 1 >weighed.txt && head -n 1 weighed.txt | grep -qx 'weighed: the gaps, 40 local variables' && grep -q 'per local variable$' weighed.txt &&
+  grep -q '>40 local latent variables; data' weighed.html && pass "a factor: per local variable" || { fail "a factor: per local variable"; head -n 9 weighed.txt; }
+
+# the units are those that have data, though there are fewer of them than of items
+./items simulate --set N=4 --set J=9 --seed 1 --out items.json --quiet || exit 3
+gap items items.out items.json --degree 1 --per-observation items.csv
+near "persons and items: a row for each person" "$(tail -n +2 items.csv | wc -l)" 4 0
+near "persons and items: their amortisation gaps add up" "$(awk -F, 'NR > 1 { s += $6 } END { printf "%.12f", s }' items.csv)" "$(get items.out gaps.amortisation)" 1e-3
+awk -F, 'NR > 1 && ($6 != 0 && $6 ^ 2 < 1e-26 || $7 != 0) { exit 1 }' items.csv && pass "rounding is 0" || { fail "rounding is 0"; cat items.csv; }
+
+# inputs that differ only where a long list is cut short
+./chain simulate --set T=80 --seed 1 --out chain.json --quiet || exit 3
+gap chain chain.out chain.json --degree 1 --inputs 'z=x[t-3],x[t-2],x[t-1],x[t],x[t+1],x[t+4],x[t+3]'
+below "two inputs more, one less: a conditioning gap" "$(calc "- $(get chain.out gaps.conditioning)")" -0.1
+[ "$(get chain.out inputs.chosen)" = 'z from x[t-3], x[t-2], x[t-1], x[t], x[t+1], x[t+4], x[t+3]' ] && pass "and a text that tells them apart" || { fail "and a text that tells them apart"; get chain.out inputs.chosen; }
+
+# runs are those of the seeds; restarts are counted by themselves
+compile "$root/tests/e2e/modes/bim.pgm" || finish
+gap bim bim.out "$root/tests/e2e/modes/bim.json" --one-start --seeds 2
+[ "$(get bim.out restarts)" -gt 0 ] && pass "F-VI from one start is restarted" || fail "F-VI from one start is restarted"
+get bim.out runs.fvi.1.seed >/dev/null && ! get bim.out runs.fvi.2.seed >/dev/null 2>&1 && pass "two seeds, two runs" || fail "two seeds, two runs"
+
+# options that would hide each other
+refuse 2 "chain gap: --window 1 is for local latent variables that no other option names, and there is none" ./chain gap chain.json --quiet --window 1 --inputs 'z=x[t]'
+refuse 2 "chain gap: the inputs of z are given twice" ./chain gap chain.json --quiet --window z=1 --inputs ' z = x[t]'
+refuse 2 "chain gap: --pin z keeps the factors of z free, so that they have no inputs" ./chain gap chain.json --quiet --pin z --inputs 'z=x[t]'
+refuse 2 "chain fit: --pin of every local latent variable leaves none to amortise" ./chain fit chain.json --quiet --pin z
+check "a table of windows, and inputs" ./chain gap chain.json --quiet --window 0..1 --inputs 'z=x[t]' --degree 1
+
+# a file that may not grow: an error of its own, nothing half-written
+(ulimit -f 1 && exec ./chain gap chain.json --quiet --degree 1 --html page.html) >/dev/null 2>full.err
+[ $? = 3 ] && grep -qx 'page.html: File too large' full.err && [ -z "$(ls -A | grep page.html)" ] && pass "no room for the page" || { fail "no room for the page"; cat full.err; ls -A | grep page.html; }
+finish
