@@ -167,6 +167,7 @@ static PgmStatus make_setup(PgmCli *cli, Setup *u)
   PgmGapOptions *o = &u->options;
   *o = pgm_gap_defaults();
   o->fit = cli->fit;
+  o->test = cli->test != NULL;
   o->seeds = cli->seeds > 0 ? (int)cli->seeds : 1;
   o->architecture = u->architecture;
   if (cli->hidden_list) o->n_architectures = parse_architectures(cli->hidden_list, false, u->architecture);

@@ -44,13 +44,16 @@ void pgm_gap_append(char *text, size_t size, const char *format, ...)
   va_end(args);
 }
 
+static const PgmGapMethod unmeasured = {.elbo = NAN, .se = NAN, .lost = NAN};
+
 static void free_method(PgmGapMethod *m)
 {
   for (int i = 0; i < m->n_runs; i++) pgm_gap_free_path(&m->run[i].path);
   pgm_fit_free(m->fit);
+  pgm_fit_free(m->for_test);
   free(m->block);
   free(m->run);
-  *m = (PgmGapMethod){.elbo = NAN, .se = NAN};
+  *m = unmeasured;
 }
 
 void pgm_gap_free(PgmGap *gap)
@@ -420,7 +423,7 @@ static PgmStatus restart_from(Work *w, const PgmGapMethod *other, const char *wh
   pgm_fit_free(start);
   if (st) return st;
   const double before = fvi->elbo, seen = fmax(1e-6, 2 * above.se);
-  PgmGapMethod again = {.fit = fit};
+  PgmGapMethod again = {.fit = fit, .lost = NAN};
   st = measure(gap, w->s, &again, w->options->fit.seed, w->error);
   gap->restarts += !st; /* no run of a seed: it began where another method ended */
   if (!st && again.elbo > before) {
@@ -506,7 +509,7 @@ static PgmGap *new_gap(const PgmSession *s)
   const PgmGapNumber none = {NAN, NAN};
   gap->gaps = (PgmGaps){none, none, none, none, none, none};
   gap->evidence = (PgmEvidence){.kind = PGM_EVIDENCE_NONE, .value = NAN, .se = NAN, .khat = NAN};
-  for (int k = 0; k < PGM_GAP_METHODS; k++) gap->method[k].elbo = gap->method[k].se = NAN;
+  for (int k = 0; k < PGM_GAP_METHODS; k++) gap->method[k] = unmeasured;
   for (int k = 0; k < s->model->n_statements; k++) gap->observes = gap->observes || s->model->statements[k].kind == PGM_S_OBSERVED;
   for (int f = 0; f < s->model->n_families; f++) {
     const PgmLayout *l = &s->layout[f];
@@ -528,13 +531,73 @@ static PgmStatus measure_kept(Work *w, PgmGapMethod *m)
   return measure(w->gap, w->s, m, w->options->fit.seed, w->error);
 }
 
+/* ---- for test data -------------------------------------------------------------------------------------------------------------------- */
+
+bool pgm_gap_has_globals(const PgmModel *m)
+{
+  for (int f = 0; f < m->n_families; f++)
+    if (m->families[f].role == PGM_GLOBAL || m->families[f].role == PGM_PARAM) return true;
+  return false;
+}
+
+/* The fit with the globals and params of another one; NULL: out of memory. */
+static PgmFit *at_globals(const PgmModel *m, const PgmFit *from, const PgmFit *globals)
+{
+  PgmFit *fit = pgm_fit_copy(from);
+  for (int i = 0; fit && i < fit->n_factors; i++) {
+    const PgmFactors *p = &globals->factors[i];
+    PgmFactors *mine = &fit->factors[i];
+    const size_t bytes = (size_t)(p->elements * p->uwidth) * sizeof *p->mean;
+    if (m->families[p->family].role == PGM_LOCAL || mine->elements != p->elements) continue;
+    memcpy(mine->mean, p->mean, bytes);
+    if (p->log_sd && mine->log_sd) memcpy(mine->log_sd, p->log_sd, bytes);
+  }
+  return fit;
+}
+
+/* Methods are compared on one model, so on test data all have F-VI's globals. What was fitted with others is trained on for those, or what it loses there
+ * would be theirs. `options`: those that made m->fit. */
+static PgmStatus fit_for_test(Work *w, PgmGapMethod *m, const PgmFitOptions *options, const char *what)
+{
+  PgmGap *gap = w->gap;
+  const PgmGapMethod *fvi = &gap->method[PGM_GAP_FVI];
+  if (!w->options->test || !m->fit || gap->fixed || !pgm_gap_has_globals(gap->model)) return PGM_OK;
+  PgmGapMethod moved = unmeasured;
+  moved.fit = at_globals(gap->model, m->fit, fvi->fit);
+  PgmStatus st = moved.fit ? measure_kept(w, &moved) : no_memory(w->error);
+  const PgmGapNumber less = difference(gap, m, &moved);
+  if (!st && less.value > pgm_gap_nothing(gap, less)) {
+    PgmFitOptions o = *options;
+    PgmFit *fit = NULL;
+    char text[160];
+    snprintf(text, sizeof text, "%s, with the globals of F-VI", what);
+    o.fix = fvi->fit;
+    o.init = moved.fit;
+    o.init_radius = 0;
+    st = fit_once(w, &o, text, &fit);
+    if (!st) {
+      note_unconverged(gap, fit, text);
+      pgm_fit_free(moved.fit);
+      moved.fit = fit;
+      st = measure_kept(w, &moved);
+    }
+  }
+  if (!st) {
+    m->lost = difference(gap, fvi, &moved).value;
+    m->for_test = moved.fit;
+    moved.fit = NULL;
+  }
+  free_method(&moved);
+  return st;
+}
+
 /* ---- lists --------------------------------------------------------------------------------------------------------------------------- */
 
 /* Adds one entry to a list: fits by all seeds, or what `same` was measured as. `other` as in fit_seeds. */
 static PgmStatus fit_variant(Work *w, PgmGapList *list, const PgmFitOptions *o, const char *what, PgmGapMethodName same, PgmFit **other)
 {
   PgmGapVariant *v = &list->at[list->n++];
-  *v = (PgmGapVariant){.same = same, .own = {.elbo = NAN, .se = NAN}, .loss = {NAN, NAN}};
+  *v = (PgmGapVariant){.same = same, .own = unmeasured, .loss = {NAN, NAN}};
   if (same < PGM_GAP_METHODS) return PGM_OK;
   PgmStatus st = fit_seeds(w, &v->own, *o, what, false, other);
   if (!st) st = measure_kept(w, &v->own);
@@ -553,6 +616,23 @@ static PgmStatus open_list(Work *w, PgmGapListName name, long n)
   return w->gap->list[name].at ? PGM_OK : no_memory(w->error);
 }
 
+static PgmFitOptions with_function(const PgmFitOptions *o, const PgmArchitecture *a)
+{
+  PgmFitOptions x = *o;
+  x.degree = a->degree;
+  x.n_hidden = a->n_hidden;
+  memcpy(x.hidden, a->hidden, sizeof x.hidden);
+  return x;
+}
+
+static PgmFitOptions with_inputs(const PgmFitOptions *o, const PgmAlternative *a)
+{
+  PgmFitOptions x = *o;
+  x.n_inputs = a->n;
+  x.inputs = a->inputs;
+  return x;
+}
+
 static PgmStatus fit_architectures(Work *w, const PgmFitOptions *full)
 {
   PgmGap *gap = w->gap;
@@ -561,12 +641,8 @@ static PgmStatus fit_architectures(Work *w, const PgmFitOptions *full)
   if (n < 2) return PGM_OK;
   PgmStatus st = open_list(w, PGM_GAP_FUNCTIONS, n);
   for (int k = 0; k < n && !st; k++) {
-    const PgmArchitecture *a = &w->options->architecture[k];
-    PgmFitOptions o = *full;
+    const PgmFitOptions o = with_function(full, &w->options->architecture[k]);
     char text[96];
-    o.degree = a->degree;
-    o.n_hidden = a->n_hidden;
-    memcpy(o.hidden, a->hidden, sizeof o.hidden);
     snprintf(text, sizeof text, "A-VI, function %d of %d", k + 1, n);
     st = fit_variant(w, list, &o, text, k + 1 < n ? PGM_GAP_METHODS : PGM_GAP_FULL, NULL);
     if (st) return st;
@@ -586,10 +662,8 @@ static PgmStatus fit_alternatives(Work *w, const PgmFitOptions *chosen)
   if (n < 2) return PGM_OK;
   PgmStatus st = open_list(w, PGM_GAP_INPUTS, n);
   for (int k = 0; k < n && !st; k++) {
-    PgmFitOptions o = *chosen;
+    const PgmFitOptions o = with_inputs(chosen, &w->options->alternative[k]);
     char text[96];
-    o.n_inputs = w->options->alternative[k].n;
-    o.inputs = w->options->alternative[k].inputs;
     snprintf(text, sizeof text, "A-VI, inputs %d of %d", k + 1, n);
     st = fit_variant(w, list, &o, text, k + 1 < n ? PGM_GAP_METHODS : gap->same_inputs ? PGM_GAP_FULL : PGM_GAP_CHOSEN, NULL);
     if (st) return st;
@@ -668,7 +742,7 @@ static void stand_in(Work *w, const PgmFitOptions *chosen_options)
     if (gain.value > nothing || (window_chosen(chosen_options) > w->window_hi && gain.value >= -nothing)) return;
   }
   *full = v->own;
-  v->own = (PgmGapMethod){.elbo = NAN, .se = NAN};
+  v->own = unmeasured;
   v->same = PGM_GAP_FULL;
   gap->stands_in = v->w;
   memcpy(gap->full, v->text, sizeof gap->full);
@@ -725,10 +799,32 @@ static void place_chosen(PgmGap *gap)
     }
   } else if (chosen->fit && amortises(chosen->fit)) {
     *full = *chosen;
-    *chosen = (PgmGapMethod){.elbo = NAN, .se = NAN};
+    *chosen = unmeasured;
     memcpy(gap->full, gap->chosen, sizeof gap->full);
     gap->same_inputs = gap->chosen_stands = true;
   }
+}
+
+/* Entries of the lists, and functions of the full domain and of the inputs chosen, for test data; `all` as in fit_windows. */
+static PgmStatus fit_functions_for_test(Work *w, const PgmFitOptions *base, const PgmFitOptions *full, const PgmFitOptions *chosen, bool all)
+{
+  PgmGap *gap = w->gap;
+  PgmStatus st = fit_for_test(w, &gap->method[PGM_GAP_FULL], full, "A-VI, full domain");
+  if (!st && !gap->same_inputs) st = fit_for_test(w, &gap->method[PGM_GAP_CHOSEN], chosen, "A-VI, inputs chosen");
+  for (int l = 0; l < PGM_GAP_LISTS; l++)
+    for (int i = 0; i < gap->list[l].n && !st; i++) {
+      PgmGapVariant *v = &gap->list[l].at[i];
+      Arrangement a = {0};
+      PgmFitOptions o;
+      if (v->same < PGM_GAP_METHODS) continue;
+      if (l == PGM_GAP_WINDOWS) st = arrange(&a, w->s->model, w->options->window_family, all, v->w, w->error);
+      o = l == PGM_GAP_WINDOWS     ? with(base, &a)
+          : l == PGM_GAP_FUNCTIONS ? with_function(full, &w->options->architecture[i])
+                                   : with_inputs(chosen, &w->options->alternative[i]);
+      if (!st) st = fit_for_test(w, &v->own, &o, v->text);
+      free_arrangement(&a);
+    }
+  return st;
 }
 
 /* All fits by inference functions. *best: the best that train_on found. `others`: room for the best other seed of each window and of the full domain. */
@@ -770,6 +866,7 @@ static PgmStatus fit_arrangements(Work *w, const PgmFitOptions *base, PgmFit **o
   if (!st && options->windows && !by_windows) st = fit_windows(w, base, true, others + 1);
   if (!st && amortised) st = fit_architectures(w, &full);
   if (!st && amortised) st = fit_alternatives(w, &chosen);
+  if (!st) st = fit_functions_for_test(w, base, &full, &chosen, !by_windows);
   free_arrangement(&a);
   return st;
 }
@@ -839,6 +936,8 @@ static PgmStatus share_chosen(PgmGap *gap, PgmError *error)
     *r = from->run[to->n_runs];
     if (!copy_path(&r->path, &from->run[to->n_runs].path)) return no_memory(error);
   }
+  if (from->for_test && !(to->for_test = pgm_fit_copy(from->for_test))) return no_memory(error);
+  to->lost = from->lost;
   to->elbo = from->elbo;
   to->se = from->se;
   snprintf(gap->chosen, sizeof gap->chosen, "%s", gap->full);
@@ -873,17 +972,8 @@ static PgmFitOptions base_options(const PgmGapOptions *options)
 {
   PgmFitOptions base = options->fit;
   base.khat = false;
-  if (options->n_architectures) {
-    const PgmArchitecture *last = &options->architecture[options->n_architectures - 1];
-    base.degree = last->degree;
-    base.n_hidden = last->n_hidden;
-    memcpy(base.hidden, last->hidden, sizeof base.hidden);
-  }
-  if (options->n_alternatives) {
-    const PgmAlternative *last = &options->alternative[options->n_alternatives - 1];
-    base.n_inputs = last->n;
-    base.inputs = last->inputs;
-  }
+  if (options->n_architectures) base = with_function(&base, &options->architecture[options->n_architectures - 1]);
+  if (options->n_alternatives) base = with_inputs(&base, &options->alternative[options->n_alternatives - 1]);
   return base;
 }
 
@@ -924,6 +1014,7 @@ PgmStatus pgm_gap_run(PgmSession *s, const PgmGapOptions *options, PgmGap **out,
     if (!st) st = measure_kept(&w, &gap->method[PGM_GAP_CONST]);
     if (!st) st = restart_from(&w, &gap->method[PGM_GAP_CONST], "constant factors");
     if (!st) st = fit_amortised(&w, &base, &best);
+    if (!st) st = fit_for_test(&w, &gap->method[PGM_GAP_CONST], &constant, names[PGM_GAP_CONST]);
     if (!st && gap->same_inputs) st = share_chosen(gap, error);
   }
   if (!st) st = measure_evidence(&w);
@@ -943,18 +1034,10 @@ PgmStatus pgm_gap_run(PgmSession *s, const PgmGapOptions *options, PgmGap **out,
 /* A method as it was fitted, on the session's data: globals and params of that other fit, local factors that are free optimised anew. */
 static PgmStatus carry_over(Work *w, const PgmGapMethod *from, const PgmFit *globals, const char *what, PgmGapMethod *to)
 {
-  PgmFit *fit = pgm_fit_copy(from->fit);
+  PgmFit *fit = at_globals(w->s->model, from->for_test ? from->for_test : from->fit, globals);
   if (!fit) return no_memory(w->error);
-  for (int i = 0; i < fit->n_factors; i++) {
-    const PgmFactors *p = &globals->factors[i];
-    PgmFactors *mine = &fit->factors[i];
-    const size_t bytes = (size_t)(p->elements * p->uwidth) * sizeof *p->mean;
-    if (w->s->model->families[p->family].role == PGM_LOCAL || mine->elements != p->elements) continue;
-    memcpy(mine->mean, p->mean, bytes);
-    if (p->log_sd && mine->log_sd) memcpy(mine->log_sd, p->log_sd, bytes);
-  }
   PgmStatus st = pgm_fit_locals(w->s, fit, &to->fit, w->error);
-  if (!st && from->fit->converged) note_unconverged(w->gap, to->fit, what);
+  if (!st && fit->converged) note_unconverged(w->gap, to->fit, what);
   pgm_fit_free(fit);
   if (!st) st = measure_kept(w, to);
   return st ? st : restart_from(w, to, "the functions");
@@ -971,7 +1054,7 @@ static PgmStatus carry_lists(Work *w, const PgmGap *train, const PgmFit *globals
     for (int i = 0; i < from->n && !st; i++) {
       PgmGapVariant *v = &to->at[to->n++];
       *v = from->at[i];
-      v->own = (PgmGapMethod){.elbo = NAN, .se = NAN};
+      v->own = unmeasured;
       if (v->same == PGM_GAP_METHODS) st = carry_over(w, &from->at[i].own, globals, v->text, &v->own);
     }
   }

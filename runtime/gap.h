@@ -28,6 +28,7 @@ typedef struct {
   int evidence_draws;
   /* before each fit: what it is, how many are done and how many there will be (at least) */
   void (*stage)(void *data, const char *what, int done, int total); void *stage_data;
+  bool test;                           /* pgm_gap_test is to follow */
 } PgmGapOptions;
 
 PgmGapOptions pgm_gap_defaults(void);
@@ -45,6 +46,9 @@ typedef struct {
   PgmFit *fit;                         /* NULL: not measured */
   double elbo, se;
   double *block;                       /* ELBO per block of common random numbers (PgmGap.blocks) */
+  /* On test data all methods have F-VI's globals. With PgmGapOptions.test: the fit with those, its functions or constants trained for them where that
+   * matters, and what it loses against F-VI on the data that were fitted. NULL and NaN: no globals, or --fix: the fit and its loss serve. */
+  PgmFit *for_test; double lost;
   int n_runs; PgmGapRun *run;
 } PgmGapMethod;
 
@@ -88,11 +92,13 @@ typedef struct PgmGap {
 
 PgmStatus pgm_gap_run(PgmSession *s, const PgmGapOptions *options, PgmGap **out, PgmError *error);
 /* The same on data that were not fitted (or were: then same_data says so, if train's F-VI is bound to its data, pgm_fit_bind): functions and
- * constant factors as they are, globals and params of F-VI's fit for all, free local factors optimised. No split of the amortisation gap.
+ * constant factors of PgmGapMethod.for_test, globals and params of F-VI's fit for all, free local factors optimised. No split of the amortisation gap.
  * PGM_BAD_INPUT: the data have no units. */
 PgmStatus pgm_gap_test(PgmSession *s, const PgmGap *train, const PgmGapOptions *options, PgmGap **out, PgmError *error);
 void pgm_gap_free(PgmGap *gap);
 
+/* Has the model global latent variables or params? */
+bool pgm_gap_has_globals(const PgmModel *model);
 /* What an entry of a list was measured as. */
 const PgmGapMethod *pgm_gap_variant(const PgmGap *gap, const PgmGapVariant *v);
 
@@ -131,6 +137,8 @@ bool pgm_gap_say_half_width(const PgmGap *gap, const PgmGap *test, char *text, s
 /* Fills agrees and message. The verdict is compared where it makes a promise that the numbers can keep or break: not where fits did not converge, where
  * functions can hold the data by heart, or where their class is too small. `test`: what test data say besides; may be NULL. */
 void pgm_gap_judge(PgmGap *gap, const PgmGap *test);
+/* What method k loses against F-VI on the data that were fitted, at the globals that it has on test data. */
+double pgm_gap_lost(const PgmGap *gap, PgmGapMethodName k);
 /* What to do, in plain words: sentences, one to a line. `test` may be NULL. */
 void pgm_gap_advise(const PgmGap *gap, const PgmGap *test, char *text, size_t size);
 /* Weights of a fit's inference functions. */

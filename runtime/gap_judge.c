@@ -110,6 +110,12 @@ static bool reads_nothing(const PgmFit *fit)
 
 /* ---- test data ----------------------------------------------------------------------------------------------------------------------- */
 
+double pgm_gap_lost(const PgmGap *gap, PgmGapMethodName k)
+{
+  const PgmGapMethod *m = &gap->method[k];
+  return isfinite(m->lost) ? m->lost : gap->method[PGM_GAP_FVI].elbo - m->elbo;
+}
+
 enum { FEW_TESTS = 10, FEW_PER_WEIGHT = 10 };
 static const double HARDLY = 0.5; /* nats in all that no loss on test data is told of */
 
@@ -121,15 +127,15 @@ static double per(const PgmGap *gap, double nats)
 }
 
 /* Does a function that loses `here` on its own data lose clearly more per observation on the test data? */
-static bool loses_more(const PgmGap *gap, const PgmGap *test, PgmGapNumber here, PgmGapNumber there)
+static bool loses_more(const PgmGap *gap, const PgmGap *test, double here, PgmGapNumber there)
 {
-  const double more = (per(test, there.value) - per(gap, here.value)) * (double)test->shares;
+  const double more = (per(test, there.value) - per(gap, here)) * (double)test->shares;
   return isfinite(there.value) && seen(test, there) && more > fmax(HARDLY, 0.5 * pgm_gap_nothing(test, there)) &&
-         per(test, there.value) > 1.5 * per(gap, fmax(here.value, 0));
+         per(test, there.value) > 1.5 * per(gap, fmax(here, 0));
 }
 
 /* What the test data say of a method (full or chosen) whose losses against F-VI are `here` and `there`. `test` may be NULL. */
-static TestSays test_says(const PgmGap *gap, const PgmGap *test, PgmGapMethodName k, PgmGapNumber here, PgmGapNumber there)
+static TestSays test_says(const PgmGap *gap, const PgmGap *test, PgmGapMethodName k, double here, PgmGapNumber there)
 {
   if (!test) return TEST_NONE;
   if (test->same_data) return TEST_SAME;
@@ -142,13 +148,14 @@ static TestSays test_says(const PgmGap *gap, const PgmGap *test, PgmGapMethodNam
 
 static TestSays test_of_full(const PgmGap *gap, const PgmGap *test)
 {
-  return test_says(gap, test, PGM_GAP_FULL, gap->gaps.amortisation, test ? test->gaps.amortisation : (PgmGapNumber){NAN, NAN});
+  return test_says(gap, test, PGM_GAP_FULL, pgm_gap_lost(gap, PGM_GAP_FULL), test ? test->gaps.amortisation : (PgmGapNumber){NAN, NAN});
 }
 
 /* The same of the inputs chosen, against the full domain. */
 static TestSays test_of_chosen(const PgmGap *gap, const PgmGap *test)
 {
-  return test_says(gap, test, PGM_GAP_CHOSEN, gap->gaps.conditioning, test ? test->gaps.conditioning : (PgmGapNumber){NAN, NAN});
+  return test_says(gap, test, PGM_GAP_CHOSEN, pgm_gap_lost(gap, PGM_GAP_CHOSEN) - pgm_gap_lost(gap, PGM_GAP_FULL),
+                   test ? test->gaps.conditioning : (PgmGapNumber){NAN, NAN});
 }
 
 /* Can the function of the inputs chosen hold what they lack by heart, as far as is known? */
@@ -303,7 +310,7 @@ static void add_test(PgmGap *gap, const PgmGap *test, TestSays says)
   const PgmGapNumber there = test ? test->gaps.amortisation : (PgmGapNumber){NAN, NAN};
   if (says == TEST_LOSES)
     pgm_gap_append(gap->message, sizeof gap->message, "; on the test data the function leaves %.4g nats (%.3g per %s, on its own %.3g)",
-                   there.value, per(test, there.value), pgm_gap_share(gap), per(gap, fmax(gap->gaps.amortisation.value, 0)));
+                   there.value, per(test, there.value), pgm_gap_share(gap), per(gap, fmax(pgm_gap_lost(gap, PGM_GAP_FULL), 0)));
   else if (says == TEST_WELL)
     pgm_gap_append(gap->message, sizeof gap->message, "; on the test data it leaves %.3g", fabs(there.value) < 1e-6 ? 0 : there.value);
   else if (gap->agrees >= 0 && memorises(gap, functions))
@@ -666,7 +673,7 @@ static void say_constant(Advice *a)
 static void say_loss_on_test(Advice *a)
 {
   const PgmGap *gap = a->gap, *test = a->test;
-  const double there = per(test, test->gaps.amortisation.value), here = fmax(per(gap, gap->gaps.amortisation.value), 0);
+  const double there = per(test, test->gaps.amortisation.value), here = fmax(per(gap, pgm_gap_lost(gap, PGM_GAP_FULL)), 0);
   const long weights = pgm_gap_weights(gap->method[PGM_GAP_FULL].fit);
   char inputs[512];
   if (!promised(gap) && suffices_here(gap, inputs, sizeof inputs))

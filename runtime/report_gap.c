@@ -730,13 +730,6 @@ static void units_of(FILE *out, const PgmGapUnits *u, const double *above, const
   free(value);
 }
 
-static bool has_globals(const PgmModel *m)
-{
-  for (int f = 0; f < m->n_families; f++)
-    if (m->families[f].role == PGM_GLOBAL || m->families[f].role == PGM_PARAM) return true;
-  return false;
-}
-
 static void units(FILE *out, const PgmGap *gap, const PgmGapUnits *u)
 {
   if (!u || !u->elbo[PGM_GAP_FVI] || !u->elbo[PGM_GAP_FULL]) return;
@@ -748,7 +741,7 @@ static void units(FILE *out, const PgmGap *gap, const PgmGapUnits *u)
   fputs("</div>\n<p class=\"note\">A unit is a value of the model's largest plate with data: its terms, and the entropy of its latent variables. A "
         "unit can gain where another loses, ",
         out);
-  fputs(has_globals(gap->model) ? "since the globals move" : "since neighbours share terms and a function serves them all", out);
+  fputs(pgm_gap_has_globals(gap->model) ? "since the globals move" : "since neighbours share terms and a function serves them all", out);
   fputs(". <code>--per-observation FILE.csv</code> writes all of them.</p>\n", out);
 }
 
@@ -767,7 +760,7 @@ static void test_data(FILE *out, const PgmGapReport *r)
     fputs("</code>", out);
   }
   fputs(
-      ", with the functions and constants as they were fitted, and for all methods the globals of F-VI; free factors are optimised.</p>\n",
+      ", with the globals of F-VI for all methods, for which functions and constants were trained; free factors are optimised.</p>\n",
       out);
   gaps(out, test);
 }

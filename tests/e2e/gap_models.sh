@@ -1,5 +1,5 @@
 #!/bin/bash
-# `gap` on models of other kinds: data that only factors weigh, persons and items, inputs that differ in the middle of a long list, restarts of F-VI;
+# `gap` on models of other kinds: data that only factors weigh, test data and whose globals, persons and items, inputs that differ in the middle of a long list, restarts of F-VI;
 # options that would hide each other; files that may not grow.
 source "$(dirname "$0")/lib.sh"
 cd "$work" || exit 3
@@ -7,14 +7,16 @@ cat >seen.pgm <<'MODEL'
 model seen {
   input N : int;
   latent m ~ normal(0, 2);
-  plate n in 1..N { latent z[n] ~ normal(m, 1); observed y[n] ~ normal(z[n], 0.5); }
+  latent s ~ lognormal(0, 0.5);
+  plate n in 1..N { latent z[n] ~ normal(m, s); observed y[n] ~ normal(z[n], 0.5); }
 }
 MODEL
 cat >weighed.pgm <<'MODEL'
 model weighed {
   input N : int;
   latent m ~ normal(0, 2);
-  plate n in 1..N { input y[n]; latent z[n] ~ normal(m, 1); factor normal_lpdf(y[n] | z[n], 0.5); }
+  latent s ~ lognormal(0, 0.5);
+  plate n in 1..N { input y[n]; latent z[n] ~ normal(m, s); factor normal_lpdf(y[n] | z[n], 0.5); }
 }
 MODEL
 cat >items.pgm <<'MODEL'
@@ -49,6 +51,13 @@ done
 [ "$(get weighed.out advice)" = "$(get seen.out advice | sed 's/per observation/per local variable/g')" ] && pass "a factor: the same advice" || fail "a factor: the same advice"
 ./weighed gap seen.json --quiet --degree 1 >weighed.txt && head -n 1 weighed.txt | grep -qx 'weighed: the gaps, 40 local variables' && grep -q 'per local variable$' weighed.txt &&
   grep -q '>40 local latent variables; data' weighed.html && pass "a factor: per local variable" || { fail "a factor: per local variable"; head -n 9 weighed.txt; }
+
+# on test data every method has F-VI's globals, and what was fitted with others is trained for them: the same numbers as with F-VI's globals from the beginning
+./seen fit seen.json --method fvi --out seen.fit --quiet >/dev/null || exit 3
+gap seen fixed.out seen.json --degree 1 --inputs 'z=' --test other.json --fix seen.fit
+below "on their own data constant factors have globals of their own" "$(get seen.out gaps.constant)" "$(calc "$(get fixed.out gaps.constant) - 5")"
+for key in elbo.fvi elbo.const elbo.avi; do near "test data: $key" "$(get seen.out test.$key)" "$(get fixed.out test.$key)" 1e-3; done
+near "test data that were fitted: no more is lost" "$(gap seen again.out seen.json --degree 1 --inputs 'z=' --test seen.json; get again.out test.elbo.avi)" "$(get fixed.out elbo.avi)" 1e-3
 
 # the units are those that have data, though there are fewer of them than of items
 ./items simulate --set N=4 --set J=9 --seed 1 --out items.json --quiet || exit 3
