@@ -41,6 +41,14 @@ bool pgm_gap_settled(const PgmGap *gap, PgmGapMethodName a, PgmGapMethodName b)
   return (!gap->method[a].fit || converged(gap, a)) && (!gap->method[b].fit || converged(gap, b));
 }
 
+/* Nats in a sentence: three digits, and all of what is before the point. */
+#define NATS(x) nats((char[32]){""}, x)
+static const char *nats(char text[32], double x)
+{
+  snprintf(text, 32, fabs(x) >= 1000 ? "%.0f" : "%.3g", x);
+  return text;
+}
+
 static const PgmGapVariant *first_window(const PgmGap *gap)
 {
   const PgmGapList *list = &gap->list[PGM_GAP_WINDOWS];
@@ -260,17 +268,28 @@ static void judge_closing(PgmGap *gap, PgmGapNumber loss, TestSays test)
   }
   if (closes)
     snprintf(gap->message, sizeof gap->message,
-             "as the verdict says%s, amortised inference closes the gap: %.3g of %.4g nats that constant factors lose remain", of, left,
-             gap->gaps.constant.value);
+             "as the verdict says%s, amortised inference closes the gap: %s of %s nats that constant factors lose remain", of, NATS(left),
+             NATS(gap->gaps.constant.value));
   else if (capacity_is_enough(gap))
-    snprintf(gap->message, sizeof gap->message, "the verdict says%s that the gap can close; %.4g nats remain, and a wider network gained next to nothing", of,
-             loss.value);
+    snprintf(gap->message, sizeof gap->message, "the verdict says%s that the gap can close; %s nats remain, and a wider network gained next to nothing", of,
+             NATS(loss.value));
   else
     snprintf(gap->message, sizeof gap->message,
-             "the verdict%s is about unrestricted functions, and this class is too small to tell: the best of it that was found leaves %.4g nats (wider "
+             "the verdict%s is about unrestricted functions, and this class is too small to tell: the best of it that was found leaves %s nats (wider "
              "--hidden or higher --degree may close it)",
-             of, loss.value);
+             of, NATS(loss.value));
   if (closes || capacity_is_enough(gap)) gap->agrees = closes;
+}
+
+/* Does some window regain a tenth of what the narrowest one loses, and clearly more than training leaves to chance? True where windows were not
+ * compared. */
+static bool inputs_matter(const PgmGap *gap)
+{
+  const PgmGapList *list = &gap->list[PGM_GAP_WINDOWS];
+  const double left = isfinite(gap->gaps.optimisation.value) ? fmax(gap->gaps.optimisation.value, 0) : 0;
+  double least = INFINITY;
+  for (int i = 1; i < list->n; i++) least = fmin(least, list->at[i].loss.value);
+  return list->n < 2 || list->at[0].loss.value - least > 3 * list->at[0].loss.se + fmax(fmax(1e-3, 2 * left), 0.1 * list->at[0].loss.value);
 }
 
 static void judge_open(PgmGap *gap, TestSays test, double there)
@@ -279,16 +298,23 @@ static void judge_open(PgmGap *gap, TestSays test, double there)
   const PgmFit *narrowest = first_window(gap) ? pgm_gap_variant(gap, first_window(gap))->fit : gap->method[PGM_GAP_FULL].fit;
   const bool stays = first.value > 3 * first.se + 1e-3;
   char inputs[512], narrowest_leaves[80] = "";
-  if (gap->list[PGM_GAP_WINDOWS].n > 1) snprintf(narrowest_leaves, sizeof narrowest_leaves, " of the %.4g of the narrowest window", first.value);
+  if (gap->list[PGM_GAP_WINDOWS].n > 1) snprintf(narrowest_leaves, sizeof narrowest_leaves, " of the %s of the narrowest window", NATS(first.value));
   if (!stays && memorises(gap, narrowest) && test != TEST_LOSES) {
     say_too_few(gap, narrowest, test);
+    return;
+  }
+  if (stays && !inputs_matter(gap) && !capacity_is_enough(gap) && test != TEST_LOSES) {
+    snprintf(gap->message, sizeof gap->message,
+             "the verdict says that the gap stays open, and %s nats do with %s, but no wider window regains much of what the narrowest one loses: it may be "
+             "the class of functions, or its training, that leaves them (wider --hidden or higher --degree)",
+             NATS(a.value), gap->full);
     return;
   }
   const bool here = !stays && suffices_here(gap, inputs, sizeof inputs);
   gap->agrees = stays || here || test == TEST_LOSES;
   if (!stays && !here && test == TEST_LOSES)
-    snprintf(gap->message, sizeof gap->message, "as the verdict says, the gap stays open: %.2g nats on the data that were fitted, %.4g on the test data",
-             fabs(first.value), there);
+    snprintf(gap->message, sizeof gap->message, "as the verdict says, the gap stays open: %.2g nats on the data that were fitted, %s on the test data",
+             fabs(first.value), NATS(there));
   else if (here)
     snprintf(gap->message, sizeof gap->message,
              "the verdict is about functions that carry over to other data; on one data set, it says, a function suffices (%s), and here %.2g nats are "
@@ -296,9 +322,11 @@ static void judge_open(PgmGap *gap, TestSays test, double there)
              inputs, fabs(first.value), test == TEST_NONE ? " (--test FILE tells what they are on others)" : "");
   else if (!stays)
     snprintf(gap->message, sizeof gap->message,
-             "the verdict says that the gap stays open, yet on these data it is %.2g nats: nothing to be seen", first.value);
+             "the verdict says that the gap stays open, yet on these data it is %.2g nats: nothing to be seen. The verdict is about numbers in general: at "
+             "special ones, as a coefficient of 0 between neighbours, a link of the graph is cut",
+             fabs(first.value));
   else if (seen(gap, a))
-    snprintf(gap->message, sizeof gap->message, "as the verdict says, the gap stays open: %.4g nats with %s", a.value, gap->full);
+    snprintf(gap->message, sizeof gap->message, "as the verdict says, the gap stays open: %s nats with %s", NATS(a.value), gap->full);
   else
     snprintf(gap->message, sizeof gap->message,
              "as the verdict says, no window closes the gap exactly; %s leaves %.2g nats%s", gap->full, a.value, narrowest_leaves);
@@ -309,10 +337,10 @@ static void add_test(PgmGap *gap, const PgmGap *test, TestSays says)
   const PgmFit *functions = gap->method[PGM_GAP_FULL].fit;
   const PgmGapNumber there = test ? test->gaps.amortisation : (PgmGapNumber){NAN, NAN};
   if (says == TEST_LOSES)
-    pgm_gap_append(gap->message, sizeof gap->message, "; on the test data the function leaves %.4g nats (%.3g per %s, on its own %.3g)",
-                   there.value, per(test, there.value), pgm_gap_share(gap), per(gap, fmax(pgm_gap_lost(gap, PGM_GAP_FULL), 0)));
+    pgm_gap_append(gap->message, sizeof gap->message, "; on the test data the function leaves %s nats (%.3g per %s, on its own %.3g)",
+                   NATS(there.value), per(test, there.value), pgm_gap_share(gap), per(gap, fmax(pgm_gap_lost(gap, PGM_GAP_FULL), 0)));
   else if (says == TEST_WELL)
-    pgm_gap_append(gap->message, sizeof gap->message, "; on the test data it leaves %.3g", fabs(there.value) < 1e-6 ? 0 : there.value);
+    pgm_gap_append(gap->message, sizeof gap->message, "; on the test data it leaves %s", NATS(there.value < 1e-6 ? 0 : there.value));
   else if (gap->agrees >= 0 && memorises(gap, functions))
     pgm_gap_append(gap->message, sizeof gap->message, "; the function has %ld weights for %ld local variable%s and may have memorised these data (%s)",
                    pgm_gap_weights(functions), gap->locals, gap->locals == 1 ? "" : "s",
@@ -328,18 +356,18 @@ static void add_conditioning(PgmGap *gap, const PgmGap *test)
   if (!converged(gap, PGM_GAP_CHOSEN))
     pgm_gap_append(gap->message, sizeof gap->message, "; the inputs chosen (%s) are not compared: not converged", gap->chosen);
   else if (seen(gap, c) && test_of_chosen(gap, test) == TEST_LOSES)
-    pgm_gap_append(gap->message, sizeof gap->message, "; the inputs chosen (%s) lose %.4g nats more, on the test data %.4g: a conditioning gap",
-                   gap->chosen, c.value, test->gaps.conditioning.value);
+    pgm_gap_append(gap->message, sizeof gap->message, "; the inputs chosen (%s) lose %s nats more, on the test data %s: a conditioning gap",
+                   gap->chosen, NATS(c.value), NATS(test->gaps.conditioning.value));
   else if (seen(gap, c))
-    pgm_gap_append(gap->message, sizeof gap->message, "; the inputs chosen (%s) lose %.4g nats more: a conditioning gap", gap->chosen, c.value);
+    pgm_gap_append(gap->message, sizeof gap->message, "; the inputs chosen (%s) lose %s nats more: a conditioning gap", gap->chosen, NATS(c.value));
   else if (test_of_chosen(gap, test) == TEST_LOSES)
     pgm_gap_append(gap->message, sizeof gap->message,
-                   "; the inputs chosen (%s) lose nothing that can be seen on the data that were fitted, on the test data %.4g nats: a conditioning gap",
-                   gap->chosen, test->gaps.conditioning.value);
+                   "; the inputs chosen (%s) lose nothing that can be seen on the data that were fitted, on the test data %s nats: a conditioning gap",
+                   gap->chosen, NATS(test->gaps.conditioning.value));
   else if (gains(gap, c))
     pgm_gap_append(gap->message, sizeof gap->message,
-                   "; the inputs chosen (%s) reach %.4g nats more than the full domain, whose function is not the best that it could be",
-                   gap->chosen, -c.value);
+                   "; the inputs chosen (%s) reach %s nats more than the full domain, whose function is not the best that it could be",
+                   gap->chosen, NATS(-c.value));
   else if (reads_nothing(gap->method[PGM_GAP_CHOSEN].fit))
     pgm_gap_append(gap->message, sizeof gap->message, "; the inputs chosen (%s) are not compared: a function of degree 0 reads none", gap->chosen);
   else
@@ -354,9 +382,9 @@ static void add_noise(PgmGap *gap)
   const PgmGapNumber least = isfinite(c.value) && c.value < a.value ? c : a;
   if (least.value < -3 * least.se - 1e-3)
     pgm_gap_append(gap->message, sizeof gap->message,
-                   "; F-VI is %.3g nats short of a function that it could copy: its own fit is as inexact as that (--samples, --expectation), which no "
+                   "; F-VI is %s nats short of a function that it could copy: its own fit is as inexact as that (--samples, --expectation), which no "
                    "standard error here tells",
-                   -least.value);
+                   NATS(-least.value));
 }
 
 /* Has the model local latent variables, whatever the data? */
@@ -405,7 +433,7 @@ void pgm_gap_judge(PgmGap *gap, const PgmGap *test)
     judge_open(gap, says, test ? test->gaps.amortisation.value : NAN);
   else
     snprintf(gap->message, sizeof gap->message,
-             "the verdict is '%s', which promises nothing for the model as a whole; measured: %.4g nats with %s", verdict, a.value,
+             "the verdict is '%s', which promises nothing for the model as a whole; measured: %s nats with %s", verdict, NATS(a.value),
              gap->full);
   add_test(gap, test, says);
   add_conditioning(gap, test);
@@ -541,7 +569,7 @@ static void say_windows(Advice *a)
   if (w && !best && (gap->stands_in >= 0 || !seen(gap, gap->gaps.amortisation)))
     say(a, "Narrower inputs: on these data%s a window of half-width %ld (--window %ld) is enough; none that was tried gains more than %.2g nats on it.",
         a->test ? " and the test data" : "", w->w, w->w, fmax(0, w->loss.value - least));
-  else if (!w && gap->stands_in == last->w)
+  else if (!w && gap->stands_in == last->w && inputs_matter(gap))
     say(a, "Wider inputs: the gap still falls from window %ld to window %ld; see how far with --window %ld..%ld.", last[-1].w, last->w, last->w,
         2 * last->w);
 }
@@ -591,20 +619,25 @@ static void say_amortisation(Advice *a)
   } else if (seen(gap, g->capacity) && g->capacity.value >= 0.5 * g->amortisation.value) {
     if (promised(gap))
       say(a,
-          "More capacity: the best function of this class that was found is %.3g nats (%.3g per %s) short of F-VI, and by the "
+          "More capacity: the best function of this class that was found is %s nats (%.3g per %s) short of F-VI, and by the "
           "verdict a richer one can close this; try wider layers (--hidden 64,64) or a higher degree.",
-          g->capacity.value, per(gap, g->capacity.value), pgm_gap_share(gap));
+          NATS(g->capacity.value), per(gap, g->capacity.value), pgm_gap_share(gap));
+    else if (!inputs_matter(gap))
+      say(a,
+          "More capacity: the best function of %s that was found is %s nats (%.3g per %s) short of F-VI, of which wider windows regain next to "
+          "nothing; try wider layers (--hidden 64,64) or a higher degree before more inputs.",
+          inputs, NATS(g->capacity.value), per(gap, g->capacity.value), pgm_gap_share(gap));
     else
       say(a,
-          "More inputs, or F-VI: the best function of %s that was found is %.3g nats (%.3g per %s) short of F-VI, and by the "
+          "More inputs, or F-VI: the best function of %s that was found is %s nats (%.3g per %s) short of F-VI, and by the "
           "verdict no capacity regains all of it.",
-          inputs, g->capacity.value, per(gap, g->capacity.value), pgm_gap_share(gap));
+          inputs, NATS(g->capacity.value), per(gap, g->capacity.value), pgm_gap_share(gap));
   }
   if (seen(gap, g->optimisation))
     say(a,
-        "Longer training: this run is %.3g nats short of the best that the same function class reached; more seeds (--seeds), more "
+        "Longer training: this run is %s nats short of the best that the same function class reached; more seeds (--seeds), more "
         "iterations (--max-iter) or a smaller tolerance (--tol) find it.",
-        g->optimisation.value);
+        NATS(g->optimisation.value));
   if (!a->test && seen(gap, g->amortisation) && weights > gap->locals)
     say(a,
         "Other data: the function has %ld weights for %ld local variable%s and may have learnt them by heart; --test FILE tells what it "
@@ -620,16 +653,16 @@ static void say_conditioning(Advice *a)
   char test[80] = "";
   if (gap->same_inputs || !isfinite(c.value) || !pgm_gap_settled(gap, PGM_GAP_FULL, PGM_GAP_CHOSEN)) return;
   if (there)
-    snprintf(test, sizeof test, "%.3g nats (%.3g per %s) on the test data", a->test->gaps.conditioning.value,
+    snprintf(test, sizeof test, "%s nats (%.3g per %s) on the test data", NATS(a->test->gaps.conditioning.value),
              per(a->test, a->test->gaps.conditioning.value), pgm_gap_share(gap));
   if (seen(gap, c))
-    say(a, "Other inputs: %s loses %.3g nats (%.3g per %s)%s%s against %s; neither capacity nor training regains them.", gap->chosen, c.value,
+    say(a, "Other inputs: %s loses %s nats (%.3g per %s)%s%s against %s; neither capacity nor training regains them.", gap->chosen, NATS(c.value),
         per(gap, c.value), pgm_gap_share(gap), there ? ", and " : "", test, gap->full);
   else if (there)
     say(a, "Other inputs: %s loses nothing that can be seen on the data that were fitted, but %s against %s.", gap->chosen, test, gap->full);
   else if (gains(gap, c))
-    say(a, "Other inputs: %s gains %.3g nats on the full domain, which only says that a function of the full domain (%s) can be better than this one.",
-        gap->chosen, -c.value, gap->full);
+    say(a, "Other inputs: %s gains %s nats on the full domain, which only says that a function of the full domain (%s) can be better than this one.",
+        gap->chosen, NATS(-c.value), gap->full);
   else if (reads_nothing(gap->method[PGM_GAP_CHOSEN].fit))
     say(a, "Inputs: a function of degree 0 reads none, so nothing is said about those chosen (%s); take a higher --degree.", gap->chosen);
   else if (hides_conditioning(gap, a->test))
@@ -651,11 +684,11 @@ static void say_approximation(Advice *a)
   const double per_local = gap->locals ? x.value / (double)gap->locals : NAN;
   if (x.value > 3 * x.se + fmax(1, 0.01 * (double)gap->locals))
     say(a,
-        "A richer family: independent Gaussian factors lose %s%.3g nats (%.2g per local variable) against the posterior, which no "
+        "A richer family: independent Gaussian factors lose %s%s nats (%.2g per local variable) against the posterior, which no "
         "inference function regains; "
         "reparameterise the model so that its variables depend less on each other, or correct the draws by importance weights where k-hat "
         "is below 0.7.",
-        least, x.value, per_local);
+        least, NATS(x.value), per_local);
   else if (gap->evidence.kind != PGM_EVIDENCE_BOUND)
     say(a, "The family is rich enough: independent Gaussian factors lose %.2g nats in all against the posterior.", fmax(x.value, 0));
 }

@@ -2,6 +2,7 @@
  * that were not fitted, and how all this was measured. In: a PgmGap and what goes with it. Out: one HTML page; errors are the stream's. */
 #include "report_gap.h"
 
+#include <ctype.h>
 #include <jansson.h>
 #include <stdlib.h>
 #include <string.h>
@@ -68,6 +69,25 @@ static void verdict_badge(FILE *out, const PgmGap *gap)
   fputs("</span>\n", out);
 }
 
+/* Text whose options ("--hidden") are not broken at their hyphens. */
+static void prose(FILE *out, const char *s)
+{
+  while (*s) {
+    char piece[1200];
+    const char *option = strstr(s, "--");
+    const size_t before = option ? (size_t)(option - s) : strlen(s), length = option ? strcspn(option, " ,;.)") : 0;
+    snprintf(piece, sizeof piece, "%.*s", (int)before, s);
+    text(out, piece);
+    if (length) {
+      fputs("<span class=\"option\">", out);
+      snprintf(piece, sizeof piece, "%.*s", (int)length, option);
+      text(out, piece);
+      fputs("</span>", out);
+    }
+    s += before + length;
+  }
+}
+
 /* One paragraph to a line; the words before a colon, which say what is wanted, are set off. */
 static void advice(FILE *out, const char *lines)
 {
@@ -83,7 +103,7 @@ static void advice(FILE *out, const char *lines)
       fputs("</b>", out);
     }
     snprintf(line, sizeof line, "%.*s", (int)(length - (set_off ? lead + 1 : 0)), lines + (set_off ? lead + 1 : 0));
-    text(out, line);
+    prose(out, line);
     fputs("</p>\n", out);
     lines += length + (lines[length] == '\n');
   }
@@ -117,10 +137,9 @@ static void head(FILE *out, const PgmGapReport *r)
   fputs("</div>\n<div class=\"say\"><h3>What to do</h3>\n", out);
   advice(out, r->advice);
   fputs("</div>\n<p>", out);
-  for (const char *p = gap->message; *p; p++) {
-    char one[2] = {p == gap->message && *p >= 'a' && *p <= 'z' ? (char)(*p - 32) : *p, 0};
-    text(out, one);
-  }
+  char first[2] = {(char)toupper((unsigned char)gap->message[0]), 0};
+  text(out, first);
+  prose(out, gap->message + (first[0] != 0));
   fputs(".</p>\n", out);
   if (gap->restarted[0]) {
     fputs("<p class=\"note\">", out);
@@ -393,7 +412,7 @@ static void list_table(FILE *out, const PgmGap *gap, const PgmGap *test, PgmGapL
     const PgmGapVariant *v = &list->at[i];
     char what[512];
     entry_name(v, name, what, sizeof what);
-    fputs("<tr><td>", out);
+    fputs("<tr><td class=\"entry\">", out);
     text(out, what);
     fprintf(out, "</td><td class=\"n\">%ld</td><td class=\"n\">", v->parameters);
     nats(out, pgm_gap_variant(gap, v)->elbo);
@@ -441,7 +460,7 @@ static void lists(FILE *out, const PgmGap *gap, const PgmGap *test)
   char half_width[200];
   for (int l = 0; l < PGM_GAP_LISTS; l++) {
     if (gap->list[l].n < 2) continue;
-    fprintf(out, "<h2>%s</h2>\n<div class=\"two stack\">\n", heads[l]);
+    fprintf(out, "<h2>%s</h2>\n<div class=\"two stack%s\">\n", heads[l], test || gap->blocks > 1 ? " wide" : "");
     list_bars(out, gap, (PgmGapListName)l);
     list_table(out, gap, test, (PgmGapListName)l);
     fputs("</div>\n", out);

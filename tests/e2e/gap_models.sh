@@ -72,6 +72,26 @@ gap chain chain.out chain.json --degree 1 --inputs 'z=x[t-3],x[t-2],x[t-1],x[t],
 below "two inputs more, one less: a conditioning gap" "$(calc "- $(get chain.out gaps.conditioning)")" -0.1
 [ "$(get chain.out inputs.chosen)" = 'z from x[t-3], x[t-2], x[t-1], x[t], x[t+1], x[t+4], x[t+3]' ] && pass "and a text that tells them apart" || { fail "and a text that tells them apart"; get chain.out inputs.chosen; }
 
+# an open verdict: what remains bears it out where wider windows regain some of it, not where the functions may be what is poor: without the link between
+# neighbours y[t] suffices, by its square
+cat >volatility.pgm <<'MODEL'
+model volatility {
+  input T : int;
+  input phi = 0;
+  latent h[1] ~ normal(-1, 1);
+  plate t in 2..T { latent h[t] ~ normal(-1 + phi * (h[t-1] + 1), 0.6); }
+  plate t in 1..T { observed y[t] ~ normal(0, exp(h[t] / 2)); }
+}
+MODEL
+compile volatility.pgm || finish
+./volatility simulate --set T=300 --seed 1 --out calm.json --quiet && ./volatility simulate --set T=300 --set phi=0.9 --seed 1 --out linked.json --quiet || exit 3
+gap volatility calm.out calm.json --degree 1 --window 0..2
+below "the class leaves much" "$(calc "- $(get calm.out gaps.amortisation)")" -10
+[ "$(get calm.out agrees_with_verdict)" = null ] && get calm.out advice | grep -q '^More capacity: the best function of a window' && ! get calm.out advice | grep -q '^Wider inputs' &&
+  pass "which is nothing for the verdict" || { fail "which is nothing for the verdict"; get calm.out message; get calm.out advice; }
+gap volatility linked.out linked.json --degree 2 --window 0..2
+[ "$(get linked.out agrees_with_verdict)" = true ] && pass "windows that regain bear it out" || { fail "windows that regain bear it out"; get linked.out message; get linked.out windows.0.amortisation windows.2.amortisation; }
+
 # runs are those of the seeds; restarts are counted by themselves
 compile "$root/tests/e2e/modes/bim.pgm" || finish
 gap bim bim.out "$root/tests/e2e/modes/bim.json" --one-start --seeds 2
