@@ -165,7 +165,7 @@ static PgmStatus fit_once(Work *w, const PgmFitOptions *o, const char *what, Pgm
 
 static void note_unconverged(PgmGap *gap, const PgmFit *fit, const char *what)
 {
-  if (!fit->converged) pgm_gap_append(gap->unconverged, sizeof gap->unconverged, "%s%s", gap->unconverged[0] ? "; " : "", what);
+  if (!fit->converged && !strstr(gap->unconverged, what)) pgm_gap_append(gap->unconverged, sizeof gap->unconverged, "%s%s", gap->unconverged[0] ? "; " : "", what);
 }
 
 /* One more run of the method, with the path of the recorder. */
@@ -423,6 +423,7 @@ static PgmStatus restart_from(Work *w, const PgmGapMethod *other, const char *wh
   pgm_fit_free(start);
   if (st) return st;
   const double before = fvi->elbo, seen = fmax(1e-6, 2 * above.se);
+  const bool converged = fvi->fit->converged;
   PgmGapMethod again = {.fit = fit, .lost = NAN};
   st = measure(gap, w->s, &again, w->options->fit.seed, w->error);
   gap->restarts += !st; /* no run of a seed: it began where another method ended */
@@ -438,8 +439,8 @@ static PgmStatus restart_from(Work *w, const PgmGapMethod *other, const char *wh
     note_unconverged(gap, fit, "F-VI, restarted");
   }
   if (!st && fvi->elbo - before > seen)
-    snprintf(gap->restarted, sizeof gap->restarted, "F-VI sat in a worse local optimum; restarted from %s it gained %.4g nats", what,
-             fvi->elbo - before);
+    snprintf(gap->restarted, sizeof gap->restarted, "F-VI %s; restarted from %s it gained %.4g nats",
+             converged ? "sat in a worse local optimum" : "had not converged", what, fvi->elbo - before);
   else if (!st && gap->blocks > 1 && !gap->restarted[0])
     snprintf(gap->restarted, sizeof gap->restarted,
              "F-VI, restarted from %s, stays %.3g nats below it on fresh draws: free factors fit those of the fit more closely (--samples)", what,

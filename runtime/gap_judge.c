@@ -554,6 +554,20 @@ static void say_falls(Advice *a)
                  : "their functions were not trained as well");
 }
 
+/* The row of the window that loses least on test data, where the widest one loses clearly more there; -1: none. */
+static int best_elsewhere(const PgmGap *test)
+{
+  const PgmGapList *list = test ? &test->list[PGM_GAP_WINDOWS] : NULL;
+  int best = -1;
+  if (!test || test->same_data || test->shares < FEW_TESTS || !list->n) return -1;
+  for (int i = 0; i < list->n; i++) {
+    if (!pgm_gap_variant(test, &list->at[i])->fit->converged) return -1;
+    if (best < 0 || list->at[i].loss.value < list->at[best].loss.value) best = i;
+  }
+  const PgmGapNumber last = list->at[list->n - 1].loss;
+  return seen(test, (PgmGapNumber){last.value - list->at[best].loss.value, last.se}) ? best : -1;
+}
+
 static void say_windows(Advice *a)
 {
   const PgmGap *gap = a->gap;
@@ -563,12 +577,17 @@ static void say_windows(Advice *a)
   say_falls(a);
   if (memorises(gap, pgm_gap_variant(gap, &list->at[0])->fit) && !a->test) return;
   const PgmGapVariant *w = enough(a), *last = &list->at[list->n - 1];
+  const int elsewhere = best_elsewhere(a->test);
   double least = INFINITY;
   for (int i = 0; i < list->n; i++) least = fmin(least, list->at[i].loss.value);
   const bool best = w && w->w == gap->stands_in; /* wider ones fall, which has been said */
   if (w && !best && (gap->stands_in >= 0 || !seen(gap, gap->gaps.amortisation)))
     say(a, "Narrower inputs: on these data%s a window of half-width %ld (--window %ld) is enough; none that was tried gains more than %.2g nats on it.",
         a->test ? " and the test data" : "", w->w, w->w, fmax(0, w->loss.value - least));
+  else if (elsewhere >= 0)
+    say(a, "Windows on other data: on the test data half-width %ld (--window %ld) loses least, %s nats, the widest %s; fitted to more data, wider ones would do no worse.",
+        list->at[elsewhere].w, list->at[elsewhere].w, NATS(a->test->list[PGM_GAP_WINDOWS].at[elsewhere].loss.value),
+        NATS(a->test->list[PGM_GAP_WINDOWS].at[list->n - 1].loss.value));
   else if (!w && gap->stands_in == last->w && inputs_matter(gap))
     say(a, "Wider inputs: the gap still falls from window %ld to window %ld; see how far with --window %ld..%ld.", last[-1].w, last->w, last->w,
         2 * last->w);

@@ -98,6 +98,16 @@ gap bim bim.out "$root/tests/e2e/modes/bim.json" --one-start --seeds 2
 [ "$(get bim.out restarts)" -gt 0 ] && pass "F-VI from one start is restarted" || fail "F-VI from one start is restarted"
 get bim.out runs.fvi.1.seed >/dev/null && ! get bim.out runs.fvi.2.seed >/dev/null 2>&1 && pass "two seeds, two runs" || fail "two seeds, two runs"
 
+gap chain hasty.out chain.json --optimizer lbfgs --max-iter 1 --window 0..1
+get hasty.out restarted | grep -q '^F-VI had not converged; restarted from ' && pass "F-VI that had not converged is not said to sit in an optimum" || { fail "F-VI that had not converged"; get hasty.out restarted; }
+
+# windows: what test data say goes before what the fitted ones do
+./chain simulate --set T=60 --seed 2 --out short.json --quiet && ./chain simulate --set T=60 --seed 3 --out next.json --quiet || exit 3
+for d in short next; do get $d.json x | awk 'BEGIN { printf "{\"x\": [" } { printf("%s%s", (NR > 1 ? ", " : ""), (NR * 7 % 10 < 3 ? "null" : $1)) } END { print "]}" }' >$d.holes.json; done
+gap chain windows.out short.holes.json --degree 1 --window 0..3 --test next.holes.json
+get windows.out advice | grep -q '^Windows on other data: on the test data half-width 2 (--window 2) loses least, ' && ! get windows.out advice | grep -q '^Wider inputs' &&
+  pass "windows on test data" || { fail "windows on test data"; get windows.out advice; for w in 0 1 2 3; do get windows.out test.windows.$w.amortisation; done; }
+
 # options that would hide each other
 refuse 2 "chain gap: --window 1 is for local latent variables that no other option names, and there is none" ./chain gap chain.json --quiet --window 1 --inputs 'z=x[t]'
 refuse 2 "chain gap: the inputs of z are given twice" ./chain gap chain.json --quiet --window z=1 --inputs ' z = x[t]'
