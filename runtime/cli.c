@@ -231,9 +231,10 @@ static void install_handlers(void)
   signal(SIGXFSZ, SIG_IGN); /* a file that may not grow is an error of its writer, like a full disk */
 }
 
-void pgm_cli_defer_signals(void)
+void pgm_cli_defer_signals(bool defer)
 {
-  deferred = 1;
+  deferred = defer;
+  if (!defer && noted) on_signal(noted);
 }
 int pgm_cli_signal(void)
 {

@@ -83,8 +83,9 @@ void pgm_cli_output_discard(PgmAtomicFile *f);
 /* pgm_fit_write, not to be interrupted. */
 PgmStatus pgm_cli_write_fit(PgmCli *cli, const PgmFit *fit, const char *path);
 
-/* From here on SIGINT and SIGTERM are noted, not obeyed (a second one is obeyed, unless a file is being written). */
-void pgm_cli_defer_signals(void);
+/* From here on SIGINT and SIGTERM are noted, not obeyed (a second one is obeyed, unless a file is being written); or, with false, obeyed, one that was
+ * noted at once: the program ends, and no file is half-written. */
+void pgm_cli_defer_signals(bool defer);
 int pgm_cli_signal(void); /* the signal noted, or 0 */
 
 /* ---- values of families (cli_values.c) ------------------------------------------------------------------------------------------------ */

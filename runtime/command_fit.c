@@ -714,7 +714,7 @@ static PgmStatus run_fit(PgmCli *cli, PgmSession *s, PgmFit **fit)
     cli->fit.checkpoint_data = &w;
     if (!(cli->fit.checkpoint_every > 0)) cli->fit.checkpoint_every = 60;
   }
-  pgm_cli_defer_signals();
+  pgm_cli_defer_signals(true);
   status = pgm_fit_run(s, &cli->fit, fit, &cli->error);
   pgm_progress_end(&w.bar);
   closed = close_trace(cli, &w);

@@ -646,9 +646,11 @@ typedef struct {
   int done, total;
 } Watch;
 
+/* Fits ask now and then whether to go on (on_progress); the evidence does not, so a signal ends the program there. */
 static void on_stage(void *data, const char *what, int done, int total)
 {
   Watch *w = data;
+  pgm_cli_defer_signals(strcmp(what, PGM_GAP_EVIDENCE) != 0);
   snprintf(w->what, sizeof w->what, "%s", what);
   w->done = done;
   w->total = total;
@@ -687,10 +689,10 @@ static PgmStatus measure(PgmCli *cli, PgmSession *s, Setup *u, PgmGap **gap, Pgm
   u->options.stage_data = &w;
   u->options.fit.progress = on_progress;
   u->options.fit.progress_data = &w;
-  pgm_cli_defer_signals();
   PgmStatus status = pgm_gap_run(s, &u->options, gap, &cli->error);
   if (status == PGM_OK && cli->test) status = run_test(cli, s, *gap, u, test);
   pgm_progress_end(&w.bar);
+  if (status == PGM_OK) pgm_cli_defer_signals(false);
   if (status == PGM_OK) note_cut_windows(cli, *gap, &u->options);
   return status;
 }

@@ -990,7 +990,7 @@ static PgmFitOptions free_factors(const PgmFitOptions *base)
 static PgmStatus measure_evidence(Work *w)
 {
   const PgmGapOptions *o = w->options;
-  if (o->stage) o->stage(o->stage_data, "evidence", w->total, w->total);
+  if (o->stage) o->stage(o->stage_data, PGM_GAP_EVIDENCE, w->total, w->total);
   PgmStatus st = pgm_fit_apply(w->s, w->gap->method[PGM_GAP_FVI].fit, w->error);
   return st ? st : pgm_evidence(w->s, w->gap->fixed, o->evidence_draws, o->fit.seed, &w->gap->evidence, w->error);
 }

@@ -12,6 +12,8 @@
 #include "evidence.h"
 #include "fit.h"
 
+#define PGM_GAP_EVIDENCE "evidence" /* the stage that is no fit */
+
 typedef enum { PGM_GAP_CONST, PGM_GAP_FVI, PGM_GAP_FULL, PGM_GAP_CHOSEN, PGM_GAP_METHODS } PgmGapMethodName;
 /* What is compared besides: input windows, function classes, sets of inputs. */
 typedef enum { PGM_GAP_WINDOWS, PGM_GAP_FUNCTIONS, PGM_GAP_INPUTS, PGM_GAP_LISTS } PgmGapListName;
@@ -26,7 +28,7 @@ typedef struct {
   int n_alternatives; const PgmAlternative *alternative;      /* the last ones are the inputs chosen; 0: those of `fit` */
   bool windows; const char *window_family; long window_lo, window_hi;      /* --window [z=]a..b; family NULL: those without an input form */
   int evidence_draws;
-  /* before each fit: what it is, how many are done and how many there will be (at least) */
+  /* before each fit and the evidence: what it is, how many fits are done and how many there will be (at least) */
   void (*stage)(void *data, const char *what, int done, int total); void *stage_data;
   bool test;                           /* pgm_gap_test is to follow */
 } PgmGapOptions;

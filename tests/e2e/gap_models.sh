@@ -115,6 +115,25 @@ refuse 2 "chain gap: --pin z keeps the factors of z free, so that they have no i
 refuse 2 "chain fit: --pin of every local latent variable leaves none to amortise" ./chain fit chain.json --quiet --pin z
 check "a table of windows, and inputs" ./chain gap chain.json --quiet --window 0..1 --inputs 'z=x[t]' --degree 1
 
+# a signal is obeyed at once, in the evidence too, which takes seconds here
+cat >answers.pgm <<'MODEL'
+model answers {
+  input N : int;
+  input J : int = 8;
+  latent s ~ lognormal(0, 0.5);
+  plate j in 1..J { global latent b[j] ~ normal(0, 2); }
+  plate n in 1..N {
+    latent a[n] ~ normal(0, s);
+    plate j in 1..J { observed y[n,j] ~ bernoulli_logit(a[n] - b[j]); }
+  }
+}
+MODEL
+compile answers.pgm || finish
+./answers simulate --set N=1500 --seed 1 --out answers.json --quiet || exit 3
+timeout --preserve-status -s TERM 1 ./answers gap answers.json --quiet --degree 1 --html answers.html >answers.out 2>&1
+status=$?
+[ $status = 143 ] && [ ! -s answers.html ] && ! grep -q ELBO answers.out && pass "interrupted in the evidence" || fail "interrupted in the evidence: $status"
+
 # a file that may not grow: an error of its own, nothing half-written
 (ulimit -f 1 && exec ./chain gap chain.json --quiet --degree 1 --html page.html) >/dev/null 2>full.err
 [ $? = 3 ] && grep -qx 'page.html: File too large' full.err && [ -z "$(ls -A | grep page.html)" ] && pass "no room for the page" || { fail "no room for the page"; cat full.err; ls -A | grep page.html; }
