@@ -192,36 +192,65 @@ static PgmStatus make_setup(PgmCli *cli, Setup *u)
 
 /* ---- test data ----------------------------------------------------------------------------------------------------------------------- */
 
-/* Sizes that only the fit knows, and scalar inputs that the test file does not repeat. */
-static PgmStatus complete_data(PgmCli *cli, const PgmSession *s, PgmFit *fit, PgmData *data)
+typedef struct { PgmData *data; PgmSession *s; } TestData;
+
+static void close_test(TestData *t)
 {
-  PgmStatus status = pgm_fit_bind(fit, s, &cli->error);
+  pgm_session_close(t->s);
+  pgm_data_free(t->data);
+}
+
+/* Scalar inputs and sizes of the fitted data that the test file does not repeat and cannot tell. */
+static PgmStatus complete_data(PgmCli *cli, const PgmSession *s, PgmData *data)
+{
+  PgmStatus status = PGM_OK;
   for (int f = 0; f < cli->model->n_families && status == PGM_OK; f++) {
     const PgmFamily *family = &cli->model->families[f];
     const PgmArray *a = pgm_data_find(cli->data, family->name);
     if (family->role != PGM_INPUT || family->is_size || !a || !a->value || a->rank || pgm_data_find(data, family->name)) continue;
     status = pgm_data_add(data, family->name, 0, NULL, a->value, a->file, &cli->error);
   }
-  return status == PGM_OK ? pgm_fit_add_sizes(fit, cli->model, data, &cli->error) : status;
+  PgmFit *sizes = calloc(1, sizeof *sizes);
+  if (status == PGM_OK) status = sizes ? pgm_fit_bind(sizes, s, &cli->error) : pgm_fail(&cli->error, PGM_SYSTEM, "out of memory");
+  if (status == PGM_OK) status = pgm_fit_add_sizes(sizes, cli->model, data, &cli->error);
+  pgm_fit_free(sizes);
+  return status;
 }
 
-static PgmStatus run_test(PgmCli *cli, const PgmSession *s, PgmGap *gap, const Setup *u, PgmGap **test)
+/* What the test data may not change: how many globals there are. */
+static PgmStatus check_globals(PgmCli *cli, const PgmSession *s, const PgmSession *test)
+{
+  for (int f = 0; f < cli->model->n_families; f++) {
+    const PgmFamily *family = &cli->model->families[f];
+    const long fitted = s->layout[f].elements * s->layout[f].width, here = test->layout[f].elements * test->layout[f].width;
+    if ((family->role == PGM_GLOBAL || family->role == PGM_PARAM) && fitted != here)
+      return pgm_fail(&cli->error, PGM_BAD_INPUT, "%s: '%s', which all data share, has %ld value%s here and %ld for the data that are fitted", cli->test, family->name,
+                      here, here == 1 ? "" : "s", fitted);
+  }
+  return PGM_OK;
+}
+
+/* Reads the test data, before any fit: who mistypes the file's name is not to wait for them. */
+static PgmStatus open_test(PgmCli *cli, const PgmSession *s, TestData *t)
 {
   const PgmSessionOptions how = {.threads = cli->fit.threads};
-  PgmSession *other = NULL;
-  PgmData *data = pgm_data_new();
-  if (!data) return pgm_fail(&cli->error, PGM_SYSTEM, "out of memory");
-  PgmStatus status = pgm_cli_read_data(cli, cli->test, data);
-  if (status == PGM_OK) status = complete_data(cli, s, gap->method[PGM_GAP_FVI].fit, data);
-  if (status == PGM_OK) status = pgm_session_open(&other, cli->model, data, &how, &cli->error);
-  if (status == PGM_OK) status = pgm_gap_test(other, gap, &u->options, test, &cli->error);
+  t->data = pgm_data_new();
+  if (!t->data) return pgm_fail(&cli->error, PGM_SYSTEM, "out of memory");
+  PgmStatus status = pgm_cli_read_data(cli, cli->test, t->data);
+  if (status == PGM_OK) status = complete_data(cli, s, t->data);
+  if (status == PGM_OK) status = pgm_session_open(&t->s, cli->model, t->data, &how, &cli->error);
+  return status == PGM_OK ? check_globals(cli, s, t->s) : status;
+}
+
+static PgmStatus run_test(PgmCli *cli, const PgmSession *s, const TestData *t, PgmGap *gap, const Setup *u, PgmGap **test)
+{
+  PgmStatus status = pgm_fit_bind(gap->method[PGM_GAP_FVI].fit, s, &cli->error);
+  if (status == PGM_OK) status = pgm_gap_test(t->s, gap, &u->options, test, &cli->error);
   if (status == PGM_OK) pgm_gap_judge(gap, *test);
-  if (status == PGM_BAD_INPUT && other) {
+  if (status == PGM_BAD_INPUT) {
     const PgmError found = cli->error;
     pgm_fail(&cli->error, status, "%s: %s", cli->test, found.text);
   }
-  pgm_session_close(other);
-  pgm_data_free(data);
   return status;
 }
 
@@ -679,7 +708,7 @@ static void note_cut_windows(const PgmCli *cli, const PgmGap *gap, const PgmGapO
     pgm_cli_note(cli, "window %ld sees all of these data: wider ones are left out", last);
 }
 
-static PgmStatus measure(PgmCli *cli, PgmSession *s, Setup *u, PgmGap **gap, PgmGap **test)
+static PgmStatus measure(PgmCli *cli, PgmSession *s, const TestData *t, Setup *u, PgmGap **gap, PgmGap **test)
 {
   char what[128];
   Watch w = {.total = 1};
@@ -690,7 +719,7 @@ static PgmStatus measure(PgmCli *cli, PgmSession *s, Setup *u, PgmGap **gap, Pgm
   u->options.fit.progress = on_progress;
   u->options.fit.progress_data = &w;
   PgmStatus status = pgm_gap_run(s, &u->options, gap, &cli->error);
-  if (status == PGM_OK && cli->test) status = run_test(cli, s, *gap, u, test);
+  if (status == PGM_OK && t->s) status = run_test(cli, s, t, *gap, u, test);
   pgm_progress_end(&w.bar);
   if (status == PGM_OK) pgm_cli_defer_signals(false);
   if (status == PGM_OK) note_cut_windows(cli, *gap, &u->options);
@@ -709,6 +738,7 @@ static PgmStatus check_writable(PgmCli *cli, const char *path)
 int pgm_command_gap(PgmCli *cli)
 {
   Setup u = {0};
+  TestData t = {0};
   PgmSession *s = NULL;
   PgmGap *gap = NULL, *test = NULL;
   char advice[4096] = "";
@@ -717,7 +747,8 @@ int pgm_command_gap(PgmCli *cli)
   if (status == PGM_OK) status = check_writable(cli, cli->per_observation);
   if (status == PGM_OK) status = check_writable(cli, cli->html);
   if (status == PGM_OK) status = pgm_cli_session(cli, false, &s);
-  if (status == PGM_OK) status = measure(cli, s, &u, &gap, &test);
+  if (status == PGM_OK && cli->test) status = open_test(cli, s, &t);
+  if (status == PGM_OK) status = measure(cli, s, &t, &u, &gap, &test);
   if (status == PGM_OK) pgm_gap_advise(gap, test, advice, sizeof advice);
   if (status == PGM_OK && cli->out) status = write_out(cli, gap, test, advice);
   if (status == PGM_OK && cli->per_observation) status = write_units(cli, s, gap);
@@ -736,6 +767,7 @@ int pgm_command_gap(PgmCli *cli)
   pgm_gap_free(test);
   pgm_gap_free(gap);
   free_setup(&u);
+  close_test(&t);
   pgm_session_close(s);
   return result;
 }

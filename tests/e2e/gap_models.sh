@@ -134,6 +134,11 @@ timeout --preserve-status -s TERM 1 ./answers gap answers.json --quiet --degree 
 status=$?
 [ $status = 143 ] && [ ! -s answers.html ] && ! grep -q ELBO answers.out && pass "interrupted in the evidence" || fail "interrupted in the evidence: $status"
 
+# test data are looked at before any fit
+echo '{"N": 2, "J": 3, "y": [[1, 0, 1], [0, 0, 1]]}' >fewer.json
+refuse 3 "missing.json: No such file or directory" timeout 5 ./answers gap answers.json --quiet --degree 1 --test missing.json
+refuse 1 "fewer.json: 'b', which all data share, has 3 values here and 8 for the data that are fitted" timeout 5 ./answers gap answers.json --quiet --degree 1 --test fewer.json
+
 # a file that may not grow: an error of its own, nothing half-written
 (ulimit -f 1 && exec ./chain gap chain.json --quiet --degree 1 --html page.html) >/dev/null 2>full.err
 [ $? = 3 ] && grep -qx 'page.html: File too large' full.err && [ -z "$(ls -A | grep page.html)" ] && pass "no room for the page" || { fail "no room for the page"; cat full.err; ls -A | grep page.html; }
