@@ -85,6 +85,8 @@ double pgm_constrain(const PgmSession *s, int family, const double *u, double *v
 void pgm_constrain_vjp(const PgmSession *s, int family, const double *u, const double *value, const double *value_bar, double jacobian_weight, double *u_bar);
 /* The same of elements from .. to-1 of a family whose elements are all defined; without Jacobians. */
 void pgm_constrain_part(const PgmSession *s, int family, long from, long to, const double *u, double *value);
+/* The same of one element (where the family has a list of its defined ones, by its place in it); returns its log |dvalue/du|. */
+double pgm_constrain_element(const PgmSession *s, int family, long at, const double *u, double *value);
 void pgm_constrain_vjp_part(const PgmSession *s, int family, long from, long to, const double *u, const double *value, const double *value_bar, double *u_bar);
 /* u from value; false when a value is outside the support */
 bool pgm_unconstrain(const PgmSession *s, int family, const double *value, double *u);

@@ -284,6 +284,15 @@ void pgm_constrain_part(const PgmSession *s, int family, long from, long to, con
   constrain_part(&t, from, to);
 }
 
+double pgm_constrain_element(const PgmSession *s, int family, long at, const double *u, double *value)
+{
+  Task t = new_task(s, family);
+  t.u = u;
+  t.out = value;
+  t.jacobian = true;
+  return constrain_part(&t, at, at + 1);
+}
+
 /* ---- vector-Jacobian product --------------------------------------------------------------------------------------------------------- */
 
 static double vjp_run(const Task *t, Bounds b, long at, long n)

@@ -1,6 +1,6 @@
 #!/bin/bash
-# The log evidence by quadrature, of models whose units have one local variable each, against sums over fine grids: posteriors with two modes far apart, heavy
-# tails, bounds, many modes, a corner, a smooth one; none, and beside a global variable, which is drawn.
+# The log evidence by quadrature, of models whose units have one to three coordinates each, against sums over fine grids and closed forms: posteriors with two modes
+# far apart, heavy tails, bounds, many modes, corners, ridges, funnels, smooth ones; none, and beside a global variable, which is drawn.
 source "$(dirname "$0")/lib.sh"
 cd "$work" || exit 3
 
@@ -15,6 +15,7 @@ grid() {
   awk -v low="$low" -v high="$high" -v steps="$steps" -v xs="$*" '
     function log_normal(x, m, s) { return -0.5 * ((x - m) / s)^2 - log(s) - 0.5 * log(2 * pi) }
     function log_cauchy(x, m, s) { return -log(pi * s * (1 + ((x - m) / s)^2)) }
+    function log_poisson(x, eta,  k, sum) { sum = x * eta - exp(eta); for (k = 2; k <= x; k++) sum -= log(k); return sum }
     function log_t3(x, m, s) { return log(2 / (pi * sqrt(3) * s)) - 2 * log(1 + ((x - m) / s)^2 / 3) }
     BEGIN {
       pi = atan2(0, -1)
@@ -69,7 +70,86 @@ for x in 0 3 50; do
   near "cauchies: evidence of $x" "$(get cauchies.out evidence.value)" "$(calc "-log(3.14159265358979323846 * 1.3 * (1 + ($x / 1.3)^2))")" 1e-6
 done
 
-# a global: the sum over its values is the outer one
+# ---- several coordinates per unit: one that the sum goes over, the others integrated by hand ----
+
+model counts '    latent a[n] ~ normal(0.3, 1);
+    latent b[n] ~ normal(0, 0.7);
+    observed x[n] ~ poisson_log(a[n] + 0.8 * b[n]);'
+compare counts 1e-5 'log_normal(z, 0.3, sqrt(1 + 0.49 * 0.64)) + log_poisson(x, z)' -10 10 4000 0 1 2 7 30
+grep -q '"how": *"5 units of 2 coordinates by quadrature"' counts.out && pass "counts: how" || fail "counts: how"
+model vector '    latent z[n] : vector[2] ~ normal(0, 1);
+    observed x[n] ~ poisson_log(0.3 + z[n][1] - 0.5 * z[n][2]);'
+compare vector 1e-5 'log_normal(z, 0.3, sqrt(1.25)) + log_poisson(x, z)' -10 10 4000 0 1 2 7 30
+model three '    latent a[n] ~ normal(0.3, 1);
+    latent b[n] ~ normal(0, 0.7);
+    latent c[n] ~ normal(a[n] - b[n], 1);
+    observed x[n] ~ poisson_log(c[n]);'
+compare three 1e-5 'log_normal(z, 0.3, sqrt(2.49)) + log_poisson(x, z)' -12 12 4000 0 3
+
+# the product of two: a ridge along either branch of a hyperbola; a curved ridge with two ends; an sd and a mean
+model product '    latent a[n] ~ normal(0, 2);
+    latent b[n] ~ normal(0, 2);
+    observed x[n] ~ normal(a[n] * b[n], 0.2);'
+compare product 1e-5 'log_normal(z, 0, 2) + log_normal(x, 0, sqrt(4 * z^2 + 0.04))' -16 16 160000 -6 0 1.5 11
+model banana '    latent a[n] ~ normal(0, 1);
+    latent b[n] ~ normal(2 * a[n]^2, 0.3);
+    observed x[n] ~ normal(b[n], 0.5);'
+compare banana 1e-5 'log_normal(z, 0, 1) + log_normal(x, 2 * z^2, sqrt(0.34))' -10 10 20000 -1 0.4 5
+model funnel '    latent s[n] : real<lower=0> ~ lognormal(0, 1.5);
+    latent m[n] ~ normal(0, s[n]);
+    observed x[n] ~ normal(m[n], 0.1);'
+compare funnel 1e-5 'log_normal(z, 0, 1.5) + log_normal(x, 0, sqrt(exp(2 * z) + 0.01))' -12 12 24000 0 0.5 -20
+# x is in the middle of the density of the sum of three Cauchy variables, and in its tail
+model tails '    latent a[n] ~ cauchy(0, 1);
+    latent b[n] ~ cauchy(a[n], 0.3);
+    observed x[n] ~ cauchy(b[n], 0.2);'
+compare tails 1e-5 'log_normal(z, 0, 1) + log_cauchy(x, 0, 1.5)' -10 10 4000 0 4 60
+model bounds '    latent r[n] : real<lower=0, upper=1> ~ uniform(0, 1);
+    latent s[n] : real<lower=0, upper=1> ~ beta(2, 2);
+    observed x[n] : int<lower=0, upper=1> ~ bernoulli(r[n] * s[n]);'
+compare bounds 1e-5 'log_normal(z, 0, 1) + log(x ? 0.25 : 0.75)' -10 10 4000 0 1
+# two that no factor shares are integrated one by one, whatever modes either has; and so are those of a plate inside
+model apart '    latent a[n] ~ normal(0, 3);
+    latent b[n] ~ normal(0, 1);
+    observed x[n] ~ normal(a[n]^2, 0.5);
+    observed y[n] ~ poisson_log(b[n]);'
+echo '{"x": [12.5, 0.3], "y": [2, 0]}' >apart.json
+evidence apart apart.json
+near "apart: evidence" "$(get apart.out evidence.value)" \
+  "$(calc "$(grid 'log_normal(z, 0, 3) + log_normal(x, z^2, 0.5)' -12 12 12000 12.5 0.3) + $(grid 'log_normal(z, 0, 1) + log_poisson(x, z)' -10 10 4000 2 0)")" 1e-6
+grep -q '"how": *"2 units of 2 times 1 coordinate by quadrature"' apart.out && pass "apart: how" || fail "apart: how"
+model inside '    plate k in 1..2 {
+      latent a[n, k] ~ normal(0, 3);
+      observed x[n, k] ~ normal(a[n, k]^2, 0.5);
+    }'
+echo '{"x": [[12.5, 0.3], [40, 2], [0, 5]]}' >inside.json
+evidence inside inside.json
+near "inside: evidence" "$(get inside.out evidence.value)" "$(grid 'log_normal(z, 0, 3) + log_normal(x, z^2, 0.5)' -12 12 12000 12.5 0.3 40 2 0 5)" 1e-6
+
+# a global beside them: smooth units, and such as have two modes; the same bits for any number of threads; given its factor
+# outer NAME TOLERANCE DENSITY: the sum over m of the sums over z, the density of z and x given m
+outer() {
+  local name=$1 tolerance=$2 m sums=""
+  evidence "$name" "$name.json"
+  for m in $(seq -2 0.1 3); do sums+="$(calc "$(grid "${3//M/($m)}" -9 9 1800 $(get "$name.json" x)) - 0.5 * ($m) ^ 2 - 0.5 * log(2 * 3.14159265358979)") "; done
+  near "$name: evidence" "$(get "$name.out" evidence.value)" \
+    "$(awk -v all="$sums" 'BEGIN { n = split(all, v, " "); m = v[1]; for (k = 1; k <= n; k++) if (v[k] > m) m = v[k]; for (k = 1; k <= n; k++) s += 0.1 * exp(v[k] - m); printf "%.9f", m + log(s) }')" "$tolerance"
+  below "$name: its error" "$(get "$name.out" evidence.se)" 0.03
+}
+model level '    latent a[n] ~ normal(m, 1);
+    latent b[n] ~ normal(0, 0.7);
+    observed x[n] ~ poisson_log(a[n] + 0.8 * b[n]);' 'latent m ~ normal(0, 1);'
+echo '{"x": [1, 0, 3, 8, 2, 0, 0, 1, 2, 2, 5, 1]}' >level.json
+outer level 0.05 'log_normal(z, M, sqrt(1 + 0.49 * 0.64)) + log_poisson(x, z)'
+./level gap level.json --quiet --json --max-iter 200 --threads 1 >one.out
+near "level: one thread" "$(get one.out evidence.value)" "$(get level.out evidence.value)" 0
+model products '    latent a[n] ~ normal(0, 2);
+    latent b[n] ~ normal(0, 2);
+    observed x[n] ~ normal(m + a[n] * b[n], 0.4);' 'latent m ~ normal(0, 1);'
+echo '{"x": [3]}' >products.json
+outer products 0.05 'log_normal(z, 0, 2) + log_normal(x, M, sqrt(4 * z^2 + 0.16))'
+
+# one coordinate: a global: the sum over its values is the outer one
 model shift '    latent z[n] ~ normal(0, 3);
     observed x[n] ~ normal(z[n]^2 + b, 0.5);' 'latent b ~ normal(0, 1);'
 echo '{"x": [0.76, 16.2, 21.9, 13.4, 12.9, 34.9, 5.4, 0.2, 35.5, 2.7]}' >shift.json
