@@ -193,10 +193,10 @@ static void of_three_variables(void **state)
   }
   for (int k = 0; k < 2; k++) {
     Asked asked = {.shift = 0.03 * k, .log_f = three_at, .d = 3};
-    pgm_cubature_run(c, 2, centre, width, 1e-4, k ? PGM_CUBATURE_NEAR : PGM_CUBATURE_LOOK, evaluate, &asked, start, value, wrong);
+    pgm_cubature_run(c, 2, centre, width, 1e-5, k ? PGM_CUBATURE_NEAR : PGM_CUBATURE_LOOK, evaluate, &asked, start, value, wrong);
     assert_true(start[0].suffices && !start[1].suffices);
-    near(value[0], 0, 2e-4, "three", asked.shift);
-    if (k) near(value[1], corner_sum(0.4 + asked.shift), 2e-4, "a corner", asked.shift);
+    near(value[0], 0, 2e-5, "three", asked.shift);
+    if (k) near(value[1], corner_sum(0.4 + asked.shift), 2e-5, "a corner", asked.shift);
   }
   pgm_cubature_close(c);
 }
