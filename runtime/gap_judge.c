@@ -721,13 +721,26 @@ static void say_constant(Advice *a)
         fmax(c.value, 0));
 }
 
+/* What the function classes that were compared say on test data of one that has many weights: is a smaller one better there? */
+static void fewer_or_more(const PgmGap *test, char *lead, size_t size, char *smaller, size_t room)
+{
+  const PgmGapList *list = &test->list[PGM_GAP_FUNCTIONS];
+  const PgmGapVariant *last = list->n > 1 ? &list->at[list->n - 1] : NULL, *best = last;
+  for (int i = 0; i + 1 < list->n; i++)
+    if (list->at[i].parameters < last->parameters && list->at[i].loss.value < best->loss.value) best = &list->at[i];
+  smaller[0] = '\0';
+  snprintf(lead, size, !last ? "Fewer weights or more data" : best == last ? "More data" : "Fewer weights");
+  if (best != last) snprintf(smaller, room, "; %s loses %.3g", best->text, per(test, best->loss.value));
+}
+
 /* The function loses more on the test data than on its own: why? */
 static void say_loss_on_test(Advice *a)
 {
   const PgmGap *gap = a->gap, *test = a->test;
   const double there = per(test, test->gaps.amortisation.value), here = fmax(per(gap, pgm_gap_lost(gap, PGM_GAP_FULL)), 0);
   const long weights = pgm_gap_weights(gap->method[PGM_GAP_FULL].fit);
-  char inputs[512];
+  char inputs[512], lead[40], smaller[600];
+  fewer_or_more(test, lead, sizeof lead, smaller, sizeof smaller);
   if (!promised(gap) && suffices_here(gap, inputs, sizeof inputs))
     say(a,
         "Not on other data: on the test data the function loses %.3g nats per %s, on its own %.3g, because it holds as constants what it "
@@ -740,9 +753,9 @@ static void say_loss_on_test(Advice *a)
         there, pgm_gap_share(gap), here, test->missing, test->missing == 1 ? "" : "s", test->missing == 1 ? "is" : "are");
   else if (FEW_PER_WEIGHT * weights > gap->locals)
     say(a,
-        "Fewer weights or more data: on the test data the function loses %.3g nats per %s, on its own %.3g; with %ld weights for %ld local "
-        "variables it can have learnt its own in part by heart.",
-        there, pgm_gap_share(gap), here, weights, gap->locals);
+        "%s: on the test data the function loses %.3g nats per %s, on its own %.3g; with %ld weights for %ld local "
+        "variables it can have learnt its own in part by heart%s.",
+        lead, there, pgm_gap_share(gap), here, weights, gap->locals, smaller);
   else
     say(a,
         "Data that differ: on the test data the function loses %.3g nats per %s, on its own %.3g; with %ld weights for %ld local variables "
