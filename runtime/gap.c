@@ -146,6 +146,11 @@ typedef struct {
   int done, total;
 } Work;
 
+static PgmStatus measure_kept(Work *w, PgmGapMethod *m)
+{
+  return measure(w->gap, w->s, m, w->options->fit.seed, w->error);
+}
+
 static PgmStatus fit_once(Work *w, const PgmFitOptions *o, const char *what, PgmFit **fit)
 {
   if (w->done >= w->total) w->total = w->done + 1;
@@ -168,28 +173,29 @@ static void note_unconverged(PgmGap *gap, const PgmFit *fit, const char *what)
   if (!fit->converged && !strstr(gap->unconverged, what)) pgm_gap_append(gap->unconverged, sizeof gap->unconverged, "%s%s", gap->unconverged[0] ? "; " : "", what);
 }
 
-/* One more run of the method, with the path of the recorder. */
-static PgmStatus keep_run(Work *w, PgmGapMethod *m, const PgmFit *fit, const PgmFitOptions *o, PgmGapRecorder *recorder)
+/* One more run of the method, with the path of the recorder. Its ELBO is that of the comparison: each fit's own is of other draws. */
+static PgmStatus keep_run(Work *w, PgmGapMethod *m, const PgmFit *fit, double elbo, const PgmFitOptions *o, PgmGapRecorder *recorder)
 {
   PgmGapRun *more = realloc(m->run, (size_t)(m->n_runs + 1) * sizeof *more);
   if (!more) return no_memory(w->error);
   m->run = more;
   PgmGapRun *r = &more[m->n_runs++];
   *r = (PgmGapRun){
-      .seed = fit->seed, .seconds = fit->seconds, .elbo = fit->elbo, .iterations = fit->iterations, .converged = fit->converged};
+      .seed = fit->seed, .seconds = fit->seconds, .elbo = elbo, .iterations = fit->iterations, .converged = fit->converged};
   memcpy(r->criterion, fit->criterion, sizeof r->criterion);
   const bool noisy = pgm_solve_stochastic(w->s, o), draws = pgm_needs_draws(w->s->model) || o->expectation >= PGM_EXP_FIXED_DRAWS;
   return pgm_gap_take_path(recorder, r, noisy, !noisy && draws) ? PGM_OK : no_memory(w->error);
 }
 
-/* Fits by all seeds. The one that stands: the best, or the first. *best gets the best of those too (a copy is not made: NULL where it
+/* Fits by all seeds, each evaluated. The one that stands: the best, or the first. *best gets the best of the others (NULL: there is none, or it
  * stands). */
 static PgmStatus fit_seeds(Work *w, PgmGapMethod *m, PgmFitOptions o, const char *what, bool stands_best, PgmFit **best)
 {
   PgmStatus st = PGM_OK;
+  double best_elbo = -INFINITY;
   if (best) *best = NULL;
   for (int k = 0; k < w->options->seeds && !st; k++) {
-    PgmFit *fit = NULL;
+    PgmGapMethod one = unmeasured;
     PgmGapRecorder path = {0};
     char text[256];
     o.seed = w->options->fit.seed + (unsigned long)k;
@@ -197,20 +203,27 @@ static PgmStatus fit_seeds(Work *w, PgmGapMethod *m, PgmFitOptions o, const char
     o.trace_data = &path;
     o.prepared = pgm_gap_prepared;
     snprintf(text, sizeof text, "%s, seed %lu", what, o.seed);
-    st = fit_once(w, &o, text, &fit);
-    if (!st) st = keep_run(w, m, fit, &o, &path);
-    if (!st) note_unconverged(w->gap, fit, w->options->seeds > 1 ? text : what);
-    if (!st && (!m->fit || (stands_best && fit->elbo > m->fit->elbo))) {
-      PgmFit *old = m->fit;
-      m->fit = fit;
-      fit = old;
+    st = fit_once(w, &o, text, &one.fit);
+    if (!st) st = measure_kept(w, &one);
+    if (!st) st = keep_run(w, m, one.fit, one.elbo, &o, &path);
+    if (!st) note_unconverged(w->gap, one.fit, w->options->seeds > 1 ? text : what);
+    if (!st && (!m->fit || (stands_best && one.elbo > m->elbo))) {
+      pgm_fit_free(m->fit);
+      free(m->block);
+      m->fit = one.fit;
+      m->block = one.block;
+      m->elbo = one.elbo;
+      m->se = one.se;
+      one = unmeasured;
     }
-    if (!st && fit && best && (!*best || fit->elbo > (*best)->elbo)) {
-      PgmFit *old = *best;
-      *best = fit;
-      fit = old;
+    if (!st && one.fit && best && one.elbo > best_elbo) {
+      pgm_fit_free(*best);
+      *best = one.fit;
+      best_elbo = one.elbo;
+      one.fit = NULL;
     }
-    pgm_fit_free(fit);
+    free_method(&one);
+    free(path.iteration); /* NULL where keep_run has taken it */
   }
   return st;
 }
@@ -527,11 +540,6 @@ static void count_shares(PgmGap *gap)
   gap->shares = gap->observes ? gap->observations : gap->locals;
 }
 
-static PgmStatus measure_kept(Work *w, PgmGapMethod *m)
-{
-  return measure(w->gap, w->s, m, w->options->fit.seed, w->error);
-}
-
 /* ---- for test data -------------------------------------------------------------------------------------------------------------------- */
 
 bool pgm_gap_has_globals(const PgmModel *m)
@@ -601,7 +609,6 @@ static PgmStatus fit_variant(Work *w, PgmGapList *list, const PgmFitOptions *o, 
   *v = (PgmGapVariant){.same = same, .own = unmeasured, .loss = {NAN, NAN}};
   if (same < PGM_GAP_METHODS) return PGM_OK;
   PgmStatus st = fit_seeds(w, &v->own, *o, what, false, other);
-  if (!st) st = measure_kept(w, &v->own);
   return st ? st : restart_from(w, &v->own, what);
 }
 
@@ -773,8 +780,7 @@ static PgmStatus fit_full(Work *w, const PgmFitOptions *options, PgmFit **other)
     *other = NULL;
     return PGM_OK;
   }
-  st = measure_kept(w, full);
-  return st ? st : restart_from(w, full, "A-VI");
+  return restart_from(w, full, "A-VI");
 }
 
 static PgmStatus fit_chosen(Work *w, const PgmFitOptions *options)
@@ -782,7 +788,6 @@ static PgmStatus fit_chosen(Work *w, const PgmFitOptions *options)
   PgmGap *gap = w->gap;
   PgmGapMethod *chosen = &gap->method[PGM_GAP_CHOSEN];
   PgmStatus st = fit_seeds(w, chosen, *options, "A-VI, inputs chosen", false, NULL);
-  if (!st) st = measure_kept(w, chosen);
   if (!st) st = restart_from(w, chosen, "A-VI with the inputs chosen");
   if (!st) describe(gap->model, chosen->fit, false, gap->chosen, sizeof gap->chosen);
   return st;
@@ -1005,14 +1010,12 @@ PgmStatus pgm_gap_run(PgmSession *s, const PgmGapOptions *options, PgmGap **out,
   PgmGapMethod best = {.elbo = NAN};
   gap->fixed = options->fit.fix != NULL;
   PgmStatus st = fit_seeds(&w, &gap->method[PGM_GAP_FVI], w.fvi, names[PGM_GAP_FVI], true, NULL);
-  if (!st) st = measure_kept(&w, &gap->method[PGM_GAP_FVI]);
   if (!st) count_shares(gap);
   if (!st && gap->locals) {
     PgmFitOptions constant = w.fvi;
     constant.method = PGM_CONST;
     if (constant.optimizer == PGM_OPT_PROFILE) constant.optimizer = base.optimizer = PGM_OPT_DEFAULT;
     st = fit_seeds(&w, &gap->method[PGM_GAP_CONST], constant, names[PGM_GAP_CONST], false, NULL);
-    if (!st) st = measure_kept(&w, &gap->method[PGM_GAP_CONST]);
     if (!st) st = restart_from(&w, &gap->method[PGM_GAP_CONST], "constant factors");
     if (!st) st = fit_amortised(&w, &base, &best);
     if (!st) st = fit_for_test(&w, &gap->method[PGM_GAP_CONST], &constant, names[PGM_GAP_CONST]);
@@ -1089,7 +1092,6 @@ PgmStatus pgm_gap_test(PgmSession *s, const PgmGap *train, const PgmGapOptions *
     gap->same_data = !strcmp(hash, globals->data_hash);
   }
   if (!st) st = fit_seeds(&w, &gap->method[PGM_GAP_FVI], w.fvi, "F-VI on the test data", true, NULL);
-  if (!st) st = measure_kept(&w, &gap->method[PGM_GAP_FVI]);
   if (!st) count_shares(gap);
   for (int k = 0; k < PGM_GAP_METHODS && !st; k++)
     if (k != PGM_GAP_FVI && train->method[k].fit) st = carry_over(&w, &train->method[k], globals, names[k], &gap->method[k]);
