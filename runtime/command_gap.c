@@ -312,7 +312,7 @@ static void print_evidence(const PgmGap *gap)
   printf("  %s%s%s", e->kind == PGM_EVIDENCE_BOUND ? "lower bound only: " : "", e->how, given);
   if (isfinite(e->khat))
     printf(", Pareto k-hat %.2f%s", e->khat,
-           e->kind == PGM_EVIDENCE_BOUND ? " > 0.7" : e->khat > 0.7 ? ", of weights that hardly differ" : "");
+           e->khat <= 0.7 ? "" : e->kind == PGM_EVIDENCE_BOUND ? " > 0.7" : ", of weights that hardly differ");
   else if (e->kind == PGM_EVIDENCE_BOUND)
     fputs(", Pareto k-hat is not defined", stdout);
   putchar('\n');

@@ -1,4 +1,4 @@
-/* Integrals of many functions of one to three variables over the whole space, which may have several modes, heavy tails, ridges and funnels.
+/* Integrals of many functions of one to six variables over the whole space, which may have several modes, heavy tails, ridges and funnels.
  *
  * In: logarithms of the functions, at one point of each of a list of functions per call; for each a centre and widths. Out: logarithms of the integrals with
  * estimates of their errors. Two rules.
@@ -27,25 +27,30 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { MOST = PGM_CUBATURE_MOST };
+enum { MOST = PGM_CUBATURE_MOST, NESTED = 3 }; /* NESTED: variables at most for the adaptive rule */
 
 /* Spacings and radii of lattices, in sds; the levels that ROUGH and the others begin with. */
-static const double spacing[] = {1.4, 1, 0.72, 0.5, 0.36, 0.25, 0.18, 0.125}, radius[] = {5, 6.5, 8.5, 11, 14.5, 19, 25, 32};
-enum { LEVELS = sizeof spacing / sizeof *spacing, BEGIN_ROUGH = 0, BEGIN = 1 };
-static const double most_points[MOST + 1] = {0, 600, 12000, 300000};                 /* of a lattice */
-static const double ball[MOST + 1] = {1, 2, 3.14159265358979324, 4.18879020478639098}; /* volumes */
-enum { TRIES = 16, TRIES_ROUGH = 8 };
+static const double spacing[] = {1.4, 1.2, 1, 0.85, 0.72, 0.6, 0.5, 0.42, 0.36, 0.3, 0.25, 0.21, 0.18, 0.15, 0.125};
+static const double radius[] = {5, 5.7, 6.5, 7.4, 8.5, 9.7, 11, 12.6, 14.5, 16.5, 19, 22, 25, 28, 32};
+enum { LEVELS = sizeof spacing / sizeof *spacing, BEGIN_ROUGH = 0, BEGIN = 2 };
+static const double most_points[MOST + 1] = {0, 600, 12000, 3e5, 1e6, 4e6, 1.5e7}; /* of a lattice */
+/* Volumes of unit balls. */
+static const double ball[MOST + 1] = {1, 2, 3.14159265358979324, 4.18879020478639098, 4.93480220054467931, 5.26378901391432460, 5.16771278004997003};
+enum { TRIES = 24, TRIES_ROUGH = 8 };
 static const double OFF_CENTRE = 0.25, OFF_SHAPE = 0.5; /* of means, and entries of covariances, that call for another standardisation */
 static const double ROUGH_TOLERANCE = 1e-3;
 static const double INNER = 0.02, LEAST_INNER = 1e-13;  /* tolerance of inner integrals, as a share of that of the whole; the least */
 static const double ENOUGH = 3;                         /* tolerances: what a lattice may miss beside its own error */
-static const double UNCERTAIN = 1e-3;                   /* error of the adaptive rule beyond which no lattice is held against it */
+static const double FAR = 1.5;                          /* radii: where a coarse grid's cells are small enough to tell mass beyond the ball from mass at its edge */
+static const double UNCERTAIN = 1e-3;                   /* error of the adaptive rule beyond which no lattice is held against it; share of a mode that counts */
 /* The grid that looks elsewhere: steps in t, y = sinh t, up to each of these ends; how many numbers there is room for; maxima that are followed. */
-static const struct { double step, end; } stretch[MOST + 1][3] = {{{0, 0}}, {{0, 0}}, {{0.2, 6}, {0.5, 10}, {1, 18}}, {{0.5, 6}, {1, 10}, {2, 18}}};
+static const struct { double step, end; } stretch[MOST + 1][3] = {{{0, 0}}, {{0, 0}}, {{0.2, 6}, {0.5, 10}, {1, 18}}, {{0.5, 6}, {1, 10}, {2, 18}},
+                                                            {{1, 6}, {2, 10}}, {{1.2, 6}, {2, 8}}, {{1.5, 6}}};
 enum { MOST_NODES = 100, SEEN = 1 << 20, MOST_MAXIMA = 12 };
 static const double SLOWEST = 0.95;                     /* decay from shell to shell */
 static const double RESCALE = 30;                       /* nats */
-static const double points_to_look[MOST + 1] = {0, 320, 15000, 120000}, points_adaptive[MOST + 1] = {0, 270, 1.3e5, 3.5e7}; /* about */
+static const double points_to_look[MOST + 1] = {0, 320, 15000, 1.2e5, 3e5, 2e6, 1.5e7};                      /* about */
+static const double points_adaptive[MOST + 1] = {0, 270, 1.3e5, 3.5e7, INFINITY, INFINITY, INFINITY};
 static const double ASIDE = 0.37;                       /* of the middle of the lines in y: at 0 corners are likely, which both rules of a panel miss at its edge */
 
 /* The sums of one function over a lattice, relative to exp(ref). */
@@ -90,13 +95,13 @@ struct PgmCubature {
   double inner_tolerance;
   PgmCubatureIntegrand f;
   void *data;
-  Nest nest[MOST];
+  Nest nest[NESTED];
 };
 
 double pgm_cubature_bytes(int dimensions, long functions, int panels)
 {
   const double other = sizeof(PgmQuadratureStart) + sizeof(PgmLattice) + sizeof(Tally) + MOST_MAXIMA * sizeof(Maximum) + (4 + 2 * MOST) * sizeof(long) + (6 + 4 * MOST) * sizeof(double);
-  return dimensions * pgm_quadrature_bytes(functions, panels) + other * (double)functions + (dimensions > 1 ? SEEN * sizeof(double) : 0);
+  return (dimensions > NESTED ? 0 : dimensions) * pgm_quadrature_bytes(functions, panels) + other * (double)functions + (dimensions > 1 ? SEEN * sizeof(double) : 0);
 }
 
 /* The grid's nodes on a line, symmetric about 0. */
@@ -106,7 +111,7 @@ static void lay_out(PgmCubature *c)
   int n = 0;
   if (c->d == 1) return;
   for (int k = 0; k < 3; k++) {
-    for (double t = from + 0.5 * stretch[c->d][k].step; t < stretch[c->d][k].end && n < MOST_NODES / 2; t += stretch[c->d][k].step) side[n++] = sinh(t);
+    for (double t = from + 0.5 * stretch[c->d][k].step; stretch[c->d][k].step > 0 && t < stretch[c->d][k].end && n < MOST_NODES / 2; t += stretch[c->d][k].step) side[n++] = sinh(t);
     from = stretch[c->d][k].end;
   }
   c->nodes = 2 * n;
@@ -151,7 +156,7 @@ PgmStatus pgm_cubature_open(PgmCubature **out, int dimensions, long functions, i
     c->maxima = malloc(n * sizeof *c->maxima);
     if (!c->seen || !c->maximum || !c->maxima) return pgm_fail(error, PGM_SYSTEM, "out of memory");
   }
-  for (int k = 0; k < dimensions; k++) {
+  for (int k = 0; k < dimensions && dimensions <= NESTED; k++) {
     Nest *t = &c->nest[k];
     *t = (Nest){.c = c, .level = k};
     t->function = c->chosen + (size_t)(1 + 2 * k) * n;
@@ -167,7 +172,7 @@ PgmStatus pgm_cubature_open(PgmCubature **out, int dimensions, long functions, i
 void pgm_cubature_close(PgmCubature *c)
 {
   if (!c) return;
-  for (int k = 0; k < c->d; k++) pgm_quadrature_close(c->nest[k].quadrature);
+  for (int k = 0; k < NESTED; k++) pgm_quadrature_close(c->nest[k].quadrature);
   free(c->outer);
   free(c->before);
   free(c->seen);
@@ -235,7 +240,11 @@ static void line(void *data, long n, const long *which, const double *x, double 
 static void adaptive(PgmCubature *c, long n, double tolerance, bool again, double *value, double *error)
 {
   Nest *t = &c->nest[0];
-  if (!n) return;
+  for (long k = 0; k < n && c->d > NESTED; k++) {
+    value[c->list[k]] = NAN;
+    error[c->list[k]] = 0;
+  }
+  if (!n || c->d > NESTED) return;
   c->inner_tolerance = fmax(INNER * tolerance, LEAST_INNER);
   for (long k = 0; k < n; k++) {
     t->function[k] = c->list[k];
@@ -312,33 +321,51 @@ static void turn(int d, double *y)
   }
 }
 
+/* A lattice that c->group is summed over. */
+typedef struct {
+  PgmCubature *c;
+  long n;
+  double spacing, radius;
+  int half;
+  bool turned;
+  double at[MOST];
+} Walk;
+
+/* One point of it, at a distance with this square. */
+static void visit(const Walk *w, double square)
+{
+  PgmCubature *c = w->c;
+  const int d = c->d, shell = square > pow(w->radius - 1, 2) ? 0 : square > pow(w->radius - 2, 2) ? 1 : 2;
+  double y[MOST];
+  memcpy(y, w->at, sizeof y);
+  if (w->turned) turn(d, y);
+  for (long k = 0; k < w->n; k++) memcpy(c->y + c->group[k] * d, y, (size_t)d * sizeof *y);
+  evaluate(c, w->n, c->group);
+  for (long k = 0; k < w->n; k++) count_point(&c->tally[c->group[k]], d, y, w->half, shell, c->out[k]);
+}
+
+/* All points within the ball that have these first coordinates. */
+static void walk(Walk *w, int coordinate, double square)
+{
+  const double room = fmax(0, w->radius * w->radius - square);
+  const long reach = (long)ceil(sqrt(room) / w->spacing);
+  for (long k = -reach; k <= reach; k++) {
+    const double y = w->at[coordinate] = w->spacing * ((double)k + 0.5 * w->half);
+    if (y * y > room) continue;
+    if (coordinate == w->c->d - 1)
+      visit(w, square + y * y);
+    else
+      walk(w, coordinate + 1, square + y * y);
+  }
+}
+
 /* The functions in c->group over their lattice, which is the same for all of them. */
 static void pass(PgmCubature *c, long n, int fine, int wide, bool turned)
 {
-  const double h = spacing[fine], r = radius[wide];
-  const long reach = (long)ceil(r / h);
-  const int d = c->d;
   for (long k = 0; k < n; k++) clear_tally(&c->tally[c->group[k]]);
   for (int half = 0; half < 2; half++) {
-    long at[MOST];
-    for (int i = 0; i < d; i++) at[i] = -reach;
-    for (bool more = true; more;) {
-      double y[MOST], square = 0;
-      for (int i = 0; i < d; i++) {
-        y[i] = h * ((double)at[i] + 0.5 * half);
-        square += y[i] * y[i];
-      }
-      if (square <= r * r) {
-        if (turned) turn(d, y);
-        const int shell = square > (r - 1) * (r - 1) ? 0 : square > (r - 2) * (r - 2) ? 1 : 2;
-        for (long k = 0; k < n; k++) memcpy(c->y + c->group[k] * d, y, (size_t)d * sizeof *y);
-        evaluate(c, n, c->group);
-        for (long k = 0; k < n; k++) count_point(&c->tally[c->group[k]], d, y, half, shell, c->out[k]);
-      }
-      int i = 0;
-      while (i < d && ++at[i] > reach) at[i++] = -reach;
-      more = i < d;
-    }
+    Walk w = {.c = c, .n = n, .spacing = spacing[fine], .radius = radius[wide], .half = half, .turned = turned};
+    walk(&w, 0, 0);
   }
 }
 
@@ -388,6 +415,12 @@ static bool standardise(const PgmCubature *c, const Tally *t, PgmLattice *s, boo
   return true;
 }
 
+/* How many levels better a lattice should be, by one kind of error. */
+static int levels_up(double error, double tolerance)
+{
+  return error > 1e3 * tolerance ? 2 : error > 0.5 * tolerance ? 1 : 0;
+}
+
 /* From a function's tally to its value and error; true: it needs another pass, and its lattice has been changed. */
 static bool judge(PgmCubature *c, long i, double tolerance, bool rough, double *value, double *error)
 {
@@ -412,15 +445,21 @@ static bool judge(PgmCubature *c, long i, double tolerance, bool rough, double *
   if (!standardise(c, t, s, &off)) return false;
   s->standardised = !off;
   if (off) return true;
-  const int fine = s->fine + (apart > 0.5 * tolerance), wide = s->wide + (beyond > 0.5 * tolerance);
+  const int fine = s->fine + levels_up(apart, tolerance), wide = s->wide + levels_up(beyond, tolerance);
   if (fine >= LEVELS || wide >= LEVELS || points(c->d, fine, wide) > most_points[c->d]) return false;
   s->fine = fine;
   s->wide = wide;
   return true;
 }
 
-/* One pass over the functions in c->list that are busy, each over its lattice; `finer`: turned, and finer by one level. */
-static void pass_all(PgmCubature *c, long n, bool finer)
+/* The level of spacing of the lattice that one is held against: finer, if that does not take too many points. */
+static int another(const PgmCubature *c, int fine)
+{
+  return c->d <= NESTED && fine + 1 < LEVELS ? fine + 1 : fine;
+}
+
+/* One pass over the functions in c->list that are busy, each over its lattice; `other`: the one that it is held against. */
+static void pass_all(PgmCubature *c, long n, bool other)
 {
   for (int fine = 0; fine < LEVELS; fine++)
     for (int wide = 0; wide < LEVELS; wide++) {
@@ -429,7 +468,7 @@ static void pass_all(PgmCubature *c, long n, bool finer)
         const PgmLattice *s = &c->start[c->list[k]].lattice;
         if (c->busy[c->list[k]] && s->fine == fine && s->wide == wide) c->group[same++] = c->list[k];
       }
-      if (same) pass(c, same, fine + finer < LEVELS ? fine + finer : fine, wide, finer);
+      if (same) pass(c, same, other ? another(c, fine) : fine, wide, other);
     }
 }
 
@@ -461,8 +500,8 @@ static void hold_against_another(PgmCubature *c, long n)
   for (long k = 0; k < n; k++) {
     const long i = c->list[k];
     const Tally *t = &c->tally[i];
-    const int fine = c->start[i].lattice.fine;
-    const double value = t->ref + log(0.5 * (t->sum[0] + t->sum[1])) + c->d * log(spacing[fine + 1 < LEVELS ? fine + 1 : fine]) + log_volume(c, i);
+    const double h = spacing[another(c, c->start[i].lattice.fine)];
+    const double value = t->ref + log(0.5 * (t->sum[0] + t->sum[1])) + c->d * log(h) + log_volume(c, i);
     c->start[i].beyond = fabs(expm1(value - c->kept[i]));
     c->busy[i] = false;
   }
@@ -565,7 +604,7 @@ static int beyond_ball(PgmCubature *c, long i, const double *log_f, Maximum *fou
       volume *= m.cell[k];
     }
     if (square <= edge * edge) continue;
-    share += volume * exp(log_f[p] - log_integral);
+    if (d <= NESTED || square > FAR * FAR * edge * edge) share += volume * exp(log_f[p] - log_integral);
     if (!is_maximum(c, log_f, p)) continue;
     if (n < MOST_MAXIMA) found[n] = m;
     n++;
@@ -589,6 +628,65 @@ static void begin_at(int d, const PgmLattice *main, const Maximum *m, PgmLattice
   s->wide = 0;
 }
 
+/* A lattice where `main` would be with the signs of some coordinates changed (bits of `signs`), or two coordinates exchanged. */
+static bool begin_mirrored(int d, const PgmLattice *main, int signs, int a, int b, PgmLattice *s)
+{
+  double covariance[MOST][MOST] = {{0}};
+  int from[MOST];
+  for (int i = 0; i < d; i++) from[i] = i == a ? b : i == b ? a : i;
+  for (int i = 0; i < d; i++) {
+    const double sign = signs >> i & 1 ? -1 : 1;
+    s->centre[i] = sign * main->centre[from[i]];
+    for (int j = 0; j <= i; j++)
+      for (int k = 0; k < d; k++)
+        covariance[i][j] += sign * (signs >> j & 1 ? -1 : 1) * main->shape[from[i] * MOST + k] * main->shape[from[j] * MOST + k];
+  }
+  if (!factor(d, covariance)) return false;
+  for (int i = 0; i < d; i++)
+    for (int j = 0; j <= i; j++) s->shape[i * MOST + j] = covariance[i][j];
+  s->standardised = false;
+  s->fine = BEGIN_ROUGH;
+  s->wide = 0;
+  return true;
+}
+
+/* Follows the lattices of the functions in c->list to the modes that they belong to; what these have, if they are beyond the balls of c->before. */
+static void climb(PgmCubature *c, long n, double *value, double *error)
+{
+  lattices(c, n, ROUGH_TOLERANCE, false, value, error);
+  for (long k = 0; k < n; k++) {
+    const long i = c->list[k];
+    const PgmLattice *s = &c->start[i].lattice;
+    if (value[i] == -INFINITY || distance(c->d, s, &c->before[i]) <= radius[c->before[i].wide]) continue;
+    const double share = s->standardised ? exp(value[i] - c->kept[i]) : INFINITY;
+    c->start[i].beyond += share;
+    c->start[i].elsewhere = c->start[i].elsewhere || share > UNCERTAIN;
+  }
+}
+
+/* Are there modes where symmetries would have them? Of functions which[0..n-1], as look_beyond. */
+static void look_at_mirrors(PgmCubature *c, long n, const long *which, double *value, double *error)
+{
+  const int d = c->d, mirrors = (1 << d) - 1, swaps = d * (d - 1) / 2;
+  for (int m = 0; m < mirrors + swaps; m++) {
+    long listed = 0;
+    int a = -1, b = -1;
+    for (int k = m - mirrors, i = 0; k >= 0 && i < d; k -= d - 1 - i++)
+      if (k < d - 1 - i) {
+        a = i;
+        b = i + 1 + k;
+        break;
+      }
+    for (long k = 0; k < n; k++) {
+      const long i = which[k];
+      PgmLattice *s = &c->start[i].lattice;
+      if (!(c->start[i].beyond <= 1)) continue;
+      if (begin_mirrored(d, &c->before[i], m < mirrors ? m + 1 : 0, a, b, s) && distance(d, s, &c->before[i]) > radius[c->before[i].wide]) c->list[listed++] = i;
+    }
+    climb(c, listed, value, error);
+  }
+}
+
 /* The share of the integral beyond their lattices' balls, of functions which[0..n-1], whose lattices gave c->kept. */
 static void look_beyond(PgmCubature *c, long n, const long *which, double *value, double *error)
 {
@@ -609,24 +707,22 @@ static void look_beyond(PgmCubature *c, long n, const long *which, double *value
       begin_at(d, &c->before[i], &c->maximum[k * MOST_MAXIMA + m], &c->start[i].lattice);
       c->list[listed++] = i;
     }
-    lattices(c, listed, ROUGH_TOLERANCE, false, value, error);
-    for (long k = 0; k < listed; k++) {
-      const long i = c->list[k];
-      const PgmLattice *s = &c->start[i].lattice;
-      if (distance(d, s, &c->before[i]) > radius[c->before[i].wide]) c->start[i].beyond += s->standardised ? exp(value[i] - c->kept[i]) : INFINITY;
-    }
+    climb(c, listed, value, error);
   }
+  look_at_mirrors(c, n, which, value, error);
   for (long k = 0; k < n; k++) c->start[which[k]].lattice = c->before[which[k]];
 }
 
 static void look(PgmCubature *c, long n, const double *centre, const double *width, double tolerance, double *value, double *error)
 {
   long chosen = 0;
+  for (long i = 0; i < n; i++) begin(c, i, centre, width, BEGIN_ROUGH);
+  lattices(c, all(c, n), ROUGH_TOLERANCE, false, c->kept, error);
   for (long i = 0; i < n; i++) begin(c, i, centre, width, BEGIN);
   lattices(c, all(c, n), tolerance, false, c->kept, error);
   for (long i = 0; i < n; i++) {
     PgmCubatureStart *s = &c->start[i];
-    s->suffices = false;
+    s->suffices = s->elsewhere = false;
     s->beyond = INFINITY;
     if (!s->lattice.standardised) begin(c, i, centre, width, BEGIN);
     if (error[i] <= tolerance) c->list[chosen++] = i;

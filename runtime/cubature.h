@@ -4,7 +4,7 @@
 
 #include "quadrature.h"
 
-enum { PGM_CUBATURE_MOST = 3, PGM_CUBATURE_SHAPE = PGM_CUBATURE_MOST * PGM_CUBATURE_MOST };
+enum { PGM_CUBATURE_MOST = 6, PGM_CUBATURE_SHAPE = PGM_CUBATURE_MOST * PGM_CUBATURE_MOST };
 
 typedef struct PgmCubature PgmCubature;
 
@@ -23,6 +23,7 @@ typedef struct {
   PgmLattice lattice;
   bool suffices;                       /* the lattice, to all that is known */
   double beyond;                       /* what it may miss, relative */
+  bool elsewhere;                      /* there is another mode that counts, or there may be */
   PgmQuadratureStart outer;            /* where the adaptive rule found mass along the first variable */
 } PgmCubatureStart;
 
@@ -36,7 +37,7 @@ typedef enum {
 PgmStatus pgm_cubature_open(PgmCubature **out, int dimensions, long functions, int panels, PgmError *error);
 void pgm_cubature_close(PgmCubature *c);
 double pgm_cubature_bytes(int dimensions, long functions, int panels);
-/* value[i] = log of the integral of function i; centre, width: n x dimensions, where most of it is expected, needed where nothing is known; error[i]: estimate of
+/* value[i] = log of the integral of function i, NaN if there are too many dimensions for the adaptive rule; centre, width: n x dimensions, where most of it is expected, needed where nothing is known; error[i]: estimate of
  * its relative error, at most about `tolerance` unless intervals ran out (ROUGH: whatever it is). start: per function; for NEAR as LOOK left it. */
 void pgm_cubature_run(PgmCubature *c, long n, const double *centre, const double *width, double tolerance, PgmCubatureMode mode, PgmCubatureIntegrand f, void *data,
                       PgmCubatureStart *start, double *value, double *error);

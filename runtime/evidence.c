@@ -5,7 +5,7 @@
  * LOCALS INTEGRATED. Given the globals, the local variables are integrated out in one of three ways; the globals are drawn from q or, a
  * few of them, from a proposal that starts there and adapts (gap_globals.c); the number of units does not matter:
  *   - in closed form, where the log joint is quadratic in the local variables (a hidden Markov model with Gaussian states and unknown sds);
- *   - by quadrature, where no term reaches into another unit and what is coupled within a unit has up to three coordinates (evidence_units.c), with an error
+ *   - by quadrature, where no term reaches into another unit and what is coupled within a unit has up to six coordinates (evidence_units.c), with an error
  *     that is stated: the sum of the units' relative errors, averaged over the draws of the globals;
  *   - unit by unit by importance sampling, where that would take too long or has too many coordinates, with q as the proposal, Pareto-smoothed in each unit
  *     (Burda, Grosse & Salakhutdinov 2016 for the estimate; its ratios are a lower bound in expectation).
@@ -45,6 +45,8 @@ static const double MOST_POINTS = 1.5e9;               /* evaluations of units' 
 static const double STEADY = 0.01, UNSTEADY = 0.5;    /* of what rough quadratures lack: error of the mean that does; sd over the globals that does not */
 static const double POOR = 1e-2;                      /* nats: an error of quadrature that is worth a remark */
 
+static const char *const ELSEWHERE = "; units have modes that q does not have";
+
 static PgmStatus no_memory(PgmError *error)
 {
   return pgm_fail(error, PGM_SYSTEM, "out of memory");
@@ -78,7 +80,8 @@ PgmStatus pgm_evidence_exact(PgmSession *s, bool given, unsigned long seed, bool
 typedef struct {
   PgmSession *s;
   PgmLocalsBy by;
-  bool nested; /* integrated anew for many draws of the globals */
+  bool nested;    /* integrated anew for many draws of the globals */
+  bool elsewhere; /* units have modes that q does not have */
   PgmGlobals *globals;
   PgmQuadratic *quadratic;
   PgmUnits *units;
@@ -282,19 +285,25 @@ static int ascending(const void *a, const void *b)
   return (x > y) - (x < y);
 }
 
-/* The 95 % quantile of the units' k-hats. */
+/* The 95 % quantile of the units' k-hats; of few units, the largest. */
 static double usual_khat(Locals *w)
 {
   const long n = pgm_units_count(w->units);
   qsort(w->khat, (size_t)n, sizeof *w->khat, ascending);
   for (long i = 0; i < n; i++)
     if (isnan(w->khat[i])) return NAN;
-  return w->khat[(long)(0.95 * (double)(n - 1))];
+  return w->khat[(long)ceil(0.95 * (double)n) - 1];
 }
 
 static PgmEvidenceKind kind_of(double khat, double effective)
 {
   return pgm_khat_trusted(khat, effective) ? PGM_EVIDENCE_PSIS : PGM_EVIDENCE_BOUND;
+}
+
+static void note(PgmEvidence *out, const char *text)
+{
+  const size_t used = strlen(out->how);
+  snprintf(out->how + used, sizeof out->how - used, "%s", text);
 }
 
 /* "300 units of 2 coordinates by quadrature". */
@@ -335,14 +344,12 @@ static void conclude(Locals *w, int draws, const double *ratio, PgmEvidence *out
   }
   if (w->by == PGM_LOCALS_SAMPLED) {
     const double units = usual_khat(w); /* the weaker of both is what counts */
-    if (out->kind == PGM_EVIDENCE_EXACT || out->kind == PGM_EVIDENCE_PSIS) out->kind = kind_of(units, 0);
+    if (out->kind == PGM_EVIDENCE_EXACT || out->kind == PGM_EVIDENCE_PSIS) out->kind = w->elsewhere ? PGM_EVIDENCE_BOUND : kind_of(units, 0);
     if (isnan(out->khat) || isnan(units) || units > out->khat) out->khat = units;
   }
+  if (w->elsewhere) note(out, ELSEWHERE);
   out->se = hypot(out->se, hypot(w->inexact, w->scatter));
-  if (w->inexact > POOR) {
-    const size_t used = strlen(out->how);
-    snprintf(out->how + used, sizeof out->how - used, ", not to the error wanted");
-  }
+  if (w->inexact > POOR) note(out, ", not to the error wanted");
   if (!isfinite(value)) out->kind = PGM_EVIDENCE_NONE;
   if (out->kind == PGM_EVIDENCE_BOUND) out->se = NAN; /* of weights without a variance it says nothing */
   if (!isfinite(out->khat)) out->khat = NAN; /* all ratios the same: q is the posterior */
@@ -414,11 +421,13 @@ static void quadrature_ratios(Locals *w, bool given, long first, int *draws, uns
   }
 }
 
-static PgmStatus through_locals(PgmSession *s, PgmLocalsBy by, int wanted, unsigned long seed, PgmEvidence *out, PgmError *error)
+/* *elsewhere: quadrature has found units with modes that q does not have. */
+static PgmStatus through_locals(PgmSession *s, PgmLocalsBy by, int wanted, unsigned long seed, bool *elsewhere, PgmEvidence *out, PgmError *error)
 {
   Locals w;
   bool found;
   PgmStatus st = open_locals(&w, s, by, pgm_globals_count(s) > 0, out->given, &found, error);
+  w.elsewhere = by == PGM_LOCALS_SAMPLED && *elsewhere;
   int draws = !st && found ? affordable(&w, wanted, out->given) : 0;
   double *ratio = draws ? malloc((size_t)draws * sizeof *ratio) : NULL;
   if (draws && !ratio) st = no_memory(error);
@@ -431,6 +440,7 @@ static PgmStatus through_locals(PgmSession *s, PgmLocalsBy by, int wanted, unsig
       locals_ratios(&w, PGM_CUBATURE_NEAR, used, draws, seed, ratio, &found);
   }
   if (draws && !st && found) conclude(&w, draws, ratio, out);
+  if (!st && by == PGM_LOCALS_QUADRATURE && w.units) *elsewhere = pgm_units_elsewhere(w.units);
   free(ratio);
   close_locals(&w);
   return st;
@@ -446,7 +456,7 @@ static bool has_labels(PgmSession *s)
 }
 
 /* Everything drawn from q. */
-static PgmStatus from_everything(PgmSession *s, int draws, unsigned long seed, PgmEvidence *out, PgmError *error)
+static PgmStatus from_everything(PgmSession *s, int draws, unsigned long seed, bool elsewhere, PgmEvidence *out, PgmError *error)
 {
   double value, *ratio = malloc((size_t)draws * sizeof *ratio);
   if (!ratio) return no_memory(error);
@@ -456,11 +466,12 @@ static PgmStatus from_everything(PgmSession *s, int draws, unsigned long seed, P
       out->draws = draws;
       out->value = value;
       out->se = sqrt(log_mean_variance(draws, ratio));
-      out->kind = kind_of(out->khat, pgm_effective(draws, ratio, 1));
+      out->kind = elsewhere ? PGM_EVIDENCE_BOUND : kind_of(out->khat, pgm_effective(draws, ratio, 1));
       if (out->kind == PGM_EVIDENCE_BOUND) out->se = NAN;
       if (!isfinite(out->khat)) out->khat = NAN;
       snprintf(out->how, sizeof out->how, "importance sampling, %d draws of q%s", draws,
                has_labels(s) && !out->given ? "; exchanges of labels are not counted" : "");
+      if (elsewhere) note(out, ELSEWHERE);
     }
   }
   free(ratio);
@@ -488,8 +499,9 @@ PgmStatus pgm_evidence(PgmSession *s, bool given, int draws, unsigned long seed,
     return PGM_OK;
   }
   const int wanted = out->coordinates > LARGE ? GLOBAL_DRAWS_LARGE : GLOBAL_DRAWS, few = wanted < draws ? wanted : draws;
+  bool elsewhere = false;
   for (int by = PGM_LOCALS_QUADRATIC; by <= PGM_LOCALS_SAMPLED && locals && out->kind == PGM_EVIDENCE_NONE && !st; by++)
-    st = through_locals(s, (PgmLocalsBy)by, few, seed, out, error);
+    st = through_locals(s, (PgmLocalsBy)by, few, seed, &elsewhere, out, error);
   if (st || out->kind != PGM_EVIDENCE_NONE || given) return st;
-  return from_everything(s, draws, seed, out, error);
+  return from_everything(s, draws, seed, elsewhere, out, error);
 }

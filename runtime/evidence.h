@@ -8,14 +8,14 @@
 typedef enum { PGM_EVIDENCE_NONE, PGM_EVIDENCE_EXACT, PGM_EVIDENCE_PSIS, PGM_EVIDENCE_BOUND } PgmEvidenceKind;
 
 typedef struct {
-  PgmEvidenceKind kind;                /* EXACT: in closed form; PSIS: by weighted draws or quadrature, with an error; BOUND: k-hat above 0.7, the value is to be
+  PgmEvidenceKind kind;                /* EXACT: in closed form; PSIS: by weighted draws or quadrature, with an error; BOUND: k-hat above 0.7 or other modes known, the value is to be
                                         * read as a lower bound; NONE: could not be measured */
   double value, se;                    /* nats; se: standard error, with quadrature's estimate of its own; 0 for exact; NaN: not measured, or a bound */
   double khat;                         /* of the draws of the globals, or the 95 % quantile of the units'; NaN: there is none, or not defined */
   int draws;                           /* of the globals, or of everything; 0: none */
   long coordinates;                    /* unconstrained coordinates integrated out */
   bool given;                          /* given the factors of the globals */
-  char how[128];                       /* "exact: the log joint is quadratic in 7 coordinates" */
+  char how[192];                       /* "exact: the log joint is quadratic in 7 coordinates" */
 } PgmEvidence;
 
 /* At the layouts' factors, which serve as base point and proposal; params stay at their values. `given`: what the data say given the
@@ -29,7 +29,7 @@ PgmStatus pgm_evidence_exact(PgmSession *s, bool given, unsigned long seed, bool
 /* How local variables are integrated out given the globals. */
 typedef enum {
   PGM_LOCALS_QUADRATIC,                /* in closed form: the log joint is quadratic in them */
-  PGM_LOCALS_QUADRATURE,               /* unit by unit: one coordinate each */
+  PGM_LOCALS_QUADRATURE,               /* unit by unit, what is coupled has few coordinates */
   PGM_LOCALS_SAMPLED                   /* unit by unit, by importance sampling from q */
 } PgmLocalsBy;
 /* Log importance ratios of `draws` draws of the globals, local variables integrated out; `given`: draws of q, else of wider tails where

@@ -17,8 +17,9 @@
 
 enum { PANELS = 300, PANELS_AGAIN = 120, BLOCK_UNITS = 256, BLOCK_ROOM = 1 << 18 };
 static const double MOST_BYTES = 3.2e8;
-/* Of one part's integral: wanted once, over one coordinate and over several; wanted often, also of the sum of all, beside the draws of the other variables. */
-static const double TOLERANCE_ONE = 1e-9, TOLERANCE_SEVERAL = 1e-7, TOLERANCE_AGAIN = 3e-5, TOLERANCE_SUM = 1e-3;
+/* Of one part's integral: wanted once, over one coordinate, over two or three, over more; wanted often, also of the sum of all, beside the draws of the other
+ * variables. */
+static const double TOLERANCE_ONE = 1e-9, TOLERANCE_SEVERAL = 1e-7, TOLERANCE_MANY = 1e-5, TOLERANCE_AGAIN = 3e-5, TOLERANCE_SUM = 1e-3;
 
 typedef struct {
   int family;
@@ -452,7 +453,7 @@ static void at_means(Worker *k, long n, bool values)
 
 static double tolerance_of(const PgmUnits *w, int d)
 {
-  if (!w->again) return d == 1 ? TOLERANCE_ONE : TOLERANCE_SEVERAL;
+  if (!w->again) return d == 1 ? TOLERANCE_ONE : d < 4 ? TOLERANCE_SEVERAL : TOLERANCE_MANY;
   return fmin(TOLERANCE_SUM / (double)w->n_parts, TOLERANCE_AGAIN);
 }
 
@@ -515,6 +516,13 @@ double pgm_units_cost(const PgmUnits *w, PgmCubatureMode mode)
     for (long i = w->group[g].first; i < w->group[g].first + w->group[g].n; i++)
       sum += pgm_cubature_cost(w->group[g].d, mode == PGM_CUBATURE_NEAR && w->start ? &w->start[i] : NULL);
   return sum;
+}
+
+bool pgm_units_elsewhere(const PgmUnits *w)
+{
+  bool any = false;
+  for (long i = 0; i < w->n_parts && w->start; i++) any = any || w->start[i].elsewhere;
+  return any;
 }
 
 void pgm_units_describe(const PgmUnits *w, char *text, size_t size)

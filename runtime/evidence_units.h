@@ -28,6 +28,8 @@ PgmStatus pgm_units_prepare(PgmUnits *w, bool again, bool *possible, PgmError *e
 double pgm_units_integrate(PgmUnits *w, PgmCubatureMode mode, double *error);
 /* Evaluations of units' densities that an integral takes: with LOOK; or, after one, NEAR. */
 double pgm_units_cost(const PgmUnits *w, PgmCubatureMode mode);
+/* After LOOK: are there units with other modes than the one that q has? */
+bool pgm_units_elsewhere(const PgmUnits *w);
 /* "300 units of 2 coordinates". */
 void pgm_units_describe(const PgmUnits *w, char *text, size_t size);
 

@@ -364,7 +364,7 @@ static void elbo_table(FILE *out, const PgmGap *gap)
   text(out, e->how);
   if (isfinite(e->khat))
     fprintf(out, "; Pareto k\xcc\x82 %.2f%s", e->khat,
-            e->kind == PGM_EVIDENCE_BOUND ? ": above 0.7, a lower bound only"
+            e->kind == PGM_EVIDENCE_BOUND ? e->khat > 0.7 ? ": above 0.7, a lower bound only" : ": a lower bound only"
             : e->khat > 0.7               ? ", of weights that hardly differ"
                                           : "");
   else if (e->kind == PGM_EVIDENCE_BOUND)

@@ -108,6 +108,21 @@ model bounds '    latent r[n] : real<lower=0, upper=1> ~ uniform(0, 1);
     latent s[n] : real<lower=0, upper=1> ~ beta(2, 2);
     observed x[n] : int<lower=0, upper=1> ~ bernoulli(r[n] * s[n]);'
 compare bounds 1e-5 'log_normal(z, 0, 1) + log(x ? 0.25 : 0.75)' -10 10 4000 0 1
+# more than three: by a lattice, if that suffices; else, and where a mirror image of the mode that q has is another one, the value is a bound
+model four '    latent z[n] : vector[4] ~ normal(0, 1);
+    observed x[n] ~ poisson_log(0.3 + z[n][1] - 0.5 * z[n][2] + 0.4 * z[n][3] + 0.3 * z[n][4]);'
+echo '{"x": [0, 1, 2, 7, 30]}' >four.json
+evidence four four.json
+near "four: evidence" "$(get four.out evidence.value)" "$(grid 'log_normal(z, 0.3, sqrt(1.5)) + log_poisson(x, z)' -12 12 4000 0 1 2 7 30)" 1e-4
+below "four: its error" "$(get four.out evidence.se)" 1e-4
+model mirror '    latent z[n] : vector[4] ~ normal(0, 1);
+    observed x[n] ~ poisson_log(z[n][1] + 0.5 * z[n][2]);
+    observed y[n] ~ normal(z[n][3]^2 + 0.2 * z[n][4], 0.3);'
+echo '{"x": [1, 2], "y": [9, 16]}' >mirror.json
+evidence mirror mirror.json
+grep -q '"kind": *"bound".*units have modes that q does not have' mirror.out && pass "mirror: a bound" || fail "mirror: a bound"
+below "mirror: below the evidence" "$(get mirror.out evidence.value)" \
+  "$(calc "$(grid 'log_normal(z, 0, sqrt(1.25)) + log_poisson(x, z)' -12 12 4000 1 2) + $(grid 'log_normal(z, 0, 1) + log_normal(x, z^2, sqrt(0.13))' -9 9 9000 9 16)")"
 # two that no factor shares are integrated one by one, whatever modes either has; and so are those of a plate inside
 model apart '    latent a[n] ~ normal(0, 3);
     latent b[n] ~ normal(0, 1);
@@ -134,7 +149,7 @@ outer() {
   for m in $(seq -2 0.1 3); do sums+="$(calc "$(grid "${3//M/($m)}" -9 9 1800 $(get "$name.json" x)) - 0.5 * ($m) ^ 2 - 0.5 * log(2 * 3.14159265358979)") "; done
   near "$name: evidence" "$(get "$name.out" evidence.value)" \
     "$(awk -v all="$sums" 'BEGIN { n = split(all, v, " "); m = v[1]; for (k = 1; k <= n; k++) if (v[k] > m) m = v[k]; for (k = 1; k <= n; k++) s += 0.1 * exp(v[k] - m); printf "%.9f", m + log(s) }')" "$tolerance"
-  below "$name: its error" "$(get "$name.out" evidence.se)" 0.03
+  below "$name: its error" "$(get "$name.out" evidence.se)" 0.05
 }
 model level '    latent a[n] ~ normal(m, 1);
     latent b[n] ~ normal(0, 0.7);
