@@ -224,8 +224,8 @@ static PgmStatus check_globals(PgmCli *cli, const PgmSession *s, const PgmSessio
     const PgmFamily *family = &cli->model->families[f];
     const long fitted = s->layout[f].elements * s->layout[f].width, here = test->layout[f].elements * test->layout[f].width;
     if ((family->role == PGM_GLOBAL || family->role == PGM_PARAM) && fitted != here)
-      return pgm_fail(&cli->error, PGM_BAD_INPUT, "%s: '%s', which all data share, has %ld value%s here and %ld for the data that are fitted", cli->test, family->name,
-                      here, here == 1 ? "" : "s", fitted);
+      return pgm_fail(&cli->error, PGM_BAD_INPUT, "%s: '%s', which all data share, has %ld value%s here and %ld for the data that are fitted",
+                      cli->test, family->name, here, here == 1 ? "" : "s", fitted);
   }
   return PGM_OK;
 }

@@ -170,7 +170,8 @@ static PgmStatus fit_once(Work *w, const PgmFitOptions *o, const char *what, Pgm
 
 static void note_unconverged(PgmGap *gap, const PgmFit *fit, const char *what)
 {
-  if (!fit->converged && !strstr(gap->unconverged, what)) pgm_gap_append(gap->unconverged, sizeof gap->unconverged, "%s%s", gap->unconverged[0] ? "; " : "", what);
+  if (!fit->converged && !strstr(gap->unconverged, what))
+    pgm_gap_append(gap->unconverged, sizeof gap->unconverged, "%s%s", gap->unconverged[0] ? "; " : "", what);
 }
 
 /* One more run of the method, with the path of the recorder. Its ELBO is that of the comparison: each fit's own is of other draws. */

@@ -585,7 +585,9 @@ static void say_windows(Advice *a)
     say(a, "Narrower inputs: on these data%s a window of half-width %ld (--window %ld) is enough; none that was tried gains more than %.2g nats on it.",
         a->test ? " and the test data" : "", w->w, w->w, fmax(0, w->loss.value - least));
   else if (elsewhere >= 0)
-    say(a, "Windows on other data: on the test data half-width %ld (--window %ld) loses least, %s nats, the widest %s; fitted to more data, wider ones would do no worse.",
+    say(a,
+        "Windows on other data: on the test data half-width %ld (--window %ld) loses least, %s nats, the widest %s; fitted to more data, wider ones "
+        "would do no worse.",
         list->at[elsewhere].w, list->at[elsewhere].w, NATS(a->test->list[PGM_GAP_WINDOWS].at[elsewhere].loss.value),
         NATS(a->test->list[PGM_GAP_WINDOWS].at[list->n - 1].loss.value));
   else if (!w && gap->stands_in == last->w && inputs_matter(gap))

@@ -50,7 +50,7 @@ PgmStatus pgm_locals_open(PgmLocals **out, const PgmSources *q, PgmError *error)
     pgm_locals_close(l);
     return PGM_OK;
   }
-  double *at = l->store = malloc((doubles + 1) * sizeof *l->store);
+  double *at = l->store = calloc(doubles + 1, sizeof *l->store); /* zeros: what is not yet a secant pair is multiplied by 0, which must give 0 */
   if (!l->family || !l->store) {
     pgm_locals_close(l);
     return pgm_fail(error, PGM_SYSTEM, "out of memory");

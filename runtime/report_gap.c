@@ -302,8 +302,10 @@ static void gap_bars(FILE *out, const PgmGap *gap, const GapRow *row, int n)
 
 static void gap_table(FILE *out, const PgmGap *gap, const GapRow *row, int n)
 {
-  fprintf(out, "<div class=\"scroll\"><table><thead><tr><th>gap</th><th class=\"n\">nats</th><th></th><th class=\"n\">per %s</th>"
-               "<th>what it is</th></tr></thead><tbody>\n", pgm_gap_share(gap));
+  fprintf(out,
+          "<div class=\"scroll\"><table><thead><tr><th>gap</th><th class=\"n\">nats</th><th></th><th class=\"n\">per %s</th>"
+          "<th>what it is</th></tr></thead><tbody>\n",
+          pgm_gap_share(gap));
   for (int i = 0; i < n; i++) {
     fprintf(out, "<tr%s><td class=\"name\"><span class=\"swatch\" style=\"--c:%s\"></span>%s</td><td class=\"n\">",
             row[i].sub ? " class=\"sub\"" : "", row[i].colour, row[i].name);
