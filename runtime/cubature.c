@@ -3,22 +3,23 @@
  * In: logarithms of the functions, at one point of each of a list of functions per call; for each a centre and widths. Out: logarithms of the integrals with
  * estimates of their errors. Two rules.
  *
- * THE ADAPTIVE RULE looks everywhere: the integral over the first variable, of the integral over the second, and so on, each by quadrature.c, the inner ones to a
- * fiftieth of the tolerance. The variables are y, u = centre + shape y, in which a ridge lies along an axis.
+ * THE ADAPTIVE RULE looks everywhere, with up to three variables: the integral over the first, of the integral over the second, and so on, each by quadrature.c,
+ * the inner ones to a fiftieth of the tolerance. The variables are y, u = centre + shape y, in which a ridge lies along an axis.
  *
- * THE LATTICE is for functions that are smooth and have one mode or overlapping ones. The trapezoidal rule on the whole line converges exponentially for analytic
- * functions (Trefethen & Weideman, "The exponentially convergent trapezoidal rule", SIAM Review 56, 2014): for a Gaussian with sd 1 and spacing h the error is
- * 2 exp(-2 pi^2 / h^2), 5e-9 at h = 1. In d dimensions the points are h Z^d in y, within a ball, and the same points moved by half the diagonal. Of the two sums
- * each is an integral; half their difference is the error of either one, by the reciprocal vectors of odd parity, which the mean of both (a body-centred cubic
- * lattice) does not have. It is stated as the error all the same, with what lies beyond the ball: the mass of the outermost shell, extrapolated as a geometric
- * series from the last two shells. Centre and shape are moved to the mean and covariance of the points' masses until these are 0 and 1 or so; then the lattice is
- * made finer for the one kind of error and wider for the other.
+ * THE LATTICE is for functions that are smooth and have one mode or overlapping ones. The trapezoidal rule on the whole line converges exponentially for
+ * analytic functions (Trefethen & Weideman, "The exponentially convergent trapezoidal rule", SIAM Review 56, 2014): for a Gaussian with sd 1 and spacing h the
+ * error is 2 exp(-2 pi^2 / h^2), 5e-9 at h = 1. In d dimensions the points are h Z^d in y, within a ball, and the same points moved by half the diagonal. Of the
+ * two sums each is an integral; half their difference is the error of either one, by the reciprocal vectors of odd parity, which the mean of both (a
+ * body-centred cubic lattice) does not have. It is stated as the error all the same, with what lies beyond the ball: the mass of the outermost shell,
+ * extrapolated as a geometric series from the last two shells. Centre and shape are moved to the mean and covariance of the points' masses until these are 0
+ * and 1 or so; then the lattice is made finer for the one kind of error and wider for the other.
  *
- * Its own error says nothing of other modes, beyond its ball, and not enough of corners. LOOK therefore holds it against something else: with one variable, the
- * adaptive rule. With several that takes ten times as many points as it should; a finer lattice that is turned must give the same, and a grid is laid out that is ever wider from the centre on,
- * out to millions of widths. What it finds beyond the ball is what the lattice may miss; and every local maximum of the logarithms beyond the ball is followed by a
- * lattice of its own, which climbs to the mode that it belongs to and takes its mass. Where that counts, the function is left to the adaptive rule. A mode so narrow that
- * none of the grid's points is nearer to it than to another one (in sds of either) is not found.
+ * Its own error says nothing of other modes, beyond its ball, and not enough of corners. LOOK therefore holds it against something else. With one variable, the
+ * adaptive rule. With several that would take ten times as many points as it should: another lattice, turned, must give the same; and a grid is laid out that is
+ * ever wider from the centre on, out to millions of widths (of six variables: a hundred). What it finds beyond the ball is what the lattice may miss. Every local
+ * maximum of the logarithms beyond the ball, and every mirror image of the lattice (signs of u changed, two of u exchanged), is followed by a lattice of its own,
+ * which climbs to the mode that it belongs to and takes its mass. Where that counts, the function is left to the adaptive rule. A mode so narrow that none of
+ * the grid's points is nearer to it than to another one (in sds of either) is not found.
  *
  * Functions that differ little (NEAR) have the same lattice, which is fitted anew where its error says so. */
 #include "cubature.h"
@@ -41,7 +42,7 @@ static const double OFF_CENTRE = 0.25, OFF_SHAPE = 0.5; /* of means, and entries
 static const double ROUGH_TOLERANCE = 1e-3;
 static const double INNER = 0.02, LEAST_INNER = 1e-13;  /* tolerance of inner integrals, as a share of that of the whole; the least */
 static const double ENOUGH = 3;                         /* tolerances: what a lattice may miss beside its own error */
-static const double FAR = 1.5;                          /* radii: where a coarse grid's cells are small enough to tell mass beyond the ball from mass at its edge */
+static const double FAR = 1.5;                          /* radii: from where on coarse cells do not take mass at the ball's edge for mass beyond it */
 static const double UNCERTAIN = 1e-3;                   /* error of the adaptive rule beyond which no lattice is held against it; share of a mode that counts */
 /* The grid that looks elsewhere: steps in t, y = sinh t, up to each of these ends; how many numbers there is room for; maxima that are followed. */
 static const struct { double step, end; } stretch[MOST + 1][3] = {{{0, 0}}, {{0, 0}}, {{0.2, 6}, {0.5, 10}, {1, 18}}, {{0.5, 6}, {1, 10}, {2, 18}},
@@ -49,9 +50,9 @@ static const struct { double step, end; } stretch[MOST + 1][3] = {{{0, 0}}, {{0,
 enum { MOST_NODES = 100, SEEN = 1 << 20, MOST_MAXIMA = 12 };
 static const double SLOWEST = 0.95;                     /* decay from shell to shell */
 static const double RESCALE = 30;                       /* nats */
-static const double points_to_look[MOST + 1] = {0, 320, 15000, 1.2e5, 3e5, 2e6, 1.5e7};                      /* about */
+static const double points_to_look[MOST + 1] = {0, 320, 15000, 1.2e5, 3e5, 2e6, 1.5e7}; /* about */
 static const double points_adaptive[MOST + 1] = {0, 270, 1.3e5, 3.5e7, INFINITY, INFINITY, INFINITY};
-static const double ASIDE = 0.37;                       /* of the middle of the lines in y: at 0 corners are likely, which both rules of a panel miss at its edge */
+static const double ASIDE = 0.37;                       /* middle of the lines in y: at 0 corners are likely, and at a panel's edge both of its rules miss them */
 
 /* The sums of one function over a lattice, relative to exp(ref). */
 typedef struct {
@@ -100,7 +101,8 @@ struct PgmCubature {
 
 double pgm_cubature_bytes(int dimensions, long functions, int panels)
 {
-  const double other = sizeof(PgmQuadratureStart) + sizeof(PgmLattice) + sizeof(Tally) + MOST_MAXIMA * sizeof(Maximum) + (4 + 2 * MOST) * sizeof(long) + (6 + 4 * MOST) * sizeof(double);
+  const double other = sizeof(PgmQuadratureStart) + sizeof(PgmLattice) + sizeof(Tally) + MOST_MAXIMA * sizeof(Maximum) +
+                       (4 + 2 * MOST) * sizeof(long) + (6 + 4 * MOST) * sizeof(double);
   return (dimensions > NESTED ? 0 : dimensions) * pgm_quadrature_bytes(functions, panels) + other * (double)functions + (dimensions > 1 ? SEEN * sizeof(double) : 0);
 }
 
