@@ -149,19 +149,32 @@ static void open_svg(FILE *out, const char *title, int width, int height)
   fputs("\">\n", out);
 }
 
-/* Grid lines, ticks and the label of the horizontal axis; top and bottom in pixels. */
+/* Pixels that a tick's text takes, about. */
+static double tick_width(const char *text)
+{
+  int characters = 0;
+  for (; *text; text++) characters += (*text & 0xc0) != 0x80; /* UTF-8 */
+  return 7 * characters;
+}
+
+/* Grid lines, ticks (texts where there is room) and the label of the horizontal axis; top and bottom in pixels. */
 static void draw_x(FILE *out, const Axis *a, double top, double bottom)
 {
   double tick[MOST_TICKS];
   const int n = ticks_of(&a->s, tick);
+  double last = -INFINITY, last_width = 0;
   for (int i = 0; i < n; i++) {
     char text[48];
     const double x = place(a, tick[i]);
     tick_text(&a->s, tick[i], text);
-    fprintf(out,
-            "<line class=\"grid\" x1=\"%.1f\" x2=\"%.1f\" y1=\"%.1f\" y2=\"%.1f\"/><text class=\"tick\" x=\"%.1f\" y=\"%.1f\" "
-            "text-anchor=\"middle\">%s</text>\n",
-            x, x, top, bottom, x, bottom + 16, text);
+    const double width = tick_width(text);
+    fprintf(out, "<line class=\"grid\" x1=\"%.1f\" x2=\"%.1f\" y1=\"%.1f\" y2=\"%.1f\"/>", x, x, top, bottom);
+    if (fabs(x - last) >= 0.5 * (width + last_width) + 4) {
+      fprintf(out, "<text class=\"tick\" x=\"%.1f\" y=\"%.1f\" text-anchor=\"middle\">%s</text>", x, bottom + 16, text);
+      last = x;
+      last_width = width;
+    }
+    fputs("\n", out);
   }
   fprintf(out,
           "<line class=\"axis\" x1=\"%.1f\" x2=\"%.1f\" y1=\"%.1f\" y2=\"%.1f\"/><text class=\"label\" x=\"%.1f\" y=\"%.1f\" "
