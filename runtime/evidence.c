@@ -446,12 +446,16 @@ static PgmStatus through_locals(PgmSession *s, PgmLocalsBy by, int wanted, unsig
   return st;
 }
 
-/* Labels beside globals: where these can be exchanged, q has one of the ways to do so, and draws from it find the evidence of that one. */
+/* Labels beside globals, none of which are ordered: where these can be exchanged, q has one of the ways to do so, and draws from it find the evidence of that
+ * one. */
 static bool has_labels(PgmSession *s)
 {
   bool any = false;
-  for (int f = 0; f < s->model->n_families; f++)
-    any = any || s->model->families[f].role == PGM_MARGINAL || (pgm_is_latent(&s->model->families[f]) && pgm_is_discrete(&s->model->families[f]));
+  for (int f = 0; f < s->model->n_families; f++) {
+    const PgmFamily *family = &s->model->families[f];
+    if (family->role == PGM_GLOBAL && (family->transform == PGM_T_ORDERED || family->transform == PGM_T_POSITIVE_ORDERED)) return false;
+    any = any || family->role == PGM_MARGINAL || (pgm_is_latent(family) && pgm_is_discrete(family));
+  }
   return any && pgm_globals_count(s) > 0;
 }
 

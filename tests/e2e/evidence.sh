@@ -184,4 +184,22 @@ near "shift: evidence" "$(get shift.out evidence.value)" "$(get shift.json x | a
     }
     printf "%.9f", log(all * 0.1) - 40
   }')" 0.06
+
+# labels can be exchanged, unless an order forbids it
+for mu in 'vector[2]' 'ordered[2]'; do
+  cat >labels.pgm <<END
+model labels {
+  input N : int;
+  latent mu : $mu ~ normal(0, 10);
+  plate n in 1..N {
+    marginal latent c[n] : int<lower=1, upper=2> ~ categorical([0.5, 0.5]);
+    observed y[n] ~ normal(mu[c[n]], 1);
+  }
+}
+END
+  "$PGMC" labels.pgm -o labels 2>/dev/null
+  echo '{"y": [-3.2, -2.5, -3.9, 3.1, 2.2, 4.0]}' >labels.json
+  said=$(./labels gap labels.json --quiet | grep -c 'exchanges of labels')
+  [ "$mu$said" = 'vector[2]1' ] || [ "$mu$said" = 'ordered[2]0' ] && pass "labels: $mu" || fail "labels: $mu: $said"
+done
 finish
