@@ -56,6 +56,18 @@ static void free_method(PgmGapMethod *m)
   *m = unmeasured;
 }
 
+/* The fit of m, as measured, becomes that of `from`, which is left without; m keeps its runs. */
+static void take_fit(PgmGapMethod *m, PgmGapMethod *from)
+{
+  pgm_fit_free(m->fit);
+  free(m->block);
+  m->fit = from->fit;
+  m->block = from->block;
+  m->elbo = from->elbo;
+  m->se = from->se;
+  *from = unmeasured;
+}
+
 void pgm_gap_free(PgmGap *gap)
 {
   if (!gap) return;
@@ -209,13 +221,7 @@ static PgmStatus fit_seeds(Work *w, PgmGapMethod *m, PgmFitOptions o, const char
     if (!st) st = keep_run(w, m, one.fit, one.elbo, &o, &path);
     if (!st) note_unconverged(w->gap, one.fit, w->options->seeds > 1 ? text : what);
     if (!st && (!m->fit || (stands_best && one.elbo > m->elbo))) {
-      pgm_fit_free(m->fit);
-      free(m->block);
-      m->fit = one.fit;
-      m->block = one.block;
-      m->elbo = one.elbo;
-      m->se = one.se;
-      one = unmeasured;
+      take_fit(m, &one);
     }
     if (!st && one.fit && best && one.elbo > best_elbo) {
       pgm_fit_free(*best);
@@ -442,14 +448,7 @@ static PgmStatus restart_from(Work *w, const PgmGapMethod *other, const char *wh
   st = measure(gap, w->s, &again, w->options->fit.seed, w->error);
   gap->restarts += !st; /* no run of a seed: it began where another method ended */
   if (!st && again.elbo > before) {
-    pgm_fit_free(fvi->fit);
-    free(fvi->block);
-    fvi->fit = again.fit;
-    fvi->block = again.block;
-    fvi->elbo = again.elbo;
-    fvi->se = again.se;
-    again.fit = NULL;
-    again.block = NULL;
+    take_fit(fvi, &again);
     note_unconverged(gap, fit, "F-VI, restarted");
   }
   if (!st && fvi->elbo - before > seen)
