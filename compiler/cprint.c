@@ -680,19 +680,37 @@ static const char *end_aside(CPrint *p, StrBuf before)
   return text;
 }
 
-/* Straight statements [from, to) of the block, over the lanes of a strip. What all lanes add to one place is summed first. */
-static void print_lanes(CPrint *p, const LoopBlock *block, int from, int to, int axis)
+/* A name for what every lane of all strips adds to `place`: print_strips declares it and adds it up. */
+static const char *lane_sum(CPrint *p, const char *place)
+{
+  const char *name = unique(p, arena_printf("t%d", ++p->next_local));
+  VEC_PUSH(p->lane_sums, (LaneSum){name, place});
+  return arena_printf("%s[lane]", name);
+}
+
+/* Straight statements [from, to) of the block, over the lanes of a strip. What all lanes add to one place is summed first: per lane, after all strips, where that
+ * is one place for all passes through the block too. */
+static void print_lanes(CPrint *p, const LoopBlock *block, int from, int to, int axis, AxisSet around)
 {
   Clauses clauses = {0};
   const char **sum = NEW_ARRAY(const char *, to - from);
   const char **place = NEW_ARRAY(const char *, to - from);
   for (int i = from; i < to; i++) {
     const LoopItem *it = block->at[i];
-    if (it->kind == IT_REDUCE && !kernel_has_array(p->k, it->node) && !p->laned[it->node]) add_clause(p, &clauses, it->node);
+    if (it->kind == IT_REDUCE && !kernel_has_array(p->k, it->node) && !p->laned[it->node]) {
+      if (dag_node(p->d, it->node)->op == X_SUM) sum[i - from] = lane_sum(p, node_name(p, it->node));
+      else add_clause(p, &clauses, it->node);
+      continue;
+    }
     if (it->kind == IT_REDUCE && lanes_share_target(p, it->node, axis)) place[i - from] = reduce_target(p, it->node);
     if (it->kind == IT_OUT && p->k->outs.at[it->out].kind == OUT_ACCUMULATE && lanes_share_out(p, &p->k->outs.at[it->out], axis))
       place[i - from] = accumulate_target(p, &p->k->outs.at[it->out]);
     if (!place[i - from]) continue;
+    if (p->bound == around) {
+      sum[i - from] = lane_sum(p, place[i - from]);
+      place[i - from] = NULL;
+      continue;
+    }
     sum[i - from] = unique(p, arena_printf("t%d", ++p->next_local));
     cprint_line(p, "double %s = 0;", sum[i - from]);
     sb_printf(&clauses.plus, "%s%s", clauses.plus.length ? ", " : "", sum[i - from]);
@@ -726,7 +744,8 @@ static void open_loop(CPrint *p, int axis)
   p->indent++;
 }
 
-static void print_strip_block(CPrint *p, const LoopBlock *block, int axis)
+/* around: the axes bound in a strip, outside loops of its own. */
+static void print_strip_block(CPrint *p, const LoopBlock *block, int axis, AxisSet around)
 {
   for (int i = 0; i < block->n;) {
     const LoopItem *it = block->at[i];
@@ -734,7 +753,7 @@ static void print_strip_block(CPrint *p, const LoopBlock *block, int axis)
       const AxisSet keep = p->bound;
       open_loop(p, it->axis);
       p->bound |= AXIS_BIT(it->axis);
-      print_strip_block(p, &it->body, axis);
+      print_strip_block(p, &it->body, axis, around);
       p->bound = keep;
       p->indent--;
       cprint_line(p, "}");
@@ -746,7 +765,7 @@ static void print_strip_block(CPrint *p, const LoopBlock *block, int axis)
       int to = i;
       do to++;
       while (to < block->n && !lanes_cut(p, block->at[to - 1]) && block->at[to]->kind != IT_LOOP && !lanes_whole(p, block->at[to], p->bound));
-      print_lanes(p, block, i, to, axis);
+      print_lanes(p, block, i, to, axis, around);
       i = to;
     }
   }
@@ -778,19 +797,25 @@ static void print_strips(CPrint *p, const LoopItem *loop, bool *laned)
 {
   const AxisSet keep = p->bound;
   p->laned = laned;
+  p->lane_sums.n = 0;
   p->bound |= AXIS_BIT(loop->axis);
+  StrBuf before = begin_aside(p);
   cprint_line(p, "for (long strip = 0; strip < span->count; strip += PGM_LANES) {");
   p->indent++;
   cprint_line(p, "const int lanes = pgm_lanes(span->count - strip);");
-  StrBuf before = begin_aside(p);
+  StrBuf opened = begin_aside(p);
   print_loads(p, loop->axis);
-  print_strip_block(p, &loop->body, loop->axis);
-  const char *text = end_aside(p, before);
+  print_strip_block(p, &loop->body, loop->axis, p->bound);
+  const char *text = end_aside(p, opened);
   for (Node n = 0; n < p->k->n_nodes; n++)
     if (laned[n]) cprint_line(p, "double %s[PGM_LANES] PGM_ALIGNED;", node_name(p, n));
   sb_puts(&p->body, text);
   p->indent--;
   cprint_line(p, "}");
+  const char *strips = end_aside(p, before);
+  for (int i = 0; i < p->lane_sums.n; i++) cprint_line(p, "double %s[PGM_LANES] PGM_ALIGNED = {0};", p->lane_sums.at[i].name);
+  sb_puts(&p->body, strips);
+  for (int i = 0; i < p->lane_sums.n; i++) cprint_line(p, "%s += pgm_sum_lanes(%s);", p->lane_sums.at[i].place, p->lane_sums.at[i].name);
   p->bound = keep;
   p->laned = NULL;
 }

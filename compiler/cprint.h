@@ -16,6 +16,7 @@ typedef enum { REF_OWN, REF_SHARED, REF_BUFFER } RefClass;
 typedef struct CPrint CPrint;
 typedef struct { Node node; const char *name, *comment; } NodeLabel;
 typedef struct { const char *key, *type, *name; } Declared;
+typedef struct { const char *name, *place; } LaneSum;
 struct CPrint {
   Kernel *k;
   Dag *d;
@@ -44,6 +45,7 @@ struct CPrint {
   AxisSet bound;                       /* axes of the loops around the current statement */
   Node scan;                           /* whose loop that is, if it is a scan's */
   bool *laned;                         /* not NULL in strips of units (lanes.h): per node whether it is an array of lanes */
+  VEC(LaneSum) lane_sums;              /* in strips: arrays of lanes, and what their sums are added to when all strips are done */
   const char **local;                  /* per node */
   VEC(Declared) declared;
   VEC(const char *) names;

@@ -6,6 +6,9 @@
  *     for q: for lane: straight statements           lanes and read in another becomes an array of one entry per lane.
  *     for lane: straight statements
  *
+ * What units add to one place (values of terms, adjoints of globals) is an array of lanes until all strips are done, pgm_sum_lanes; inside loops of the strip's own, a
+ * reduction.
+ *
  * A loop over lanes ends with the first function that it evaluates: calls save and restore the vectors of all that goes on around them, and between two of them
  * the processor finds nothing to do while one result waits for another.
  *

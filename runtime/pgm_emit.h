@@ -28,6 +28,15 @@
 enum { PGM_LANES = 64 };
 #define PGM_ALIGNED __attribute__((aligned(64)))
 static inline int pgm_lanes(long left) { return left < PGM_LANES ? (int)left : PGM_LANES; }
+/* The lanes of sums. GCC's reduction over a strip has as many partial sums as units lie in one vector of the smallest type it reads, 64 for flags, and adds them
+ * up one after the other at the end of each strip. */
+static inline double pgm_sum_lanes(const double x[PGM_LANES])
+{
+  double sum = 0;
+#pragma omp simd reduction(+ : sum)
+  for (int lane = 0; lane < PGM_LANES; lane++) sum += x[lane];
+  return sum;
+}
 
 /* Bounding ranges: start with pgm_range_start, widen by non-empty ranges, close; an empty family gets 1..0. */
 static inline void pgm_range_start(long *lo, long *hi) { *lo = LONG_MAX, *hi = LONG_MIN; }
