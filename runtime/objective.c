@@ -767,7 +767,7 @@ double pgm_objective_value(PgmObjective *o, const double *x, double *gradient, c
 {
   const PgmRows *rows = batch && batch->axis >= 0 ? select_rows(o, batch) : NULL;
   o->touched = rows;
-  o->q->single = o->kind == PGM_KERNEL_SINGLE && !o->options.teacher_mean;
+  o->q->single = (o->kind == PGM_KERNEL_SINGLE || o->options.single) && !o->options.teacher_mean;
   double entropy = pgm_sources_forward(o->q, x, rows);
   double value = expectation(o, rows, batch ? batch : &everything, iteration) + entropy;
   if (gradient) pgm_sources_backward(o->q, x, rows, gradient);

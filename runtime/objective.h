@@ -17,6 +17,7 @@ typedef struct {
   bool fresh;      /* new draws at every iteration */
   bool all_points; /* every term by draws */
   bool fine;       /* fresh draws of double precision, for what looks at each draw by itself; averages do with single */
+  bool single;     /* perceptrons in single precision, if the sources have room for that: as with --real float, but for this alone */
   unsigned long seed;
   int axis; /* of batches of units; -1: none */
   /* Not NULL: in place of the model, Gaussians with these means and sds (per source elements * uwidth, one after the other): the quadratic

@@ -216,21 +216,29 @@ PgmStatus pgm_sources_open(PgmSources **out, PgmSession *s, int n, const PgmSour
         f->features_bar = malloc((size_t)(f->rows * f->net.n_features + 1) * sizeof *f->features_bar);
         if (!f->features_bar) st = pgm_fail(error, PGM_SYSTEM, "out of memory");
       }
-      if (!st && pgm_has_single(s->model) && !f->net.n_terms && !f->features_bar) {
-        f->single = malloc((size_t)(f->net.n_weights + SLOTS * single_slot(f)) * sizeof *f->single);
-        if (!f->single) st = pgm_fail(error, PGM_SYSTEM, "out of memory");
-      }
     } else {
       f->slot_size = f->kind == PGM_SHARED ? 2 * f->uwidth : 0;
     }
     f->scratch = malloc((size_t)(SLOTS * f->slot_size + 1) * sizeof *f->scratch);
     if (!f->scratch && !st) st = pgm_fail(error, PGM_SYSTEM, "out of memory");
   }
+  if (!st && pgm_has_single(s->model)) st = pgm_sources_make_single(q, error);
   if (st) {
     pgm_sources_close(q);
     return st;
   }
   *out = q;
+  return PGM_OK;
+}
+
+PgmStatus pgm_sources_make_single(PgmSources *q, PgmError *error)
+{
+  for (int i = 0; i < q->n; i++) {
+    PgmSource *f = &q->source[i];
+    if (f->kind != PGM_FUNCTION || f->net.n_terms || f->features_bar || f->single) continue;
+    f->single = malloc((size_t)(f->net.n_weights + SLOTS * single_slot(f)) * sizeof *f->single);
+    if (!f->single) return pgm_fail(error, PGM_SYSTEM, "out of memory");
+  }
   return PGM_OK;
 }
 

@@ -64,6 +64,8 @@ typedef struct {
 
 /* Takes over the specs' functions and gathers, also on failure. Leaves the layouts alone. `eliminate`: without the free families that plates eliminate. */
 PgmStatus pgm_sources_open(PgmSources **out, PgmSession *s, int n, const PgmSourceSpec *specs, bool eliminate, PgmError *error);
+/* Room for the perceptrons in single precision (PgmObjectiveOptions.single); there already for models compiled with --real float. */
+PgmStatus pgm_sources_make_single(PgmSources *q, PgmError *error);
 void pgm_sources_close(PgmSources *q);
 PgmSource *pgm_sources_find(const PgmSources *q, int family);
 

@@ -176,6 +176,7 @@ static PgmSources *make_sources(const Lab *lab, const Arm *arm)
     n++;
   }
   stop(pgm_sources_open(&q, lab->s, n, spec, false, &error));
+  stop(pgm_sources_make_single(q, &error));
   free(spec);
   return q;
 }
@@ -223,7 +224,7 @@ static void start(const Lab *lab, const Arm *arm, const PgmSources *q, unsigned 
 static void optimise(const Lab *lab, Run *run)
 {
   PgmSources *q = make_sources(lab, run->arm);
-  const PgmObjectiveOptions how = {.draws = DRAWS, .fresh = true, .all_points = true, .seed = run->seed, .axis = -1};
+  const PgmObjectiveOptions how = {.draws = DRAWS, .fresh = true, .all_points = true, .single = true, .seed = run->seed, .axis = -1};
   PgmObjective *objective;
   double *x = room((size_t)(4 * q->size) * sizeof *x), *g = x + q->size, *m = g + q->size, *v = m + q->size;
   unsigned char *fixed = room((size_t)q->size);
