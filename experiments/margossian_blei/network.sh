@@ -52,6 +52,7 @@ cp "$root"/examples/fashion_mnist/{idx2npy.c,sheet.c} .
 cp "$model" bnn.pgm
 . "$root/experiments/blas.sh"
 . "$root/experiments/kept.sh"
+. "$root/experiments/beside.sh"
 kept_with "$(basename "$model"), $images images, $test test images, ${published:+published optimiser, }first step $step"
 "$pgmc" bnn.pgm --real float -o bnn
 "$pgmc" bnn.pgm --library
@@ -132,10 +133,11 @@ last_of() { # NAME_SEED: its fit, if it has ended
 }
 for seed in $(seq "$seeds"); do
   if [ -n "$published" ]; then
-    for pass in $passes; do
-      published_part fvi fvi "$seed" "$pass"
-      for width in $widths; do published_part "$width" "avi_$width" "$seed" "$pass"; done
-      published_part const const "$seed" "$pass"
+    for pass in $passes; do # of one method one after the other, since they go on with the same state
+      beside published_part fvi fvi "$seed" "$pass"
+      for width in $widths; do beside published_part "$width" "avi_$width" "$seed" "$pass"; done
+      beside published_part const const "$seed" "$pass"
+      beside_all
     done
     continue
   fi

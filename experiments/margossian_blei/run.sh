@@ -34,6 +34,7 @@ mkdir -p "$out"
 cd "$out"
 export OMP_WAIT_POLICY=passive
 . "$root/experiments/blas.sh"
+. "$root/experiments/beside.sh"
 large=10000 small=1000
 [ -n "$quick" ] && { large=1000 small=200; }
 
@@ -100,10 +101,6 @@ if [ "$only" = published ]; then
   done
   cc $flags -I"$root/runtime" "$here/published.c" linear.o nonlinear.o nonlinear_published.o saw.o "$runtime" \
     -lgsl -lopenblas -ljansson -lz -lm -o published
-  beside() { # CALL: as many at once as there are processors, each with one thread
-    [ "$(jobs -rp | wc -l)" -lt "$(nproc)" ] || wait -n
-    "$@" &
-  }
   published() { # EXPERIMENT NAME ITERATIONS SEEDS options: on NAME.data.json
     local experiment=$1 name=$2 iterations=$3 seeds=$4
     shift 4
@@ -128,10 +125,8 @@ if [ "$only" = published ]; then
     if wanted saw; then "$1" saw saw 30000 "$seeds"; fi
     if wanted nonlinear; then "$1" nonlinear nonlinear 20000 $((seeds < complete ? seeds : complete)); fi
   }
-  trap 'kill $(jobs -p) 2>/dev/null' EXIT
   all runs
-  while [ -n "$(jobs -p)" ]; do wait -n; done
-  trap - EXIT
+  beside_all
   all results
 fi
 
