@@ -75,7 +75,7 @@ mutant "shared known values taken for inputs" verdict.c '  share_known(j, c);' '
 mutant "shared known values that do not tell members apart" verdict.c "if (e->at[p].kind == AT_FREE) slot_axes(" "if (0) slot_axes("
 mutant "indexed globals that do not tell members apart" coupling.c ' == t->vars[k]) c->slotted[axis_of_var(w->axes, t->vars[k])] = true;' ' == t->vars[k]) continue;'
 mutant "the own member of a set unmarked" verdict.c '    if (raw.tied) VEC_PUSH(*out, raw);' ''
-mutant "a multiplier forgotten by the scale" verdict.c '      if (!of[i]) mark_refs(e->args[i], coef);' '      (void)coef;'
+mutant "a multiplier forgotten by the scale" verdict.c '      if (!degree(w, e->args[i])) mark_refs(w, e->args[i]);' '      (void)w;'
 mutant "a number of terms forgotten by the scale" verdict.c '      if (!counts_alike(&t->refs.at[x->ref].ix[p])) put_index(j, c, p, out);' ''
 mutant "members of a set by the wrong offset" verdict.c '      member.off = lin_add(member.off, mine.off, -1);' ''
 mutant "pinned parameters forgotten" verdict.c '  if (e->pinned || !input_element(j->m, e->family, e)) return true;' '  if (e->pinned) return false;
