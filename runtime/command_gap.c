@@ -268,6 +268,7 @@ static void print_method(const PgmGap *gap, PgmGapMethodName k, const char *name
 /* The gap between methods a and b. */
 static void print_gap(const PgmGap *gap, const char *name, PgmGapNumber x, const char *sign, const char *note, PgmGapMethodName a, PgmGapMethodName b)
 {
+  const bool sampled = gap->blocks > 1 || gap->gaps.approximation.se > 0;
   printf("  %-16s", name);
   if (isfinite(x.value)) {
     printf(" %2s%12.4f", sign, fabs(x.value) < 5e-5 ? 0 : x.value);
@@ -279,6 +280,10 @@ static void print_gap(const PgmGap *gap, const char *name, PgmGapNumber x, const
       printf("%14.3g", fabs(x.value) < 5e-5 ? 0 : x.value / (double)gap->shares);
     else
       printf("%14s", "-");
+    if (gap->shares && x.se > 0)
+      printf(" +- %-8.2g", x.se / (double)gap->shares);
+    else if (sampled)
+      printf("%12s", "");
   } else {
     printf(" %14s", "not measured");
   }
@@ -348,6 +353,13 @@ static void print_methods(const PgmGap *gap)
   if (!gap->same_inputs) print_method(gap, PGM_GAP_CHOSEN, "A-VI, chosen", gap->chosen);
 }
 
+/* What an entry of a list loses, with its error where terms are sampled. */
+static void print_loss(const PgmGap *gap, PgmGapNumber loss)
+{
+  printf(" %16.4f", fabs(loss.value) < 5e-5 ? 0 : loss.value);
+  if (gap->blocks > 1) printf(" +- %-8.2g", loss.se);
+}
+
 /* `test`: the same entries on test data, or NULL. */
 static void print_list(const PgmGap *gap, const PgmGap *test, PgmGapListName name)
 {
@@ -355,15 +367,16 @@ static void print_list(const PgmGap *gap, const PgmGap *test, PgmGapListName nam
   const PgmGapList *list = &gap->list[name];
   const int width = name == PGM_GAP_WINDOWS ? 8 : 34;
   if (!list->n) return;
-  printf("\n  %-*s %10s %16s %16s%s\n", width, heads[name], "parameters", "ELBO", "F-VI - A-VI", test ? "     on test data" : "");
+  printf("\n  %-*s %10s %16s %16s%*s%s\n", width, heads[name], "parameters", "ELBO", "F-VI - A-VI", test && gap->blocks > 1 ? 12 : 0, "",
+         test ? "     on test data" : "");
   for (int k = 0; k < list->n; k++) {
     const PgmGapVariant *v = &list->at[k];
     const PgmGapMethod *m = pgm_gap_variant(gap, v);
     char window[24];
     snprintf(window, sizeof window, "%ld", v->w);
-    printf("  %-*s %10ld %16.4f %16.4f", width, name == PGM_GAP_WINDOWS ? window : v->text, v->parameters, m->elbo,
-           fabs(v->loss.value) < 5e-5 ? 0 : v->loss.value);
-    if (test) printf(" %16.4f", fabs(test->list[name].at[k].loss.value) < 5e-5 ? 0 : test->list[name].at[k].loss.value);
+    printf("  %-*s %10ld %16.4f", width, name == PGM_GAP_WINDOWS ? window : v->text, v->parameters, m->elbo);
+    print_loss(gap, v->loss);
+    if (test) print_loss(test, test->list[name].at[k].loss);
     printf("%s%s\n", m->fit->converged ? "" : "  NOT converged", name == PGM_GAP_WINDOWS && pgm_gap_falls(gap, k) ? "  falls" : "");
   }
 }
@@ -408,6 +421,7 @@ static void print_text(const PgmCli *cli, const PgmGap *gap, const PgmGap *test,
     print_methods(test);
     print_evidence(test);
     print_gaps(test, true);
+    if (test->restarted[0]) printf("\n  note           %s\n", test->restarted);
   }
   printf("\n  verdict        %s; %s: %s\n", gap->model->verdict,
          gap->agrees < 0 ? "no comparison"
@@ -422,8 +436,8 @@ static void print_text(const PgmCli *cli, const PgmGap *gap, const PgmGap *test,
 
 static const char *const method_keys[PGM_GAP_METHODS] = {"const", "fvi", "avi_full", "avi"};
 
-/* part 0: totals, 1: standard errors, 2: per observation */
-static void json_gaps(PgmJson *j, const char *key, const PgmGap *gap, int part)
+/* Every gap, or its standard error, divided by `by` (NaN: there is nothing to divide by). */
+static void json_gaps(PgmJson *j, const char *key, const PgmGap *gap, bool errors, double by)
 {
   const PgmGaps *g = &gap->gaps;
   const struct {
@@ -432,10 +446,7 @@ static void json_gaps(PgmJson *j, const char *key, const PgmGap *gap, int part)
   } list[] = {{"approximation", g->approximation}, {"amortisation", g->amortisation}, {"capacity", g->capacity},
               {"optimisation", g->optimisation},   {"conditioning", g->conditioning}, {"constant", g->constant}};
   pgm_json_object(j, key);
-  for (size_t i = 0; i < sizeof list / sizeof *list; i++) {
-    double x = part == 1 ? list[i].x.se : list[i].x.value;
-    pgm_json_number(j, list[i].key, part == 2 ? (gap->observations ? x / (double)gap->observations : NAN) : x);
-  }
+  for (size_t i = 0; i < sizeof list / sizeof *list; i++) pgm_json_number(j, list[i].key, (errors ? list[i].x.se : list[i].x.value) / by);
   pgm_json_end(j);
 }
 
@@ -507,9 +518,11 @@ static void json_measured(PgmJson *j, const PgmGap *gap)
   pgm_json_bool(j, "given_globals", e->given);
   pgm_json_string(j, "how", e->how[0] ? e->how : NULL);
   pgm_json_end(j);
-  json_gaps(j, "gaps", gap, 0);
-  json_gaps(j, "gaps_se", gap, 1);
-  json_gaps(j, "per_observation", gap, 2);
+  const double shares = gap->shares ? (double)gap->shares : NAN;
+  json_gaps(j, "gaps", gap, false, 1);
+  json_gaps(j, "gaps_se", gap, true, 1);
+  json_gaps(j, "per_observation", gap, false, shares);
+  json_gaps(j, "per_observation_se", gap, true, shares);
 }
 
 static void json_list(PgmJson *j, const PgmGap *gap, PgmGapListName name)
@@ -550,6 +563,14 @@ static void json_half_width(PgmJson *j, const PgmGap *gap)
   pgm_json_end(j);
 }
 
+/* What went otherwise than it should: restarts of F-VI, and fits that did not converge. */
+static void json_course(PgmJson *j, const PgmGap *gap)
+{
+  pgm_json_integer(j, "restarts", gap->restarts);
+  pgm_json_string(j, "restarted", gap->restarted[0] ? gap->restarted : NULL);
+  pgm_json_string(j, "not_converged", gap->unconverged[0] ? gap->unconverged : NULL);
+}
+
 static void write_json(const PgmGap *gap, const PgmGap *test, const char *advice, FILE *out)
 {
   PgmJson j = pgm_json_start(out);
@@ -562,6 +583,7 @@ static void write_json(const PgmGap *gap, const PgmGap *test, const char *advice
     json_measured(&j, test);
     for (int l = 0; l < PGM_GAP_LISTS; l++) json_list(&j, test, (PgmGapListName)l);
     json_half_width(&j, test);
+    json_course(&j, test);
     pgm_json_bool(&j, "fitted", test->same_data);
     pgm_json_end(&j);
   } else {
@@ -569,9 +591,7 @@ static void write_json(const PgmGap *gap, const PgmGap *test, const char *advice
   }
   for (int l = 0; l < PGM_GAP_LISTS; l++) json_list(&j, gap, (PgmGapListName)l);
   json_half_width(&j, gap);
-  pgm_json_integer(&j, "restarts", gap->restarts);
-  pgm_json_string(&j, "restarted", gap->restarted[0] ? gap->restarted : NULL);
-  pgm_json_string(&j, "not_converged", gap->unconverged[0] ? gap->unconverged : NULL);
+  json_course(&j, gap);
   if (gap->agrees < 0)
     pgm_json_null(&j, "agrees_with_verdict");
   else
@@ -624,7 +644,7 @@ static void note_rest(const PgmCli *cli, const PgmGap *gap, const PgmGapUnits *u
                     "are global or of other plates", cli->per_observation, units->variable, amortisation, conditioning);
 }
 
-/* One row per unit: its ELBO under each method, and the gaps. */
+/* One row per unit: its ELBO under each method, the gaps, and their standard errors. */
 static PgmStatus write_units(PgmCli *cli, PgmSession *s, const PgmGap *gap)
 {
   PgmGapUnits units;
@@ -634,12 +654,16 @@ static PgmStatus write_units(PgmCli *cli, PgmSession *s, const PgmGap *gap)
   const double *const *e = (const double *const *)units.elbo;
   status = pgm_cli_output_open(cli, cli->per_observation, &file);
   if (status == PGM_OK) {
-    fprintf(file.stream, "%s,const,fvi,avi_full,avi,amortisation,conditioning\n", units.variable);
+    const bool full = e[PGM_GAP_FULL], chosen = full && e[PGM_GAP_CHOSEN];
+    fprintf(file.stream, "%s,const,fvi,avi_full,avi,amortisation,conditioning,amortisation_se,conditioning_se\n", units.variable);
     for (long i = 0; i < units.n; i++) {
+      const double se[] = {pgm_gap_unit_se(&units, PGM_GAP_FVI, PGM_GAP_FULL, i), pgm_gap_unit_se(&units, PGM_GAP_FULL, PGM_GAP_CHOSEN, i)};
       fprintf(file.stream, "%ld", units.lo + i);
       for (int k = 0; k < PGM_GAP_METHODS; k++) csv_number(file.stream, e[k], i, NULL);
-      csv_number(file.stream, e[PGM_GAP_FULL] ? e[PGM_GAP_FVI] : NULL, i, e[PGM_GAP_FULL]);
-      csv_number(file.stream, e[PGM_GAP_CHOSEN] ? e[PGM_GAP_FULL] : NULL, i, e[PGM_GAP_CHOSEN]);
+      csv_number(file.stream, full ? e[PGM_GAP_FVI] : NULL, i, e[PGM_GAP_FULL]);
+      csv_number(file.stream, chosen ? e[PGM_GAP_FULL] : NULL, i, e[PGM_GAP_CHOSEN]);
+      csv_number(file.stream, full ? se : NULL, 0, NULL);
+      csv_number(file.stream, chosen ? se : NULL, 1, NULL);
       putc('\n', file.stream);
     }
     status = pgm_cli_output_close(cli, &file);
@@ -747,6 +771,7 @@ int pgm_command_gap(PgmCli *cli)
   if (status == PGM_OK) status = check_writable(cli, cli->per_observation);
   if (status == PGM_OK) status = check_writable(cli, cli->html);
   if (status == PGM_OK) status = pgm_cli_session(cli, false, &s);
+  if (status == PGM_OK && cli->per_observation) status = pgm_gap_check_units(s, &cli->error);
   if (status == PGM_OK && cli->test) status = open_test(cli, s, &t);
   if (status == PGM_OK) status = measure(cli, s, &t, &u, &gap, &test);
   if (status == PGM_OK) pgm_gap_advise(gap, test, advice, sizeof advice);
@@ -761,6 +786,7 @@ int pgm_command_gap(PgmCli *cli)
       print_text(cli, gap, test, advice);
     status = pgm_cli_output_close(cli, &out);
     if (gap->unconverged[0]) pgm_cli_warn(cli, "not converged: %s", gap->unconverged);
+    if (test && test->unconverged[0]) pgm_cli_warn(cli, "not converged on the test data: %s", test->unconverged);
     if (gap->agrees == 0) pgm_cli_warn(cli, "%s", gap->message);
   }
   int result = status == PGM_OK ? 0 : pgm_cli_fail(cli);

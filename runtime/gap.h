@@ -150,10 +150,18 @@ long pgm_gap_weights(const PgmFit *fit);
 
 /* ELBO of each unit, the values of the outermost plate with data that has most units: its terms, its latents' entropy and Jacobians. Rows unit - lo,
  * one array per method (NULL: not measured). What belongs to no unit (globals) is left out. */
-typedef struct { const char *variable; long lo, n; double *elbo[PGM_GAP_METHODS]; } PgmGapUnits;
+typedef struct {
+  const char *variable; long lo, n;
+  double *elbo[PGM_GAP_METHODS];       /* [n] */
+  double *batch[PGM_GAP_METHODS];      /* what sampled terms are in each of several batches of draws; NULL: none are sampled */
+} PgmGapUnits;
 /* Is there a plate with several units? */
 bool pgm_gap_has_units(const PgmSession *s);
+/* Are there units at all? PGM_BAD_INPUT: the data leave none; PGM_BAD_USAGE: the model has none. */
+PgmStatus pgm_gap_check_units(const PgmSession *s, PgmError *error);
 PgmStatus pgm_gap_units(PgmSession *s, const PgmGap *gap, unsigned long seed, PgmGapUnits *out, PgmError *error);
+/* Standard error of ELBO a - ELBO b of row `unit`; 0 where nothing is sampled. */
+double pgm_gap_unit_se(const PgmGapUnits *units, PgmGapMethodName a, PgmGapMethodName b, long unit);
 void pgm_gap_units_free(PgmGapUnits *units);
 
 #endif

@@ -710,8 +710,10 @@ static void say_approximation(Advice *a)
         "reparameterise the model so that its variables depend less on each other, or correct the draws by importance weights where k-hat "
         "is below 0.7.",
         least, NATS(x.value), per_local);
+  else if (gap->evidence.kind != PGM_EVIDENCE_BOUND && x.value <= fmax(5e-5, 2 * x.se))
+    say(a, "The family is rich enough: independent Gaussian factors lose nothing that can be seen against the posterior.");
   else if (gap->evidence.kind != PGM_EVIDENCE_BOUND)
-    say(a, "The family is rich enough: independent Gaussian factors lose %.2g nats in all against the posterior.", fmax(x.value, 0));
+    say(a, "The family is rich enough: independent Gaussian factors lose %.2g nats in all against the posterior.", x.value);
 }
 
 static void say_constant(Advice *a)

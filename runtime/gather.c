@@ -381,11 +381,12 @@ static bool scale_level(PgmFunction *f, long nodes, long columns, const double *
   return true;
 }
 
-/* How many children the parents of a level have: the mean, and whether all have as many. */
+/* How many children the parents of a level have: the mean, and whether that varies. Where there are none at all (every value is missing) it is not known, and
+ * taken to vary. */
 static double typical_size(const PgmMembers *m, int l, bool *varies)
 {
   const long parents = l ? m->level[l - 1].nodes : m->groups, *begin = m->level[l].begin;
-  *varies = false;
+  *varies = !m->level[l].nodes;
   for (long p = 0; p < parents; p++) *varies = *varies || begin[p + 1] - begin[p] != begin[1] - begin[0];
   return parents && m->level[l].nodes ? (double)m->level[l].nodes / (double)parents : 1;
 }

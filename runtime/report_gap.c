@@ -303,7 +303,7 @@ static void gap_bars(FILE *out, const PgmGap *gap, const GapRow *row, int n)
 static void gap_table(FILE *out, const PgmGap *gap, const GapRow *row, int n)
 {
   fprintf(out,
-          "<div class=\"scroll\"><table><thead><tr><th>gap</th><th class=\"n\">nats</th><th></th><th class=\"n\">per %s</th>"
+          "<div class=\"scroll\"><table><thead><tr><th>gap</th><th class=\"n\">nats</th><th></th><th class=\"n\">per %s</th><th></th>"
           "<th>what it is</th></tr></thead><tbody>\n",
           pgm_gap_share(gap));
   for (int i = 0; i < n; i++) {
@@ -320,7 +320,9 @@ static void gap_table(FILE *out, const PgmGap *gap, const GapRow *row, int n)
     error_cell(out, row[i].x.se);
     fputs("<td class=\"n\">", out);
     if (gap->shares) number(out, fabs(row[i].x.value) < 5e-5 ? 0 : row[i].x.value / (double)gap->shares, 2);
-    fprintf(out, "</td><td>%s%s</td></tr>\n", isfinite(row[i].x.value) && !pgm_gap_settled(gap, row[i].a, row[i].b) ? "<b class=\"warn\">not converged.</b> " : "",
+    fputs("</td>", out);
+    error_cell(out, gap->shares ? row[i].x.se / (double)gap->shares : 0);
+    fprintf(out, "<td>%s%s</td></tr>\n", isfinite(row[i].x.value) && !pgm_gap_settled(gap, row[i].a, row[i].b) ? "<b class=\"warn\">not converged.</b> " : "",
             row[i].meaning);
   }
   fputs("</tbody></table></div>\n", out);
@@ -409,7 +411,7 @@ static void list_table(FILE *out, const PgmGap *gap, const PgmGap *test, PgmGapL
   fputs("<div class=\"scroll\"><table><thead><tr><th></th><th class=\"n\">parameters</th><th class=\"n\">ELBO</th><th class=\"n\">F-VI "
         "\xe2\x88\x92 A-VI</th><th></th>",
         out);
-  fprintf(out, "%s<th></th></tr></thead><tbody>\n", test ? "<th class=\"n\">on test data</th>" : "");
+  fprintf(out, "%s<th></th></tr></thead><tbody>\n", test ? "<th class=\"n\">on test data</th><th></th>" : "");
   for (int i = 0; i < list->n; i++) {
     const PgmGapVariant *v = &list->at[i];
     char what[512];
@@ -426,6 +428,7 @@ static void list_table(FILE *out, const PgmGap *gap, const PgmGap *test, PgmGapL
       fputs("<td class=\"n\">", out);
       difference(out, test->list[name].at[i].loss.value);
       fputs("</td>", out);
+      error_cell(out, test->list[name].at[i].loss.se);
     }
     fprintf(out, "<td>%s%s</td></tr>\n", pgm_gap_variant(gap, v)->fit->converged ? "" : "<b class=\"warn\">not converged</b> ",
             name == PGM_GAP_WINDOWS && pgm_gap_falls(gap, i) ? "falls" : "");
@@ -706,15 +709,18 @@ static int most_first(const void *a, const void *b)
   return (x->loss < y->loss) - (x->loss > y->loss);
 }
 
-static void units_of(FILE *out, const PgmGapUnits *u, const double *above, const double *below, const char *what, const char *colour)
+/* What units lose under method b against a. */
+static void units_of(FILE *out, const PgmGapUnits *u, PgmGapMethodName a, PgmGapMethodName b, const char *what, const char *colour)
 {
+  const double *above = u->elbo[a], *below = u->elbo[b];
   Unit *list = malloc((size_t)u->n * sizeof *list);
-  double *value = malloc((size_t)u->n * sizeof *value), total = 0, top = 0, gained = 0;
+  double *value = malloc((size_t)u->n * sizeof *value), total = 0, top = 0, gained = 0, error = 0;
   for (long i = 0; list && value && i < u->n; i++) {
     list[i] = (Unit){above[i] - below[i], u->lo + i};
     value[i] = list[i].loss;
     total += fmax(list[i].loss, 0);
     gained += fmax(-list[i].loss, 0);
+    error = fmax(error, pgm_gap_unit_se(u, a, b, i));
   }
   if (list && value) {
     const long tenth = (u->n + 9) / 10;
@@ -743,6 +749,10 @@ static void units_of(FILE *out, const PgmGapUnits *u, const double *above, const
         number(out, list[i].loss, 2);
         putc(')', out);
       }
+      if (error > 0) {
+        fputs("; standard errors of up to ", out);
+        number(out, error, 2);
+      }
       fputs(".</p>\n", out);
     }
     fputs("</div>\n", out);
@@ -755,9 +765,9 @@ static void units(FILE *out, const PgmGap *gap, const PgmGapUnits *u)
 {
   if (!u || !u->elbo[PGM_GAP_FVI] || !u->elbo[PGM_GAP_FULL]) return;
   fputs("<h2>Which units suffer</h2>\n<div class=\"two\">\n", out);
-  units_of(out, u, u->elbo[PGM_GAP_FVI], u->elbo[PGM_GAP_FULL], "Amortisation: F-VI \xe2\x88\x92 A-VI on the full domain", "var(--full)");
+  units_of(out, u, PGM_GAP_FVI, PGM_GAP_FULL, "Amortisation: F-VI \xe2\x88\x92 A-VI on the full domain", "var(--full)");
   if (!gap->same_inputs && u->elbo[PGM_GAP_CHOSEN])
-    units_of(out, u, u->elbo[PGM_GAP_FULL], u->elbo[PGM_GAP_CHOSEN], "Conditioning: full domain \xe2\x88\x92 inputs chosen",
+    units_of(out, u, PGM_GAP_FULL, PGM_GAP_CHOSEN, "Conditioning: full domain \xe2\x88\x92 inputs chosen",
              "var(--chosen)");
   fputs("</div>\n<p class=\"note\">A unit is a value of the model's largest plate with data: its terms, and the entropy of its latent variables. A "
         "unit can gain where another loses, ",
@@ -783,6 +793,11 @@ static void test_data(FILE *out, const PgmGapReport *r)
   fputs(
       ", with the globals of F-VI for all methods, for which functions and constants were trained; free factors are optimised.</p>\n",
       out);
+  if (test->restarted[0]) {
+    fputs("<p class=\"note\">", out);
+    text(out, test->restarted);
+    fputs(".</p>\n", out);
+  }
   gaps(out, test);
 }
 

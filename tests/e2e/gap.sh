@@ -193,6 +193,8 @@ near "--fix: F-VI stays" "$(get fixed.out elbo.fvi)" "$(get linear.out elbo.fvi)
 gap saw short.out saw.json --max-iter 1
 [ "$(get short.out agrees_with_verdict)" = null ] && pass "not converged: no comparison" || fail "not converged: no comparison"
 get short.out not_converged | grep -q 'A-VI' && pass "not converged: named" || fail "not converged: named"
+gap nile short_test.out "$root/examples/nile/nile.json" --test "$root/examples/nile/nile.json" --degree 1 --window 0..1 --max-iter 1
+get short_test.out test.not_converged | grep -q 'F-VI on the test data' && pass "not converged: on test data" || fail "not converged: on test data"
 ./saw gap saw.json --max-iter 1 --quiet --html short.html >short.txt 2>/dev/null || fail "not converged: status"
 grep -q '^  amortisation .*NOT converged' short.txt && grep -q '(not converged)' short.html && pass "not converged: said beside the gap" || fail "not converged: said beside the gap"
 
@@ -202,6 +204,18 @@ gap linear missing.out missing.json
 [ "$(get missing.out agrees_with_verdict)" = null ] && get missing.out message | grep -q 'no observation' && pass "all missing: said" || fail "all missing: said"
 [ "$(get missing.out per_observation.amortisation)" = null ] && pass "all missing: nothing per observation" || fail "all missing: nothing per observation"
 ./linear gap missing.json --quiet 2>&1 | grep -q nan && fail "all missing: no nan" || pass "all missing: no nan"
+cat >repeats.pgm <<'MODEL'
+model repeats {
+  input I : int;
+  input J : int;
+  plate i in 1..I { latent u[i] ~ normal(0, 1); plate j in 1..J { observed y[i,j] ~ normal(u[i], 1); } }
+}
+MODEL
+compile repeats.pgm || finish
+echo '{"y": [[null, null], [null, null]]}' >holes.json
+gap repeats repeats.out holes.json
+get repeats.out message | grep -q 'no observation' && pass "all missing: sets that have no member" || fail "all missing: sets that have no member"
+get repeats.out advice | grep -q 'nothing that can be seen against the posterior' && fail "all missing: no advice but other data" || pass "all missing: no advice but other data"
 echo '{"x": [1.5]}' >one.json
 gap linear one.out one.json
 [ "$(get one.out agrees_with_verdict)" = null ] && pass "one observation: no comparison" || fail "one observation: no comparison"

@@ -41,11 +41,24 @@ gap labels
 near "labels: rows add up to the ELBO of F-VI" "$(sum labels 3)" "$(get labels.out elbo.fvi)" 1e-6
 gap shares
 near "simplexes: rows add up to the ELBO of F-VI" "$(sum shares 3)" "$(get shares.out elbo.fvi)" 0.05
+near "labels: nothing is sampled" "$(sum labels 8)" 0 0
+gap shares --inputs 'p='
+near "simplexes: errors of the rows are those of the total" "$(awk -F, 'NR > 1 { s += $9 ^ 2 } END { print sqrt(s) }' shares.csv)" \
+  "$(get shares.out gaps_se.conditioning)" "$(calc "0.6 * $(get shares.out gaps_se.conditioning)")"
+near "simplexes: the error per observation" "$(calc "4 * $(get shares.out per_observation_se.conditioning)")" "$(get shares.out gaps_se.conditioning)" 1e-9
+./shares gap shares.json --quiet --inputs 'p=' --hidden '2; 4' --html shares.html >shares.txt || fail "gap shares: text"
+grep -Eq '^  conditioning .* \+- [0-9.e-]+ .* \+- [0-9.e-]+ ' shares.txt && pass "text: errors, in total and per observation" || fail "text: errors, in total and per observation"
+grep -Eq '^  mlp .* \+- [0-9.e-]+ *$' shares.txt && pass "text: errors of the functions" || fail "text: errors of the functions"
+grep -q '; standard errors of up to ' shares.html && pass "html: errors of the units" || fail "html: errors of the units"
 echo '{"N": 1, "mu": [-1, 2], "x": [0.4]}' >labels.json
 gap labels
 near "one unit, one row" "$(sum labels 3)" "$(get labels.out elbo.fvi)" 1e-6
 ./groups gap groups.json --inputs 'a=' --per-observation groups.csv >groups.txt 2>groups.err || fail "gap groups"
 grep -q "^groups gap: note: groups.csv: the rows are the units of 'i'; of the amortisation gap " groups.err && pass "what is in no row" || { fail "what is in no row"; cat groups.err; }
+
+echo '{"N": 0, "mu": [-1, 2], "x": []}' >none.json
+refuse 1 "--per-observation: the data leave no element in any plate of the model" ./labels gap none.json --per-observation none.csv --out none.out --quiet
+ls none.csv none.out >/dev/null 2>&1 && fail "no units: nothing is written" || pass "no units: nothing is written"
 
 check "inputs with words in them" ./groups gap groups.json --quiet --inputs ' a = set y[i | g[i] = j] ' --max-iter 2
 cp groups.json kept.json
