@@ -306,10 +306,11 @@ static double points(int d, int fine, int wide)
   return 2 * ball[d] * pow(radius[wide] / spacing[fine], d);
 }
 
-double pgm_cubature_cost(int dimensions, const PgmCubatureStart *start)
+double pgm_cubature_cost(int dimensions, PgmCubatureMode mode, const PgmCubatureStart *start)
 {
-  if (start && start->suffices) return points(dimensions, start->lattice.fine, start->lattice.wide);
-  return start ? points_adaptive[dimensions] : points_to_look[dimensions];
+  if (mode == PGM_CUBATURE_ROUGH) return points(dimensions, BEGIN_ROUGH, 0);
+  if (mode == PGM_CUBATURE_LOOK || !start) return points_to_look[dimensions];
+  return start->suffices ? points(dimensions, start->lattice.fine, start->lattice.wide) : points_adaptive[dimensions];
 }
 
 /* A lattice's point, turned: by 0.6 in the plane of the first two variables, then in that of the last two. */

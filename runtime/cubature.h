@@ -41,7 +41,7 @@ double pgm_cubature_bytes(int dimensions, long functions, int panels);
  * its relative error, at most about `tolerance` unless intervals ran out (ROUGH: whatever it is). start: per function; for NEAR as LOOK left it. */
 void pgm_cubature_run(PgmCubature *c, long n, const double *centre, const double *width, double tolerance, PgmCubatureMode mode, PgmCubatureIntegrand f, void *data,
                       PgmCubatureStart *start, double *value, double *error);
-/* Points that the integral of one function takes, about: with LOOK (start NULL), or NEAR a start that LOOK has filled. */
-double pgm_cubature_cost(int dimensions, const PgmCubatureStart *start);
+/* Points that the integral of one function takes, about. start: as LOOK has filled it, for NEAR; NULL: the integral looks first. */
+double pgm_cubature_cost(int dimensions, PgmCubatureMode mode, const PgmCubatureStart *start);
 
 #endif

@@ -6,7 +6,7 @@
  * few of them, from a proposal that starts there and adapts (gap_globals.c); the number of units does not matter:
  *   - in closed form, where the log joint is quadratic in the local variables (a hidden Markov model with Gaussian states and unknown sds);
  *   - by quadrature, where no term reaches into another unit and what is coupled within a unit has up to six coordinates (evidence_units.c), with an error
- *     that is stated: the sum of the units' relative errors, averaged over the draws of the globals;
+ *     that is stated: the sum of the units' relative errors, averaged over the draws of the globals. Discrete variables are summed over;
  *   - unit by unit by importance sampling, where that would take too long or has too many coordinates, with q as the proposal, Pareto-smoothed in each unit
  *     (Burda, Grosse & Salakhutdinov 2016 for the estimate; its ratios are a lower bound in expectation).
  *
@@ -42,9 +42,11 @@ enum { INNER_DRAWS = 1000, INNER_DRAWS_NESTED = 100, NESTED_DRAWS = 20, SEED_INN
 static const double LOG_2PI = 1.8378770664093454836;
 static const double MOST_WORK = 4e10, MOST_MEMORY = 4e7;
 static const double MOST_POINTS = 1.5e9;               /* evaluations of units' densities, for one quadrature of all; for all draws of the globals */
+static const double MOST_ROUGH = 5e9;                  /* the same, for rough quadratures at all draws */
 static const double STEADY = 0.01, UNSTEADY = 0.5;    /* of what rough quadratures lack: error of the mean that does; sd over the globals that does not */
 static const double POOR = 1e-2;                      /* nats: an error of quadrature that is worth a remark */
 
+static const char *const EXCHANGES = "; exchanges of labels are not counted";
 static const char *const ELSEWHERE = "; units have modes that q does not have";
 
 static PgmStatus no_memory(PgmError *error)
@@ -103,7 +105,7 @@ static void close_locals(Locals *w)
   free(w->khat);
 }
 
-/* *found false: too much memory. */
+/* *found false: too much memory, or discrete variables. */
 static PgmStatus open_draws(Locals *w, bool *found, PgmError *error)
 {
   const PgmModel *m = w->s->model;
@@ -115,6 +117,7 @@ static PgmStatus open_draws(Locals *w, bool *found, PgmError *error)
     const PgmLayout *l = &w->s->layout[f];
     if (m->families[f].role != PGM_LOCAL) continue;
     if (l->elements * l->uwidth > most) most = l->elements * l->uwidth;
+    if (l->table) *found = false;
   }
   if (!*found) return PGM_OK;
   w->values = calloc((size_t)most, sizeof *w->values);
@@ -128,6 +131,8 @@ static PgmStatus open_locals(Locals *w, PgmSession *s, PgmLocalsBy by, bool nest
 {
   *w = (Locals){.s = s, .by = by, .nested = nested};
   *found = false;
+  for (int f = 0; f < s->model->n_families; f++)
+    if (s->model->families[f].role == PGM_GLOBAL && s->layout[f].table) return PGM_OK;
   PgmStatus st = pgm_globals_open(&w->globals, s, !given && pgm_globals_count(s) <= FEW_GLOBALS, error);
   if (!st && by == PGM_LOCALS_QUADRATIC) {
     st = pgm_quadratic_open(&w->quadratic, s, false, error);
@@ -275,7 +280,7 @@ static int affordable(const Locals *w, int wanted, bool given)
   if (w->by == PGM_LOCALS_QUADRATURE && pgm_units_cost(w->units, PGM_CUBATURE_LOOK) > MOST_POINTS) return 0;
   if (!pgm_globals_count(w->s)) return 1;
   if (w->by == PGM_LOCALS_SAMPLED) return given ? NESTED_DRAWS : 0; /* weights of weights need more draws than there is time for */
-  if (w->by == PGM_LOCALS_QUADRATURE) return wanted;
+  if (w->by == PGM_LOCALS_QUADRATURE) return at_most(MOST_ROUGH / pgm_units_cost(w->units, PGM_CUBATURE_ROUGH), wanted);
   return at_most(MOST_WORK / pgm_quadratic_cost(w->quadratic), wanted);
 }
 
@@ -306,6 +311,19 @@ static void note(PgmEvidence *out, const char *text)
   snprintf(out->how + used, sizeof out->how - used, "%s", text);
 }
 
+/* Labels beside globals, none of which are ordered: where these can be exchanged, q has one of the ways to do so, and draws from it find the evidence of that
+ * one. */
+static bool has_labels(PgmSession *s)
+{
+  bool any = false;
+  for (int f = 0; f < s->model->n_families; f++) {
+    const PgmFamily *family = &s->model->families[f];
+    if (family->role == PGM_GLOBAL && (family->transform == PGM_T_ORDERED || family->transform == PGM_T_POSITIVE_ORDERED)) return false;
+    any = any || family->role == PGM_MARGINAL || (pgm_is_latent(family) && pgm_is_discrete(family));
+  }
+  return any && pgm_globals_count(s) > 0;
+}
+
 /* "300 units of 2 coordinates by quadrature". */
 static void describe(const Locals *w, char *text, size_t size)
 {
@@ -314,18 +332,17 @@ static void describe(const Locals *w, char *text, size_t size)
     return;
   }
   pgm_units_describe(w->units, text, size);
-  const size_t used = strlen(text);
-  snprintf(text + used, size - used, " by quadrature");
 }
 
 /* From the ratios of `draws` draws of the globals to a value. */
 static void conclude(Locals *w, int draws, const double *ratio, PgmEvidence *out)
 {
-  char way[80];
+  char way[128];
   double value = ratio[0];
   describe(w, way, sizeof way);
   if (draws == 1) {
-    out->kind = w->by == PGM_LOCALS_QUADRATIC ? PGM_EVIDENCE_EXACT : PGM_EVIDENCE_PSIS;
+    const bool exact = w->by == PGM_LOCALS_QUADRATIC || (w->by == PGM_LOCALS_QUADRATURE && pgm_units_finite(w->units));
+    out->kind = exact ? PGM_EVIDENCE_EXACT : PGM_EVIDENCE_PSIS;
     out->se = sqrt(w->variance);
     snprintf(out->how, sizeof out->how, "%s", way);
   } else if (out->given) {
@@ -347,6 +364,7 @@ static void conclude(Locals *w, int draws, const double *ratio, PgmEvidence *out
     if (out->kind == PGM_EVIDENCE_EXACT || out->kind == PGM_EVIDENCE_PSIS) out->kind = w->elsewhere ? PGM_EVIDENCE_BOUND : kind_of(units, 0);
     if (isnan(out->khat) || isnan(units) || units > out->khat) out->khat = units;
   }
+  if (has_labels(w->s) && !out->given) note(out, EXCHANGES);
   if (w->elsewhere) note(out, ELSEWHERE);
   out->se = hypot(out->se, hypot(w->inexact, w->scatter));
   if (w->inexact > POOR) note(out, ", not to the error wanted");
@@ -446,19 +464,6 @@ static PgmStatus through_locals(PgmSession *s, PgmLocalsBy by, int wanted, unsig
   return st;
 }
 
-/* Labels beside globals, none of which are ordered: where these can be exchanged, q has one of the ways to do so, and draws from it find the evidence of that
- * one. */
-static bool has_labels(PgmSession *s)
-{
-  bool any = false;
-  for (int f = 0; f < s->model->n_families; f++) {
-    const PgmFamily *family = &s->model->families[f];
-    if (family->role == PGM_GLOBAL && (family->transform == PGM_T_ORDERED || family->transform == PGM_T_POSITIVE_ORDERED)) return false;
-    any = any || family->role == PGM_MARGINAL || (pgm_is_latent(family) && pgm_is_discrete(family));
-  }
-  return any && pgm_globals_count(s) > 0;
-}
-
 /* Everything drawn from q. */
 static PgmStatus from_everything(PgmSession *s, int draws, unsigned long seed, bool elsewhere, PgmEvidence *out, PgmError *error)
 {
@@ -474,7 +479,7 @@ static PgmStatus from_everything(PgmSession *s, int draws, unsigned long seed, b
       if (out->kind == PGM_EVIDENCE_BOUND) out->se = NAN;
       if (!isfinite(out->khat)) out->khat = NAN;
       snprintf(out->how, sizeof out->how, "importance sampling, %d draws of q%s", draws,
-               has_labels(s) && !out->given ? "; exchanges of labels are not counted" : "");
+               has_labels(s) && !out->given ? EXCHANGES : "");
       if (elsewhere) note(out, ELSEWHERE);
     }
   }

@@ -8,7 +8,7 @@
 typedef enum { PGM_EVIDENCE_NONE, PGM_EVIDENCE_EXACT, PGM_EVIDENCE_PSIS, PGM_EVIDENCE_BOUND } PgmEvidenceKind;
 
 typedef struct {
-  PgmEvidenceKind kind;                /* EXACT: in closed form; PSIS: by weighted draws or quadrature, with an error; BOUND: k-hat above 0.7 or other modes known, the value is to be
+  PgmEvidenceKind kind;                /* EXACT: in closed form or a finite sum; PSIS: by weighted draws or quadrature, with an error; BOUND: k-hat above 0.7 or other modes known, the value is to be
                                         * read as a lower bound; NONE: could not be measured */
   double value, se;                    /* nats; se: standard error, with quadrature's estimate of its own; 0 for exact; NaN: not measured, or a bound */
   double khat;                         /* of the draws of the globals, or the 95 % quantile of the units'; NaN: there is none, or not defined */

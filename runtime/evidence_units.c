@@ -5,6 +5,9 @@
  * one, and the others of the unit together. The terms are summed unit by unit, not part by part, so the parts are integrated one at a time with the others held at
  * the means of q, where the unit's terms are f: with I_p the integral over part p, the unit's integral is f prod_p (I_p / f).
  *
+ * A part's discrete elements are summed over: exp(log joint) is integrated over the others at each of their joint values in turn, and the integrals are added up.
+ * Without others that is a finite sum, without error.
+ *
  * Parts with the same number in their units and the same families are a group. Its parts are integrated side by side (cubature.c) in blocks, each block by one
  * thread; what belongs to a unit is read and written by one thread only. */
 #include "evidence_units.h"
@@ -16,7 +19,7 @@
 #include <string.h>
 
 enum { PANELS = 300, PANELS_AGAIN = 120, BLOCK_UNITS = 256, BLOCK_ROOM = 1 << 18 };
-static const double MOST_BYTES = 3.2e8;
+static const double MOST_BYTES = 3.2e8, MOST_VALUES = 1e5;
 /* Of one part's integral: wanted once, over one coordinate, over two or three, over more; wanted often, also of the sum of all, beside the draws of the other
  * variables. */
 static const double TOLERANCE_ONE = 1e-9, TOLERANCE_SEVERAL = 1e-7, TOLERANCE_MANY = 1e-5, TOLERANCE_AGAIN = 3e-5, TOLERANCE_SUM = 1e-3;
@@ -35,6 +38,8 @@ typedef struct {
 typedef struct {
   long first, n; /* parts */
   int d;         /* coordinates of each */
+  double values; /* joint values of the discrete elements of each, at most: 1 without any */
+  long start;    /* of its integrals' starts: value by value, part by part */
 } Group;
 
 /* What one thread needs for the integrals of a block. */
@@ -42,8 +47,10 @@ typedef struct {
   PgmUnits *units;
   PgmCubature *cubature[PGM_CUBATURE_MOST + 1]; /* by numbers of coordinates */
   const Part *part;                             /* the block's */
-  long *unit; /* numbers of the units of one call */
+  long *unit, *all; /* numbers of the units of one call; 0, 1, 2, ... */
   double *centre, *width, *room;
+  double *value, *error; /* of the integrals at one joint value */
+  bool *absent;          /* parts of the block that do not have it */
   PgmCubatureStart *start; /* of a block; NULL where the units have their own */
 } Worker;
 
@@ -55,9 +62,9 @@ struct PgmUnits {
   Element *element;
   Part *part;
   Group *group;
-  long n_elements, n_parts, n_groups;
+  long n_elements, n_parts, n_groups, n_starts;
   int *parts;              /* per unit */
-  PgmCubatureStart *start; /* per part; NULL: no memory for that */
+  PgmCubatureStart *start; /* n_starts; NULL: no memory for that */
   double **u;              /* per local family: its coordinates */
   double *value, *error;   /* of parts */
   double *term, *at_means; /* of one term; per unit: its terms at the means */
@@ -82,6 +89,17 @@ static bool is_local(const PgmUnits *w, int f)
   return w->s->model->families[f].role == PGM_LOCAL;
 }
 
+static bool is_discrete(const PgmUnits *w, int f)
+{
+  return pgm_is_discrete(&w->s->model->families[f]);
+}
+
+/* Coordinates of an element. */
+static long coordinates(const PgmUnits *w, int f)
+{
+  return is_discrete(w, f) ? 0 : w->s->layout[f].uwidth;
+}
+
 static long defined(const PgmLayout *l)
 {
   return l->list ? l->defined : l->elements;
@@ -97,7 +115,7 @@ static int unit_axis(const PgmSession *s)
   for (int f = 0; f < m->n_families; f++) {
     const PgmFamily *family = &m->families[f];
     if (family->role != PGM_LOCAL) continue;
-    if (!family->n_index || family->axis[0] < 0 || (axis >= 0 && axis != family->axis[0]) || pgm_is_discrete(family)) return -1;
+    if (!family->n_index || family->axis[0] < 0 || (axis >= 0 && axis != family->axis[0])) return -1;
     axis = family->axis[0];
     for (int r = 0; r < m->n_refs; r++)
       if (m->refs[r].family == f) return -1; /* a lag or a lookup: terms of other units */
@@ -226,8 +244,12 @@ static void find_groups(PgmUnits *w, Part *sorted, long *group)
     long g = 0;
     while (g < w->n_groups && !alike(w, p, &w->part[w->group[g].first])) g++;
     if (g == w->n_groups) {
-      w->group[w->n_groups++] = (Group){.first = i};
-      for (int k = 0; k < p->n; k++) w->group[g].d += (int)w->s->layout[w->element[p->first + k].family].uwidth;
+      w->group[w->n_groups++] = (Group){.first = i, .values = 1};
+      for (int k = 0; k < p->n; k++) {
+        const int f = w->element[p->first + k].family;
+        w->group[g].d += (int)coordinates(w, f);
+        if (is_discrete(w, f)) w->group[g].values *= (double)w->s->layout[f].uwidth;
+      }
     }
     w->group[g].n++;
     group[i] = g;
@@ -281,6 +303,7 @@ void pgm_units_close(PgmUnits *w)
   for (int k = 0; k < w->n_workers; k++) {
     for (int d = 1; d <= PGM_CUBATURE_MOST; d++) pgm_cubature_close(w->worker[k].cubature[d]);
     free(w->worker[k].unit);
+    free(w->worker[k].absent);
     free(w->worker[k].centre);
     free(w->worker[k].start);
   }
@@ -317,12 +340,17 @@ static long units_at_a_time(const PgmUnits *w, long *width)
 static PgmStatus open_worker(PgmUnits *w, Worker *k, long width, const bool *wanted, PgmError *error)
 {
   *k = (Worker){.units = w};
-  k->unit = malloc((size_t)w->block * sizeof *k->unit);
-  k->centre = malloc((size_t)(w->block * (2 * PGM_CUBATURE_MOST + width)) * sizeof *k->centre);
+  k->unit = malloc((size_t)(2 * w->block) * sizeof *k->unit);
+  k->absent = malloc((size_t)w->block * sizeof *k->absent);
+  k->centre = malloc((size_t)(w->block * (2 * PGM_CUBATURE_MOST + 2 + width)) * sizeof *k->centre);
   if (!w->start) k->start = malloc((size_t)w->block * sizeof *k->start);
-  if (!k->unit || !k->centre || (!w->start && !k->start)) return no_memory(error);
+  if (!k->unit || !k->absent || !k->centre || (!w->start && !k->start)) return no_memory(error);
+  k->all = k->unit + w->block;
+  for (long i = 0; i < w->block; i++) k->all[i] = i;
   k->width = k->centre + w->block * PGM_CUBATURE_MOST;
-  k->room = k->width + w->block * PGM_CUBATURE_MOST;
+  k->value = k->width + w->block * PGM_CUBATURE_MOST;
+  k->error = k->value + w->block;
+  k->room = k->error + w->block;
   PgmStatus st = PGM_OK;
   for (int d = 1; d <= PGM_CUBATURE_MOST && !st; d++)
     if (wanted[d]) st = pgm_cubature_open(&k->cubature[d], d, w->block, w->again ? PANELS_AGAIN : PANELS, error);
@@ -336,11 +364,14 @@ PgmStatus pgm_units_prepare(PgmUnits *w, bool again, bool *possible, PgmError *e
   long width;
   *possible = w->n > 0;
   for (long g = 0; g < w->n_groups; g++) {
-    const int d = w->group[g].d;
-    if (d > PGM_CUBATURE_MOST)
+    Group *group = &w->group[g];
+    if (group->d > PGM_CUBATURE_MOST || group->values > MOST_VALUES) {
       *possible = false;
-    else
-      wanted[d] = d > 0;
+      continue;
+    }
+    wanted[group->d] = group->d > 0;
+    group->start = w->n_starts;
+    if (group->d) w->n_starts += group->n * (long)group->values;
   }
   if (!*possible) return PGM_OK;
   w->again = again;
@@ -352,7 +383,7 @@ PgmStatus pgm_units_prepare(PgmUnits *w, bool again, bool *possible, PgmError *e
   const int workers = blocks < w->s->threads ? (int)(blocks > 0 ? blocks : 1) : w->s->threads;
   *possible = workers * bytes <= MOST_BYTES;
   if (!*possible) return PGM_OK;
-  if ((double)w->n_parts * sizeof *w->start <= MOST_BYTES) w->start = calloc((size_t)w->n_parts + 1, sizeof *w->start);
+  if ((double)w->n_starts * sizeof *w->start <= MOST_BYTES) w->start = calloc((size_t)w->n_starts + 1, sizeof *w->start);
   w->value = malloc((size_t)(2 * w->n_parts + 1) * sizeof *w->value);
   w->u = calloc((size_t)m->n_families, sizeof *w->u);
   w->worker = calloc((size_t)workers, sizeof *w->worker);
@@ -360,7 +391,7 @@ PgmStatus pgm_units_prepare(PgmUnits *w, bool again, bool *possible, PgmError *e
   w->error = w->value + w->n_parts;
   for (int f = 0; f < m->n_families; f++) {
     const PgmLayout *l = &w->s->layout[f];
-    if (!is_local(w, f)) continue;
+    if (!is_local(w, f) || is_discrete(w, f)) continue;
     w->u[f] = malloc((size_t)(l->elements * l->uwidth + 1) * sizeof *w->u[f]);
     if (!w->u[f]) return no_memory(error);
   }
@@ -393,6 +424,36 @@ static double log_jacobian(const PgmSession *s, int f, long e, double u)
   }
 }
 
+/* The value of a discrete element that q has for the most probable one. */
+static double most_probable(const PgmUnits *w, const Element *e)
+{
+  const PgmLayout *l = &w->s->layout[e->family];
+  const double *p = l->mean + e->element * l->uwidth;
+  long best = 0;
+  for (long k = 1; k < l->uwidth; k++)
+    if (p[k] > p[best]) best = k;
+  return pgm_lowest(&w->s->model->families[e->family], l, e->element) + (double)best;
+}
+
+/* The v-th joint value of the part's discrete elements, which may have different numbers of values. False: one of them has no such value, and is left within
+ * its support. */
+static bool set_values(const PgmUnits *w, const Part *p, long v)
+{
+  bool all = true;
+  for (int j = 0; j < p->n; j++) {
+    const Element *e = &w->element[p->first + j];
+    const PgmFamily *family = &w->s->model->families[e->family];
+    const PgmLayout *l = &w->s->layout[e->family];
+    if (!is_discrete(w, e->family)) continue;
+    const long k = v % l->uwidth;
+    const bool has = k < pgm_levels(family, l, e->element);
+    v /= l->uwidth;
+    l->value[e->element] = pgm_lowest(family, l, e->element) + (double)(has ? k : 0);
+    all = all && has;
+  }
+  return all;
+}
+
 /* From coordinates to values, of the j-th element of parts which[0..n-1] of the block; adds the logarithms of the Jacobians. */
 static void constrain(const Worker *k, int j, long n, const long *which, double *out)
 {
@@ -413,7 +474,7 @@ static void constrain(const Worker *k, int j, long n, const long *which, double 
   }
 }
 
-/* Log densities of units with parts of a block at u (a PgmCubatureIntegrand). */
+/* Log densities of units with parts of a block at u and at the values of their discrete elements (a PgmCubatureIntegrand). */
 static void densities(void *data, long n, const long *which, const double *u, double *out)
 {
   Worker *k = data;
@@ -425,14 +486,17 @@ static void densities(void *data, long n, const long *which, const double *u, do
     out[i] = 0;
     for (int j = 0; j < p->n; j++) {
       const Element *e = &w->element[p->first + j];
-      const long width = w->s->layout[e->family].uwidth;
+      const long width = coordinates(w, e->family);
       for (long c = 0; c < width; c++) w->u[e->family][e->element * width + c] = *u++;
     }
   }
-  for (int j = 0; n && j < k->part[0].n; j++) constrain(k, j, n, which, out);
+  for (int j = 0; n && j < k->part[0].n; j++)
+    if (!is_discrete(w, w->element[k->part[0].first + j].family)) constrain(k, j, n, which, out);
   for (int p = 0; p < m->n_plates; p++)
     for (int t = m->plates[p].first_term; in_units(w, p) && t < m->plates[p].first_term + m->plates[p].n_terms; t++)
       pgm_term_add(w->s, t, k->unit, n, k->room, out);
+  for (long i = 0; i < n; i++)
+    if (k->absent[which[i]]) out[i] = -INFINITY;
 }
 
 /* Means and sds of q of the block's coordinates; or the values at the means. */
@@ -443,6 +507,10 @@ static void at_means(Worker *k, long n, bool values)
     for (int j = 0; j < k->part[i].n; j++) {
       const Element *e = &w->element[k->part[i].first + j];
       const PgmLayout *l = &w->s->layout[e->family];
+      if (is_discrete(w, e->family)) {
+        if (values) l->value[e->element] = most_probable(w, e);
+        continue;
+      }
       for (long c = e->element * l->uwidth; c < (e->element + 1) * l->uwidth && !values; c++, at++) {
         k->centre[at] = l->mean[c];
         k->width[at] = l->sd[c];
@@ -457,21 +525,55 @@ static double tolerance_of(const PgmUnits *w, int d)
   return fmin(TOLERANCE_SUM / (double)w->n_parts, TOLERANCE_AGAIN);
 }
 
+/* The integrals of a block's n parts, from the group's part `from` on, at the values of their discrete elements, the v-th joint ones. */
+static void integrate_at(Worker *k, const Group *g, long from, long n, long v, PgmCubatureMode mode, double *value, double *error)
+{
+  PgmUnits *w = k->units;
+  PgmCubature *c = k->cubature[g->d];
+  PgmCubatureStart *start = w->start ? w->start + g->start + v * g->n + from : k->start;
+  const double tolerance = tolerance_of(w, g->d);
+  if (!g->d) {
+    densities(k, n, k->all, NULL, value);
+    memset(error, 0, (size_t)n * sizeof *error);
+    return;
+  }
+  if (!w->start) { /* every time from the beginning */
+    memset(k->start, 0, (size_t)n * sizeof *k->start);
+    if (mode == PGM_CUBATURE_NEAR) pgm_cubature_run(c, n, k->centre, k->width, tolerance, PGM_CUBATURE_LOOK, densities, k, start, value, error);
+  }
+  pgm_cubature_run(c, n, k->centre, k->width, tolerance, mode, densities, k, start, value, error);
+}
+
+/* To *value, a logarithm, and its relative error: one more summand. */
+static void add_value(double *value, double *error, double more, double its_error)
+{
+  const double most = *value > more ? *value : more; /* NaN stays in one of the two */
+  if (*value == -INFINITY && more == -INFINITY) return;
+  const double a = exp(*value - most), b = exp(more - most);
+  *error = (a * *error + b * its_error) / (a + b);
+  *value = most + log(a + b);
+}
+
 static void integrate_block(Worker *k, const Group *g, long from, long n, PgmCubatureMode mode)
 {
   PgmUnits *w = k->units;
-  const long at = g->first + from;
-  PgmCubature *c = k->cubature[g->d];
-  PgmCubatureStart *start = w->start ? w->start + at : k->start;
-  const double tolerance = tolerance_of(w, g->d);
-  k->part = w->part + at;
+  double *value = w->value + g->first + from, *error = w->error + g->first + from;
+  k->part = w->part + g->first + from;
   at_means(k, n, false);
-  if (!w->start) { /* every time from the beginning */
-    memset(k->start, 0, (size_t)n * sizeof *k->start);
-    if (mode == PGM_CUBATURE_NEAR) pgm_cubature_run(c, n, k->centre, k->width, tolerance, PGM_CUBATURE_LOOK, densities, k, start, w->value + at, w->error + at);
+  for (long v = 0; v < (long)g->values; v++) {
+    for (long i = 0; i < n; i++) k->absent[i] = !set_values(w, &k->part[i], v);
+    integrate_at(k, g, from, n, v, mode, v ? k->value : value, v ? k->error : error);
+    for (long i = 0; v && i < n; i++) add_value(&value[i], &error[i], k->value[i], k->error[i]);
   }
-  pgm_cubature_run(c, n, k->centre, k->width, tolerance, mode, densities, k, start, w->value + at, w->error + at);
   at_means(k, n, true);
+}
+
+/* All elements at the means of q, or their most probable values. */
+static void set_family(const PgmUnits *w, int f)
+{
+  const PgmLayout *l = &w->s->layout[f];
+  if (!is_discrete(w, f)) pgm_constrain(w->s, f, l->mean, l->value);
+  for (long e = 0; is_discrete(w, f) && e < l->elements; e++) l->value[e] = most_probable(w, &(Element){.family = f, .element = e});
 }
 
 double pgm_units_integrate(PgmUnits *w, PgmCubatureMode mode, double *error)
@@ -480,9 +582,8 @@ double pgm_units_integrate(PgmUnits *w, PgmCubatureMode mode, double *error)
   double sum = 0;
   *error = 0;
   for (int f = 0; f < w->s->model->n_families; f++) /* elements that no statement defines are read by nobody, but are to be numbers */
-    if (is_local(w, f)) pgm_constrain(w->s, f, w->s->layout[f].mean, w->s->layout[f].value);
+    if (is_local(w, f)) set_family(w, f);
   for (long i = 0; i < w->n; i++) several = several || w->parts[i] != 1;
-  for (long g = 0; g < w->n_groups; g++) several = several || !w->group[g].d;
   if (several) {
     memset(w->at_means, 0, (size_t)w->n * sizeof *w->at_means);
     pgm_units_terms(w, w->at_means);
@@ -492,12 +593,8 @@ double pgm_units_integrate(PgmUnits *w, PgmCubatureMode mode, double *error)
   for (long g = 0; g < w->n_groups; g++) {
     const Group *group = &w->group[g];
     const long blocks = (group->n + w->block - 1) / w->block;
-    for (long i = group->first; i < group->first + group->n && !group->d; i++) { /* simplex[1] */
-      w->value[i] = w->at_means[w->part[i].unit];
-      w->error[i] = 0;
-    }
 #pragma omp parallel for schedule(dynamic, 1) num_threads(w->n_workers) if (w->n_workers > 1)
-    for (long b = 0; b < (group->d ? blocks : 0); b++) {
+    for (long b = 0; b < blocks; b++) {
       const long from = b * w->block, rest = group->n - from;
       integrate_block(&w->worker[omp_get_thread_num()], group, from, rest < w->block ? rest : w->block, mode);
     }
@@ -512,22 +609,53 @@ double pgm_units_integrate(PgmUnits *w, PgmCubatureMode mode, double *error)
 double pgm_units_cost(const PgmUnits *w, PgmCubatureMode mode)
 {
   double sum = 0;
-  for (long g = 0; g < w->n_groups; g++)
-    for (long i = w->group[g].first; i < w->group[g].first + w->group[g].n; i++)
-      sum += pgm_cubature_cost(w->group[g].d, mode == PGM_CUBATURE_NEAR && w->start ? &w->start[i] : NULL);
+  for (long g = 0; g < w->n_groups; g++) {
+    const Group *group = &w->group[g];
+    const long integrals = group->n * (long)group->values;
+    for (long i = 0; i < integrals; i++) /* the kernels go through the values themselves */
+      sum += group->values * (group->d ? pgm_cubature_cost(group->d, mode, w->start ? &w->start[group->start + i] : NULL) : 1);
+  }
   return sum;
 }
 
 bool pgm_units_elsewhere(const PgmUnits *w)
 {
   bool any = false;
-  for (long i = 0; i < w->n_parts && w->start; i++) any = any || w->start[i].elsewhere;
+  for (long i = 0; i < w->n_starts && w->start; i++) any = any || w->start[i].elsewhere;
   return any;
+}
+
+bool pgm_units_finite(const PgmUnits *w)
+{
+  bool finite = true;
+  for (long g = 0; g < w->n_groups; g++) finite = finite && !w->group[g].d;
+  return finite;
+}
+
+/* How many joint values the part's discrete elements have. */
+static long joint_values(const PgmUnits *w, const Part *p)
+{
+  long n = 1;
+  for (int j = 0; j < p->n; j++) {
+    const Element *e = &w->element[p->first + j];
+    if (is_discrete(w, e->family)) n *= pgm_levels(&w->s->model->families[e->family], &w->s->layout[e->family], e->element);
+  }
+  return n;
+}
+
+/* Appends "3 coordinates", "1 to 2 values". */
+static void count(char *text, size_t size, long least, long most, const char *what)
+{
+  const size_t used = strlen(text);
+  if (least < most)
+    snprintf(text + used, size - used, "%ld to %ld %ss", least, most, what);
+  else
+    snprintf(text + used, size - used, "%ld %s%s", most, what, most == 1 ? "" : "s");
 }
 
 void pgm_units_describe(const PgmUnits *w, char *text, size_t size)
 {
-  long units = 0, least = 0, most = 0;
+  long units = 0;
   int fewest = 0, parts = 0;
   for (long i = 0; i < w->n; i++) {
     if (!w->parts[i]) continue;
@@ -535,16 +663,24 @@ void pgm_units_describe(const PgmUnits *w, char *text, size_t size)
     if (!fewest || w->parts[i] < fewest) fewest = w->parts[i];
     if (w->parts[i] > parts) parts = w->parts[i];
   }
+  long least = 0, most = 0, fewest_values = 0, values = 0; /* of parts that have some */
   for (long g = 0; g < w->n_groups; g++) {
-    const int d = w->group[g].d;
-    if (!least || d < least) least = d;
-    if (d > most) most = d;
+    const Group *group = &w->group[g];
+    if (group->d && (!least || group->d < least)) least = group->d;
+    if (group->d > most) most = group->d;
+    for (long i = group->first; group->values > 1 && i < group->first + group->n; i++) {
+      const long v = joint_values(w, &w->part[i]);
+      if (!fewest_values || v < fewest_values) fewest_values = v;
+      if (v > values) values = v;
+    }
   }
-  size_t used = (size_t)snprintf(text, size, "%ld unit%s of ", units, units == 1 ? "" : "s");
-  if (parts > 1 && used < size) used += (size_t)snprintf(text + used, size - used, "%s%d times ", fewest < parts ? "up to " : "", parts);
-  if (used >= size) return;
-  if (least < most)
-    snprintf(text + used, size - used, "%ld to %ld coordinates", least, most);
-  else
-    snprintf(text + used, size - used, "%ld coordinate%s", most, most == 1 ? "" : "s");
+  snprintf(text, size, "%ld unit%s of ", units, units == 1 ? "" : "s");
+  size_t used = strlen(text);
+  if (parts > 1) snprintf(text + used, size - used, "%s%d times ", fewest < parts ? "up to " : "", parts);
+  if (most || !values) count(text, size, least, most, "coordinate");
+  used = strlen(text);
+  if (most && values) snprintf(text + used, size - used, " and ");
+  if (values) count(text, size, fewest_values, values, "value");
+  used = strlen(text);
+  snprintf(text + used, size - used, "%s", most && values ? " by quadrature and sums" : values ? ", summed" : " by quadrature");
 }

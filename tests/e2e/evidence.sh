@@ -1,6 +1,7 @@
 #!/bin/bash
 # The log evidence by quadrature, of models whose units have one to three coordinates each, against sums over fine grids and closed forms: posteriors with two modes
-# far apart, heavy tails, bounds, many modes, corners, ridges, funnels, smooth ones; none, and beside a global variable, which is drawn.
+# far apart, heavy tails, bounds, many modes, corners, ridges, funnels, smooth ones; none, and beside a global variable, which is drawn. By sums over discrete
+# variables, alone and around quadrature.
 source "$(dirname "$0")/lib.sh"
 cd "$work" || exit 3
 
@@ -184,6 +185,92 @@ near "shift: evidence" "$(get shift.out evidence.value)" "$(get shift.json x | a
     }
     printf "%.9f", log(all * 0.1) - 40
   }')" 0.06
+
+# ---- discrete variables are summed over: without continuous ones exactly, with them integral by integral ----
+
+model labels3 '    latent k[n] : int<lower=1, upper=3> ~ categorical([0.5, 0.3, 0.2]);
+    observed x[n] ~ normal(3 * k[n], 1);'
+echo '{"x": [1, 4, 7.5, 6, -2]}' >labels3.json
+evidence labels3 labels3.json
+# mixture_log LOW HIGH X...: at b from LOW to HIGH by 0.05 a pair of b and the sum over x of log sum_k p_k normal(x | b + 3 k, 1)
+mixture_log() {
+  awk -v low="$1" -v high="$2" -v xs="${*:3}" 'BEGIN {
+    split("0.5 0.3 0.2", p, " ")
+    for (b = low; b <= high + 1e-9; b += 0.05) {
+      total = 0
+      for (i = split(xs, x, " "); i > 0; i--) {
+        sum = 0
+        for (k = 1; k <= 3; k++) sum += p[k] * exp(-0.5 * (x[i] - b - 3 * k)^2)
+        total += log(sum) - 0.5 * log(2 * atan2(0, -1))
+      }
+      printf "%.12f %.12f\n", b, total
+    }
+  }'
+}
+near "labels3: evidence" "$(get labels3.out evidence.value)" "$(mixture_log 0 0 1 4 7.5 6 -2 | cut -d ' ' -f 2)" 1e-9
+near "labels3: its error" "$(get labels3.out evidence.se)" 0 0
+grep -q '"kind": *"exact".*"how": *"5 units of 3 values, summed"' labels3.out && pass "labels3: exact" || fail "labels3: exact"
+
+# beside a global: with its prior, and given its factor
+model labels_at '    latent k[n] : int<lower=1, upper=3> ~ categorical([0.5, 0.3, 0.2]);
+    observed x[n] ~ normal(b + 3 * k[n], 1);' 'latent b ~ normal(0, 2);'
+# joint X...: pairs of b and log p(x, b)
+joint() { mixture_log -6 6 "$@" | awk '{ printf "%.12f %.12f\n", $1, $2 - 0.5 * ($1 / 2)^2 - log(2) - 0.5 * log(2 * atan2(0, -1)) }'; }
+# given X...: the mean under the fitted q(b) of log p(x, b) - log q(b)
+given() {
+  joint "$@" | awk -v mean="$(get labels_at.fit.json globals.b.mean)" -v sd="$(get labels_at.fit.json globals.b.sd)" '
+    { q = -0.5 * (($1 - mean) / sd)^2 - log(sd) - 0.5 * log(2 * atan2(0, -1)); sum += 0.05 * exp(q) * ($2 - q) } END { printf "%.9f", sum }'
+}
+echo '{"x": [1, 4, 7.5, 6, -2, 3, 3]}' >labels_at.json
+evidence labels_at labels_at.json
+near "labels_at: evidence" "$(get labels_at.out evidence.value)" "$(joint 1 4 7.5 6 -2 3 3 |
+  awk '{ v[NR] = $2; if (NR == 1 || $2 > m) m = $2 } END { for (k in v) s += 0.05 * exp(v[k] - m); printf "%.9f", m + log(s) }')" 0.05
+below "labels_at: its error" "$(get labels_at.out evidence.se)" 0.02
+./labels_at fit labels_at.json --method fvi --quiet --json -o labels_at.fit >labels_at.fit.json || fail "labels_at: fit"
+echo '{"x": [2, 5.5, 9, 3]}' >labels_new.json
+for options in "--fix labels_at.fit" "--test labels_new.json"; do
+  ./labels_at gap labels_at.json $options --quiet --json >labels_at.out || fail "labels_at: gap $options"
+  case $options in --fix*) at='' data='1 4 7.5 6 -2 3 3' ;; *) at=test. data='2 5.5 9 3' ;; esac
+  near "labels_at: evidence given its globals, $options" "$(get labels_at.out ${at}evidence.value)" "$(given $data)" "$(calc "4 * $(get labels_at.out ${at}evidence.se)")"
+  below "labels_at: its error" "$(get labels_at.out ${at}evidence.se)" 0.1
+done
+awk 'BEGIN { srand(1); printf "{\"x\": ["; for (n = 1; n < 700; n++) printf "%.3f, ", 12 * rand(); print "3]}" }' >labels_at.json
+for threads in 1 2; do ./labels_at gap labels_at.json --degree 1 --quiet --json --threads $threads >labels_$threads.out; done
+near "labels_at: one thread" "$(get labels_1.out evidence.value)" "$(get labels_2.out evidence.value)" 0
+
+# a label and a continuous variable that depends on it; two labels in one factor; labels of a plate inside; what the data rule out; numbers of values that differ
+model switch '    latent k[n] : int<lower=1, upper=2> ~ categorical([0.3, 0.7]);
+    latent z[n] ~ normal(3 * k[n] - 4, 0.5);
+    observed x[n] ~ poisson_log(z[n]);'
+compare switch 1e-6 'log(0.3 * exp(log_normal(z, -1, 0.5)) + 0.7 * exp(log_normal(z, 2, 0.5))) + log_poisson(x, z)' -8 8 16000 0 1 2 5 20
+grep -q '"how": *"5 units of 1 coordinate and 2 values by quadrature and sums"' switch.out && pass "switch: how" || fail "switch: how"
+model two_labels '    latent a[n] ~ bernoulli(0.4);
+    latent b[n] ~ binomial(2, 0.3);
+    observed x[n] ~ normal(a[n] - 2 * b[n], 0.5);'
+echo '{"x": [-3, 0.4]}' >two_labels.json
+evidence two_labels two_labels.json
+near "two_labels: evidence" "$(get two_labels.out evidence.value)" "$(awk 'BEGIN {
+  split("-3 0.4", x, " "); split("0.6 0.4", pa, " "); split("0.49 0.42 0.09", pb, " ")
+  for (i = 1; i <= 2; i++) {
+    sum = 0
+    for (a = 0; a < 2; a++) for (b = 0; b < 3; b++) sum += pa[a + 1] * pb[b + 1] * exp(-2 * (x[i] - a + 2 * b)^2)
+    total += log(sum) - log(0.5) - 0.5 * log(2 * atan2(0, -1))
+  }
+  printf "%.12f", total }')" 1e-9
+model labels_in '    plate j in 1..2 {
+      latent a[n, j] ~ bernoulli(0.4);
+      observed y[n, j] ~ poisson(1.5 * a[n, j]);
+    }'
+echo '{"y": [[0, 2], [3, 0]]}' >labels_in.json
+evidence labels_in labels_in.json
+near "labels_in: evidence" "$(get labels_in.out evidence.value)" \
+  "$(calc '2 * log(0.6 + 0.4 * exp(-1.5)) + log(0.4 * exp(-1.5) * 1.5 ^ 2 / 2) + log(0.4 * exp(-1.5) * 1.5 ^ 3 / 6)')" 1e-9
+cp "$root/tests/e2e/discrete/counts.pgm" . && compile counts.pgm || finish
+echo '{"I": 2, "n": [1, 2], "y": [1.2, 0.4]}' >counts.json
+evidence counts counts.json
+near "counts: evidence" "$(get counts.out evidence.value)" "$(calc "log(0.7 * exp(-0.5 * 1.2 ^ 2) + 0.3 * exp(-0.5 * 0.2 ^ 2)) + \
+  log(0.49 * exp(-0.5 * 0.4 ^ 2) + 0.42 * exp(-0.5 * 0.6 ^ 2) + 0.09 * exp(-0.5 * 1.6 ^ 2)) - log(2 * 3.14159265358979324)")" 1e-9
+grep -q '"how": *"2 units of 2 to 3 values, summed"' counts.out && pass "counts: how" || fail "counts: how"
 
 # labels can be exchanged, unless an order forbids it
 for mu in 'vector[2]' 'ordered[2]'; do
