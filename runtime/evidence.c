@@ -335,7 +335,7 @@ static void describe(const Locals *w, char *text, size_t size)
 }
 
 /* From the ratios of `draws` draws of the globals to a value. */
-static void conclude(Locals *w, int draws, const double *ratio, PgmEvidence *out)
+static void conclude(Locals *w, int draws, unsigned long seed, const double *ratio, PgmEvidence *out)
 {
   char way[128];
   double value = ratio[0];
@@ -346,11 +346,7 @@ static void conclude(Locals *w, int draws, const double *ratio, PgmEvidence *out
     out->se = sqrt(w->variance);
     snprintf(out->how, sizeof out->how, "%s", way);
   } else if (out->given) {
-    double square = 0;
-    value = 0;
-    for (int d = 0; d < draws; d++) value += ratio[d] / draws;
-    for (int d = 0; d < draws; d++) square += pow(ratio[d] - value, 2);
-    out->se = sqrt(square / (draws - 1) / draws);
+    value = pgm_globals_expect(w->globals, seed, draws, ratio, &out->se);
     out->kind = PGM_EVIDENCE_PSIS;
     snprintf(out->how, sizeof out->how, "%d draws of the globals from their factors, %s", draws, way);
   } else {
@@ -457,7 +453,7 @@ static PgmStatus through_locals(PgmSession *s, PgmLocalsBy by, int wanted, unsig
     else
       locals_ratios(&w, PGM_CUBATURE_NEAR, used, draws, seed, ratio, &found);
   }
-  if (draws && !st && found) conclude(&w, draws, ratio, out);
+  if (draws && !st && found) conclude(&w, draws, seed, ratio, out);
   if (!st && by == PGM_LOCALS_QUADRATURE && w.units) *elsewhere = pgm_units_elsewhere(w.units);
   free(ratio);
   close_locals(&w);
@@ -487,8 +483,9 @@ static PgmStatus from_everything(PgmSession *s, int draws, unsigned long seed, b
   return PGM_OK;
 }
 
-PgmStatus pgm_evidence(PgmSession *s, bool given, int draws, unsigned long seed, PgmEvidence *out, PgmError *error)
+PgmStatus pgm_evidence(PgmSession *s, bool given_globals, int draws, unsigned long seed, PgmEvidence *out, PgmError *error)
 {
+  const bool given = given_globals && pgm_globals_count(s) > 0; /* params alone: log p(data) at their values, in every way there is */
   bool found;
   *out = (PgmEvidence){.kind = PGM_EVIDENCE_NONE, .value = NAN, .se = NAN, .khat = NAN, .given = given};
   long locals = 0;

@@ -4,15 +4,20 @@
  * model). Importance sampling of a few globals therefore adapts its proposal: a multivariate t distribution with five degrees of freedom,
  * which starts at q, twice as wide, and is moved to the weighted mean and covariance of its draws, round after round (population Monte
  * Carlo, Cappe, Guillin, Marin & Robert 2004). Weights are tempered, w^beta, with the largest beta at most 1 that leaves a third of the
- * draws effective, so that the proposal walks to where the target is and does not collapse onto a single draw. */
+ * draws effective, so that the proposal walks to where the target is and does not collapse onto a single draw.
+ *
+ * What is wanted in expectation over q's factors themselves is nearly quadratic in the globals, and the expectation of a quadratic is known: the draws are
+ * regressed on the quadratics of their standardised globals (control variates; Glynn & Szechtman 2002), and only what is left varies. */
 #include "gap_globals.h"
 
 #include <stdlib.h>
 #include <string.h>
 
 #include "khat.h"
+#include "pgm_emit.h"
 #include "philox.h"
 
+enum { MOST_CONTROLS = 65, DRAWS_PER_CONTROL = 4 };
 enum { DEGREES = 5, SEED_GLOBALS = 0xB17u, SEED_TAILS = 0x7A11u };
 static const double LOG_2PI = 1.8378770664093454836, LOG_PI = 1.1447298858494001741;
 static const double START_WIDTH = 2, WIDEN = 1.3, EFFECTIVE = 1.0 / 3;
@@ -181,4 +186,51 @@ bool pgm_globals_adapt(PgmGlobals *g, unsigned long seed, long first, long n, co
       if (r == c) g->log_det += log(g->chol[r * d + r]);
     }
   return beta == 1;
+}
+
+/* How many control variates so many draws can bear: z, z^2 - 1 and products of two, or without these, or none. */
+static long controls_of(long coordinates, long draws)
+{
+  const long most = draws / DRAWS_PER_CONTROL < MOST_CONTROLS ? draws / DRAWS_PER_CONTROL : MOST_CONTROLS, squares = 2 * coordinates;
+  if (coordinates > MOST_CONTROLS || squares > most) return 0;
+  const long all = squares + coordinates * (coordinates - 1) / 2;
+  return all <= most ? all : squares;
+}
+
+/* 1 and the control variates at a draw's standardised globals. */
+static void controls_at(const double *z, long coordinates, long controls, double *x)
+{
+  *x++ = 1;
+  for (long i = 0; i < coordinates && controls; i++) *x++ = z[i];
+  for (long i = 0; i < coordinates && controls; i++) *x++ = z[i] * z[i] - 1;
+  for (long i = 0; i < coordinates && controls > 2 * coordinates; i++)
+    for (long k = 0; k < i; k++) *x++ = z[i] * z[k];
+}
+
+double pgm_globals_expect(PgmGlobals *g, unsigned long seed, long n, const double *value, double *se)
+{
+  const long p = controls_of(g->n, n) + 1;
+  double x[MOST_CONTROLS + 1], b[MOST_CONTROLS + 1] = {0}, first[MOST_CONTROLS + 1] = {1}, moments[(MOST_CONTROLS + 1) * (MOST_CONTROLS + 1)] = {0};
+  double chol[(MOST_CONTROLS + 1) * (MOST_CONTROLS + 1)], square = 0;
+  for (long d = 0; d < n; d++) { /* values from the first one on, so that large ones lose no digits */
+    propose(g, seed, d);
+    controls_at(g->z, g->n, p - 1, x);
+    for (long i = 0; i < p; i++) b[i] += x[i] * (value[d] - value[0]);
+    for (long i = 0; i < p; i++)
+      for (long k = 0; k <= i; k++) moments[i * p + k] += x[i] * x[k];
+  }
+  pgm_cholesky(p, moments, p, 1, chol, p, 1);
+  pgm_trisolve(p, chol, p, 1, b, 1, b, 1);
+  pgm_trisolve_transposed(p, chol, p, 1, b, 1, b, 1);
+  pgm_trisolve(p, chol, p, 1, first, 1, first, 1);
+  pgm_trisolve_transposed(p, chol, p, 1, first, 1, first, 1);
+  for (long d = 0; d < n; d++) {
+    double left = value[d] - value[0];
+    propose(g, seed, d);
+    controls_at(g->z, g->n, p - 1, x);
+    for (long i = 0; i < p; i++) left -= b[i] * x[i];
+    square += left * left;
+  }
+  *se = n > p ? sqrt(square / (double)(n - p) * first[0]) : NAN;
+  return value[0] + b[0];
 }

@@ -16,5 +16,7 @@ double pgm_globals_draw(PgmGlobals *g, unsigned long seed, long d);
 /* Moves the proposal towards the target: `ratio` are the log importance ratios of draws first .. first+n-1 of this seed. True when no
  * tempering was needed, so that it is where it should be. */
 bool pgm_globals_adapt(PgmGlobals *g, unsigned long seed, long first, long n, const double *ratio);
+/* The expectation over q of a function of the globals, from its values at draws 0 .. n-1 of this seed, and its standard error; not adaptive. */
+double pgm_globals_expect(PgmGlobals *g, unsigned long seed, long n, const double *value, double *se);
 
 #endif

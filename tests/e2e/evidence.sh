@@ -232,7 +232,7 @@ for options in "--fix labels_at.fit" "--test labels_new.json"; do
   ./labels_at gap labels_at.json $options --quiet --json >labels_at.out || fail "labels_at: gap $options"
   case $options in --fix*) at='' data='1 4 7.5 6 -2 3 3' ;; *) at=test. data='2 5.5 9 3' ;; esac
   near "labels_at: evidence given its globals, $options" "$(get labels_at.out ${at}evidence.value)" "$(given $data)" "$(calc "4 * $(get labels_at.out ${at}evidence.se)")"
-  below "labels_at: its error" "$(get labels_at.out ${at}evidence.se)" 0.1
+  below "labels_at: its error" "$(get labels_at.out ${at}evidence.se)" 0.01
 done
 awk 'BEGIN { srand(1); printf "{\"x\": ["; for (n = 1; n < 700; n++) printf "%.3f, ", 12 * rand(); print "3]}" }' >labels_at.json
 for threads in 1 2; do ./labels_at gap labels_at.json --degree 1 --quiet --json --threads $threads >labels_$threads.out; done

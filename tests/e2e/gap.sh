@@ -238,6 +238,20 @@ gap linear constant.out linear.json --degree 0 --inputs 'z=x[1]'
 [ "$(get constant.out agrees_with_verdict)" = null ] && get constant.out message | grep -q 'a function of degree 0 reads none' && pass "degree 0: no comparison" || fail "degree 0: no comparison"
 gap grid plain.out grid.json
 get plain.out advice | grep -q -- '--pin c closes the gap of r' && pass "crossed: --pin is named" || fail "crossed: --pin is named"
+# neither units nor globals: all coordinates are drawn, on test data too
+cat >answers.pgm <<'MODEL'
+model answers {
+  input I : int;
+  input J : int;
+  plate i in 1..I { latent r[i] ~ normal(0, 1); }
+  plate j in 1..J { latent c[j] ~ normal(0, 1); }
+  plate i in 1..I { plate j in 1..J { observed y[i,j] : int ~ bernoulli_logit(r[i] - c[j]); } }
+}
+MODEL
+compile answers.pgm || finish
+./answers simulate --set I=20 --set J=5 --seed 1 --out answers.json --quiet || exit 3
+gap answers answers.out answers.json --test answers.json
+near "crossed answers: the evidence of test data" "$(get answers.out test.evidence.value)" "$(get answers.out evidence.value)" 0.05
 refuse 2 "" ./saw gap saw.json --degree 1 --hidden 4
 refuse 2 "" ./saw gap saw.json --hidden '4; x'
 refuse 2 "" ./saw gap saw.json --window 3..1

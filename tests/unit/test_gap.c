@@ -256,6 +256,33 @@ static void proposals_adapt(void **state)
   close_case(&c);
 }
 
+/* Expectations over q of functions of one global: a quadratic without an error, exp(z / 2), which is exp(1 / 8), with a small one. */
+static void expectations_over_globals(void **state)
+{
+  (void)state;
+  enum { DRAWS = 400 };
+  Case c = linear_case(50, 6);
+  double quadratic[DRAWS], curved[DRAWS], se, plain = 0;
+  PgmGlobals *g;
+  fit_fvi(c.s);
+  const PgmLayout *theta = &c.s->layout[LINEAR_THETA];
+  assert_int_equal(pgm_globals_open(&g, c.s, false, &error), PGM_OK);
+  for (int d = 0; d < DRAWS; d++) {
+    pgm_globals_draw(g, 3, d);
+    const double z = (theta->value[0] - theta->mean[0]) / theta->sd[0];
+    quadratic[d] = 1e6 + 2 * z - 50 * z * z;
+    curved[d] = exp(0.5 * z);
+    plain += curved[d] / DRAWS;
+  }
+  near(pgm_globals_expect(g, 3, DRAWS, quadratic, &se), 1e6 - 50, 1e-6);
+  assert_true(se < 1e-6);
+  near(pgm_globals_expect(g, 3, DRAWS, curved, &se), exp(0.125), 0.015);
+  assert_true(se > 1e-4 && se < 0.01 && fabs(plain - exp(0.125)) > se); /* the mean of the draws has an error of 0.03 */
+  near(pgm_globals_expect(g, 3, 5, quadratic, &se), 0.2 * (quadratic[0] + quadratic[1] + quadratic[2] + quadratic[3] + quadratic[4]), 1e-6);
+  pgm_globals_close(g);
+  close_case(&c);
+}
+
 /* Poisson with a lognormal rate: not quadratic, and said so. */
 static void other_models_are_not_taken_for_quadratic(void **state)
 {
@@ -631,6 +658,7 @@ int main(void)
     cmocka_unit_test(evidence_given_the_globals),
     cmocka_unit_test(locals_are_integrated_out),
     cmocka_unit_test(proposals_adapt),
+    cmocka_unit_test(expectations_over_globals),
     cmocka_unit_test(other_models_are_not_taken_for_quadratic),
     cmocka_unit_test(linear_has_no_amortisation_gap),
     cmocka_unit_test(too_small_a_function_shows_as_capacity),
