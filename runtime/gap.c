@@ -180,10 +180,18 @@ static PgmStatus fit_once(Work *w, const PgmFitOptions *o, const char *what, Pgm
   return st;
 }
 
+/* Adds a name to the list of what did not converge, if it is not there. */
+static void add_unconverged(PgmGap *gap, const char *what)
+{
+  const size_t length = strlen(what);
+  for (const char *at = gap->unconverged; (at = strstr(at, what)); at++)
+    if ((at == gap->unconverged || at[-1] == ' ') && (!at[length] || at[length] == ';')) return;
+  pgm_gap_append(gap->unconverged, sizeof gap->unconverged, "%s%s", gap->unconverged[0] ? "; " : "", what);
+}
+
 static void note_unconverged(PgmGap *gap, const PgmFit *fit, const char *what)
 {
-  if (!fit->converged && !strstr(gap->unconverged, what))
-    pgm_gap_append(gap->unconverged, sizeof gap->unconverged, "%s%s", gap->unconverged[0] ? "; " : "", what);
+  if (!fit->converged) add_unconverged(gap, what);
 }
 
 /* One more run of the method, with the path of the recorder. Its ELBO is that of the comparison: each fit's own is of other draws. */
@@ -206,6 +214,7 @@ static PgmStatus fit_seeds(Work *w, PgmGapMethod *m, PgmFitOptions o, const char
 {
   PgmStatus st = PGM_OK;
   double best_elbo = -INFINITY;
+  int failed = 0;
   if (best) *best = NULL;
   for (int k = 0; k < w->options->seeds && !st; k++) {
     PgmGapMethod one = unmeasured;
@@ -219,7 +228,7 @@ static PgmStatus fit_seeds(Work *w, PgmGapMethod *m, PgmFitOptions o, const char
     st = fit_once(w, &o, text, &one.fit);
     if (!st) st = measure_kept(w, &one);
     if (!st) st = keep_run(w, m, one.fit, one.elbo, &o, &path);
-    if (!st) note_unconverged(w->gap, one.fit, w->options->seeds > 1 ? text : what);
+    if (!st) failed += !one.fit->converged;
     if (!st && (!m->fit || (stands_best && one.elbo > m->elbo))) {
       take_fit(m, &one);
     }
@@ -232,6 +241,9 @@ static PgmStatus fit_seeds(Work *w, PgmGapMethod *m, PgmFitOptions o, const char
     free_method(&one);
     free(path.iteration); /* NULL where keep_run has taken it */
   }
+  char text[256];
+  snprintf(text, sizeof text, w->options->seeds > 1 ? "%s (%d of %d seeds)" : "%s", what, failed, w->options->seeds);
+  if (!st && failed) add_unconverged(w->gap, text);
   return st;
 }
 

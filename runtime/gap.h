@@ -87,7 +87,7 @@ typedef struct PgmGap {
   PgmGapList list[PGM_GAP_LISTS];
   int restarts;                        /* how often F-VI was fitted anew from the factors of a fit above it: no runs of its own */
   char restarted[240];                 /* F-VI was restarted from a fit above it: said here; "" otherwise */
-  char unconverged[512];               /* names of the fits that did not converge; "" */
+  char unconverged[4096];              /* names of the fits that did not converge, "F-VI (2 of 10 seeds); A-VI, window 3"; "" */
   int agrees;                          /* with the verdict: 1, 0; -1: cannot be told */
   char message[1536];
 } PgmGap;

@@ -49,6 +49,19 @@ static const char *nats(char text[32], double x)
   return text;
 }
 
+/* The list of what did not converge, in a sentence: cut short after a name. */
+#define NAMES(list) names((char[404]){""}, list)
+static const char *names(char text[404], const char *list)
+{
+  if (strlen(list) < 400) return list;
+  memcpy(text, list, 399);
+  text[399] = 0;
+  char *last = text; /* the last "; " */
+  for (char *at = text; (at = strstr(at, "; ")); at++) last = at;
+  strcpy(last, "; ...");
+  return text;
+}
+
 static const PgmGapVariant *first_window(const PgmGap *gap)
 {
   const PgmGapList *list = &gap->list[PGM_GAP_WINDOWS];
@@ -423,8 +436,8 @@ void pgm_gap_judge(PgmGap *gap, const PgmGap *test)
     return;
   }
   if (!settled) {
-    snprintf(gap->message, sizeof gap->message, "the verdict '%s' is neither confirmed nor refuted: not converged: %.500s", verdict,
-             gap->unconverged);
+    snprintf(gap->message, sizeof gap->message, "the verdict '%s' is neither confirmed nor refuted: not converged: %.404s", verdict,
+             NAMES(gap->unconverged));
     return;
   }
   if (promised(gap))
@@ -462,9 +475,9 @@ static void say(Advice *a, const char *format, ...)
 static void say_unconverged(Advice *a)
 {
   if (a->gap->unconverged[0])
-    say(a, "Not converged: %.300s; let them train longer (--max-iter) before their rows are compared.", a->gap->unconverged);
+    say(a, "Not converged: %s; let them train longer (--max-iter) before their rows are compared.", NAMES(a->gap->unconverged));
   if (a->test && a->test->unconverged[0])
-    say(a, "Not converged on the test data: %.300s; what is told of these data is no comparison.", a->test->unconverged);
+    say(a, "Not converged on the test data: %s; what is told of these data is no comparison.", NAMES(a->test->unconverged));
 }
 
 /* The first window that loses no more than the best, as far as can be seen, here and on the test data; NULL: there is no list, or only the widest will

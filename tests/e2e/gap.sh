@@ -193,6 +193,10 @@ near "--fix: F-VI stays" "$(get fixed.out elbo.fvi)" "$(get linear.out elbo.fvi)
 gap saw short.out saw.json --max-iter 1
 [ "$(get short.out agrees_with_verdict)" = null ] && pass "not converged: no comparison" || fail "not converged: no comparison"
 get short.out not_converged | grep -q 'A-VI' && pass "not converged: named" || fail "not converged: named"
+gap chain seeds.out chain.json --degree 1 --window 0..40 --seeds 2 --max-iter 1
+[ "$(get seeds.out not_converged | cut -d ';' -f 1)" = 'F-VI (2 of 2 seeds)' ] && pass "not converged: how many seeds" || fail "not converged: how many seeds"
+get seeds.out not_converged | grep -q 'A-VI, window 40 (2 of 2 seeds)' && pass "not converged: none is left out" || fail "not converged: none is left out"
+get seeds.out message | grep -q ' seeds); \.\.\.$' && pass "not converged: a sentence is cut after a name" || fail "not converged: a sentence is cut after a name"
 gap nile short_test.out "$root/examples/nile/nile.json" --test "$root/examples/nile/nile.json" --degree 1 --window 0..1 --max-iter 1
 get short_test.out test.not_converged | grep -q 'F-VI on the test data' && pass "not converged: on test data" || fail "not converged: on test data"
 ./saw gap saw.json --max-iter 1 --quiet --html short.html >short.txt 2>/dev/null || fail "not converged: status"
