@@ -230,8 +230,8 @@ static PgmStatus check_globals(PgmCli *cli, const PgmSession *s, const PgmSessio
   return PGM_OK;
 }
 
-/* Reads the test data, before any fit: who mistypes the file's name is not to wait for them. */
-static PgmStatus open_test(PgmCli *cli, const PgmSession *s, TestData *t)
+/* Reads the test data, and refuses them, before any fit: who mistypes the file's name is not to wait for them. */
+static PgmStatus open_test(PgmCli *cli, PgmSession *s, const Setup *u, TestData *t)
 {
   const PgmSessionOptions how = {.threads = cli->fit.threads};
   t->data = pgm_data_new();
@@ -239,7 +239,8 @@ static PgmStatus open_test(PgmCli *cli, const PgmSession *s, TestData *t)
   PgmStatus status = pgm_cli_read_data(cli, cli->test, t->data);
   if (status == PGM_OK) status = complete_data(cli, s, t->data);
   if (status == PGM_OK) status = pgm_session_open(&t->s, cli->model, t->data, &how, &cli->error);
-  return status == PGM_OK ? check_globals(cli, s, t->s) : status;
+  if (status == PGM_OK) status = check_globals(cli, s, t->s);
+  return status == PGM_OK ? pgm_gap_check_test(s, t->s, cli->test, &u->options, &cli->error) : status;
 }
 
 static PgmStatus run_test(PgmCli *cli, const PgmSession *s, const TestData *t, PgmGap *gap, const Setup *u, PgmGap **test)
@@ -772,7 +773,7 @@ int pgm_command_gap(PgmCli *cli)
   if (status == PGM_OK) status = check_writable(cli, cli->html);
   if (status == PGM_OK) status = pgm_cli_session(cli, false, &s);
   if (status == PGM_OK && cli->per_observation) status = pgm_gap_check_units(s, &cli->error);
-  if (status == PGM_OK && cli->test) status = open_test(cli, s, &t);
+  if (status == PGM_OK && cli->test) status = open_test(cli, s, &u, &t);
   if (status == PGM_OK) status = measure(cli, s, &t, &u, &gap, &test);
   if (status == PGM_OK) pgm_gap_advise(gap, test, advice, sizeof advice);
   if (status == PGM_OK && cli->out) status = write_out(cli, gap, test, advice);

@@ -555,6 +555,27 @@ static PgmStatus make_specs(PgmSession *s, const PgmFitOptions *o, PgmSourceSpec
   return st;
 }
 
+PgmStatus pgm_fit_suits(PgmSession *s, const PgmFitOptions *options, const PgmSession *other, const char *name, PgmError *error)
+{
+  PgmSourceSpec *specs = calloc((size_t)s->model->n_families + 1, sizeof *specs);
+  char *note = NULL;
+  int n = 0;
+  bool functions = false;
+  if (!specs) return no_memory(error);
+  PgmStatus st = make_specs(s, options, specs, &n, &functions, &note, error);
+  for (int i = 0; i < n && !st; i++) {
+    PgmGather *gather = NULL;
+    PgmError found;
+    if (specs[i].kind != PGM_FUNCTION) continue;
+    st = pgm_gather_reopen(&gather, other, specs[i].family, specs[i].function, &found);
+    if (st) pgm_fail(error, st, "%s: %s", name, found.text);
+    pgm_gather_close(gather);
+  }
+  close_specs(specs, n);
+  free(note);
+  return st;
+}
+
 /* Has the function of an earlier fit the same inputs and architecture? */
 static bool same_function(const PgmFunction *a, const PgmFunction *b)
 {

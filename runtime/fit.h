@@ -116,6 +116,9 @@ PgmStatus pgm_fit_restore(PgmSession *s, PgmFit *fit, PgmError *error);
 /* A fit on new data: optimises its free local factors, all else as the fit has it. *out: the fit with the factors of these units, `converged` telling
  * whether their optimisation did too; the layouts hold them. */
 PgmStatus pgm_fit_locals(PgmSession *s, const PgmFit *fit, PgmFit **out, PgmError *error);
+/* Can the inference functions that a fit with these options would learn on s read other data, which errors call `name`? PGM_BAD_INPUT: no ("NAME: the
+ * inference function of z is for 3 input entries, these data have 2"), or the options are not for s, as pgm_fit_run would say. Fits nothing. */
+PgmStatus pgm_fit_suits(PgmSession *s, const PgmFitOptions *options, const PgmSession *other, const char *name, PgmError *error);
 /* ELBO at the layouts' mean and sd, with its standard error (0 where nothing is sampled). */
 double pgm_elbo(PgmSession *s, int samples, unsigned long seed, double *se);
 /* Pareto k-hat of the importance weights p(data, values) / q at the layouts' factors (khat.c), and the smoothed log evidence and the share

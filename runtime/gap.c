@@ -333,11 +333,17 @@ static PgmStatus arrange(Arrangement *a, const PgmModel *m, const char *only, bo
   return st;
 }
 
+static PgmFitOptions amortised_options(const PgmFitOptions *base)
+{
+  PgmFitOptions o = *base;
+  o.method = PGM_AVI;
+  o.method_given = true;
+  return o;
+}
+
 static PgmFitOptions with(const PgmFitOptions *o, const Arrangement *a)
 {
-  PgmFitOptions x = *o;
-  x.method = PGM_AVI;
-  x.method_given = true;
+  PgmFitOptions x = amortised_options(o);
   x.n_inputs = a->n_inputs;
   x.inputs = a->inputs;
   x.n_windows = a->n_windows;
@@ -523,6 +529,14 @@ static PgmStatus train_on(Work *w, const PgmGapMethod *m, const PgmFit *other, c
 
 /* ---- all together -------------------------------------------------------------------------------------------------------------------- */
 
+static long count_locals(const PgmSession *s)
+{
+  long n = 0;
+  for (int f = 0; f < s->model->n_families; f++)
+    if (s->model->families[f].role == PGM_LOCAL) n += s->layout[f].list ? s->layout[f].defined : s->layout[f].elements;
+  return n;
+}
+
 static PgmGap *new_gap(const PgmSession *s)
 {
   PgmGap *gap = calloc(1, sizeof *gap);
@@ -540,8 +554,8 @@ static PgmGap *new_gap(const PgmSession *s)
   for (int f = 0; f < s->model->n_families; f++) {
     const PgmLayout *l = &s->layout[f];
     if (s->model->families[f].role == PGM_OBSERVED) gap->missing += l->missing;
-    if (s->model->families[f].role == PGM_LOCAL) gap->locals += l->list ? l->defined : l->elements;
   }
+  gap->locals = count_locals(s);
   return gap;
 }
 
@@ -768,12 +782,20 @@ static void stand_in(Work *w, const PgmFitOptions *chosen_options)
   memcpy(gap->full, v->text, sizeof gap->full);
 }
 
-/* Does an `amortize` statement choose other inputs than the domain? */
-static bool chosen_by_model(const PgmModel *m)
+/* Do options or an `amortize` statement choose other inputs than the domain? */
+static bool has_chosen(const PgmModel *m, const PgmFitOptions *base)
 {
-  for (int i = 0; i < m->n_amortize; i++)
-    if (m->amortize[i].amortize && !inputs_are_domain(&m->amortize[i])) return true;
-  return false;
+  bool any = base->n_inputs || base->n_windows;
+  for (int i = 0; i < m->n_amortize; i++) any = any || (m->amortize[i].amortize && !inputs_are_domain(&m->amortize[i]));
+  return any;
+}
+
+/* Do windows stand for a domain that is not bounded? */
+static bool stands_by_windows(const PgmModel *m, const PgmGapOptions *o)
+{
+  bool open = false;
+  for (int f = 0; f < m->n_families; f++) open = open || (m->families[f].role == PGM_LOCAL && !has_domain(pgm_gap_amortize(m, f)));
+  return open && o->windows;
 }
 
 /* A-VI on the full domain; *other gets the best of the other seeds. Leaves the method empty where no local variable has a function: that was
@@ -852,13 +874,10 @@ static PgmStatus fit_arrangements(Work *w, const PgmFitOptions *base, PgmFit **o
   const PgmModel *m = w->s->model;
   PgmGap *gap = w->gap;
   Arrangement a = {0};
-  bool open = false;
-  for (int f = 0; f < m->n_families; f++) open = open || (m->families[f].role == PGM_LOCAL && !has_domain(pgm_gap_amortize(m, f)));
-  const bool by_windows = open && options->windows;
+  const bool by_windows = stands_by_windows(m, options);
   PgmFit **other = others; /* of the full domain */
-  PgmFitOptions full = *base, chosen = *base;
-  chosen.method = PGM_AVI;
-  chosen.method_given = true;
+  const PgmFitOptions chosen = amortised_options(base);
+  PgmFitOptions full = *base;
   PgmStatus st = PGM_OK;
   if (by_windows) {
     st = fit_windows(w, base, false, others);
@@ -867,7 +886,7 @@ static PgmStatus fit_arrangements(Work *w, const PgmFitOptions *base, PgmFit **o
     full = with(base, &a);
     if (!st) st = fit_full(w, &full, other);
   }
-  if (!st && (base->n_inputs || base->n_windows || chosen_by_model(m))) st = fit_chosen(w, &chosen);
+  if (!st && has_chosen(m, base)) st = fit_chosen(w, &chosen);
   if (!st && by_windows) {
     stand_in(w, &chosen);
     if (gap->stands_in >= 0) {
@@ -1047,6 +1066,31 @@ PgmStatus pgm_gap_run(PgmSession *s, const PgmGapOptions *options, PgmGap **out,
 
 /* ---- data that were not fitted ------------------------------------------------------------------------------------------------------- */
 
+PgmStatus pgm_gap_check_test(PgmSession *s, const PgmSession *test, const char *name, const PgmGapOptions *options, PgmError *error)
+{
+  const PgmModel *m = s->model;
+  const PgmFitOptions base = base_options(options), chosen = amortised_options(&base);
+  const bool by_windows = stands_by_windows(m, options);
+  const long last = options->windows ? widest_window(s, options) : -1;
+  PgmStatus st = PGM_OK;
+  if (!count_locals(s))
+    return pgm_fail(error, PGM_BAD_USAGE, "--test: the model has no local latent variables, whose inference functions could be tested");
+  if (!count_locals(test)) return pgm_fail(error, PGM_BAD_INPUT, "%s: the data have no units: no local latent variable has an element", name);
+  for (long k = by_windows ? options->window_lo : -1; k <= last && !st; k = k < 0 ? options->window_lo : k + 1) { /* -1: the full domain */
+    Arrangement a;
+    st = k < 0 ? arrange(&a, m, NULL, false, -1, error) : arrange(&a, m, options->window_family, !by_windows, k, error);
+    const PgmFitOptions o = with(&base, &a);
+    if (!st) st = pgm_fit_suits(s, &o, test, name, error);
+    free_arrangement(&a);
+  }
+  if (!st && has_chosen(m, &base)) st = pgm_fit_suits(s, &chosen, test, name, error);
+  for (int k = 0; k + 1 < options->n_alternatives && !st; k++) {
+    const PgmFitOptions o = with_inputs(&chosen, &options->alternative[k]);
+    st = pgm_fit_suits(s, &o, test, name, error);
+  }
+  return st;
+}
+
 /* A method as it was fitted, on the session's data: globals and params of that other fit, local factors that are free optimised anew. */
 static PgmStatus carry_over(Work *w, const PgmGapMethod *from, const PgmFit *globals, const char *what, PgmGapMethod *to)
 {
@@ -1094,10 +1138,6 @@ PgmStatus pgm_gap_test(PgmSession *s, const PgmGap *train, const PgmGapOptions *
   memcpy(gap->full, train->full, sizeof gap->full);
   memcpy(gap->chosen, train->chosen, sizeof gap->chosen);
   PgmStatus st = PGM_OK;
-  if (!gap->locals && train->locals)
-    st = pgm_fail(error, PGM_BAD_INPUT, "the data have no units: no local latent variable has an element");
-  else if (!gap->locals)
-    st = pgm_fail(error, PGM_BAD_USAGE, "--test: the model has no local latent variables, whose inference functions could be tested");
   if (globals->data_hash) {
     char hash[65];
     pgm_data_hash(s, hash);

@@ -93,9 +93,11 @@ typedef struct PgmGap {
 } PgmGap;
 
 PgmStatus pgm_gap_run(PgmSession *s, const PgmGapOptions *options, PgmGap **out, PgmError *error);
+/* Before pgm_gap_run and pgm_gap_test: can all functions that are to be learnt on s read the test data, which errors call `name`? PGM_BAD_INPUT: no, or these
+ * have no units. PGM_BAD_USAGE: there are no local variables. Fits nothing. */
+PgmStatus pgm_gap_check_test(PgmSession *s, const PgmSession *test, const char *name, const PgmGapOptions *options, PgmError *error);
 /* The same on data that were not fitted (or were: then same_data says so, if train's F-VI is bound to its data, pgm_fit_bind): functions and
- * constant factors of PgmGapMethod.for_test, globals and params of F-VI's fit for all, free local factors optimised. No split of the amortisation gap.
- * PGM_BAD_INPUT: the data have no units. */
+ * constant factors of PgmGapMethod.for_test, globals and params of F-VI's fit for all, free local factors optimised. No split of the amortisation gap. */
 PgmStatus pgm_gap_test(PgmSession *s, const PgmGap *train, const PgmGapOptions *options, PgmGap **out, PgmError *error);
 void pgm_gap_free(PgmGap *gap);
 

@@ -730,7 +730,7 @@ PgmStatus pgm_gather_reopen(PgmGather **out, const PgmSession *s, int family, co
   for (int e = 0; e < f->n_encoders; e++) encoded += pgm_encoder_columns(f, e);
   PgmStatus st = PGM_OK;
   if (g->n_columns + f->n_flags + encoded != f->n_scaled)
-    st = pgm_fail(error, PGM_BAD_INPUT, "the inference function of %s was fitted with %ld input entries, these data have %ld",
+    st = pgm_fail(error, PGM_BAD_INPUT, "the inference function of %s is for %ld input entries, these data have %ld",
                   s->model->families[family].name, f->n_scaled - f->n_flags - encoded, g->n_columns);
   else if (!flags_again(g, f, error))
     st = PGM_BAD_INPUT;
