@@ -559,7 +559,11 @@ static bool print_summary(const PgmCli *cli, PgmSession *s, const PgmFit *fit)
                                         "A-VI (amortised)"};
   long missing = 0;
   for (int f = 0; f < s->model->n_families; f++) missing += s->model->families[f].role == PGM_OBSERVED ? s->layout[f].missing : 0;
-  printf("%s: %s, %ld observation%s", cli->model->name, methods[fit->method], fit->observations, fit->observations == 1 ? "" : "s");
+  printf("%s: %s, ", cli->model->name, methods[fit->method]);
+  if (pgm_observes(cli->model))
+    printf("%ld observation%s", fit->observations, fit->observations == 1 ? "" : "s");
+  else
+    fputs("no observed variables", stdout);
   if (missing) printf(", %ld value%s missing", missing, missing == 1 ? "" : "s");
   putchar('\n');
   printf("  ELBO         %.10g", fit->elbo);

@@ -86,6 +86,13 @@ static PgmStatus no_memory(PgmError *error)
   return pgm_fail(error, PGM_SYSTEM, "out of memory");
 }
 
+bool pgm_observes(const PgmModel *m)
+{
+  bool any = false;
+  for (int k = 0; k < m->n_statements; k++) any = any || m->statements[k].kind == PGM_S_OBSERVED;
+  return any;
+}
+
 /* Observed elements (not those of `input` statements) with a value. */
 static long count_observations(const PgmSession *s)
 {

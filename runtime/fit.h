@@ -104,6 +104,9 @@ typedef struct PgmFit {
   char *method_note;                             /* said after the fit ("no input form for z: free factors") or NULL */
 } PgmFit;
 
+/* Has the model observed variables? Else its data, if it has any, are inputs, which factors weigh, and a fit's observations are 0. */
+bool pgm_observes(const PgmModel *model);
+
 PgmStatus pgm_fit_run(PgmSession *s, const PgmFitOptions *options, PgmFit **out, PgmError *error);
 void pgm_fit_free(PgmFit *fit);
 PgmFit *pgm_fit_copy(const PgmFit *fit);

@@ -550,7 +550,7 @@ static PgmGap *new_gap(const PgmSession *s)
   gap->gaps = (PgmGaps){none, none, none, none, none, none};
   gap->evidence = (PgmEvidence){.kind = PGM_EVIDENCE_NONE, .value = NAN, .se = NAN, .khat = NAN};
   for (int k = 0; k < PGM_GAP_METHODS; k++) gap->method[k] = unmeasured;
-  for (int k = 0; k < s->model->n_statements; k++) gap->observes = gap->observes || s->model->statements[k].kind == PGM_S_OBSERVED;
+  gap->observes = pgm_observes(s->model);
   for (int f = 0; f < s->model->n_families; f++) {
     const PgmLayout *l = &s->layout[f];
     if (s->model->families[f].role == PGM_OBSERVED) gap->missing += l->missing;

@@ -71,7 +71,7 @@ typedef struct {
 typedef struct PgmGap {
   const PgmModel *model;
   long observations, missing, locals;  /* missing: observed values; locals: defined elements of local families */
-  bool observes;                       /* has the model observed variables? Else its data are inputs, which factors weigh */
+  bool observes;                       /* pgm_observes */
   long shares;                         /* what losses are told per: the observations; where there are no observed variables, the local ones */
   bool same_data;                      /* of test data: they are those that were fitted */
   int blocks;

@@ -236,13 +236,14 @@ gap linear same.out linear.json --degree 1 --test linear.json
 echo '{"x": []}' >none.json
 ./counts gap counts.json --degree 1 --test none.json --quiet >/dev/null 2>none.err
 [ $? = 1 ] && grep -q '^none.json: the data have no units' none.err && pass "test data: no units" || fail "test data: no units"
-# ... which the functions cannot read: refused before any fit (these would take hours), and no file is written
+# ... which the functions cannot read: refused before any fit (these would take minutes), and no file is written
+./grid simulate --set I=3000 --set J=8 --seed 3 --out wide.json --quiet || exit 3
 ./grid simulate --set I=100 --set J=7 --seed 3 --out narrow.json --quiet || exit 3
 for inputs in 'r=y[i,1..J]' 'r=y[i,1..J]; r=y[i,1]'; do
   refuse 1 "narrow.json: the inference function of r is for 8 input entries, these data have 7" \
-    timeout 10 ./grid gap grid.json --seeds 1000000 --inputs "$inputs" --test narrow.json --quiet --out unsuited.json --html unsuited.html --per-observation unsuited.csv
+    timeout 10 ./grid gap wide.json --seeds 1000 --inputs "$inputs" --test narrow.json --quiet --out unsuited.json --html unsuited.html --per-observation unsuited.csv
 done
-refuse 1 "none.json: the data have no units: no local latent variable has an element" timeout 10 ./counts gap counts.json --seeds 1000000 --test none.json --quiet --out unsuited.json
+refuse 1 "none.json: the data have no units: no local latent variable has an element" timeout 10 ./counts gap counts.json --seeds 1000 --test none.json --quiet --out unsuited.json
 ls unsuited.* >/dev/null 2>&1 && fail "test data that do not suit: files" || pass "test data that do not suit: no files"
 gap counts units.out none.json
 get units.out message | grep -q 'the data have no units' && pass "no units: said" || fail "no units: said"

@@ -52,6 +52,16 @@ done
 ./weighed gap seen.json --quiet --degree 1 >weighed.txt && head -n 1 weighed.txt | grep -qx 'weighed: the gaps, 40 local variables' && grep -q 'per local variable$' weighed.txt &&
   grep -q '>40 local latent variables; data' weighed.html && pass "a factor: per local variable" || { fail "a factor: per local variable"; head -n 9 weighed.txt; }
 
+# ... and `fit` does not count them as observations, of which there are none
+head_of() { ./"$1" fit "${@:2}" --quiet | head -n 1; }
+echo '{"y": [null]}' >hole.json
+said="$(head_of seen seen.json --method fvi); $(head_of weighed seen.json --method fvi); $(head_of seen hole.json --method fvi)"
+units='(a free factor for every unit)'
+[ "$said" = "seen: F-VI $units, 40 observations; weighed: F-VI $units, no observed variables; seen: F-VI $units, 0 observations, 1 value missing" ] &&
+  pass "a factor: no observed variables" || fail "a factor: no observed variables: $said"
+./weighed fit seen.json --method fvi --json --quiet >weighed.fit.json || fail "a factor: fit"
+[ "$(get weighed.fit.json observations) $(get weighed.fit.json elbo_per_observation)" = "0 null" ] && pass "a factor: fit --json" || fail "a factor: fit --json"
+
 # on test data every method has F-VI's globals, and what was fitted with others is trained for them: the same numbers as with F-VI's globals from the beginning
 ./seen fit seen.json --method fvi --out seen.fit --quiet >/dev/null || exit 3
 gap seen fixed.out seen.json --degree 1 --inputs 'z=' --test other.json --fix seen.fit
