@@ -395,14 +395,22 @@ static bool amortises(const PgmFit *fit)
   return false;
 }
 
-/* Do the functions of both fits read the same, and are the other factors of one kind? (The texts of `describe` leave out what is in the middle.) */
+static bool reads(const PgmFunction *f, const char *input)
+{
+  for (int k = 0; k < f->n_inputs; k++)
+    if (!strcmp(f->inputs[k], input)) return true;
+  return false;
+}
+
+/* Do the functions of both fits read the same, in whatever order, and are the other factors of one kind? (The texts of `describe` leave out what is in the
+ * middle.) */
 static bool same_inputs(const PgmFit *a, const PgmFit *b)
 {
   for (int i = 0; i < a->n_factors; i++) {
     const PgmFactors *p = &a->factors[i], *q = &b->factors[i];
     if (p->kind != q->kind || (p->function && p->function->n_inputs != q->function->n_inputs)) return false;
     for (int k = 0; p->function && k < p->function->n_inputs; k++)
-      if (strcmp(p->function->inputs[k], q->function->inputs[k]) != 0) return false;
+      if (!reads(q->function, p->function->inputs[k]) || !reads(p->function, q->function->inputs[k])) return false;
   }
   return true;
 }

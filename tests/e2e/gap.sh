@@ -108,6 +108,7 @@ below "saw: x[n] alone is short" "$(calc "- $(get sets.out alternatives.0.amorti
 below "saw: x[n-1] alone is short" "$(calc "- $(get sets.out alternatives.1.amortisation)")" -100
 near "saw: both are enough" "$(get sets.out alternatives.2.amortisation)" 0 1e-3
 near "saw: and on test data" "$(get sets.out test.alternatives.2.amortisation)" 0 1e-3
+[ "$(get sets.out gaps.conditioning)" = 0 ] && get sets.out message | grep -qv 'the inputs chosen' && pass "saw: inputs in another order are the same" || fail "saw: inputs in another order are the same"
 near "saw: runs of each set" "$(get sets.out alternatives.0.runs.1.seed)" 2 0
 [ "$(get sets.out alternatives.0.runs.0.to_1_nat)" = null ] && pass "saw: never within a nat" || fail "saw: never within a nat"
 below "saw: F-VI is there in a few iterations" "$(get sets.out runs.fvi.0.to_1_nat.iterations)" 20
