@@ -38,7 +38,7 @@ static const char style[] =
     "figure{margin:0;min-width:0}figcaption{font-weight:600;font-size:15px;margin:0 0 6px}\n"
     "svg.chart{width:100%;max-width:640px;height:auto;display:block}\n"
     "svg.graph{max-width:100%;height:auto;display:block;margin:0 auto}\n"
-    ".scroll{overflow-x:auto}\n"
+    ".scroll{overflow-x:auto}@media screen and (max-width:700px){main{padding:20px 16px 40px}.scroll td:last-child:not(:empty):not(.n){min-width:14em}}\n"
     "table{border-collapse:collapse;font-size:14.5px;font-variant-numeric:tabular-nums;margin:8px 0}\n"
     "th,td{padding:5px 12px 5px 0;text-align:left;vertical-align:baseline;border-bottom:1px solid var(--line)}\n"
     "th{font-weight:600;color:var(--muted);font-size:13px}\n"
