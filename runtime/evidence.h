@@ -20,8 +20,8 @@ typedef struct {
 
 /* At the layouts' factors, which serve as base point and proposal; params stay at their values. `given`: what the data say given the
  * factors of the globals, E_q(globals) log p(data, globals) + their entropy, which bounds every ELBO with these globals from above; else
- * log p(data). Changes the layouts' values and their gradients, not means and sds. Errors: out of memory only; what cannot be measured is
- * PGM_EVIDENCE_NONE. */
+ * log p(data), which is the same where there are params alone. Changes the layouts' values and their gradients, not means and sds.
+ * Errors: out of memory only; what cannot be measured is PGM_EVIDENCE_NONE. */
 PgmStatus pgm_evidence(PgmSession *s, bool given, int draws, unsigned long seed, PgmEvidence *out, PgmError *error);
 /* The exact part alone: *found false where the log joint is not quadratic or the problem is too large. */
 PgmStatus pgm_evidence_exact(PgmSession *s, bool given, unsigned long seed, bool *found, double *value, PgmError *error);
