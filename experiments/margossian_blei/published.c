@@ -336,7 +336,7 @@ static void judge(const Lab *lab, Run *run)
 
 static double round2(double x)
 {
-  return round(100 * x) / 100;
+  return round(100 * x) / 100; /* also of infinity and NaN */
 }
 
 static void csv_number(FILE *out, double x)
@@ -347,9 +347,42 @@ static void csv_number(FILE *out, double x)
     fputs(isinf(x) ? ",never" : ",", out);
 }
 
+static int ascending(const void *a, const void *b)
+{
+  const double x = *(const double *)a, y = *(const double *)b;
+  return (x > y) - (x < y);
+}
+
+/* Seconds are those of a processor; to a level, iterations at the run's pace. */
+typedef enum { FINAL, PERCENT, TEN, ONE, SECONDS_TO_PERCENT, SECONDS_TO_TEN, SECONDS_TO_ONE, SECONDS } Column;
+
+static double value_of(const Run *run, Column column)
+{
+  const double pace = run->seconds / (double)(run->n * GRID);
+  switch (column) {
+  case FINAL:
+    return run->final;
+  case PERCENT:
+    return run->percent;
+  case TEN:
+    return run->ten;
+  case ONE:
+    return run->one;
+  case SECONDS_TO_PERCENT:
+    return run->percent * pace;
+  case SECONDS_TO_TEN:
+    return run->ten * pace;
+  case SECONDS_TO_ONE:
+    return run->one * pace;
+  default:
+    return run->seconds;
+  }
+}
+
 static void write_runs(FILE *out, const Lab *lab)
 {
-  fputs("method,seed,step,iterations,seconds,elbo,loss,optimum,iterations_to_1_percent,iterations_to_10_nats,iterations_to_1_nat\n", out);
+  fputs("method,seed,step,iterations,seconds,elbo,loss,optimum,iterations_to_1_percent,iterations_to_10_nats,iterations_to_1_nat,"
+        "seconds_to_1_percent,seconds_to_10_nats,seconds_to_1_nat\n", out);
   for (int i = 0; i < lab->n; i++) {
     const Run *run = &lab->run[i];
     fprintf(out, "%s,%lu,%g,%ld", run->arm->name, run->seed, run->arm->step, run->n * GRID);
@@ -360,31 +393,8 @@ static void write_runs(FILE *out, const Lab *lab)
     csv_number(out, run->percent);
     csv_number(out, run->ten);
     csv_number(out, run->one);
+    for (Column k = SECONDS_TO_PERCENT; k <= SECONDS_TO_ONE; k++) csv_number(out, round2(value_of(run, k)));
     putc('\n', out);
-  }
-}
-
-static int ascending(const void *a, const void *b)
-{
-  const double x = *(const double *)a, y = *(const double *)b;
-  return (x > y) - (x < y);
-}
-
-typedef enum { FINAL, PERCENT, TEN, ONE, SECONDS } Column;
-
-static double value_of(const Run *run, Column column)
-{
-  switch (column) {
-  case FINAL:
-    return run->final;
-  case PERCENT:
-    return run->percent;
-  case TEN:
-    return run->ten;
-  case ONE:
-    return run->one;
-  default:
-    return run->seconds;
   }
 }
 
@@ -429,10 +439,10 @@ static void colour_of(const Lab *lab, const Arm *arm, char buffer[40])
 /* A line per method: medians over its seeds, "never" where half of them or more never do. */
 static void write_table(FILE *out, const Lab *lab)
 {
-  static const Column columns[] = {PERCENT, TEN, ONE, SECONDS};
+  static const Column columns[] = {PERCENT, TEN, ONE, SECONDS_TO_PERCENT, SECONDS_TO_TEN, SECONDS_TO_ONE, SECONDS};
   double v[MOST_RUNS];
   fputs("method,step,seeds,final_loss,final_loss_published,below_optimum,iterations_to_1_percent,iterations_to_1_percent_published,"
-        "iterations_to_10_nats,iterations_to_1_nat,seconds\n",
+        "iterations_to_10_nats,iterations_to_1_nat,seconds_to_1_percent,seconds_to_10_nats,seconds_to_1_nat,seconds\n",
         out);
   for (int a = 0; a < lab->what->n_arms; a++) {
     const Arm *arm = &lab->what->arm[a];
@@ -445,7 +455,7 @@ static void write_table(FILE *out, const Lab *lab)
     csv_number(out, round2(lab->optimum - median(v, n)));
     for (size_t k = 0; k < sizeof columns / sizeof *columns; k++) {
       n = values_of(lab, arm, columns[k], v);
-      csv_number(out, columns[k] == SECONDS ? round2(median(v, n)) : median(v, n));
+      csv_number(out, round2(median(v, n)));
       if (columns[k] == PERCENT) csv_number(out, arm->iterations);
     }
     putc('\n', out);
