@@ -182,7 +182,7 @@ static void at_draw(Locals *w, unsigned long seed, uint64_t draw, double *out)
       *to += pgm_constrain_element(w->s, f, r, u, l->value);
     }
   }
-  pgm_units_terms(w->units, out);
+  pgm_units_terms(w->units, false, out);
 }
 
 static double by_draws(Locals *w, unsigned long seed, long draw)

@@ -177,7 +177,7 @@ double pgm_units_others(PgmUnits *w)
   return sum;
 }
 
-void pgm_units_terms(PgmUnits *w, double *out)
+void pgm_units_terms(PgmUnits *w, bool expected, double *out)
 {
   const PgmModel *m = w->s->model;
   for (int p = 0; p < m->n_plates; p++)
@@ -185,7 +185,7 @@ void pgm_units_terms(PgmUnits *w, double *out)
       const PgmBox *box = &w->s->shape.term[t];
       const long count = box->hi[0] - box->lo[0] + 1, size = pgm_term_size(w->s, t), inner = count > 0 ? size / count : 0;
       if (inner < 1) continue;
-      pgm_term_each(w->s, t, false, w->term);
+      pgm_term_each(w->s, t, expected, w->term);
       for (long i = 0; i < size; i++) out[box->lo[0] - w->lo + i / inner] += w->term[i];
     }
 }
@@ -586,7 +586,7 @@ double pgm_units_integrate(PgmUnits *w, PgmCubatureMode mode, double *error)
   for (long i = 0; i < w->n; i++) several = several || w->parts[i] != 1;
   if (several) {
     memset(w->at_means, 0, (size_t)w->n * sizeof *w->at_means);
-    pgm_units_terms(w, w->at_means);
+    pgm_units_terms(w, false, w->at_means);
   }
   for (long i = 0; i < w->n && several; i++)
     if (w->parts[i] != 1) sum += (1 - w->parts[i]) * w->at_means[i];

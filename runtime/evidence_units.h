@@ -15,8 +15,8 @@ long pgm_units_count(const PgmUnits *w);
 /* The unit of an element of a local family, from 0; how many parts a unit has (sets of elements that no term couples), 0: no local variable. */
 long pgm_units_of(const PgmUnits *w, int family, long element);
 int pgm_units_parts(const PgmUnits *w, long unit);
-/* Adds each unit's terms at the session's values; the sum of the terms that belong to no unit. */
-void pgm_units_terms(PgmUnits *w, double *out);
+/* Adds each unit's terms, at the session's values or expected under the factors; the sum of the terms at the values that belong to no unit. */
+void pgm_units_terms(PgmUnits *w, bool expected, double *out);
 double pgm_units_others(PgmUnits *w);
 
 /* Makes ready for integrals. `again`: they will be wanted for many values of the other variables. *possible false: there is a part of more than

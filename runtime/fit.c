@@ -4,11 +4,13 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "exchange.h"
 #include "khat.h"
 #include "solve.h"
 
 /* What the random numbers of one fit are told apart by. */
-enum { SEED_NETWORK = 0x6E65u, SEED_INITIAL = 0x1417u, SEED_SIDE = 0x51DEu, SEED_EVALUATE = 0xE7A1u, SEED_RATIOS = 0x9515u };
+enum { SEED_NETWORK = 0x6E65u, SEED_INITIAL = 0x1417u, SEED_SIDE = 0x51DEu, SEED_EVALUATE = 0xE7A1u, SEED_RATIOS = 0x9515u, SEED_EXCHANGE = 0xE8C4u };
+static const double EXCHANGE_GAIN = 1e-5; /* of the ELBO, for another turn */
 
 PgmFitOptions pgm_fit_defaults(void)
 {
@@ -726,6 +728,41 @@ static int count_starts(const PgmSession *s, const PgmFitOptions *o, const PgmSo
   return q->size <= SMALL ? 24 : q->size <= 1000000 ? 8 : 3;
 }
 
+/* Units that a label and what it decides hold in a local optimum: from other means, globals fixed, unit by unit the better one is kept; then all together for a
+ * while, as long as this helps. x: the best of several starts, in and out; *elbo: the ELBO there. */
+static PgmStatus exchange_units(PgmRun *run, PgmSources *q, double *x, double *elbo, PgmError *error)
+{
+  enum { TURNS = 4, SCATTERINGS = 6, BRIEF = 40 };
+  static const double by[] = {1, 3}; /* sds */
+  const PgmFitOptions *o = run->options;
+  PgmFitOptions brief = *o; /* far enough for a unit to have chosen */
+  PgmExchange *exchange;
+  PgmStatus st = pgm_exchange_open(&exchange, q, error);
+  double *trial = malloc((size_t)(2 * q->size + 1) * sizeof *trial), *mixed = trial + q->size, gained = INFINITY;
+  if (!st && !trial) st = no_memory(error);
+  for (int turn = 0; exchange && !st && turn < TURNS && gained > EXCHANGE_GAIN * fabs(*elbo) && !run->interrupted; turn++) {
+    PgmError quiet; /* one start may fail */
+    PgmSolution solution;
+    const double before = *elbo;
+    brief.max_iter = o->max_iter > 0 && o->max_iter < BRIEF ? o->max_iter : BRIEF;
+    run->options = &brief;
+    for (int k = 0; k < SCATTERINGS && !run->interrupted; k++) {
+      pgm_exchange_scatter(exchange, (PgmKey){o->seed, (uint64_t)(turn * SCATTERINGS + k), SEED_EXCHANGE}, by[k % 2], x, trial);
+      if (pgm_solve(run, q, q->globals, PGM_START_COLD, true, trial, &solution, &quiet) == PGM_OK) pgm_exchange(exchange, x, trial);
+    }
+    run->options = o;
+    memcpy(mixed, x, (size_t)q->size * sizeof *x);
+    if (pgm_solve(run, q, pinned(o, q), PGM_START_NEAR, true, mixed, &solution, &quiet) == PGM_OK && solution.elbo > *elbo) {
+      memcpy(x, mixed, (size_t)q->size * sizeof *x);
+      *elbo = solution.elbo;
+    }
+    gained = *elbo - before;
+  }
+  free(trial);
+  pgm_exchange_close(exchange);
+  return st;
+}
+
 /* A cold start: from several for a while, from the best one to the end. Where there are discrete factors, globals go first, under random tables: they begin
  * near the data, and no value of a discrete variable is left without any. */
 static PgmStatus solve_cold(PgmRun *run, PgmSession *s, PgmSources *q, bool rough, double *x, PgmSolution *out, PgmError *error)
@@ -754,7 +791,10 @@ static PgmStatus solve_cold(PgmRun *run, PgmSession *s, PgmSources *q, bool roug
     elbo = value;
     memcpy(best, trial, (size_t)q->size * sizeof *x);
   }
-  if (!st && elbo > -INFINITY) memcpy(x, best, (size_t)q->size * sizeof *x);
+  if (!st && elbo > -INFINITY) {
+    memcpy(x, best, (size_t)q->size * sizeof *x);
+    if (!rough) st = exchange_units(run, q, x, &elbo, error);
+  }
   free(trial);
   return st ? st : pgm_solve(run, q, pinned(o, q), elbo > -INFINITY ? PGM_START_NEAR : start, rough, x, out, error);
 }

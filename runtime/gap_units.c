@@ -43,17 +43,6 @@ bool pgm_gap_has_units(const PgmSession *s)
   return plate >= 0 && s->shape.plate_hi[plate] > s->shape.plate_lo[plate];
 }
 
-static double entropy_of(const PgmLayout *l, long element)
-{
-  double sum = 0;
-  for (long k = element * l->uwidth; k < (element + 1) * l->uwidth; k++)
-    if (l->table)
-      sum -= l->mean[k] > 0 ? l->mean[k] * log(l->mean[k]) : 0;
-    else
-      sum += log(l->sd[k]) + 0.5 * (1 + log(2 * M_PI));
-  return sum;
-}
-
 /* Entropy and Jacobians of the local families whose first index is the plate's axis. */
 static void add_latents(PgmSession *s, int axis, long lo, long n, double *out)
 {
@@ -64,7 +53,7 @@ static void add_latents(PgmSession *s, int axis, long lo, long n, double *out)
     const long rows = l->list ? l->defined : l->elements;
     for (long r = 0; r < rows; r++) {
       const long e = l->list ? l->list[r] : r, unit = l->lo[0] + e / l->stride[0] - lo;
-      if (unit >= 0 && unit < n) out[unit] += entropy_of(l, e) + pgm_jacobian_part(s, f, r, r + 1, l->mean, l->sd, NULL, NULL);
+      if (unit >= 0 && unit < n) out[unit] += pgm_element_entropy(l, e) + pgm_jacobian_part(s, f, r, r + 1, l->mean, l->sd, NULL, NULL);
     }
   }
 }

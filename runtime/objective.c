@@ -68,25 +68,24 @@ bool pgm_needs_draws(const PgmModel *m)
   return false;
 }
 
+double pgm_element_entropy(const PgmLayout *l, long element)
+{
+  double sum = 0;
+  for (long k = element * l->uwidth; k < (element + 1) * l->uwidth; k++)
+    if (l->table)
+      sum -= l->mean[k] > 0 ? l->mean[k] * log(l->mean[k]) : 0;
+    else
+      sum += log(l->sd[k]) + HALF_LOG_2PI_E;
+  return sum;
+}
+
 double pgm_entropy(const PgmSession *s)
 {
   double total = 0;
   for (int f = 0; f < s->model->n_families; f++) {
     const PgmLayout *l = &s->layout[f];
     if (!pgm_is_latent(&s->model->families[f]) || s->model->families[f].role == PGM_PARAM) continue;
-    double sum = 0;
-    for (long r = 0; r < l->defined && l->table; r++)
-      for (long k = 0; k < l->uwidth; k++) {
-        const double p = l->mean[(l->list ? l->list[r] : r) * l->uwidth + k];
-        sum -= p > 0 ? p * log(p) : 0;
-      }
-    if (l->table) {
-      total += sum;
-      continue;
-    }
-    for (long r = 0; r < l->defined; r++)
-      for (long k = 0; k < l->uwidth; k++) sum += log(l->sd[(l->list ? l->list[r] : r) * l->uwidth + k]) + HALF_LOG_2PI_E;
-    total += sum;
+    for (long r = 0; r < l->defined; r++) total += pgm_element_entropy(l, l->list ? l->list[r] : r);
   }
   return total;
 }

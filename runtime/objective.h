@@ -54,5 +54,7 @@ double pgm_objective_ratio(PgmObjective *o, long iteration);
 bool pgm_needs_draws(const PgmModel *m);
 /* Entropy of the factors at the layouts. */
 double pgm_entropy(const PgmSession *s);
+/* That of one element's factor. */
+double pgm_element_entropy(const PgmLayout *l, long element);
 
 #endif

@@ -156,4 +156,27 @@ for text in \
   "14:21: error: this mentions more than 4 discrete latent elements; the sum over their joint values is not supported by code generation"; do
   refuse 1 "sums.pgm:$text" "$PGMC" sums.pgm -o sums
 done
+# ---- a label and what it decides, unit by unit: every start leaves some units with the wrong label, and each of them is to find its own ---------------------
+cat >decides.pgm <<'PGM'
+model decides {
+  input N : int;
+  latent b ~ normal(0, 1);
+  plate n in 1..N {
+    latent k[n] : int<lower=1, upper=2> ~ categorical([0.3, 0.7]);
+    latent z[n] ~ normal(3 * k[n] - 4 + b, 0.5);
+    observed x[n] ~ poisson_log(z[n]);
+  }
+}
+PGM
+compile decides.pgm
+./decides simulate --set N=300 --seed 1 --out decides.json --quiet
+check "functions choose labels by the data" ./decides fit decides.json --method avi --seed 1 --out by_function.fit --quiet
+./decides fit decides.json --method fvi --init by_function.fit --json --quiet >from_function.json
+for seed in 1 2 3; do
+  ./decides fit decides.json --method fvi --seed $seed --json --quiet >decides.$seed.json
+  near "F-VI by itself, seed $seed" "$(get decides.$seed.json elbo)" "$(get from_function.json elbo)" 0.5 # counts that both labels explain may take either, all together
+done
+./decides fit decides.json --method fvi --one-start --json --quiet >decides.one.json
+below "F-VI from one start" "$(get decides.one.json elbo)" "$(calc "$(get from_function.json elbo) - 20")"
+
 finish
