@@ -735,16 +735,17 @@ static PgmStatus exchange_units(PgmRun *run, PgmSources *q, double *x, double *e
   enum { TURNS = 4, SCATTERINGS = 6, BRIEF = 40 };
   static const double by[] = {1, 3}; /* sds */
   const PgmFitOptions *o = run->options;
-  PgmFitOptions brief = *o; /* far enough for a unit to have chosen */
   PgmExchange *exchange;
   PgmStatus st = pgm_exchange_open(&exchange, q, error);
+  if (st || !exchange) return st;
+  PgmFitOptions brief = *o; /* far enough for a unit to have chosen */
+  if (!(o->max_iter > 0 && o->max_iter < BRIEF)) brief.max_iter = BRIEF;
   double *trial = malloc((size_t)(2 * q->size + 1) * sizeof *trial), *mixed = trial + q->size, gained = INFINITY;
-  if (!st && !trial) st = no_memory(error);
-  for (int turn = 0; exchange && !st && turn < TURNS && gained > EXCHANGE_GAIN * fabs(*elbo) && !run->interrupted; turn++) {
+  if (!trial) st = no_memory(error);
+  for (int turn = 0; !st && turn < TURNS && gained > EXCHANGE_GAIN * fabs(*elbo) && !run->interrupted; turn++) {
     PgmError quiet; /* one start may fail */
     PgmSolution solution;
     const double before = *elbo;
-    brief.max_iter = o->max_iter > 0 && o->max_iter < BRIEF ? o->max_iter : BRIEF;
     run->options = &brief;
     for (int k = 0; k < SCATTERINGS && !run->interrupted; k++) {
       pgm_exchange_scatter(exchange, (PgmKey){o->seed, (uint64_t)(turn * SCATTERINGS + k), SEED_EXCHANGE}, by[k % 2], x, trial);
